@@ -1,0 +1,1 @@
+"""Apache Airflow provider for Lightly: from a bucket of images or videos in S3 to a curated dataset."""

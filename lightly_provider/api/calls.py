@@ -1,0 +1,313 @@
+"""Every operation of the platform that the provider uses, once, as a value.
+
+A :class:`Call` says what is to be asked; sending it is the client's job. The operations are named as in the vendor's
+contract (``lightly`` 1.5.26, openapi_generated/swagger_client/api/*.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from urllib.parse import quote
+
+from pydantic import TypeAdapter
+
+from lightly_provider.api.models.dataset import Dataset, DatasetCreateRequest, Tag
+from lightly_provider.api.models.datasource import Datasource, PermissionLights, S3Datasource
+from lightly_provider.api.models.run import LogPage, Run, ScheduledRun, ScheduleRequest, Worker
+from lightly_provider.api.models.wire import CreatedEntity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from lightly_provider.api.models.worker_config import WorkerConfigCreateRequest
+
+Result = TypeVar("Result")
+
+ALL_SCHEDULE_STATES = ("OPEN", "LOCKED", "DONE", "CANCELED")
+PAGE_SIZE = 5000  # the vendor's client's default (lightly 1.5.26, api/utils.py)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call(Generic[Result]):
+    """
+    One request to the platform.
+
+    :param operation: The operation's name in the contract.
+    :param method: HTTP method.
+    :param path: Path with its parameters filled in and percent-encoded.
+    :param query: Query parameters without the token; a sequence repeats its key.
+    :param body: JSON body; None sends none. Never shown: it may hold AWS keys.
+    :param repeatable: Whether sending it twice does no more than sending it once. Only then is it sent again after
+        a failure that leaves open whether it was applied.
+    :param secrets: Values in the body that must not appear in any text made from the answer.
+    :param parse: From the parsed JSON answer to the result; raises ``ValueError`` if the answer breaks the contract.
+    """
+
+    operation: str
+    method: Literal["GET", "POST", "PUT", "DELETE"]
+    path: str
+    query: Mapping[str, str | int | Sequence[str]] = field(default_factory=dict)
+    body: Any = field(default=None, repr=False)
+    repeatable: bool
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    parse: Callable[[Any], Result] = field(repr=False)
+
+
+def _segment(value: str) -> str:
+    # The vendor's client encodes path parameters with no safe characters.
+    return quote(value, safe="")
+
+
+def _nothing(_: Any) -> None:
+    """PUT and DELETE have no documented answer: any 2xx with any body, or none, will do."""
+
+
+def _id(answer: Any) -> str:
+    return CreatedEntity.model_validate(answer).id
+
+
+def _text(answer: Any) -> str:
+    if not isinstance(answer, str):
+        raise ValueError("a text was expected")
+    return answer
+
+
+_DATASETS = TypeAdapter(list[Dataset]).validate_python
+_DATASOURCES = TypeAdapter(list[Datasource]).validate_python
+_SCHEDULED_RUNS = TypeAdapter(list[ScheduledRun]).validate_python
+_TAGS = TypeAdapter(list[Tag]).validate_python
+_WORKERS = TypeAdapter(list[Worker]).validate_python
+
+
+# --- account -----------------------------------------------------------------------------------------------------
+
+
+def list_datasets(*, page_size: int) -> Call[list[Dataset]]:
+    """The token's own datasets, at most ``page_size`` of them."""
+    return Call(
+        operation="get_datasets",
+        method="GET",
+        path="/v1/datasets",
+        query={"shared": "False", "pageSize": page_size, "pageOffset": 0},
+        repeatable=True,
+        parse=_DATASETS,
+    )
+
+
+def get_quota() -> Call[str]:
+    """The largest dataset that the account may have, in samples, as text."""
+    return Call(operation="get_quota_maximum_dataset_size", method="GET", path="/v1/quota", repeatable=True, parse=str)
+
+
+def list_workers() -> Call[list[Worker]]:
+    """The registered workers."""
+    return Call(
+        operation="get_docker_worker_registry_entries",
+        method="GET",
+        path="/v1/docker/worker",
+        repeatable=True,
+        parse=_WORKERS,
+    )
+
+
+# --- datasets ----------------------------------------------------------------------------------------------------
+
+
+def create_dataset(request: DatasetCreateRequest) -> Call[str]:
+    """Create a dataset; its id. Repeatable, as names are unique per owner: a second one is refused."""
+    return Call(
+        operation="create_dataset",
+        method="POST",
+        path="/v1/datasets",
+        body=request.to_wire(),
+        repeatable=True,
+        parse=_id,
+    )
+
+
+def find_datasets(name: str) -> Call[list[Dataset]]:
+    """The token's own datasets of exactly this name: none or one."""
+    return Call(
+        operation="get_datasets_query_by_name",
+        method="GET",
+        path=f"/v1/datasets/query/name/{_segment(name)}",
+        query={"exact": "True", "shared": "False", "pageSize": PAGE_SIZE, "pageOffset": 0},
+        repeatable=True,
+        parse=_DATASETS,
+    )
+
+
+def get_dataset(dataset_id: str) -> Call[Dataset]:
+    """A dataset by id."""
+    return Call(
+        operation="get_dataset_by_id",
+        method="GET",
+        path=f"/v1/datasets/{_segment(dataset_id)}",
+        repeatable=True,
+        parse=Dataset.model_validate,
+    )
+
+
+# --- datasources -------------------------------------------------------------------------------------------------
+
+
+def get_datasources(dataset_id: str) -> Call[list[Datasource]]:
+    """The dataset's datasources, at most one per purpose."""
+    return Call(
+        operation="get_datasources_by_dataset_id",
+        method="GET",
+        path=f"/v1/datasets/{_segment(dataset_id)}/datasource/all",
+        repeatable=True,
+        parse=_DATASOURCES,
+    )
+
+
+def set_datasource(dataset_id: str, request: S3Datasource) -> Call[None]:
+    """Set the dataset's datasource for the request's purpose, in place of the one that is there."""
+    return Call(
+        operation="update_datasource_by_dataset_id",
+        method="PUT",
+        path=f"/v1/datasets/{_segment(dataset_id)}/datasource",
+        body=request.to_wire(),
+        repeatable=True,
+        secrets=request.secrets(),
+        parse=_nothing,
+    )
+
+
+def verify_datasource(dataset_id: str) -> Call[PermissionLights]:
+    """Let the platform try the dataset's datasource. Which one, where there are two, is undocumented."""
+    return Call(
+        operation="verify_datasource_by_dataset_id",
+        method="GET",
+        path=f"/v1/datasets/{_segment(dataset_id)}/datasource/verify",
+        repeatable=True,
+        parse=PermissionLights.model_validate,
+    )
+
+
+# --- runs --------------------------------------------------------------------------------------------------------
+
+
+def create_worker_config(request: WorkerConfigCreateRequest) -> Call[str]:
+    """Store a worker configuration; its id. Repeatable: a second one is a twin that nothing uses."""
+    return Call(
+        operation="create_docker_worker_config_vx",
+        method="POST",
+        path="/v1/docker/worker/config/vX",
+        body=request.to_wire(),
+        repeatable=True,
+        parse=_id,
+    )
+
+
+def schedule_run(dataset_id: str, request: ScheduleRequest) -> Call[str]:
+    """Schedule a run; the scheduled run's id. Not repeatable: each request applied is one more paid run."""
+    return Call(
+        operation="create_docker_run_scheduled_by_dataset_id",
+        method="POST",
+        path=f"/v1/datasets/{_segment(dataset_id)}/docker/worker/schedule",
+        body=request.to_wire(),
+        repeatable=False,
+        parse=_id,
+    )
+
+
+def get_scheduled_runs(dataset_id: str, states: Sequence[str] = ALL_SCHEDULE_STATES) -> Call[list[ScheduledRun]]:
+    """The dataset's scheduled runs in these states. (Without states the platform lists only OPEN and LOCKED.)"""
+    return Call(
+        operation="get_docker_runs_scheduled_by_dataset_id",
+        method="GET",
+        path=f"/v1/datasets/{_segment(dataset_id)}/docker/worker/schedule",
+        query={"states": list(states)},
+        repeatable=True,
+        parse=_SCHEDULED_RUNS,
+    )
+
+
+def cancel_scheduled_run(dataset_id: str, scheduled_run_id: str) -> Call[None]:
+    """Cancel a scheduled run; works only while it is OPEN."""
+    return Call(
+        operation="cancel_scheduled_docker_run_state_by_id",
+        method="PUT",
+        path=f"/v1/datasets/{_segment(dataset_id)}/docker/worker/schedule/{_segment(scheduled_run_id)}",
+        repeatable=True,
+        parse=_nothing,
+    )
+
+
+def get_run_of_scheduled_run(scheduled_run_id: str) -> Call[Run]:
+    """The run of a scheduled run; 404 until a worker takes it."""
+    return Call(
+        operation="get_docker_run_by_scheduled_id",
+        method="GET",
+        path=f"/v1/docker/runs/schedule/{_segment(scheduled_run_id)}",
+        repeatable=True,
+        parse=Run.model_validate,
+    )
+
+
+def get_run_logs(run_id: str, cursor: int) -> Call[LogPage]:
+    """The run's log lines since ``cursor`` (0: from the start)."""
+    return Call(
+        operation="get_docker_run_logs_by_id",
+        method="GET",
+        path=f"/v1/docker/runs/{_segment(run_id)}/logs",
+        query={"cursor": cursor},
+        repeatable=True,
+        parse=LogPage.model_validate,
+    )
+
+
+def get_run_tags(run_id: str) -> Call[list[Tag]]:
+    """The tags that a run made, newest first."""
+    return Call(
+        operation="get_docker_run_tags",
+        method="GET",
+        path=f"/v1/docker/runs/{_segment(run_id)}/tags",
+        repeatable=True,
+        parse=_TAGS,
+    )
+
+
+def get_artifact_url(run_id: str, artifact_id: str) -> Call[str]:
+    """A signed address of an artifact's content, to be read without the token."""
+    return Call(
+        operation="get_docker_run_artifact_read_url_by_id",
+        method="GET",
+        path=f"/v1/docker/runs/{_segment(run_id)}/artifacts/{_segment(artifact_id)}/readurl",
+        repeatable=True,
+        parse=_text,
+    )
+
+
+# --- tags --------------------------------------------------------------------------------------------------------
+
+
+def get_tags(dataset_id: str) -> Call[list[Tag]]:
+    """All tags of a dataset."""
+    return Call(
+        operation="get_tags_by_dataset_id",
+        method="GET",
+        path=f"/v1/datasets/{_segment(dataset_id)}/tags",
+        repeatable=True,
+        parse=_TAGS,
+    )
+
+
+def export_filenames(dataset_id: str, tag_id: str, *, page_offset: int) -> Call[list[str]]:
+    """One page of the filenames of a tag's samples, relative to the input datasource; an empty page is the end."""
+    return Call(
+        operation="export_tag_to_basic_filenames",
+        method="GET",
+        path=f"/v1/datasets/{_segment(dataset_id)}/tags/{_segment(tag_id)}/export/basic/filenames",
+        query={"fileNameFormat": "NAME", "pageSize": PAGE_SIZE, "pageOffset": page_offset},
+        repeatable=True,
+        parse=_lines,
+    )
+
+
+def _lines(answer: Any) -> list[str]:
+    # A page with one name that is itself JSON (a file called "123") arrives as that JSON value.
+    return [line for line in str(answer if answer is not None else "").splitlines() if line]

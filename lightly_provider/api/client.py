@@ -1,0 +1,340 @@
+"""Sends a :class:`~lightly_provider.api.calls.Call` with requests.
+
+The platform takes its token as a query parameter (``ApiKeyAuth`` in the contract), so an address with its query is a
+secret: no text that leaves this module has one.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import logging
+import platform
+import re
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from lightly_provider.api.errors import error_from_answer
+from lightly_provider.exceptions import (
+    LightlyApiError,
+    LightlyConnectionError,
+    LightlyRateLimitError,
+    LightlyResponseError,
+    LightlyServerError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import requests
+    from tenacity import RetryCallState
+
+    from lightly_provider.api.calls import Call
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+DISTRIBUTION = "airflow-provider-lightly"
+_TOKEN_IN_URL = re.compile(r"((?:token|publicToken|secret)=)[^&\s\"'<>]+", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientSettings:
+    """
+    Where the platform is and how to reach it.
+
+    :param host: Base address, e.g. ``https://api.lightly.ai``.
+    :param token: API token.
+    :param ca_bundle: Path of a PEM file with the certificate authorities to trust; None: those of ``requests``.
+    :param connect_timeout: Seconds to wait for a connection.
+    :param read_timeout: Seconds to wait for an answer to go on. (The vendor's client waits 180 s.)
+    :param proxies: Proxy addresses by scheme; None: those of the environment.
+    :param max_attempts: How often a call is sent at most, the first time included.
+    :param longest_wait: Longest pause between two attempts, in seconds; a longer ``Retry-After`` is cut to it.
+    """
+
+    host: str
+    token: str = field(repr=False)
+    ca_bundle: str | None = None
+    connect_timeout: float = 10.0
+    read_timeout: float = 180.0
+    proxies: Mapping[str, str] | None = field(default=None, repr=False)
+    max_attempts: int = 6
+    longest_wait: float = 60.0
+
+
+class LightlyClient:
+    """
+    A synchronous client of the Lightly REST API.
+
+    What it sends again after a failure: everything after 429 and when no connection could be made, as then nothing was
+    applied; and after a 5xx answer, a lost connection, a timeout or an unreadable answer only what is ``repeatable``.
+
+    :param settings: Where and how.
+    """
+
+    def __init__(self, settings: ClientSettings) -> None:
+        self._settings = settings
+        _keep_tokens_out_of_urllib3_logs()
+
+    @cached_property
+    def _session(self) -> requests.Session:
+        import requests
+
+        session = requests.Session()
+        session.headers["Accept"] = "application/json"
+        session.headers["User-Agent"] = user_agent()
+        if self._settings.proxies:
+            session.proxies.update(self._settings.proxies)
+        if self._settings.ca_bundle:
+            session.verify = self._settings.ca_bundle
+        # A ~/.netrc would add a login to the requests; a proxy from the environment is still taken.
+        session.auth = lambda request: request
+        return session
+
+    def close(self) -> None:
+        """Close the connections."""
+        if "_session" in self.__dict__:
+            self._session.close()
+
+    def send(self, call: Call[Result]) -> Result:
+        """
+        Send a call, as often as it takes and is safe, and parse the answer.
+
+        :param call: What to ask.
+        :return: What the call's ``parse`` makes of the answer.
+        :raises LightlyConnectionError: No answer came.
+        :raises LightlyResponseError: The answer breaks the contract.
+        :raises LightlyApiError: The subclass that fits the platform's refusal.
+        """
+        from tenacity import Retrying, retry_if_exception, stop_after_attempt
+
+        retrying = Retrying(
+            retry=retry_if_exception(lambda error: may_send_again(call, error)),
+            wait=self._pause,
+            stop=stop_after_attempt(self._settings.max_attempts),
+            before_sleep=self._log_retry,
+            reraise=True,
+        )
+        result: Result = retrying(self._send_once, call)
+        return result
+
+    def download(self, operation: str, url: str) -> bytes:
+        """
+        Read a signed address that the platform gave, without the token.
+
+        :param operation: The operation that gave the address, for messages.
+        :param url: The address; it is a secret itself, and appears in no text.
+        :return: The content.
+        :raises LightlyConnectionError: No whole answer came.
+        :raises LightlyResponseError: The answer is not a success.
+        """
+        import requests
+
+        status = 0
+        try:
+            response = self._session.get(
+                url,
+                timeout=(self._settings.connect_timeout, self._settings.read_timeout),
+                allow_redirects=False,
+            )
+            status, content = response.status_code, response.content
+        except requests.RequestException:
+            content = b""
+        if status == 0:
+            raise LightlyConnectionError(
+                f"The address that {operation} gave could not be read: no whole answer came.",
+                operation=operation,
+                maybe_applied=False,
+            )
+        if status != 200:
+            raise LightlyResponseError(
+                f"The address that {operation} gave could not be read: HTTP {status}.",
+                operation=operation,
+                status=status,
+            )
+        return content
+
+    def _send_once(self, call: Call[Result]) -> Result:
+        import requests
+
+        settings = self._settings
+        failure: LightlyApiError | None = None
+        try:
+            response = self._session.request(
+                call.method,
+                settings.host + call.path,
+                params={**call.query, "token": settings.token},
+                json=call.body,
+                timeout=(settings.connect_timeout, settings.read_timeout),
+                # A redirect would carry the token to another address; the API has none outside its read URLs.
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            failure = self._no_answer(call, error)
+        # Raised outside the except block: requests' own exception, whose text has the token, is not its context.
+        if failure is not None:
+            raise failure
+        return self._read(call, response)
+
+    def _read(self, call: Call[Result], response: requests.Response) -> Result:
+        status = response.status_code
+        body = _json_or_text(response)
+        if not 200 <= status < 300:
+            raise error_from_answer(
+                call.operation,
+                status,
+                self._redacted(call, body),
+                retry_after=_retry_after(response.headers.get("Retry-After")),
+            )
+        problem = ""
+        try:
+            return call.parse(body)
+        except ValueError as error:
+            # pydantic's text names members and types; the values are hidden by the models' configuration.
+            problem = self._redacted(call, str(error))
+        raise LightlyResponseError(
+            f"The platform's answer to {call.operation} (HTTP {status}) breaks its contract: {problem[:300]}. "
+            "If it stays so, this version of the provider is too old for the platform, or something between them "
+            "answers in its place.",
+            operation=call.operation,
+            status=status,
+        )
+
+    def _no_answer(self, call: Call[Any], error: requests.RequestException) -> LightlyConnectionError:
+        import requests
+        from urllib3.exceptions import NewConnectionError
+
+        host = self._settings.host
+        reason = error.args[0] if error.args else None
+        cause = getattr(reason, "reason", reason)
+        # Nothing was sent if not even a connection came about.
+        never_sent = isinstance(error, (requests.ConnectTimeout, requests.exceptions.ProxyError)) or isinstance(
+            cause, NewConnectionError
+        )
+        if isinstance(error, requests.exceptions.SSLError):
+            what = "the TLS handshake failed; check the CA bundle in the Airflow connection's extra (ca_bundle)"
+            never_sent = True
+        elif isinstance(error, requests.exceptions.ProxyError):
+            what = "the proxy refused or failed; check the proxies in the Airflow connection's extra"
+        elif isinstance(error, requests.ConnectTimeout):
+            what = f"no connection within {self._settings.connect_timeout:g} s; check the host and the network"
+        elif isinstance(error, requests.Timeout):
+            what = f"no answer within {self._settings.read_timeout:g} s"
+        elif isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema)):
+            what = "the host is not a valid address; write it like https://api.lightly.ai"
+        elif never_sent:
+            what = f"no connection ({type(cause).__name__}); check the host and the network"
+        else:
+            what = f"the connection broke before the answer was complete ({type(error).__name__})"
+        return LightlyConnectionError(
+            f"{call.operation} at {host} got no answer: {what}.",
+            operation=call.operation,
+            maybe_applied=not never_sent,
+        )
+
+    def _pause(self, state: RetryCallState) -> float:
+        from tenacity import wait_random_exponential
+
+        error = state.outcome.exception() if state.outcome else None
+        longest = self._settings.longest_wait
+        jittered = wait_random_exponential(multiplier=1, max=longest)(state)
+        if isinstance(error, LightlyApiError) and error.retry_after is not None:
+            return float(min(error.retry_after, longest) + min(jittered, 1.0))
+        # The vendor's client waits at least 10 s after a 429 (lightly 1.5.26, api/retry_utils.py).
+        least = min(10.0, longest) if isinstance(error, LightlyRateLimitError) else 0.0
+        return float(max(least, jittered))
+
+    def _log_retry(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        pause = state.next_action.sleep if state.next_action else 0.0
+        log.warning(
+            "Attempt %d of %d failed, the next follows in %.1f s: %s",
+            state.attempt_number,
+            self._settings.max_attempts,
+            pause,
+            error,
+        )
+
+    def _redacted(self, call: Call[Any], value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: self._redacted(call, v) for k, v in value.items()}
+        if not isinstance(value, str):
+            return value
+        for secret in (self._settings.token, *call.secrets):
+            value = value.replace(secret, "***")
+        return _TOKEN_IN_URL.sub(r"\1***", value)
+
+
+def may_send_again(call: Call[Any], error: BaseException) -> bool:
+    """
+    Whether a call may be sent once more after this failure.
+
+    :param call: What was sent.
+    :param error: How it failed.
+    """
+    if isinstance(error, LightlyRateLimitError):
+        return True
+    if isinstance(error, LightlyConnectionError):
+        return call.repeatable or not error.maybe_applied
+    if isinstance(error, LightlyServerError):
+        return call.repeatable and error.status != 501
+    if isinstance(error, LightlyResponseError):
+        return call.repeatable and call.method == "GET"
+    return False
+
+
+def user_agent() -> str:
+    """What the provider calls itself: name, version, Python."""
+    try:
+        own = version(DISTRIBUTION)
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        own = "0"
+    return f"{DISTRIBUTION}/{own} python/{platform.python_version()}"
+
+
+def _json_or_text(response: requests.Response) -> Any:
+    """The parsed JSON body; the text where it is not JSON, as in the text exports; None where it is empty."""
+    # Not response.text: without a charset in the header that guesses the encoding at some cost. JSON is UTF-8.
+    text = response.content.decode("utf-8", errors="replace")
+    if not text:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds from a ``Retry-After`` header, which holds seconds or an HTTP date (RFC 9110, 10.2.3)."""
+    if not value:
+        return None
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        date = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, date.timestamp() - time.time())
+
+
+class _NoTokenInUrls(logging.Filter):
+    """urllib3 logs each request's path with its query, the token in it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        if _TOKEN_IN_URL.search(text):
+            record.msg, record.args = _TOKEN_IN_URL.sub(r"\1***", text), ()
+        return True
+
+
+_filter = _NoTokenInUrls()
+
+
+def _keep_tokens_out_of_urllib3_logs() -> None:
+    for name in ("urllib3.connectionpool", "urllib3.util.retry"):
+        logging.getLogger(name).addFilter(_filter)  # adding the same filter twice is one

@@ -1,0 +1,54 @@
+"""Datasets, tags and the account's quota."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+from lightly_provider.api.models.wire import DATASET_NAME_PATTERN, Answer, Request
+
+DatasetName = Annotated[str, StringConstraints(min_length=3, pattern=DATASET_NAME_PATTERN)]
+
+
+class DatasetType(StrEnum):
+    """The input types that a user's dataset can have. (The platform makes ``Crops`` datasets itself.)"""
+
+    IMAGES = "Images"
+    VIDEOS = "Videos"
+
+
+class DatasetCreateRequest(Request):
+    """Body of ``create_dataset``."""
+
+    name: DatasetName
+    type: DatasetType
+    creator: str = "USER_PIP"
+
+
+class Dataset(Answer):
+    """A dataset as the platform describes it."""
+
+    id: str
+    name: str
+    user_id: str = ""
+    type: str
+    n_samples: int = 0
+
+
+class Tag(Answer):
+    """A tag: a named subset of a dataset's samples."""
+
+    id: str
+    dataset_id: str
+    name: str
+    bit_mask_data: str
+    tot_size: int = 0
+    created_at: int = 0
+    run_id: str | None = None
+
+    @property
+    def n_selected(self) -> int:
+        """Number of samples in the tag: one bit each (lightly 1.5.26, models/tag_data.py)."""
+        return int(self.bit_mask_data, 16).bit_count()

@@ -1,0 +1,93 @@
+"""From a failed validation to one sentence that names the argument, the member and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Mapping
+
+RequestModel = TypeVar("RequestModel", bound=BaseModel)
+
+
+def parse_argument(model: type[RequestModel], value: Mapping[str, Any], *, argument: str) -> RequestModel:
+    """
+    Build a request model from what a user wrote.
+
+    :param model: The model to build.
+    :param value: The user's mapping, by Python names or wire names.
+    :param argument: The operator argument it came from, for the message.
+    :return: The validated model.
+    :raises ValueError: With one sentence that names the argument, the member and, where one is near, the name
+        or value that was probably meant. The refused value is not repeated.
+    """
+    try:
+        return model.model_validate(dict(value))
+    except ValidationError as error:
+        message = describe(model, error, argument=argument)
+    raise ValueError(message)
+
+
+def describe(model: type[BaseModel], error: ValidationError, *, argument: str) -> str:
+    """
+    The first of a validation's errors as a sentence.
+
+    :param model: The model that was validated.
+    :param error: What pydantic raised.
+    :param argument: The operator argument it came from.
+    """
+    # An unknown member says more than the missing one that it was meant to be.
+    found = sorted(error.errors(include_url=False, include_input=True), key=lambda e: e["type"] != "extra_forbidden")
+    first = found[0]
+    place = argument + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        name = str(first["loc"][-1])
+        known = _field_names(model, first["loc"][:-1])
+        return f"{place} is not a member of the worker configuration V4; {_did_you_mean(name, known)}"
+    if first["type"] in ("literal_error", "enum"):
+        expected = str(first.get("ctx", {}).get("expected", ""))
+        allowed = [word.strip(" '\"") for word in expected.replace(" or ", ", ").split(",")]
+        return f"{place} is not one of its allowed values; {_did_you_mean(str(first['input']), allowed)}"
+    if first["type"] == "value_error":
+        return f"{place}: {first['msg'].removeprefix('Value error, ')}."
+    if first["type"] == "missing":
+        return f"{place} is missing; add it."
+    return f"{place} does not fit the platform's contract: {first['msg'][:1].lower()}{first['msg'][1:]}."
+
+
+def _did_you_mean(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6) or difflib.get_close_matches(
+        name.lower(), [k.lower() for k in known], n=1, cutoff=0.6
+    )
+    choices = ", ".join(known)
+    if near:
+        meant = next(k for k in known if k.lower() == near[0].lower())
+        return f"did you mean {meant!r}? Allowed: {choices}."
+    return f"allowed: {choices}."
+
+
+def _field_names(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """The Python names of the fields of the model that lies at ``loc`` inside ``model``."""
+    current: Any = model
+    for part in loc:
+        if isinstance(part, int):
+            continue
+        for candidate in _models_in(current):
+            for name, field in candidate.model_fields.items():
+                if part in (name, field.alias):
+                    current = field.annotation
+    names: list[str] = []
+    for candidate in _models_in(current):
+        names.extend(n for n in candidate.model_fields if n not in names)
+    return names
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Every model class inside an annotation such as ``list[A | B] | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in typing.get_args(annotation) for model in _models_in(inner)]

@@ -1,0 +1,241 @@
+"""
+How the platform reaches a bucket: with the keys of an IAM user, or through a role that it may assume.
+
+Pure values and the rules for them. What an Airflow connection holds is read elsewhere and handed in as plain
+texts. No message of this module repeats a secret key, a session token or an external ID.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+# The patterns of lightly 1.5.26, models/datasource_config_s3_delegated_access.py and datasource_config_s3.py,
+# with AWS's own form after "role" and "key" (AWS docs: IAM identifiers; ARNs for KMS).
+_ROLE_ARN = re.compile(r"arn:aws:iam::[0-9]{12}:role/[\w+=,.@/-]+", re.ASCII)
+_KMS_KEY_ARN = re.compile(r"arn:aws:kms:(?P<region>[a-zA-Z0-9-]+):[0-9]{12}:key/[a-zA-Z0-9-]+")
+_EXTERNAL_ID = re.compile(r"[a-zA-Z0-9_+=,.@:/-]{10,}")
+_EXTERNAL_ID_MIN = 10
+
+_ASSUMED_ROLE = re.compile(r"arn:aws:sts::(?P<account>[0-9]{12}):assumed-role/(?P<name>[^/]+)(?:/.*)?")
+_KMS_KEY_ID = re.compile(r"(?:mrk-[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+# AWS docs: IAM identifiers, "Unique ID prefixes": ASIA marks the temporary keys of STS, AKIA those of a user.
+_TEMPORARY_KEY_START = "ASIA"
+
+_ROLE_FORM = "arn:aws:iam::123456789012:role/name"
+_KMS_KEY_FORM = "arn:aws:kms:region:123456789012:key/key-id"
+_NO_TEMPORARY_KEYS = "the platform has no field for a session token, so it cannot use temporary credentials"
+
+
+class InvalidAccessError(ValueError):
+    """Credentials, a role or a key that the platform cannot use."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserAccess:
+    """
+    The long-lived keys of an IAM user.
+
+    :param access_key_id: The key's public half.
+    :param secret_access_key: The secret half; in neither ``repr`` nor :meth:`describe`.
+    """
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+
+    def describe(self) -> str:
+        """The access for a log: the method and enough of the key id to tell it from another."""
+        key = self.access_key_id
+        return f"user access with the key {key[:4]}…{key[-4:]}" if len(key) >= 12 else "user access with a key"
+
+
+@dataclass(frozen=True, slots=True)
+class DelegatedAccess:
+    """
+    A role that the platform's AWS account may assume.
+
+    :param role_arn: The role.
+    :param external_id: The passphrase that the role's trust policy asks for; in neither ``repr`` nor
+        :meth:`describe`.
+    """
+
+    role_arn: str
+    external_id: str = field(repr=False)
+
+    def describe(self) -> str:
+        """The access for a log: the method and the role."""
+        return f"delegated access through the role {self.role_arn}"
+
+
+def access_from_aws_connection(
+    *,
+    conn_id: str,
+    access_key_id: str | None,
+    secret_access_key: str | None,
+    session_token: str | None,
+    role_arn: str | None,
+    external_id: str | None,
+) -> UserAccess | DelegatedAccess:
+    """
+    Decide the access method by what an AWS connection holds.
+
+    A role with an external ID is delegated access, whatever keys stand beside it: they are how Airflow would
+    assume the role, and are not sent. Keys without a role are user access.
+
+    :param conn_id: The connection's id, for the messages.
+    :param access_key_id: Its key id (login); None when it has none.
+    :param secret_access_key: Its secret key (password); None when it has none.
+    :param session_token: ``aws_session_token`` of its extra; None when it has none.
+    :param role_arn: ``role_arn`` of its extra; None when it has none.
+    :param external_id: ``assume_role_kwargs.ExternalId`` of its extra; None when it has none.
+    :raises InvalidAccessError: When it holds neither, only half of one, or temporary credentials.
+    """
+    place = f"AWS connection {conn_id!r}"
+    if role_arn:
+        if not external_id:
+            raise InvalidAccessError(
+                f"{place} has a role_arn without an external ID, which the platform requires; put it into "
+                'its extra as {"assume_role_kwargs": {"ExternalId": "…"}}.'
+            )
+        return DelegatedAccess(
+            check_role_arn(role_arn, argument=f"role_arn of the {place}"),
+            check_external_id(external_id, argument=f"assume_role_kwargs.ExternalId of the {place}"),
+        )
+    if session_token or (access_key_id or "").startswith(_TEMPORARY_KEY_START):
+        what = "a session token" if session_token else f"a temporary key ({_TEMPORARY_KEY_START}…)"
+        raise InvalidAccessError(
+            f"{place} holds {what}, but {_NO_TEMPORARY_KEYS}; store the keys of an IAM user, or a role_arn "
+            "with an external ID."
+        )
+    if access_key_id and secret_access_key:
+        for name, value in (("access key id", access_key_id), ("secret access key", secret_access_key)):
+            if value != value.strip():
+                raise InvalidAccessError(f"The {name} of {place} begins or ends with a blank; store it without.")
+        return UserAccess(access_key_id, secret_access_key)
+    if access_key_id or secret_access_key:
+        present, missing = "an access key id", "secret access key (password)"
+        if secret_access_key:
+            present, missing = "a secret access key", "access key id (login)"
+        raise InvalidAccessError(f"{place} has {present} only; add the {missing}.")
+    lonely = "an external ID without a role_arn" if external_id else "neither keys nor a role"
+    raise InvalidAccessError(
+        f"{place} has {lonely}, so there is nothing that the platform could use; store an IAM user's access "
+        "key id (login) and secret access key (password), or a role_arn with assume_role_kwargs.ExternalId "
+        "in its extra."
+    )
+
+
+def check_role_arn(arn: str, *, argument: str) -> str:
+    """
+    Refuse what is not the ARN of a role that the platform can assume.
+
+    :param arn: ``arn:aws:iam::<account>:role/<name>``, with or without a path before the name.
+    :param argument: Where it was written, for the message.
+    :return: ``arn`` as it was given.
+    :raises InvalidAccessError: With what it is instead, and what to write.
+    """
+    fault = None if _ROLE_ARN.fullmatch(arn) else _role_fault(arn)
+    if fault:
+        raise InvalidAccessError(f"{argument}={arn!r}: {fault}.")
+    return arn
+
+
+def check_external_id(value: str, *, argument: str) -> str:
+    """
+    Refuse an external ID that the platform does not take.
+
+    :param value: At least 10 of the letters, digits and signs that the platform's contract allows.
+    :param argument: Where it was written, for the message, which does not repeat the value.
+    :return: ``value`` as it was given.
+    :raises InvalidAccessError: When it is too short or holds another sign.
+    """
+    if not _EXTERNAL_ID.fullmatch(value):
+        cause = (
+            f"is shorter than the {_EXTERNAL_ID_MIN} characters that the platform requires"
+            if len(value) < _EXTERNAL_ID_MIN
+            else "holds a character other than letters, digits and _+=,.@:/-"
+        )
+        raise InvalidAccessError(
+            f"{argument} {cause}; choose another one and write the same into the role's trust policy."
+        )
+    return value
+
+
+def check_kms_key_arn(arn: str, *, argument: str, bucket_region: str | None = None) -> str:
+    """
+    Refuse what is not the ARN of a KMS key that S3 can encrypt the bucket's objects with.
+
+    :param arn: ``arn:aws:kms:<region>:<account>:key/<key id>``.
+    :param argument: Where it was written, for the message.
+    :param bucket_region: The bucket's region, in which the key must lie too (AWS docs: S3 user guide, "Using
+        server-side encryption with AWS KMS keys"); None when it is not known.
+    :return: ``arn`` as it was given.
+    :raises InvalidAccessError: With what it is instead, and what to write.
+    """
+    key = _KMS_KEY_ARN.fullmatch(arn)
+    fault = None if key else _kms_fault(arn)
+    if key and bucket_region and key["region"] != bucket_region:
+        fault = (
+            f"the key lies in {key['region']} and the bucket in {bucket_region}, but S3 uses only keys of "
+            "the bucket's region; write the ARN of a key there"
+        )
+    if fault:
+        raise InvalidAccessError(f"{argument}={arn!r}: {fault}.")
+    return arn
+
+
+def _role_fault(arn: str) -> str:
+    general = _arn_fault(arn, service="iam", form=_ROLE_FORM)
+    if general:
+        return general
+    if not arn.startswith("arn:"):
+        return f"it is not an ARN; write {_ROLE_FORM}"
+    if session := _ASSUMED_ROLE.fullmatch(arn):
+        role = f"arn:aws:iam::{session['account']}:role/{session['name']}"
+        return f"it is a session of a role and not the role; write {role}, with the role's path if it has one"
+    _, _, service, region, account, resource = arn.split(":", 5)
+    if service != "iam":
+        return f"it is an ARN of {service!r} and not of a role; write {_ROLE_FORM}"
+    if region:
+        return f"IAM has no regions, but a region stands in it; write {_ROLE_FORM}"
+    if not re.fullmatch("[0-9]{12}", account):
+        return f"its account is not a number of 12 digits; write {_ROLE_FORM}"
+    kind = resource.partition("/")[0]
+    if kind != "role":
+        return f"it is the ARN of a {kind!r} and not of a role; write {_ROLE_FORM}"
+    return f"the role's name is missing or holds a character that IAM does not allow; write {_ROLE_FORM}"
+
+
+def _kms_fault(arn: str) -> str:
+    general = _arn_fault(arn, service="kms", form=_KMS_KEY_FORM)
+    if general:
+        return general
+    if arn.startswith("alias/") or ":alias/" in arn:
+        return f"the platform takes no alias; write the ARN of the key that it stands for, {_KMS_KEY_FORM}"
+    if _KMS_KEY_ID.fullmatch(arn.removeprefix("key/")):
+        return f"a key's id alone does not say where the key lies; write its whole ARN, {_KMS_KEY_FORM}"
+    if not arn.startswith("arn:"):
+        return f"it is not an ARN; write {_KMS_KEY_FORM}"
+    service = arn.split(":", 5)[2]
+    if service != "kms":
+        return f"it is an ARN of {service!r} and not of a KMS key; write {_KMS_KEY_FORM}"
+    return f"it is not the ARN of a KMS key; write {_KMS_KEY_FORM}"
+
+
+def _arn_fault(arn: str, *, service: str, form: str) -> str | None:
+    """What is wrong with any ARN: blanks, the partition, too few parts."""
+    if not arn.strip():
+        return f"it is empty; write {form}"
+    if arn != arn.strip():
+        return "it begins or ends with a blank; remove it"
+    if not arn.startswith("arn:"):
+        return None
+    parts = arn.split(":", 5)
+    if len(parts) < 6:
+        return f"the ARN is not complete; write {form}"
+    if parts[1] != "aws":
+        return (
+            f"it is an ARN of the partition {parts[1]!r}, and the platform takes ARNs of the partition 'aws' "
+            f"only (arn:aws:{service}:…); use a bucket in that one, or user access without a KMS key"
+        )
+    return None

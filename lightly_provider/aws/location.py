@@ -1,0 +1,272 @@
+"""
+An S3 location as a value: parsed, validated and compared without asking AWS anything.
+
+Every refusal says which argument, which value, why it cannot work and what to write instead, because a
+location that is wrong in a way that S3 accepts (a doubled bucket, a stray ``//``) shows up only much later,
+as a dataset with no files.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from urllib.parse import parse_qs, unquote, urlsplit
+
+_SCHEME = "s3://"
+_GENERAL_FORM = "s3://bucket/prefix/"
+_MAX_KEY_BYTES = 1024  # AWS docs: S3 user guide, "Naming Amazon S3 objects"
+_SHOWN_CHARACTERS = 200
+
+# AWS docs: S3 user guide, "General purpose bucket naming rules". A name that ends in "-an" belongs to an
+# account's own namespace and is an ordinary bucket. Buckets made in us-east-1 before March 2018 may hold
+# other characters, but they cannot be reached under the host names that S3 clients use today.
+_BUCKET_CHARACTERS = re.compile(r"[a-z0-9.-]+")
+_IP_ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
+_RESERVED_PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
+_RESERVED_SUFFIXES = {
+    "-s3alias": "an access point",
+    "--ol-s3": "an Object Lambda access point",
+    ".mrap": "a multi-region access point",
+    "--x-s3": "a directory bucket (S3 Express One Zone)",
+    "--table-s3": "a table bucket",
+}
+
+# The addresses under which S3 answers: path style, virtual-hosted style, and the console's own pages.
+_PATH_HOST = re.compile(r"s3(?:[.-][a-z0-9-]+)*\.amazonaws\.com(?:\.cn)?", re.IGNORECASE)
+_VIRTUAL_HOST = re.compile(r"(?P<bucket>.+?)\.s3(?:[.-][a-z0-9-]+)*\.amazonaws\.com(?:\.cn)?", re.IGNORECASE)
+_CONSOLE_HOST = re.compile(r"(?:[a-z0-9-]+\.)*console\.(?:aws\.amazon\.com|amazonaws\.cn)", re.IGNORECASE)
+_CONSOLE_PATH = re.compile(r"/s3/buckets/(?P<bucket>[^/]+)/?")
+_S3_ARN = re.compile(r"arn:aws[a-z-]*:s3:::(?P<path>.+)")
+_SCHEME_SLIP = re.compile(r"(?:s3[an]?:/*|s3//+)+", re.IGNORECASE)
+_ANY_SCHEME = re.compile(r"(?P<name>[a-zA-Z][a-zA-Z0-9+.-]*)://")
+
+# Copied along from web pages and documents, and not to be seen; no Unicode category holds just these two.
+_INVISIBLE = frozenset("\u200b\ufeff")
+# "user@" before the first slash, or "key:secret@" anywhere, as a secret may hold slashes itself.
+_CREDENTIALS = re.compile(r"^[^/]*@|:.*@")
+_ENCODED = re.compile(r"%(?:20|2[fF])")
+
+
+class InvalidLocationError(ValueError):
+    """A text that cannot be an S3 location."""
+
+
+@dataclass(frozen=True, slots=True)
+class S3Location:
+    """
+    A directory in S3.
+
+    :param bucket: The bucket's name.
+    :param prefix: The keys' common beginning; empty for the whole bucket, else with a slash at its end.
+    """
+
+    bucket: str
+    prefix: str
+
+    def __post_init__(self) -> None:
+        if not self.bucket or (self.prefix and not self.prefix.endswith("/")):
+            raise ValueError(
+                f"An S3Location needs a bucket, and a prefix that is empty or ends in '/', not "
+                f"{self.bucket!r} and {self.prefix!r}; use S3Location.parse for text."
+            )
+
+    @classmethod
+    def parse(cls, uri: str, *, argument: str) -> S3Location:
+        """
+        Read what a user wrote, and refuse what cannot work.
+
+        :param uri: ``s3://bucket/prefix/``; a missing slash at the end is added, ``s3://bucket`` means the
+            whole bucket.
+        :param argument: The name of the operator's argument, for the message.
+        :raises InvalidLocationError: With one sentence that names the argument, the value, the cause and the
+            next step. Credentials and query strings inside the value are left out of it.
+        """
+        fault = _fault(uri)
+        if fault:
+            raise InvalidLocationError(f"{argument}={_shown(uri)}: {fault}.")
+        return cls.from_stored(uri)
+
+    @classmethod
+    def from_stored(cls, uri: str) -> S3Location:
+        """
+        Read a location that a service already holds, without the rules that protect against slips.
+
+        :param uri: Any text with the scheme ``s3://`` and a bucket.
+        :raises InvalidLocationError: When scheme or bucket is missing.
+        """
+        bucket, _, prefix = uri.removeprefix(_SCHEME).partition("/")
+        if not uri.startswith(_SCHEME) or not bucket:
+            raise InvalidLocationError(f"The stored path {_shown(uri)} is not of the form {_GENERAL_FORM}.")
+        return cls(bucket, prefix if not prefix or prefix.endswith("/") else f"{prefix}/")
+
+    @property
+    def uri(self) -> str:
+        """The location as text, always with a slash at its end."""
+        return f"{_SCHEME}{self.bucket}/{self.prefix}"
+
+    @property
+    def warning(self) -> str | None:
+        """What is probably, but not certainly, a slip; None when there is nothing to say."""
+        # Hive writes "name=value" folders and percent-encodes the values, so there the percent sign is meant.
+        if "=" in self.prefix or not _ENCODED.search(self.prefix):
+            return None
+        return (
+            f"The prefix {self.prefix!r} looks percent-encoded, and S3 takes the percent sign literally; "
+            f"if it was copied from a browser, write {unquote(self.prefix)!r}."
+        )
+
+    def join(self, relative: str) -> str:
+        """
+        The URI of what lies below this location.
+
+        :param relative: An object's name, or a folder's with a slash at its end.
+        :raises ValueError: When ``relative`` is empty, absolute, or would leave the location.
+        """
+        if {"", ".", ".."} & set(relative.removesuffix("/").split("/")):
+            raise ValueError(
+                f"{relative!r} is not a path below {self.uri}; write it without '.', '..', '//' and a slash "
+                "at its start."
+            )
+        return self.uri + relative
+
+    def contains(self, other: S3Location) -> bool:
+        """Whether everything in ``other`` lies in this location too; a location contains itself."""
+        return self.bucket == other.bucket and other.prefix.startswith(self.prefix)
+
+    def overlaps(self, other: S3Location) -> bool:
+        """Whether one of the two contains the other, so that they share objects."""
+        return self.contains(other) or other.contains(self)
+
+    def __str__(self) -> str:
+        return self.uri
+
+
+def _fault(uri: object) -> str | None:
+    """What is wrong with a location and what to do, for the first rule that it breaks; None for none."""
+    if not isinstance(uri, str):
+        return f"a location is a text of the form {_GENERAL_FORM}"
+    fault = _text_fault(uri) or _scheme_fault(uri)
+    if fault:
+        return fault
+    bucket, _, prefix = uri.removeprefix(_SCHEME).partition("/")
+    return _bucket_fault(bucket, prefix) or _prefix_fault(bucket, prefix)
+
+
+def _text_fault(text: str) -> str | None:
+    if not text.strip():
+        return f"it is empty; write {_GENERAL_FORM}"
+    if text != text.strip():
+        return "it begins or ends with a blank; remove it"
+    if _INVISIBLE & set(text) or {"Cc", "Cs", "Zl", "Zp"} & set(map(unicodedata.category, text)):
+        return "it holds a control or invisible character; type it anew"
+    if "\\" in text:
+        return "it holds a backslash, which S3 takes as part of a name; write '/' between folders"
+    return None
+
+
+def _scheme_fault(uri: str) -> str | None:
+    rest = uri.removeprefix(_SCHEME)
+    if slip := _SCHEME_SLIP.match(rest):
+        what = "the scheme stands there twice" if uri.startswith(_SCHEME) else "the scheme must be written s3://"
+        return f"{what}; write {_instead(rest[slip.end() :])} instead"
+    if uri.startswith(_SCHEME):
+        return None
+    if uri.startswith("arn:"):
+        arn = _S3_ARN.fullmatch(uri)
+        return f"an ARN is not a location; write {_instead(arn['path'].rstrip('*') if arn else '')} instead"
+    scheme = _ANY_SCHEME.match(uri)
+    if scheme is None:
+        return f"the scheme s3:// is missing; write {_instead(uri)} instead"
+    if scheme["name"].lower() in {"http", "https"}:
+        return f"a web address is not a location; write {_instead(_path_of_web_address(uri))} instead"
+    return f"{scheme['name']}:// is not the scheme of S3; write {_GENERAL_FORM} instead"
+
+
+def _path_of_web_address(address: str) -> str:
+    """``bucket/prefix`` as S3's own web addresses name it; empty when the address is not one of S3's."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # brackets without an IPv6 address in them, so certainly not one of S3's
+        return ""
+    host, path = parts.hostname or "", unquote(parts.path)
+    if _CONSOLE_HOST.fullmatch(host):
+        page = _CONSOLE_PATH.fullmatch(path)
+        return "/".join([page["bucket"], *parse_qs(parts.query).get("prefix", [])]) if page else ""
+    if _PATH_HOST.fullmatch(host):
+        return path.removeprefix("/")
+    virtual = _VIRTUAL_HOST.fullmatch(host)
+    return f"{virtual['bucket']}{path}" if virtual else ""
+
+
+def _bucket_fault(bucket: str, prefix: str) -> str | None:
+    if not bucket:
+        return f"no bucket stands between s3:// and the next slash; write {_instead(prefix.lstrip('/'))} instead"
+    if ":" in bucket or "@" in bucket:
+        return f"neither credentials nor a port belong here; write {_GENERAL_FORM} and use an AWS connection"
+    rule = _broken_bucket_rule(bucket)
+    if rule:
+        return f"no bucket can be called {_shown(bucket)}, as {rule}; write the name as the S3 console shows it"
+    return None
+
+
+def _broken_bucket_rule(bucket: str) -> str | None:
+    if not _BUCKET_CHARACTERS.fullmatch(bucket):
+        return "bucket names hold only lower-case letters, digits, dots and hyphens"
+    if not 3 <= len(bucket) <= 63:
+        return "bucket names have 3 to 63 characters"
+    if not (bucket[0].isalnum() and bucket[-1].isalnum()):
+        return "bucket names begin and end with a letter or digit"
+    if ".." in bucket:
+        return "bucket names hold no two dots in a row"
+    if _IP_ADDRESS.fullmatch(bucket):
+        return "bucket names do not look like an IP address"
+    for start in _RESERVED_PREFIXES:
+        if bucket.startswith(start):
+            return f"AWS keeps names that begin with {start!r} for itself"
+    for end, owner in _RESERVED_SUFFIXES.items():
+        if bucket.endswith(end):
+            return f"a name that ends in {end!r} is that of {owner} and not of a general purpose bucket"
+    return None
+
+
+def _prefix_fault(bucket: str, prefix: str) -> str | None:
+    for remnant in "?#":
+        if remnant in prefix:
+            before = prefix.split(remnant)[0]
+            return f"it holds {remnant!r} like a web address; write {_instead(f'{bucket}/{before}')} instead"
+    if "*" in prefix:
+        folder = prefix.split("*")[0].rpartition("/")[0]
+        return f"a location takes no wildcard; write {_instead(f'{bucket}/{folder}')} instead"
+    folders = prefix.removesuffix("/").split("/")
+    if prefix and "" in folders:
+        proper = "/".join([bucket, *filter(None, folders)])
+        return f"'//' makes a folder without a name in S3; write {_instead(proper)} instead"
+    if {".", ".."} & set(folders):
+        return "S3 knows no '.' and '..' folders; write the whole path"
+    if folders[0] == bucket:
+        while folders and folders[0] == bucket:
+            del folders[0]
+        return f"the path repeats the bucket {bucket!r}; write {_instead('/'.join([bucket, *folders]))} instead"
+    if len(prefix.encode()) > _MAX_KEY_BYTES:
+        return f"the prefix has more than the {_MAX_KEY_BYTES} bytes that S3 allows to a key; shorten it"
+    return None
+
+
+def _instead(path: str) -> str:
+    """``bucket/prefix`` as a location to propose; the general form when the path breaks a rule of its own."""
+    candidate = f"{_SCHEME}{path}"
+    return S3Location.from_stored(candidate).uri if path and _fault(candidate) is None else _GENERAL_FORM
+
+
+def _shown(value: object) -> str:
+    """The value for a message: not too long, and without a signed query or ``key:secret@``."""
+    if not isinstance(value, str):
+        return f"<{type(value).__name__}>"
+    text, query, _ = value.partition("?")
+    if _CREDENTIALS.search(_ANY_SCHEME.sub("", text)):
+        scheme = _ANY_SCHEME.match(text)
+        text = f"{scheme.group() if scheme else ''}…"
+    if len(text) > _SHOWN_CHARACTERS:
+        text = f"{text[:_SHOWN_CHARACTERS]}…"
+    return repr(f"{text}?…" if query else text)

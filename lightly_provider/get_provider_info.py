@@ -1,0 +1,84 @@
+"""What Airflow is told about this provider.
+
+Plain data: this module imports nothing, because Airflow calls it while it starts.
+"""
+
+from __future__ import annotations
+
+DEFAULT_HOST = "https://api.lightly.ai"
+DEFAULT_WEB_URL = "https://app.lightly.ai"
+
+# The one declaration of the connection form. Airflow 3.3 reads it from here; for older Airflow the hook's
+# two form methods derive their shape from it.
+CONNECTION_FORM: dict = {  # type: ignore[type-arg]
+    "connection-type": "lightly",
+    "hook-class-name": "lightly_provider.hooks.lightly.LightlyHook",
+    "hook-name": "Lightly",
+    "ui-field-behaviour": {
+        "hidden-fields": ["login", "schema", "port"],
+        "relabeling": {"host": "API address", "password": "API token"},
+        "placeholders": {"host": DEFAULT_HOST},
+    },
+    "conn-fields": {
+        "web_url": {
+            "label": "Web address",
+            "description": f"Where links to datasets and runs lead. Default: {DEFAULT_WEB_URL}",
+            "schema": {"type": ["string", "null"], "format": "url"},
+        },
+        "ca_bundle": {
+            "label": "CA bundle",
+            "description": "Path on the workers of a PEM file with the certificate authorities to trust. "
+            "Default: those of the requests library.",
+            "schema": {"type": ["string", "null"]},
+        },
+        "proxies": {
+            "label": "Proxies",
+            "description": 'JSON object of proxy addresses by scheme, e.g. {"https": "http://proxy:3128"}. '
+            "Default: those of the workers' environment (HTTPS_PROXY, NO_PROXY).",
+            "schema": {"type": ["string", "null"]},
+        },
+        "connect_timeout": {
+            "label": "Connect timeout (s)",
+            "description": "Seconds to wait for a connection to the platform. Default: 10.",
+            "schema": {"type": ["integer", "null"], "minimum": 1},
+        },
+        "read_timeout": {
+            "label": "Read timeout (s)",
+            "description": "Seconds to wait for the platform's answer. Default: 180.",
+            "schema": {"type": ["integer", "null"], "minimum": 1},
+        },
+    },
+}
+
+
+def get_provider_info() -> dict:  # type: ignore[type-arg]
+    """The provider's metadata, by Airflow's provider_info schema."""
+    return {
+        "package-name": "airflow-provider-lightly",
+        "name": "Lightly",
+        "description": "From a bucket of images or videos in S3 to a curated Lightly dataset: provision, verify, run.",
+        "connection-types": [CONNECTION_FORM],
+        "extra-links": [
+            "lightly_provider.links.LightlyDatasetLink",
+            "lightly_provider.links.LightlyRunsLink",
+        ],
+        "integrations": [
+            {
+                "integration-name": "Lightly",
+                "external-doc-url": "https://docs.lightly.ai",
+                "tags": ["software"],
+            }
+        ],
+        "hooks": [{"integration-name": "Lightly", "python-modules": ["lightly_provider.hooks.lightly"]}],
+        "operators": [
+            {
+                "integration-name": "Lightly",
+                "python-modules": [
+                    "lightly_provider.operators.dataset",
+                    "lightly_provider.operators.datasource",
+                    "lightly_provider.operators.verification",
+                    "lightly_provider.operators.worker",
+                ],
+            }
+        ],
+    }

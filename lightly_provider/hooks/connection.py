@@ -1,0 +1,134 @@
+"""From the fields of an Airflow connection of type ``lightly`` to the client's settings. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from lightly_provider.api.client import ClientSettings
+from lightly_provider.exceptions import LightlyConnectionConfigError
+from lightly_provider.get_provider_info import CONNECTION_FORM, DEFAULT_HOST, DEFAULT_WEB_URL
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class LightlyConnection:
+    """
+    What a connection says.
+
+    :param settings: Where the platform is and how to reach it, token included.
+    :param web_url: Base address of the platform's web pages.
+    :param is_local: Whether the platform runs on this machine, as the sandbox does.
+    :param warnings: What looks like a mistake, in sentences.
+    """
+
+    settings: ClientSettings
+    web_url: str
+    is_local: bool
+    warnings: tuple[str, ...] = ()
+
+
+def parse_connection(
+    conn_id: str,
+    *,
+    host: str | None,
+    port: int | None,
+    password: str | None,
+    extra: Mapping[str, Any],
+) -> LightlyConnection:
+    """
+    Read a connection.
+
+    :param conn_id: Its id, for messages.
+    :param host: API address; None or empty: the public API. Without a scheme, https is meant.
+    :param port: Added to the host if that has none.
+    :param password: API token.
+    :param extra: ``web_url``, ``ca_bundle``, ``proxies``, ``connect_timeout``, ``read_timeout``; see the form.
+    :raises LightlyConnectionConfigError: Something is missing or cannot be right.
+    """
+    token = (password or "").strip()
+    if not token:
+        raise LightlyConnectionConfigError(
+            f"Airflow connection {conn_id!r} has no API token; put the one of the platform's preferences page into its "
+            "password field."
+        )
+    address = _address(conn_id, "host", host, DEFAULT_HOST)
+    parts = urlsplit(address)
+    if port and not parts.port:
+        address = f"{address}:{port}"
+    is_local = parts.hostname in LOOPBACK_HOSTS
+    warnings = []
+    if parts.scheme == "http" and not is_local:
+        warnings.append(
+            f"Airflow connection {conn_id!r} reaches {address} without TLS: the API token and AWS keys travel in clear."
+        )
+    known = CONNECTION_FORM["conn-fields"]
+    unknown = sorted(set(extra) - set(known))
+    if unknown:
+        warnings.append(
+            f"Airflow connection {conn_id!r} has extra fields that nothing reads: {', '.join(unknown)}; "
+            f"known are {', '.join(known)}."
+        )
+    settings = ClientSettings(
+        host=address,
+        token=token,
+        ca_bundle=str(extra["ca_bundle"]) if extra.get("ca_bundle") else None,
+        connect_timeout=_seconds(conn_id, "connect_timeout", extra, ClientSettings.connect_timeout),
+        read_timeout=_seconds(conn_id, "read_timeout", extra, ClientSettings.read_timeout),
+        proxies=_proxies(conn_id, extra.get("proxies")),
+    )
+    web_url = _address(conn_id, "extra web_url", extra.get("web_url"), DEFAULT_WEB_URL)
+    return LightlyConnection(settings=settings, web_url=web_url, is_local=is_local, warnings=tuple(warnings))
+
+
+def _address(conn_id: str, field: str, value: Any, default: str) -> str:
+    text = str(value or default).strip().rstrip("/")
+    if "://" not in text:
+        text = f"https://{text}"
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or "@" in parts.netloc:
+        raise LightlyConnectionConfigError(
+            f"Airflow connection {conn_id!r} has a {field} that is no address of a web server; "
+            f"write it like {default}, without login or query."
+        )
+    return text
+
+
+def _seconds(conn_id: str, field: str, extra: Mapping[str, Any], default: float) -> float:
+    value = extra.get(field)
+    if value in (None, ""):
+        return default
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = 0.0
+    if not 0 < seconds < 86400:
+        raise LightlyConnectionConfigError(
+            f"Airflow connection {conn_id!r} has {field}={value!r} in its extra; "
+            "it must be a number of seconds above 0."
+        )
+    return seconds
+
+
+def _proxies(conn_id: str, value: Any) -> dict[str, str] | None:
+    if value in (None, "", {}):
+        return None
+    parsed = value
+    if isinstance(value, str):
+        try:
+            parsed = json.loads(value)
+        except ValueError:
+            parsed = None
+    if not isinstance(parsed, dict) or not all(isinstance(v, str) for v in parsed.values()):
+        # The value is not repeated: proxy addresses may hold a password.
+        raise LightlyConnectionConfigError(
+            f"Airflow connection {conn_id!r} has proxies in its extra that are no JSON object of addresses by scheme; "
+            'write them like {"https": "http://proxy:3128"}.'
+        )
+    return {str(scheme): address for scheme, address in parsed.items()}

@@ -1,0 +1,68 @@
+"""What all Lightly operators share: the connection, the hook, and when arguments are checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from lightly_provider.hooks.lightly import LightlyHook
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+def is_static(value: Any) -> bool:
+    """
+    Whether an argument's value is known when the DAG is parsed.
+
+    :param value: What the DAG's author wrote: a plain value, a Jinja template, or another task's output.
+    :return: False for a template, for a task's output, and for a container that holds one.
+    """
+    if isinstance(value, str):
+        return "{{" not in value and "{%" not in value
+    if isinstance(value, Mapping):
+        return all(is_static(inner) for inner in value.values())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return all(is_static(inner) for inner in value)
+    return not hasattr(value, "resolve")
+
+
+class LightlyBaseOperator(BaseOperator):
+    """
+    Base of all Lightly operators.
+
+    Arguments that are plain values are checked when the DAG is parsed; templates and other tasks' outputs first thing
+    in ``execute``, before any request.
+
+    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
+    """
+
+    template_fields: Sequence[str] = ("lightly_conn_id",)
+
+    def __init__(self, *, lightly_conn_id: str = LightlyHook.default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.lightly_conn_id = lightly_conn_id
+
+    @cached_property
+    def hook(self) -> LightlyHook:
+        """The hook on this operator's connection."""
+        return LightlyHook(self.lightly_conn_id)
+
+    def check_arguments(self) -> None:
+        """
+        Refuse arguments that cannot be right; those that are not :func:`is_static` yet are passed over.
+
+        :raises ValueError: With one sentence that names the argument, what is wrong with it and what to do.
+        """
+
+    def execute(self, context: Context) -> Any:
+        """Check the arguments, which are rendered now, and do the work."""
+        self.check_arguments()
+        return self.perform(context)
+
+    def perform(self, context: Context) -> Any:
+        """The operator's work, on checked arguments."""
+        raise NotImplementedError

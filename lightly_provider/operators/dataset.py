@@ -1,0 +1,119 @@
+"""Datasets: create one, or find it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING, Any
+
+from lightly_provider.links import LightlyDatasetLink, push_dataset_link
+from lightly_provider.operators.base import LightlyBaseOperator, is_static
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from airflow.providers.common.compat.sdk import Context
+
+DATASET_TYPES = ("Images", "Videos")
+IF_EXISTS = ("reuse", "fail")
+
+# lightly 1.5.26, models/dataset_create_request.py
+_DATASET_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9 _-]{2,}")
+
+
+def check_choice(value: Any, choices: Collection[str], *, argument: str) -> None:
+    """
+    Refuse a value that is none of the choices.
+
+    :param value: What was given.
+    :param choices: What may be given.
+    :param argument: The argument's name, for the message.
+    :raises ValueError: With the choice that was probably meant.
+    """
+    if value in choices:
+        return
+    by_fold = {choice.casefold(): choice for choice in choices}
+    near = difflib.get_close_matches(str(value).casefold(), by_fold, n=1)
+    hint = f"did you mean {by_fold[near[0]]!r}? " if near else ""
+    raise ValueError(f"{argument} is {value!r}; {hint}Allowed: {', '.join(map(repr, choices))}.")
+
+
+def check_id(value: Any, *, argument: str) -> None:
+    """
+    Refuse what is no id of the platform (24 hexadecimal digits).
+
+    :raises ValueError: With a hint where the id must come from.
+    """
+    if not isinstance(value, str) or not re.fullmatch(r"[a-f0-9]{24}", value):
+        raise ValueError(
+            f"{argument} is {value!r}, and an id of the platform is 24 hexadecimal digits; "
+            "pass what the task that created it returned, e.g. create_dataset.output."
+        )
+
+
+class CreateLightlyDatasetOperator(LightlyBaseOperator):
+    """
+    Create a dataset, or find the one of this name.
+
+    Idempotent: a retry, a clear or a second run finds the dataset that is there. A lost answer or two tasks at once
+    do not make two, as names are unique per owner on the platform.
+
+    :param dataset_name: The dataset's name: at least 3 of letters, digits, space, ``_`` and ``-``, the first a
+        letter or digit. Templated.
+    :param dataset_type: What the bucket holds: ``Images`` or ``Videos``. It cannot be changed later. Default:
+        ``Images``. Templated.
+    :param if_exists: ``reuse`` the dataset of this name (default), or ``fail``.
+    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
+    :return: The dataset's id, also in XCom.
+    :raises ValueError: An argument cannot be right.
+    :raises LightlyDatasetConflictError: The name is taken by a dataset of another type, or ``if_exists="fail"``.
+    """
+
+    template_fields: Sequence[str] = ("lightly_conn_id", "dataset_name", "dataset_type", "if_exists")
+    operator_extra_links = (LightlyDatasetLink(),)
+    ui_color = "#e8f4ff"
+
+    def __init__(
+        self,
+        *,
+        dataset_name: str,
+        dataset_type: str = "Images",
+        if_exists: str = "reuse",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.dataset_name = dataset_name
+        self.dataset_type = dataset_type
+        self.if_exists = if_exists
+        self.check_arguments()
+
+    def check_arguments(self) -> None:
+        """See :meth:`LightlyBaseOperator.check_arguments`."""
+        if is_static(self.dataset_name) and not _DATASET_NAME.fullmatch(str(self.dataset_name)):
+            raise ValueError(
+                f"dataset_name is {self.dataset_name!r}, which the platform does not allow; use at least 3 of letters, "
+                "digits, spaces, '_' and '-', and begin with a letter or digit (no dots, slashes or umlauts)."
+            )
+        if is_static(self.dataset_type):
+            check_choice(self.dataset_type, DATASET_TYPES, argument="dataset_type")
+        if is_static(self.if_exists):
+            check_choice(self.if_exists, IF_EXISTS, argument="if_exists")
+
+    def perform(self, context: Context) -> str:
+        """Find or create the dataset."""
+        from lightly_provider.api.models.dataset import DatasetType
+
+        outcome = self.hook.get_or_create_dataset(
+            self.dataset_name, DatasetType(self.dataset_type), reuse=self.if_exists == "reuse"
+        )
+        url = push_dataset_link(context, self.hook.connection.web_url, outcome.dataset_id)
+        done = "Created" if outcome.created else "Re-using"
+        self.log.info(
+            "%s dataset %r (%s), id %s: %s",
+            done,
+            self.dataset_name,
+            self.dataset_type,
+            outcome.dataset_id,
+            url,
+        )
+        return outcome.dataset_id

@@ -1,0 +1,297 @@
+"""Datasources: point a dataset at its S3 locations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lightly_provider.aws.credentials import (
+    DelegatedAccess,
+    UserAccess,
+    check_external_id,
+    check_kms_key_arn,
+    check_role_arn,
+)
+from lightly_provider.aws.location import S3Location
+from lightly_provider.aws.policies import Purpose
+from lightly_provider.aws.regions import check_region
+from lightly_provider.links import LightlyDatasetLink, push_dataset_link
+from lightly_provider.operators.base import LightlyBaseOperator, is_static
+from lightly_provider.operators.dataset import check_choice, check_id
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.providers.common.compat.sdk import Context
+
+    from lightly_provider.api.models.datasource import S3Datasource
+
+# Where the platform's own page puts thumbnails (lightly 1.5.26, api/api_workflow_datasources.py).
+DEFAULT_THUMBNAIL_SUFFIX = ".lightly/thumbnails/[filename]_thumb.[extension]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Target:
+    """One datasource that is to be set, and the arguments that it comes from."""
+
+    purpose: Purpose
+    location: S3Location
+    argument: str
+    conn_id: str | None
+    thumbnail_suffix: str | None
+    kms_key_arn: str | None
+
+
+class ConfigureS3DatasourceOperator(LightlyBaseOperator):
+    """
+    Make an S3 location the datasource of a dataset.
+
+    Idempotent: what is exactly so already is not set again. (Where the platform's answer hides the secret, nothing
+    proves that it is the same, and it is set again, to the same effect.)
+
+    How Lightly reaches the bucket is decided by what the AWS connection holds: an IAM user's keys (user access), or a
+    ``role_arn`` with ``assume_role_kwargs.ExternalId`` in its extra (delegated access). Airflow itself neither
+    reads the bucket nor assumes the role. The platform stores the keys and has no field for a session token, so
+    temporary credentials are refused.
+
+    :param dataset_id: Dataset. Templated.
+    :param resource_path: ``s3://bucket/prefix/`` with the images or videos. Templated.
+    :param purpose: ``INPUT`` (raw files, only read), ``LIGHTLY`` (what Lightly stores, and predictions), or
+        ``INPUT_OUTPUT``
+        (both in one place). None (default): INPUT_OUTPUT, or INPUT if ``output_resource_path`` is given. Templated.
+    :param datasource_aws_conn_id: AWS connection that holds what Lightly shall use. Default: ``aws_default``.
+        Not used if ``role_arn`` is given. Templated.
+    :param role_arn: Role that Lightly shall assume, instead of a connection; needs ``external_id``. Templated.
+    :param external_id: The external ID that the role's trust policy asks for: at least 10 characters. It is a secret,
+        and is kept out of rendered fields, logs and the serialized DAG; better still, keep it in a
+        connection. Rendered as a template in ``execute``; a task's output is refused, as XCom is no place for it.
+    :param region: The bucket's AWS region. None (default): S3 is asked; failing that, the connection's
+        ``region_name``. Templated.
+    :param generate_thumbnails: Let Lightly store thumbnails, under ``.lightly/thumbnails/``. Default: False.
+    :param thumbnail_suffix: Pattern of the thumbnails' paths with ``[filename]`` and ``[extension]``, instead of the
+        default one; turns thumbnails on. Templated.
+    :param kms_key_arn: KMS key with which Lightly shall encrypt what it writes. Templated.
+    :param output_resource_path: ``s3://bucket/prefix/`` for what Lightly writes, so that the input stays clean: sets
+        a second datasource, of purpose LIGHTLY, which gets the thumbnails and the KMS key. Templated.
+    :param output_aws_conn_id: AWS connection for the output. Default: the same access as for the input. Templated.
+    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
+    :return: ``{"dataset_id", "changed": [purposes], "datasources": {purpose: what is set, secrets left out}}``.
+    :raises ValueError: An argument or a connection cannot be right. Nothing was sent.
+    """
+
+    template_fields: Sequence[str] = (
+        "lightly_conn_id",
+        "dataset_id",
+        "resource_path",
+        "purpose",
+        "datasource_aws_conn_id",
+        "role_arn",
+        "region",
+        "thumbnail_suffix",
+        "kms_key_arn",
+        "output_resource_path",
+        "output_aws_conn_id",
+    )
+    operator_extra_links = (LightlyDatasetLink(),)
+    ui_color = "#e8f4ff"
+
+    def __init__(
+        self,
+        *,
+        dataset_id: str,
+        resource_path: str,
+        purpose: str | None = None,
+        datasource_aws_conn_id: str = "aws_default",
+        role_arn: str | None = None,
+        external_id: str | None = None,
+        region: str | None = None,
+        generate_thumbnails: bool = False,
+        thumbnail_suffix: str | None = None,
+        kms_key_arn: str | None = None,
+        output_resource_path: str | None = None,
+        output_aws_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.dataset_id = dataset_id
+        self.resource_path = resource_path
+        self.purpose = purpose
+        self.datasource_aws_conn_id = datasource_aws_conn_id
+        self.role_arn = role_arn
+        self.external_id = external_id
+        self.region = region
+        self.generate_thumbnails = generate_thumbnails
+        self.thumbnail_suffix = thumbnail_suffix
+        self.kms_key_arn = kms_key_arn
+        self.output_resource_path = output_resource_path
+        self.output_aws_conn_id = output_aws_conn_id
+        self.check_arguments()
+
+    def check_arguments(self) -> None:
+        """See :meth:`LightlyBaseOperator.check_arguments`."""
+        if is_static(self.dataset_id):
+            check_id(self.dataset_id, argument="dataset_id")
+        if self.purpose and is_static(self.purpose):
+            check_choice(self.purpose, [str(p) for p in Purpose], argument="purpose")
+        if is_static(self.resource_path):
+            S3Location.parse(self.resource_path, argument="resource_path")
+        if self.output_resource_path and is_static(self.output_resource_path):
+            S3Location.parse(self.output_resource_path, argument="output_resource_path")
+        if self.region and is_static(self.region):
+            check_region(self.region, argument="region", known=_regions_of_botocore())
+        if self.kms_key_arn and is_static(self.kms_key_arn):
+            check_kms_key_arn(self.kms_key_arn, argument="kms_key_arn")
+        if self.thumbnail_suffix and is_static(self.thumbnail_suffix) and "[filename]" not in self.thumbnail_suffix:
+            raise ValueError(
+                f"thumbnail_suffix is {self.thumbnail_suffix!r}, so that all thumbnails would be one file; put "
+                f"[filename] into it, e.g. {DEFAULT_THUMBNAIL_SUFFIX!r}."
+            )
+        self._check_access_arguments()
+        self._check_together()
+
+    def _check_access_arguments(self) -> None:
+        if (self.role_arn is None) != (self.external_id is None):
+            given, missing = ("role_arn", "external_id") if self.role_arn else ("external_id", "role_arn")
+            raise ValueError(f"{given} is given without {missing}; Lightly assumes a role only with both.")
+        if self.external_id is not None and not isinstance(self.external_id, str):
+            raise ValueError(
+                "external_id is the output of another task, which XCom would keep in clear; "
+                "put it into an AWS connection and pass datasource_aws_conn_id."
+            )
+        if self.role_arn and is_static(self.role_arn):
+            check_role_arn(self.role_arn, argument="role_arn")
+        if self.external_id and is_static(self.external_id):
+            check_external_id(self.external_id, argument="external_id")
+
+    def _check_together(self) -> None:
+        if self.output_resource_path and self.purpose and is_static(self.purpose) and self.purpose != Purpose.INPUT:
+            raise ValueError(
+                f"purpose is {self.purpose!r} and output_resource_path is given, which makes resource_path the INPUT; "
+                "leave purpose out, or set the two datasources by two tasks."
+            )
+        if self.output_aws_conn_id and not self.output_resource_path:
+            raise ValueError("output_aws_conn_id is given without output_resource_path; add that, or leave it out.")
+        if self.purpose == Purpose.INPUT and not self.output_resource_path and self._thumbnails:
+            raise ValueError(
+                "Thumbnails are asked for on a datasource of purpose INPUT, which is only read; "
+                "ask for them on the LIGHTLY datasource, or give output_resource_path."
+            )
+
+    @property
+    def _thumbnails(self) -> str | None:
+        return self.thumbnail_suffix or (DEFAULT_THUMBNAIL_SUFFIX if self.generate_thumbnails else None)
+
+    def perform(self, context: Context) -> dict[str, Any]:
+        """Set what is not so yet."""
+        external_id = self._rendered_external_id(context)
+        # Everything is worked out before anything is set, so that a slip in the output leaves the input alone.
+        wanted = [self._request(target, external_id) for target in self._targets()]
+        url = push_dataset_link(context, self.hook.connection.web_url, self.dataset_id)
+        changed = []
+        for request in wanted:
+            if self.hook.set_datasource(self.dataset_id, request):
+                changed.append(request.purpose)
+                self.log.info("Set datasource %s of dataset %s: %s", request.purpose, self.dataset_id, request.public())
+            else:
+                self.log.info("Datasource %s is so already: %s", request.purpose, request.public())
+        self.log.info("Dataset: %s", url)
+        return {
+            "dataset_id": self.dataset_id,
+            "changed": changed,
+            "datasources": {request.purpose: request.public() for request in wanted},
+        }
+
+    def _rendered_external_id(self, context: Context) -> str | None:
+        if self.external_id is None:
+            return None
+        from airflow.providers.common.compat.sdk import mask_secret
+
+        external_id = str(self.render_template(self.external_id, context))
+        mask_secret(external_id)
+        return check_external_id(external_id, argument="external_id")
+
+    def _targets(self) -> list[_Target]:
+        location = S3Location.parse(self.resource_path, argument="resource_path")
+        conn_id = None if self.role_arn else self.datasource_aws_conn_id
+        single = Purpose(self.purpose) if self.purpose else Purpose.INPUT_OUTPUT
+        if not self.output_resource_path:
+            return [
+                _Target(
+                    purpose=single,
+                    location=location,
+                    argument="resource_path",
+                    conn_id=conn_id,
+                    thumbnail_suffix=self._thumbnails,
+                    kms_key_arn=self.kms_key_arn,
+                )
+            ]
+        return [
+            _Target(
+                purpose=Purpose.INPUT,
+                location=location,
+                argument="resource_path",
+                conn_id=conn_id,
+                thumbnail_suffix=None,
+                kms_key_arn=None,
+            ),
+            _Target(
+                purpose=Purpose.LIGHTLY,
+                location=S3Location.parse(self.output_resource_path, argument="output_resource_path"),
+                argument="output_resource_path",
+                conn_id=self.output_aws_conn_id or conn_id,
+                thumbnail_suffix=self._thumbnails,
+                kms_key_arn=self.kms_key_arn,
+            ),
+        ]
+
+    def _request(self, target: _Target, external_id: str | None) -> S3Datasource:
+        from lightly_provider.api.models.datasource import S3DelegatedAccessDatasource, S3UserAccessDatasource
+        from lightly_provider.hooks.aws import read_aws_connection
+
+        if target.location.warning:
+            self.log.warning(target.location.warning)
+        access: UserAccess | DelegatedAccess
+        if target.conn_id:
+            connection = read_aws_connection(target.conn_id)
+            access, region_of_connection = connection.access, connection.region
+        else:
+            access, region_of_connection = DelegatedAccess(str(self.role_arn), str(external_id)), None
+        region = self._region(target, region_of_connection)
+        if target.kms_key_arn:
+            check_kms_key_arn(target.kms_key_arn, argument="kms_key_arn", bucket_region=region)
+        self.log.info("%s is %s in %s: %s", target.purpose, target.location, region, access.describe())
+        common: dict[str, Any] = {
+            "purpose": target.purpose.value,
+            "full_path": target.location.uri,
+            "s3_region": region,
+            "thumb_suffix": target.thumbnail_suffix,
+            "kms_key_arn": target.kms_key_arn,
+        }
+        if isinstance(access, UserAccess):
+            return S3UserAccessDatasource(
+                s3_access_key_id=access.access_key_id, s3_secret_access_key=access.secret_access_key, **common
+            )
+        return S3DelegatedAccessDatasource(s3_arn=access.role_arn, s3_external_id=access.external_id, **common)
+
+    def _region(self, target: _Target, region_of_connection: str | None) -> str:
+        from lightly_provider.hooks.aws import find_bucket_region
+
+        region = self.region or find_bucket_region(target.location.bucket, target.conn_id) or region_of_connection
+        if not region:
+            raise ValueError(
+                f"The region of bucket {target.location.bucket!r} ({target.argument}) could not be found: "
+                "S3 did not tell it, and no connection names one; set the argument region."
+            )
+        verdict = check_region(region, argument="region", known=_regions_of_botocore())
+        if verdict.warning:
+            self.log.warning(verdict.warning)
+        return region
+
+
+def _regions_of_botocore() -> Any:
+    """The regions of the installed AWS SDK, which may know newer ones; a generator, as loading it costs 100 ms."""
+    import botocore.session
+
+    session = botocore.session.Session()
+    for partition in session.get_available_partitions():
+        yield from session.get_available_regions("s3", partition_name=partition, allow_non_regional=True)
