@@ -10,7 +10,6 @@ messages say so.
 
 from __future__ import annotations
 
-import difflib
 import json
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -52,7 +51,7 @@ class Status(StrEnum):
     SKIP = "SKIP"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DatasourceFacts:
     """
     What the verification must know of one datasource.
@@ -74,7 +73,7 @@ class DatasourceFacts:
     partition: str = "aws"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Lights:
     """
     The platform's answer: one light per permission, green for True, and its texts for those that are red.
@@ -98,7 +97,7 @@ class Lights:
         return bool(getattr(self, permission))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Check:
     """
     One permission on one datasource.
@@ -144,7 +143,7 @@ class Check:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Verdict:
     """
     All checks of one dataset.
@@ -345,6 +344,8 @@ def _json(statements: Sequence[Statement], indent: int | None = None) -> str:
 
 
 def _did_you_mean(name: str, *more: str) -> str:
+    import difflib  # only a refusal needs it
+
     names = [*map(str, Permission), *more]
     near = difflib.get_close_matches(str(name).lower(), names, n=1)
     return f"did you mean {near[0]!r}?" if near else f"the names are {', '.join(names)}."

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 
 # The patterns of lightly 1.5.26, models/datasource_config_s3_delegated_access.py and datasource_config_s3.py,
 # with AWS's own form after "role" and "key" (AWS docs: IAM identifiers; ARNs for KMS).
-_ROLE_ARN = re.compile(r"arn:aws:iam::[0-9]{12}:role/[\w+=,.@/-]+", re.ASCII)
-_KMS_KEY_ARN = re.compile(r"arn:aws:kms:(?P<region>[a-zA-Z0-9-]+):[0-9]{12}:key/[a-zA-Z0-9-]+")
-_EXTERNAL_ID = re.compile(r"[a-zA-Z0-9_+=,.@:/-]{10,}")
+_ROLE_ARN = r"(?a)arn:aws:iam::[0-9]{12}:role/[\w+=,.@/-]+"
+_KMS_KEY_ARN = r"arn:aws:kms:(?P<region>[a-zA-Z0-9-]+):[0-9]{12}:key/[a-zA-Z0-9-]+"
+_EXTERNAL_ID = r"[a-zA-Z0-9_+=,.@:/-]{10,}"
 _EXTERNAL_ID_MIN = 10
 
-_ASSUMED_ROLE = re.compile(r"arn:aws:sts::(?P<account>[0-9]{12}):assumed-role/(?P<name>[^/]+)(?:/.*)?")
-_KMS_KEY_ID = re.compile(r"(?:mrk-[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+_ASSUMED_ROLE = r"arn:aws:sts::(?P<account>[0-9]{12}):assumed-role/(?P<name>[^/]+)(?:/.*)?"
+_KMS_KEY_ID = r"(?:mrk-[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
 # AWS docs: IAM identifiers, "Unique ID prefixes": ASIA marks the temporary keys of STS, AKIA those of a user.
 _TEMPORARY_KEY_START = "ASIA"
 
@@ -31,7 +31,7 @@ class InvalidAccessError(ValueError):
     """Credentials, a role or a key that the platform cannot use."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class UserAccess:
     """
     The long-lived keys of an IAM user.
@@ -49,7 +49,7 @@ class UserAccess:
         return f"user access with the key {key[:4]}…{key[-4:]}" if len(key) >= 12 else "user access with a key"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DelegatedAccess:
     """
     A role that the platform's AWS account may assume.
@@ -134,7 +134,7 @@ def check_role_arn(arn: str, *, argument: str) -> str:
     :return: ``arn`` as it was given.
     :raises InvalidAccessError: With what it is instead, and what to write.
     """
-    fault = None if _ROLE_ARN.fullmatch(arn) else _role_fault(arn)
+    fault = None if re.fullmatch(_ROLE_ARN, arn) else _role_fault(arn)
     if fault:
         raise InvalidAccessError(f"{argument}={arn!r}: {fault}.")
     return arn
@@ -149,7 +149,7 @@ def check_external_id(value: str, *, argument: str) -> str:
     :return: ``value`` as it was given.
     :raises InvalidAccessError: When it is too short or holds another sign.
     """
-    if not _EXTERNAL_ID.fullmatch(value):
+    if not re.fullmatch(_EXTERNAL_ID, value):
         cause = (
             f"is shorter than the {_EXTERNAL_ID_MIN} characters that the platform requires"
             if len(value) < _EXTERNAL_ID_MIN
@@ -172,7 +172,7 @@ def check_kms_key_arn(arn: str, *, argument: str, bucket_region: str | None = No
     :return: ``arn`` as it was given.
     :raises InvalidAccessError: With what it is instead, and what to write.
     """
-    key = _KMS_KEY_ARN.fullmatch(arn)
+    key = re.fullmatch(_KMS_KEY_ARN, arn)
     fault = None if key else _kms_fault(arn)
     if key and bucket_region and key["region"] != bucket_region:
         fault = (
@@ -190,7 +190,7 @@ def _role_fault(arn: str) -> str:
         return general
     if not arn.startswith("arn:"):
         return f"it is not an ARN; write {_ROLE_FORM}"
-    if session := _ASSUMED_ROLE.fullmatch(arn):
+    if session := re.fullmatch(_ASSUMED_ROLE, arn):
         role = f"arn:aws:iam::{session['account']}:role/{session['name']}"
         return f"it is a session of a role and not the role; write {role}, with the role's path if it has one"
     _, _, service, region, account, resource = arn.split(":", 5)
@@ -212,7 +212,7 @@ def _kms_fault(arn: str) -> str:
         return general
     if arn.startswith("alias/") or ":alias/" in arn:
         return f"the platform takes no alias; write the ARN of the key that it stands for, {_KMS_KEY_FORM}"
-    if _KMS_KEY_ID.fullmatch(arn.removeprefix("key/")):
+    if re.fullmatch(_KMS_KEY_ID, arn.removeprefix("key/")):
         return f"a key's id alone does not say where the key lies; write its whole ARN, {_KMS_KEY_FORM}"
     if not arn.startswith("arn:"):
         return f"it is not an ARN; write {_KMS_KEY_FORM}"

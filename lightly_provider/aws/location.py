@@ -11,8 +11,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from itertools import dropwhile
 from urllib.parse import parse_qs, unquote, urlsplit
 
+# The patterns of this module are compiled by their first use: most imports of it never need them.
 _SCHEME = "s3://"
 _GENERAL_FORM = "s3://bucket/prefix/"
 _MAX_KEY_BYTES = 1024  # AWS docs: S3 user guide, "Naming Amazon S3 objects"
@@ -21,8 +23,8 @@ _SHOWN_CHARACTERS = 200
 # AWS docs: S3 user guide, "General purpose bucket naming rules". A name that ends in "-an" belongs to an
 # account's own namespace and is an ordinary bucket. Buckets made in us-east-1 before March 2018 may hold
 # other characters, but they cannot be reached under the host names that S3 clients use today.
-_BUCKET_CHARACTERS = re.compile(r"[a-z0-9.-]+")
-_IP_ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
+_BUCKET_CHARACTERS = r"[a-z0-9.-]+"
+_IP_ADDRESS = r"\d{1,3}(?:\.\d{1,3}){3}"
 _RESERVED_PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
 _RESERVED_SUFFIXES = {
     "-s3alias": "an access point",
@@ -33,26 +35,24 @@ _RESERVED_SUFFIXES = {
 }
 
 # The addresses under which S3 answers: path style, virtual-hosted style, and the console's own pages.
-_PATH_HOST = re.compile(r"s3(?:[.-][a-z0-9-]+)*\.amazonaws\.com(?:\.cn)?", re.IGNORECASE)
-_VIRTUAL_HOST = re.compile(r"(?P<bucket>.+?)\.s3(?:[.-][a-z0-9-]+)*\.amazonaws\.com(?:\.cn)?", re.IGNORECASE)
-_CONSOLE_HOST = re.compile(r"(?:[a-z0-9-]+\.)*console\.(?:aws\.amazon\.com|amazonaws\.cn)", re.IGNORECASE)
-_CONSOLE_PATH = re.compile(r"/s3/buckets/(?P<bucket>[^/]+)/?")
-_S3_ARN = re.compile(r"arn:aws[a-z-]*:s3:::(?P<path>.+)")
-_SCHEME_SLIP = re.compile(r"(?:s3[an]?:/*|s3//+)+", re.IGNORECASE)
-_ANY_SCHEME = re.compile(r"(?P<name>[a-zA-Z][a-zA-Z0-9+.-]*)://")
+_PATH_HOST = r"(?i)s3(?:[.-][a-z0-9.-]+)?\.amazonaws\.com(?:\.cn)?"
+_VIRTUAL_HOST = r"(?i)(?P<bucket>.+?)\.s3(?:[.-][a-z0-9.-]+)?\.amazonaws\.com(?:\.cn)?"
+_CONSOLE_HOST = r"(?i)(?:[a-z0-9-]+\.)*console\.(?:aws\.amazon\.com|amazonaws\.cn)"
+_CONSOLE_PATH = r"/s3/buckets/(?P<bucket>[^/]+)/?"
+_S3_ARN = r"arn:aws[a-z-]*:s3:::(?P<path>.+)"
+_SCHEME_SLIP = r"(?i)(?:s3[an]?:/*|s3//+)+"
+_ANY_SCHEME = r"(?P<name>[a-zA-Z][a-zA-Z0-9+.-]{0,20})://"
 
 # Copied along from web pages and documents, and not to be seen; no Unicode category holds just these two.
 _INVISIBLE = frozenset("\u200b\ufeff")
-# "user@" before the first slash, or "key:secret@" anywhere, as a secret may hold slashes itself.
-_CREDENTIALS = re.compile(r"^[^/]*@|:.*@")
-_ENCODED = re.compile(r"%(?:20|2[fF])")
+_ENCODED = r"%(?:20|2[fF])"
 
 
 class InvalidLocationError(ValueError):
     """A text that cannot be an S3 location."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class S3Location:
     """
     A directory in S3.
@@ -109,7 +109,7 @@ class S3Location:
     def warning(self) -> str | None:
         """What is probably, but not certainly, a slip; None when there is nothing to say."""
         # Hive writes "name=value" folders and percent-encodes the values, so there the percent sign is meant.
-        if "=" in self.prefix or not _ENCODED.search(self.prefix):
+        if "=" in self.prefix or not re.search(_ENCODED, self.prefix):
             return None
         return (
             f"The prefix {self.prefix!r} looks percent-encoded, and S3 takes the percent sign literally; "
@@ -167,15 +167,15 @@ def _text_fault(text: str) -> str | None:
 
 def _scheme_fault(uri: str) -> str | None:
     rest = uri.removeprefix(_SCHEME)
-    if slip := _SCHEME_SLIP.match(rest):
+    if slip := re.match(_SCHEME_SLIP, rest):
         what = "the scheme stands there twice" if uri.startswith(_SCHEME) else "the scheme must be written s3://"
         return f"{what}; write {_instead(rest[slip.end() :])} instead"
     if uri.startswith(_SCHEME):
         return None
     if uri.startswith("arn:"):
-        arn = _S3_ARN.fullmatch(uri)
+        arn = re.fullmatch(_S3_ARN, uri)
         return f"an ARN is not a location; write {_instead(arn['path'].rstrip('*') if arn else '')} instead"
-    scheme = _ANY_SCHEME.match(uri)
+    scheme = re.match(_ANY_SCHEME, uri)
     if scheme is None:
         return f"the scheme s3:// is missing; write {_instead(uri)} instead"
     if scheme["name"].lower() in {"http", "https"}:
@@ -190,12 +190,12 @@ def _path_of_web_address(address: str) -> str:
     except ValueError:  # brackets without an IPv6 address in them, so certainly not one of S3's
         return ""
     host, path = parts.hostname or "", unquote(parts.path)
-    if _CONSOLE_HOST.fullmatch(host):
-        page = _CONSOLE_PATH.fullmatch(path)
+    if re.fullmatch(_CONSOLE_HOST, host):
+        page = re.fullmatch(_CONSOLE_PATH, path)
         return "/".join([page["bucket"], *parse_qs(parts.query).get("prefix", [])]) if page else ""
-    if _PATH_HOST.fullmatch(host):
+    if re.fullmatch(_PATH_HOST, host):
         return path.removeprefix("/")
-    virtual = _VIRTUAL_HOST.fullmatch(host)
+    virtual = re.fullmatch(_VIRTUAL_HOST, host)
     return f"{virtual['bucket']}{path}" if virtual else ""
 
 
@@ -211,7 +211,7 @@ def _bucket_fault(bucket: str, prefix: str) -> str | None:
 
 
 def _broken_bucket_rule(bucket: str) -> str | None:
-    if not _BUCKET_CHARACTERS.fullmatch(bucket):
+    if not re.fullmatch(_BUCKET_CHARACTERS, bucket):
         return "bucket names hold only lower-case letters, digits, dots and hyphens"
     if not 3 <= len(bucket) <= 63:
         return "bucket names have 3 to 63 characters"
@@ -219,7 +219,7 @@ def _broken_bucket_rule(bucket: str) -> str | None:
         return "bucket names begin and end with a letter or digit"
     if ".." in bucket:
         return "bucket names hold no two dots in a row"
-    if _IP_ADDRESS.fullmatch(bucket):
+    if re.fullmatch(_IP_ADDRESS, bucket):
         return "bucket names do not look like an IP address"
     for start in _RESERVED_PREFIXES:
         if bucket.startswith(start):
@@ -245,11 +245,10 @@ def _prefix_fault(bucket: str, prefix: str) -> str | None:
     if {".", ".."} & set(folders):
         return "S3 knows no '.' and '..' folders; write the whole path"
     if folders[0] == bucket:
-        while folders and folders[0] == bucket:
-            del folders[0]
-        return f"the path repeats the bucket {bucket!r}; write {_instead('/'.join([bucket, *folders]))} instead"
-    if len(prefix.encode()) > _MAX_KEY_BYTES:
-        return f"the prefix has more than the {_MAX_KEY_BYTES} bytes that S3 allows to a key; shorten it"
+        proper = "/".join([bucket, *dropwhile(lambda folder: folder == bucket, folders)])
+        return f"the path repeats the bucket {bucket!r}; write {_instead(proper)} instead"
+    if len(prefix.removesuffix("/").encode()) >= _MAX_KEY_BYTES:
+        return f"with its slash the prefix has more than the {_MAX_KEY_BYTES} bytes of a key; shorten it"
     return None
 
 
@@ -264,8 +263,10 @@ def _shown(value: object) -> str:
     if not isinstance(value, str):
         return f"<{type(value).__name__}>"
     text, query, _ = value.partition("?")
-    if _CREDENTIALS.search(_ANY_SCHEME.sub("", text)):
-        scheme = _ANY_SCHEME.match(text)
+    bare = re.sub(_ANY_SCHEME, "", text)
+    # "user@" before the first slash, or "key:secret@" anywhere, as a secret may hold slashes itself.
+    if "@" in bare.partition("/")[0] or "@" in bare.partition(":")[2]:
+        scheme = re.match(_ANY_SCHEME, text)
         text = f"{scheme.group() if scheme else ''}…"
     if len(text) > _SHOWN_CHARACTERS:
         text = f"{text[:_SHOWN_CHARACTERS]}…"

@@ -26,7 +26,7 @@ _POLICY_VERSION = "2012-10-17"  # AWS docs: the version in which policy variable
 
 # "${", "*" and "?" mean something in a policy's resources and conditions; AWS docs: IAM policy variables,
 # "Specifying values" gives this way to write them plainly.
-_POLICY_SIGN = re.compile(r"[*?]|\$(?=\{)")
+_POLICY_SIGN = r"[*?]|\$(?=\{)"
 
 
 class Permission(StrEnum):
@@ -139,4 +139,4 @@ def _actions(table: Mapping[Permission, tuple[str, ...]], granted: frozenset[Per
 
 
 def _plain(prefix: str) -> str:
-    return _POLICY_SIGN.sub(lambda sign: "${" + sign.group() + "}", prefix)
+    return re.sub(_POLICY_SIGN, lambda sign: "${" + sign.group() + "}", prefix)

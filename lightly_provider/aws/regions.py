@@ -8,7 +8,6 @@ often a slip than a region that AWS has opened since this list was made. Who has
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -62,7 +61,7 @@ _PARTITION_STARTS = {
     "eu-isoe-": "aws-iso-e",
     "us-isof-": "aws-iso-f",
 }
-_AVAILABILITY_ZONE = re.compile(r"(?P<region>[a-z]{2,4}(?:-[a-z]+)+-\d)[a-z]")
+_AVAILABILITY_ZONE = r"(?P<region>[a-z]{2,4}(?:-[a-z]+)+-\d)[a-z]"
 # S3's GetBucketLocation still says "EU" for old buckets (AWS docs: S3 API reference, "GetBucketLocation").
 _OLD_NAMES = {"EU": "eu-west-1"}
 _WRITE_THE_CODE = "write the code of the bucket's region, e.g. 'eu-central-1'."
@@ -72,7 +71,7 @@ class InvalidRegionError(ValueError):
     """A text that is no AWS region."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RegionVerdict:
     """
     A region that may be sent to the platform.
@@ -136,9 +135,11 @@ def _partition_reason(partition: str) -> str | None:
 def _next_step(region: object) -> str:
     if not isinstance(region, str) or not region.strip():
         return _WRITE_THE_CODE
-    zone = _AVAILABILITY_ZONE.fullmatch(region)
+    zone = re.fullmatch(_AVAILABILITY_ZONE, region)
     if zone and zone["region"] in _PARTITIONS:
         return f"it is an availability zone of the region {zone['region']!r}, which is the one to write."
+    import difflib  # only a refusal needs it
+
     spelled = region.strip().lower().replace("_", "-").replace(" ", "-")
     near = [_OLD_NAMES[region]] if region in _OLD_NAMES else difflib.get_close_matches(spelled, _PARTITIONS, n=3)
     if near:

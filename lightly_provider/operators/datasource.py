@@ -294,4 +294,4 @@ def _regions_of_botocore() -> Any:
 
     session = botocore.session.Session()
     for partition in session.get_available_partitions():
-        yield from session.get_available_regions("s3", partition_name=partition, allow_non_regional=True)
+        yield from session.get_available_regions("s3", partition_name=partition)

@@ -1,0 +1,96 @@
+"""
+### Run the Lightly Worker whenever an ingestion has brought new images
+
+Two ways to say "when that is done, do this", side by side:
+
+* **By trigger**: `ingest_then_trigger` ends with a `TriggerDagRunOperator` that starts `lightly_s3_onboarding`. The
+  upstream DAG knows what comes next, and passes the parameters.
+* **By asset**: `ingest_and_announce` only says that its asset - the images in the bucket - changed.
+  `lightly_on_new_images` is scheduled on that asset, and runs the worker on the dataset that was onboarded before.
+  Neither knows the other.
+
+`ingest` stands for your own task; here it checks that something has arrived under the prefix. Each run of the worker
+selects only from what is new in the bucket.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from airflow.providers.common.compat.sdk import DAG, Asset, Param, task
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+
+from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
+from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
+from lightly_provider.operators.worker import RunLightlyWorkerOperator
+
+IMAGES = Asset("s3://my-bucket/photos/")
+PARAMS = {
+    "input_path": Param("s3://my-bucket/photos/", type="string", title="Where the images arrive"),
+    "ingestion_aws_conn_id": Param("aws_default", type="string", title="AWS connection of the ingestion"),
+}
+
+
+@task
+def ingest(input_path: str, aws_conn_id: str) -> int:
+    """Stand-in for your ingestion: the number of files that have arrived; fails if there are none."""
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+    bucket, prefix = S3Hook.parse_s3_url(input_path)
+    keys = S3Hook(aws_conn_id).list_keys(bucket, prefix, max_items=1000)
+    if not keys:
+        raise ValueError(f"Nothing has arrived under {input_path}.")
+    return len(keys)
+
+
+with DAG(
+    dag_id="ingest_then_trigger",
+    schedule=None,
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    tags=["lightly"],
+    doc_md=__doc__,
+    params=PARAMS,
+):
+    arrived = ingest("{{ params.input_path }}", "{{ params.ingestion_aws_conn_id }}")
+    onboard = TriggerDagRunOperator(
+        task_id="onboard",
+        trigger_dag_id="lightly_s3_onboarding",
+        conf={"input_path": "{{ params.input_path }}"},
+        wait_for_completion=False,
+    )
+    arrived >> onboard
+
+with DAG(
+    dag_id="ingest_and_announce",
+    schedule=None,
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    tags=["lightly"],
+    doc_md=__doc__,
+    params=PARAMS,
+):
+    ingest.override(outlets=[IMAGES])("{{ params.input_path }}", "{{ params.ingestion_aws_conn_id }}")
+
+with DAG(
+    dag_id="lightly_on_new_images",
+    schedule=[IMAGES],
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    max_active_runs=1,
+    tags=["lightly"],
+    doc_md=__doc__,
+    params={"dataset_name": Param("my-photos", type="string", title="Dataset, as onboarded")},
+):
+    dataset = CreateLightlyDatasetOperator(task_id="find_dataset", dataset_name="{{ params.dataset_name }}")
+    verify = VerifyDatasourcePermissionsOperator(task_id="verify_permissions", dataset_id=dataset.output)
+    run = RunLightlyWorkerOperator(
+        task_id="run_worker",
+        dataset_id=dataset.output,
+        selection_config={
+            "proportion_samples": 0.1,
+            "strategies": [{"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}}],
+        },
+        worker_config={"use_datapool": True},
+    )
+    verify >> run

@@ -1,0 +1,95 @@
+"""
+### Onboard a bucket of images into Lightly
+
+Creates the dataset, connects it to your S3 bucket, checks that Lightly may read and write there, runs the Lightly
+Worker, and prints which images it selected. Run it as often as you like: it finds what is there already, and selects
+only from what is new in the bucket.
+
+Before the first run, make two connections (Admin > Connections, or environment variables):
+
+* `lightly_default`, type *Lightly*: your API token.
+* `lightly_bucket`, type *Amazon Web Services*: what Lightly shall use to reach the bucket - the keys of an IAM user, or
+  a `role_arn` with `assume_role_kwargs.ExternalId` in the extra.
+
+Then trigger it, and say in the form where your images are.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from airflow.providers.common.compat.sdk import DAG, Param, task
+
+from lightly_provider.hooks.lightly import LightlyHook
+from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
+from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
+from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
+from lightly_provider.operators.worker import RunLightlyWorkerOperator
+
+with DAG(
+    dag_id="lightly_s3_onboarding",
+    schedule=None,
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    max_active_runs=1,
+    tags=["lightly"],
+    doc_md=__doc__,
+    params={
+        "dataset_name": Param("my-photos", type="string", title="Dataset"),
+        "dataset_type": Param("Images", enum=["Images", "Videos"], title="What is in the bucket"),
+        "input_path": Param("s3://my-bucket/photos/", type="string", title="Where the images are (only read)"),
+        "lightly_path": Param("s3://my-bucket/lightly/", type="string", title="Where Lightly may write"),
+        "aws_conn_id": Param("lightly_bucket", type="string", title="AWS connection that Lightly shall use"),
+        "n_samples": Param(24, type="integer", minimum=1, title="How many images to select"),
+        "poll_interval": Param(60, type="number", minimum=1, title="Seconds between two looks at the run"),
+    },
+):
+    dataset = CreateLightlyDatasetOperator(
+        task_id="create_dataset",
+        dataset_name="{{ params.dataset_name }}",
+        dataset_type="{{ params.dataset_type }}",
+    )
+    input_datasource = ConfigureS3DatasourceOperator(
+        task_id="configure_input",
+        dataset_id=dataset.output,
+        purpose="INPUT",
+        resource_path="{{ params.input_path }}",
+        datasource_aws_conn_id="{{ params.aws_conn_id }}",
+    )
+    lightly_datasource = ConfigureS3DatasourceOperator(
+        task_id="configure_lightly",
+        dataset_id=dataset.output,
+        purpose="LIGHTLY",
+        resource_path="{{ params.lightly_path }}",
+        datasource_aws_conn_id="{{ params.aws_conn_id }}",
+        generate_thumbnails=True,
+    )
+    verify = VerifyDatasourcePermissionsOperator(
+        task_id="verify_permissions",
+        dataset_id=dataset.output,
+    )
+    run = RunLightlyWorkerOperator(
+        task_id="run_worker",
+        dataset_id=dataset.output,
+        selection_config="""{
+            "n_samples": {{ params.n_samples }},
+            "strategies": [{"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}}]
+        }""",
+        worker_config={"use_datapool": True},
+        poll_interval="{{ params.poll_interval }}",
+    )
+
+    @task
+    def print_selection(dataset_id: str, run: dict[str, object]) -> list[str]:
+        """Print the filenames that are selected by now, and return them."""
+        hook = LightlyHook()
+        tags = hook.get_tags(dataset_id)
+        tag_name = str(run["tag_name"] or tags[-1].name)
+        filenames = hook.get_filenames(dataset_id, tag_name)
+        if run["tag_name"] is None:
+            print(f"Nothing new in the bucket; tag {tag_name!r} stands.")
+        print(f"{len(filenames)} images are selected:", *filenames, sep="\n  ")
+        return filenames
+
+    dataset >> input_datasource >> lightly_datasource >> verify >> run
+    print_selection(dataset.output, run.output)

@@ -1,0 +1,111 @@
+"""The environment in which Airflow runs against a sandbox: a home of its own, and the connections set."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+class DemoError(Exception):
+    """What is wrong, in one sentence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sandbox:
+    """Where a running sandbox is; the content of its ready file."""
+
+    lightly_url: str
+    token: str
+    web_url: str
+    aws_url: str
+    aws_access_key_id: str
+    aws_secret_access_key: str
+    region: str
+    pid: int
+
+    @classmethod
+    def read(cls, ready_file: Path) -> Sandbox:
+        """Read a ready file."""
+        return cls(**json.loads(ready_file.read_text()))
+
+    def aws(self, service: str) -> Any:
+        """A boto3 client of the customer's administrator."""
+        import boto3
+
+        return boto3.client(
+            service,
+            endpoint_url=self.aws_url,
+            region_name=self.region,
+            aws_access_key_id=self.aws_access_key_id,
+            aws_secret_access_key=self.aws_secret_access_key,
+        )
+
+
+def executable(name: str) -> str:
+    """A command of the environment that runs this."""
+    return str(Path(sys.executable).with_name(name))
+
+
+def sandbox_executable() -> str:
+    """The command ``lightly-sandbox``; the Makefile says where it is."""
+    path = Path(os.environ.get("LIGHTLY_SANDBOX", REPOSITORY / ".venv-sandbox" / "bin" / "lightly-sandbox"))
+    if not path.exists():
+        raise DemoError(f"{path} is missing; start this by make, which installs the sandbox first.")
+    return str(path)
+
+
+def lightly_connection(sandbox: Sandbox) -> str:
+    """The Airflow connection of type ``lightly`` to the sandbox, as JSON."""
+    return json.dumps(
+        {
+            "conn_type": "lightly",
+            "host": sandbox.lightly_url,
+            "password": sandbox.token,
+            "extra": {"web_url": sandbox.web_url},
+        }
+    )
+
+
+def aws_connection(sandbox: Sandbox, access_key_id: str, secret_access_key: str) -> str:
+    """An Airflow connection of type ``aws`` with these keys to the sandbox's AWS, as JSON."""
+    return json.dumps(
+        {
+            "conn_type": "aws",
+            "login": access_key_id,
+            "password": secret_access_key,
+            "extra": {
+                "region_name": sandbox.region,
+                "endpoint_url": sandbox.aws_url,
+                "service_config": {"sts": {"endpoint_url": sandbox.aws_url}},
+            },
+        }
+    )
+
+
+def airflow_environment(sandbox: Sandbox, home: Path, bucket_connection: str) -> dict[str, str]:
+    """
+    The variables for Airflow.
+
+    :param sandbox: The sandbox that the connections lead to.
+    :param home: Airflow's folder: database, logs, configuration.
+    :param bucket_connection: The connection ``lightly_bucket``, as JSON.
+    """
+    return {
+        **os.environ,
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+        "AIRFLOW_CONN_LIGHTLY_DEFAULT": lightly_connection(sandbox),
+        "AIRFLOW_CONN_LIGHTLY_BUCKET": bucket_connection,
+        "AIRFLOW_CONN_AWS_DEFAULT": aws_connection(sandbox, sandbox.aws_access_key_id, sandbox.aws_secret_access_key),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "PYTHONUNBUFFERED": "1",
+    }

@@ -1,0 +1,7 @@
+"""``python -m lightly_sandbox`` is ``lightly-sandbox``."""
+
+from __future__ import annotations
+
+from lightly_sandbox.cli import app
+
+app()

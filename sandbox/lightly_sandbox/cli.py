@@ -1,0 +1,108 @@
+"""The command ``lightly-sandbox``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from lightly_sandbox import __version__
+from lightly_sandbox.errors import SandboxError
+
+app = typer.Typer(
+    help="A local Lightly platform, AWS and worker to develop and test against.",
+    no_args_is_help=True,
+    add_completion=False,
+    # A traceback with its variables would show the secrets among them.
+    pretty_exceptions_enable=False,
+)
+_out = Console(highlight=False, soft_wrap=True)
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def _fail(problem: SandboxError) -> typer.Exit:
+    _err.print(str(problem), style="red", markup=False)
+    return typer.Exit(1)
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and stop.")] = False,
+) -> None:
+    """A local Lightly platform, AWS and worker to develop and test against."""
+    if version:
+        _out.print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def up(
+    state_dir: Annotated[Path, typer.Option(help="The folder that keeps everything; made if missing.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The platform's port; 0 picks a free one.")] = 0,
+    aws_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The local AWS's port; 0 picks a free one.")
+    ] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="How many workers to start.")] = 1,
+    ready_file: Annotated[
+        Path | None, typer.Option(help="Written when everything answers: addresses, token and keys as JSON.")
+    ] = None,
+    mask_secrets: Annotated[
+        bool, typer.Option("--mask-secrets", help="Show *** for the secrets of a datasource that is read.")
+    ] = False,
+) -> None:
+    """Run the sandbox in the foreground until Ctrl-C or SIGTERM."""
+    from lightly_sandbox import supervisor
+    from lightly_sandbox.local_boto import forget_aws_settings
+
+    forget_aws_settings()
+    options = supervisor.Options(state_dir, port, aws_port, workers, ready_file, mask_secrets)
+    try:
+        supervisor.up(options, lambda line: _out.print(line, markup=False))
+    except SandboxError as problem:
+        raise _fail(problem) from problem
+
+
+@app.command()
+def seed(
+    destination: Annotated[str, typer.Argument(metavar="s3://BUCKET/PREFIX")],
+    ready_file: Annotated[Path, typer.Option(help="The file that `up` wrote: it says where the AWS is.")],
+    photos: Annotated[int, typer.Option(min=1, help="How many photos to put.")] = 160,
+) -> None:
+    """Put real photos into a bucket of the local AWS; the bucket is made if it is missing."""
+    from lightly_sandbox import seeding
+    from lightly_sandbox.local_boto import forget_aws_settings
+
+    forget_aws_settings()
+    try:
+        keys = seeding.seed(destination, seeding.read_ready_file(ready_file), photos)
+    except SandboxError as problem:
+        raise _fail(problem) from problem
+    _out.print(f"{len(keys)} photos are in {destination}", markup=False)
+
+
+@app.command()
+def worker(
+    url: Annotated[str, typer.Option(help="The platform's address.")],
+    name: Annotated[str, typer.Option(help="The name to register under.")] = "sandbox-worker",
+    label: Annotated[
+        list[str] | None, typer.Option(help="A label that scheduled runs may ask for; repeat it.")
+    ] = None,
+    poll_interval: Annotated[float, typer.Option(min=0.1, help="Seconds between looks for work.")] = 1.0,
+) -> None:
+    """Run one worker in the foreground; the token comes from the environment variable LIGHTLY_TOKEN."""
+    from lightly_sandbox.worker import run
+
+    token = os.environ.get("LIGHTLY_TOKEN")
+    if not token:
+        raise _fail(
+            SandboxError("The environment variable LIGHTLY_TOKEN is not set; set it to the platform's token.")
+        )
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    run(url, token, name=name, labels=tuple(label or ()), poll_interval=poll_interval, stop=stop)

@@ -1,0 +1,48 @@
+"""boto3 for the local AWS only: nothing of the caller's own AWS settings or proxies reaches it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from botocore.config import Config
+
+CONFIG = Config(
+    signature_version="v4",
+    connect_timeout=5,
+    read_timeout=30,
+    retries={"total_max_attempts": 2},
+    max_pool_connections=20,
+    # An empty mapping, unlike none, keeps botocore from looking for proxies in the environment.
+    proxies={},
+    # A presigned upload carries no checksum; without this its signature would ask for one.
+    request_checksum_calculation="when_required",
+    response_checksum_validation="when_required",
+    s3={"addressing_style": "path"},
+)
+S3_CONFIG = CONFIG.merge(Config(signature_version="s3v4"))
+
+
+def forget_aws_settings() -> None:
+    """Take AWS's variables out of this process's environment, and with it out of its children's.
+
+    A profile, an endpoint or a CA bundle that is meant for the real AWS would otherwise be used here.
+    """
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+
+
+def client(service: Any, url: str, region: str, access_key_id: str, secret_access_key: str) -> Any:
+    """A client of the local AWS at ``url``."""
+    import boto3
+
+    return boto3.client(
+        service,
+        region_name=region,
+        endpoint_url=url,
+        aws_access_key_id=access_key_id,
+        aws_secret_access_key=secret_access_key,
+        config=S3_CONFIG if service == "s3" else CONFIG,
+    )

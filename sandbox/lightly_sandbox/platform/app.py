@@ -1,0 +1,133 @@
+"""The platform as an ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from typing import TYPE_CHECKING
+
+from fastapi import Depends, FastAPI
+from starlette.datastructures import MutableHeaders
+
+from lightly_sandbox import __version__
+from lightly_sandbox.platform import (
+    account,
+    artifacts,
+    configs,
+    datasets,
+    datasources,
+    errors,
+    exports,
+    not_implemented,
+    runs,
+    samples,
+    schedule,
+    tags,
+    workers,
+)
+from lightly_sandbox.platform.database import Database
+from lightly_sandbox.platform.lifecycle import crash_silent_runs
+from lightly_sandbox.platform.requests import authenticate
+from lightly_sandbox.platform.s3_access import S3Access
+from lightly_sandbox.platform.settings import CRASHED_AFTER_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from lightly_sandbox.platform.settings import Settings
+
+log = logging.getLogger(__name__)
+
+# A literal path comes before one with a parameter in its place: /worker/schedule before /worker/{workerId}.
+_ROUTERS = (
+    not_implemented.router,
+    account.router,
+    datasets.router,
+    datasources.router,
+    samples.router,
+    tags.router,
+    exports.router,
+    configs.router,
+    schedule.router,
+    workers.router,
+    artifacts.router,
+    runs.router,
+)
+
+LOOK_FOR_SILENT_RUNS_SECONDS = 30.0
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Make the application; its database is opened now and closed at shutdown."""
+    database = Database(settings.database)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        watching = asyncio.create_task(_crash_silent_runs(database))
+        yield
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+        database.close()
+
+    # Without the pages of FastAPI's own: an unknown path is answered as the platform answers it.
+    app = FastAPI(
+        title="Lightly sandbox",
+        version=__version__,
+        lifespan=lifespan,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+    app.state.settings = settings
+    app.state.database = database
+    app.state.s3 = S3Access(settings)
+    errors.install(app)
+
+    app.add_middleware(NameAndLog)
+    app.include_router(account.public_router)
+    app.include_router(datasources.public_router)
+    for router in _ROUTERS:
+        app.include_router(router, dependencies=[Depends(authenticate)])
+    return app
+
+
+class NameAndLog:
+    """ASGI middleware that gives each request an id and logs it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the request, the id in its state and in the answer's header."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = secrets.token_hex(8)
+        scope.setdefault("state", {})["request_id"] = request_id
+        began = time.perf_counter()
+
+        async def named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+                took = (time.perf_counter() - began) * 1000
+                # The path without its query: that carries the token.
+                log.info("%s %s %s %.0f ms", scope["method"], scope["path"], message["status"], took)
+            await send(message)
+
+        await self._app(scope, receive, named)
+
+
+async def _crash_silent_runs(database: Database) -> None:
+    def once() -> None:
+        with database.session(writes=True) as session:
+            crash_silent_runs(session, CRASHED_AFTER_SECONDS)
+            session.commit()
+
+    while True:
+        await asyncio.to_thread(once)
+        await asyncio.sleep(LOOK_FOR_SILENT_RUNS_SECONDS)

@@ -1,0 +1,97 @@
+"""Every refusal of the platform has the same body: ``{code, error, requestId}``."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from lightly_sandbox.platform.error_codes import ApiErrorCode
+from lightly_sandbox.platform.wire import ApiErrorResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fastapi import FastAPI, Request
+
+log = logging.getLogger(__name__)
+
+
+class ApiError(Exception):
+    """A refusal: the HTTP status, the platform's code and one sentence."""
+
+    def __init__(self, status: int, code: ApiErrorCode, error: str) -> None:
+        super().__init__(error)
+        self.status = status
+        self.code = code
+        self.error = error
+
+
+def malformed(where: str, why: str) -> ApiError:
+    """A request that breaks the contract at ``where`` (a dotted member)."""
+    return ApiError(HTTPStatus.BAD_REQUEST, ApiErrorCode.MALFORMED_REQUEST, f"{where}: {why}")
+
+
+def unknown(code: ApiErrorCode, what: str, id_: str) -> ApiError:
+    """An id that names nothing of this user's."""
+    return ApiError(HTTPStatus.NOT_FOUND, code, f"There is no {what} {id_}.")
+
+
+def describe(problems: Sequence[Mapping[str, object]]) -> str:
+    """Name each wrong member and why, from pydantic's own list.
+
+    The value itself is left out: it may be a secret.
+    """
+    lines = []
+    for problem in problems:
+        location = problem["loc"]
+        path = ".".join(str(part) for part in location) if isinstance(location, tuple) else str(location)
+        lines.append(f"{path}: {problem['msg']}")
+    return "; ".join(lines)
+
+
+# Statuses that Starlette itself answers with, before any handler of ours is reached.
+_CODES = {
+    HTTPStatus.NOT_FOUND: ApiErrorCode.NOT_FOUND,
+    HTTPStatus.UNAUTHORIZED: ApiErrorCode.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN: ApiErrorCode.FORBIDDEN,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ApiErrorCode.PAYLOAD_TOO_LARGE,
+}
+
+
+def _answer(request: Request, status: int, code: ApiErrorCode, error: str) -> JSONResponse:
+    request_id: str = request.state.request_id
+    body = ApiErrorResponse(code=code.value, error=error, request_id=request_id)
+    return JSONResponse(body.wire(), status_code=status)
+
+
+def install(app: FastAPI) -> None:
+    """Give every failure of ``app`` the platform's error body."""
+
+    @app.exception_handler(ApiError)
+    def refused(request: Request, failure: ApiError) -> JSONResponse:
+        return _answer(request, failure.status, failure.code, failure.error)
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(request: Request, failure: RequestValidationError) -> JSONResponse:
+        return _answer(
+            request, HTTPStatus.BAD_REQUEST, ApiErrorCode.MALFORMED_REQUEST, describe(failure.errors())
+        )
+
+    @app.exception_handler(HTTPException)
+    def by_the_framework(request: Request, failure: HTTPException) -> JSONResponse:
+        status = HTTPStatus(failure.status_code)
+        where = f"{request.method} {request.url.path}"
+        error = f"{where}: {status.phrase}."
+        return _answer(request, status, _CODES.get(status, ApiErrorCode.BAD_REQUEST), error)
+
+    @app.exception_handler(Exception)
+    def unexpected(request: Request, failure: Exception) -> JSONResponse:
+        # The path without its query: the query carries the token.
+        log.error("%s %s failed", request.method, request.url.path, exc_info=failure)
+        error = f"The sandbox failed at {request.method} {request.url.path}; its log says why."
+        return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, ApiErrorCode.BAD_REQUEST, error)

@@ -1,0 +1,144 @@
+"""How a request is read: its token, body, flags and pages, and the database session that serves it."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from http import HTTPStatus
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, Query, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
+from sqlalchemy.orm import Session
+
+from lightly_sandbox.platform.error_codes import ApiErrorCode
+from lightly_sandbox.platform.errors import ApiError, describe
+from lightly_sandbox.platform.s3_access import S3Access
+from lightly_sandbox.platform.settings import Settings
+from lightly_sandbox.platform.wire import CreateEntityResponse, Wire, read_wire
+
+T = TypeVar("T")
+
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+# Python clients send str(bool); OpenAPI's norm is lower case. Nothing else is a boolean.
+_FLAGS = {"True": True, "true": True, "False": False, "false": False}
+
+
+def _settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+def _s3(request: Request) -> S3Access:
+    access: S3Access = request.app.state.s3
+    return access
+
+
+def _session(request: Request) -> Iterator[Session]:
+    """One session per request, committed when the handler is done and undone when it refuses."""
+    with request.app.state.database.session(writes=request.method not in _READING) as session:
+        yield session
+        session.commit()
+
+
+def authenticate(request: Request) -> None:
+    """Refuse a request without the platform's token in its query.
+
+    Raises:
+        ApiError: 401 UNAUTHORIZED.
+    """
+    given = request.query_params.getlist("token")
+    expected = _settings(request).token
+    if len(given) != 1 or not hmac.compare_digest(given[0].encode(), expected.encode()):
+        raise ApiError(
+            HTTPStatus.UNAUTHORIZED,
+            ApiErrorCode.UNAUTHORIZED,
+            "The API token is missing or wrong; send it as the query parameter 'token'.",
+        )
+
+
+def json_body(kind: Any, elsewhere: frozenset[str] = frozenset()) -> Callable[..., Any]:
+    """A dependency that reads the body as ``kind``, strictly: wrong types and unknown members are refused.
+
+    ``elsewhere``: discriminator values of the contract that the sandbox does not have; they are answered with
+    501.
+    """
+    adapter: TypeAdapter[Any] = TypeAdapter(kind)
+
+    async def read(request: Request) -> Any:
+        try:
+            return read_wire(adapter, await request.body())
+        except ValidationError as refused:
+            for problem in refused.errors():
+                kind_sent = _discriminator(problem)
+                if kind_sent in elsewhere:
+                    error = f"The sandbox has no {kind_sent}."
+                    raise ApiError(
+                        HTTPStatus.NOT_IMPLEMENTED, ApiErrorCode.NOT_IMPLEMENTED, error
+                    ) from refused
+            problems = [{**problem, "loc": ("body", *problem["loc"])} for problem in refused.errors()]
+            raise ApiError(
+                HTTPStatus.BAD_REQUEST, ApiErrorCode.MALFORMED_REQUEST, describe(problems)
+            ) from refused
+
+    return read
+
+
+def _discriminator(problem: Mapping[str, Any]) -> object:
+    """The value that chose no known kind: of a union's tag, or of the only kind's literal."""
+    if problem["type"] == "union_tag_invalid":
+        return problem["ctx"]["tag"]
+    return problem["input"] if problem["type"] == "literal_error" else None
+
+
+def _flag(value: object) -> object:
+    if isinstance(value, str):
+        if value not in _FLAGS:
+            raise ValueError("should be True, true, False or false")
+        return _FLAGS[value]
+    return value
+
+
+class Page:
+    """The part of a list that is asked for; ``page_offset`` counts items, not pages."""
+
+    def __init__(
+        self,
+        page_size: Annotated[int, Query(alias="pageSize", ge=1)] = 5000,
+        page_offset: Annotated[int, Query(alias="pageOffset", ge=0)] = 0,
+    ) -> None:
+        self.size = page_size
+        self.offset = page_offset
+
+    def of(self, items: Sequence[T]) -> Sequence[T]:
+        """The part of ``items``."""
+        return items[self.offset : self.offset + self.size]
+
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Paged = Annotated[Page, Depends(Page)]
+# scope="function": committed before the answer leaves, so that whoever reads it finds what it speaks of.
+Db = Annotated[Session, Depends(_session, scope="function")]
+Config = Annotated[Settings, Depends(_settings)]
+S3 = Annotated[S3Access, Depends(_s3)]
+
+
+def answer(value: Wire | Sequence[Wire] | str | Sequence[str]) -> JSONResponse:
+    """200 with ``value`` as JSON."""
+    if isinstance(value, Wire):
+        return JSONResponse(value.wire())
+    if isinstance(value, str):
+        return JSONResponse(value)
+    return JSONResponse([item.wire() if isinstance(item, Wire) else item for item in value])
+
+
+def created(value: str | Wire) -> JSONResponse:
+    """201 with the new entity's id, or with ``value``."""
+    body = CreateEntityResponse(id=value) if isinstance(value, str) else value
+    return JSONResponse(body.wire(), status_code=HTTPStatus.CREATED)
+
+
+def done() -> Response:
+    """The answer of operations whose answer is not documented."""
+    return Response(status_code=HTTPStatus.NO_CONTENT)

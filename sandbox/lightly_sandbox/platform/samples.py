@@ -1,0 +1,244 @@
+"""``/v1/datasets/{datasetId}/samples`` and ``…/mappings``."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Response
+from fastapi.responses import JSONResponse
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from lightly_sandbox.platform import lookups
+from lightly_sandbox.platform.database import new_id, now_ms
+from lightly_sandbox.platform.datasources import place_of
+from lightly_sandbox.platform.enums import DatasourcePurpose, SamplePartialMode, SampleSortBy, SampleType
+from lightly_sandbox.platform.error_codes import ApiErrorCode
+from lightly_sandbox.platform.errors import ApiError
+from lightly_sandbox.platform.models_samples import (
+    CreateSampleWithWriteUrlsResponse,
+    SampleCreateRequest,
+    SampleDataModes,
+    SampleUpdateRequest,
+    SampleWriteUrls,
+)
+from lightly_sandbox.platform.requests import S3, Config, Db, Flag, Paged, answer, created, done, json_body
+from lightly_sandbox.platform.tables import Dataset, Sample
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from lightly_sandbox.platform.s3_access import S3Access
+
+router = APIRouter(prefix="/v1/datasets/{dataset_id}")
+
+# The pattern of the platform's own web app (lightly-ai/lightly docs, set_s3_config).
+DEFAULT_THUMB_SUFFIX = ".lightly/thumbnails/[filename]_thumb.[extension]"
+
+SampleBody = Annotated[SampleCreateRequest, Depends(json_body(SampleCreateRequest))]
+
+
+def thumbnail_name(file_name: str, thumb_suffix: str) -> str:
+    """Where the thumbnail of ``file_name`` is, by the datasource's pattern."""
+    path = PurePosixPath(file_name)
+    stem = str(path.with_suffix(""))
+    return thumb_suffix.replace("[filename]", stem).replace("[extension]", path.suffix.removeprefix("."))
+
+
+def _kind(body: SampleCreateRequest) -> SampleType:
+    if body.crop_data is not None:
+        return SampleType.CROP
+    return SampleType.IMAGE if body.video_frame_data is None else SampleType.VIDEO_FRAME
+
+
+def _store(session: Session, dataset: Dataset, body: SampleCreateRequest) -> Sample:
+    """Add the sample; one of the same file name is replaced, so that a worker may repeat itself."""
+    details = {name: value for name, value in body.wire().items() if name != "fileName"}
+    now = now_ms()
+    found = session.scalar(
+        select(Sample).where(Sample.dataset_id == dataset.id, Sample.file_name == body.file_name)
+    )
+    if found is None:
+        found = Sample(
+            id=new_id(),
+            dataset_id=dataset.id,
+            file_name=body.file_name,
+            position=lookups.sample_count(session, dataset.id),
+            created_at=now,
+        )
+        session.add(found)
+    found.type, found.details, found.last_modified_at = _kind(body), details, now
+    found.size_in_bytes = (body.meta_data.size_in_bytes if body.meta_data else None) or 0
+    dataset.last_modified_at = now
+    session.flush()
+    return found
+
+
+def _write_urls(access: S3Access, dataset: Dataset, file_name: str) -> SampleWriteUrls:
+    config = lookups.required_datasource_config(dataset, DatasourcePurpose.LIGHTLY)
+    place = place_of(access, config)
+    thumbnail = thumbnail_name(file_name, config.thumb_suffix or DEFAULT_THUMB_SUFFIX)
+    return SampleWriteUrls(full=place.url("put_object", file_name), thumb=place.url("put_object", thumbnail))
+
+
+def sample_data(sample: Sample) -> dict[str, Any]:
+    """The sample as the API shows it."""
+    return {
+        "id": sample.id,
+        "type": sample.type,
+        "datasetId": sample.dataset_id,
+        "fileName": sample.file_name,
+        "index": sample.position,
+        "createdAt": sample.created_at,
+        "lastModifiedAt": sample.last_modified_at,
+        **sample.details,
+    }
+
+
+@router.post("/samples")
+def create(dataset_id: str, body: SampleBody, db: Db, config: Config) -> JSONResponse:
+    """Add a sample."""
+    dataset = lookups.dataset(db, dataset_id, config.user_id)
+    return created(_store(db, dataset, body).id)
+
+
+@router.post("/samples/withWriteUrls")
+def create_with_write_urls(
+    dataset_id: str, body: SampleBody, db: Db, config: Config, access: S3
+) -> JSONResponse:
+    """Add a sample, and get URLs to put its file and its thumbnail where Lightly's own files go."""
+    dataset = lookups.dataset(db, dataset_id, config.user_id)
+    urls = _write_urls(access, dataset, body.file_name)
+    sample = _store(db, dataset, body)
+    return created(CreateSampleWithWriteUrlsResponse(id=sample.id, sample_write_urls=urls))
+
+
+@router.get("/samples")
+def list_all(
+    dataset_id: str,
+    page: Paged,
+    db: Db,
+    config: Config,
+    file_name: Annotated[str | None, Query(alias="fileName")] = None,
+    sort_by: Annotated[SampleSortBy, Query(alias="sortBy")] = SampleSortBy.INDEX,
+) -> JSONResponse:
+    """The samples, in the order of their bits or of their ids."""
+    found = _found(db, dataset_id, config.user_id, page, file_name, sort_by)
+    return JSONResponse([sample_data(sample) for sample in found])
+
+
+@router.get("/samples/partial")
+def list_partial(
+    dataset_id: str,
+    page: Paged,
+    db: Db,
+    config: Config,
+    mode: SamplePartialMode = SamplePartialMode.FULL,
+    file_name: Annotated[str | None, Query(alias="fileName")] = None,
+) -> JSONResponse:
+    """The samples, with their ids, with their file names too, or in full."""
+    found = _found(db, dataset_id, config.user_id, page, file_name, SampleSortBy.INDEX)
+    if mode == SamplePartialMode.FULL:
+        return JSONResponse([sample_data(sample) for sample in found])
+    with_names = mode == SamplePartialMode.FILENAMES
+    return answer(
+        [SampleDataModes(id=found.id, file_name=found.file_name if with_names else None) for found in found]
+    )
+
+
+def _found(
+    session: Session, dataset_id: str, user_id: str, page: Paged, file_name: str | None, sort_by: SampleSortBy
+) -> list[Sample]:
+    lookups.dataset(session, dataset_id, user_id)
+    query = select(Sample).where(Sample.dataset_id == dataset_id)
+    if file_name is not None:
+        query = query.where(Sample.file_name == file_name)
+    order = Sample.position if sort_by == SampleSortBy.INDEX else Sample.id
+    return list(session.scalars(query.order_by(order).limit(page.size).offset(page.offset)))
+
+
+@router.get("/samples/{sample_id}")
+def get(dataset_id: str, sample_id: str, db: Db, config: Config) -> JSONResponse:
+    """One sample."""
+    lookups.dataset(db, dataset_id, config.user_id)
+    return JSONResponse(sample_data(lookups.sample(db, dataset_id, sample_id)))
+
+
+@router.put("/samples/{sample_id}")
+def update(
+    dataset_id: str,
+    sample_id: str,
+    body: Annotated[SampleUpdateRequest, Depends(json_body(SampleUpdateRequest))],
+    db: Db,
+    config: Config,
+    _touches: Annotated[Flag, Query(alias="enableDatasetUpdate")] = False,
+) -> Response:
+    """Change members of a sample; those not sent stay."""
+    dataset = lookups.dataset(db, dataset_id, config.user_id)
+    sample = lookups.sample(db, dataset_id, sample_id)
+    changed = body.wire()
+    sample.file_name = changed.pop("fileName", sample.file_name)
+    sample.details = {**sample.details, **changed}
+    sample.last_modified_at = dataset.last_modified_at = now_ms()
+    try:
+        db.flush()
+    except IntegrityError as taken:
+        raise ApiError(
+            409, ApiErrorCode.CONFLICT, f"Dataset {dataset_id} has a sample '{sample.file_name}' already."
+        ) from taken
+    return done()
+
+
+@router.get("/samples/{sample_id}/readurl")
+def read_url(
+    dataset_id: str,
+    sample_id: str,
+    db: Db,
+    config: Config,
+    access: S3,
+    kind: Annotated[Literal["full", "thumbnail", "thumb"], Query(alias="type")] = "full",
+) -> JSONResponse:
+    """A URL to read the sample's image, or its thumbnail if the datasource has them."""
+    dataset = lookups.dataset(db, dataset_id, config.user_id)
+    sample = lookups.sample(db, dataset_id, sample_id)
+    if kind != "full":
+        lightly = lookups.required_datasource_config(dataset, DatasourcePurpose.LIGHTLY)
+        if lightly.thumb_suffix is not None:
+            thumbnail = thumbnail_name(sample.file_name, lightly.thumb_suffix)
+            return answer(place_of(access, lightly).url("get_object", thumbnail))
+    source = lookups.required_datasource_config(dataset, DatasourcePurpose.INPUT)
+    return answer(place_of(access, source).url("get_object", sample.file_name))
+
+
+@router.get("/samples/{sample_id}/writeurls")
+def write_urls(dataset_id: str, sample_id: str, db: Db, config: Config, access: S3) -> JSONResponse:
+    """URLs to put the sample's file and its thumbnail."""
+    dataset = lookups.dataset(db, dataset_id, config.user_id)
+    return answer(_write_urls(access, dataset, lookups.sample(db, dataset_id, sample_id).file_name))
+
+
+@router.get("/samples/{sample_id}/writeurl")
+def write_url(
+    dataset_id: str,
+    sample_id: str,
+    db: Db,
+    config: Config,
+    access: S3,
+    is_thumbnail: Annotated[Flag, Query(alias="isThumbnail")],
+) -> JSONResponse:
+    """One of those two URLs."""
+    dataset = lookups.dataset(db, dataset_id, config.user_id)
+    urls = _write_urls(access, dataset, lookups.sample(db, dataset_id, sample_id).file_name)
+    return answer(urls.thumb if is_thumbnail else urls.full)
+
+
+@router.get("/mappings")
+def mappings(
+    dataset_id: str, page: Paged, db: Db, config: Config, field: Literal["fileName", "_id"]
+) -> JSONResponse:
+    """The file names or ids of the samples in the order of their bits."""
+    lookups.dataset(db, dataset_id, config.user_id)
+    column = Sample.file_name if field == "fileName" else Sample.id
+    query = select(column).where(Sample.dataset_id == dataset_id).order_by(Sample.position)
+    return JSONResponse(list(db.scalars(query.limit(page.size).offset(page.offset))))

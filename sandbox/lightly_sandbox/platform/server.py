@@ -1,0 +1,44 @@
+"""The platform's process."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from lightly_sandbox.aws_accounts import ARTIFACT_BUCKET, REGION
+from lightly_sandbox.platform.app import create_app
+from lightly_sandbox.platform.settings import Settings
+from lightly_sandbox.serving import HOST, log_to_stderr, serve
+from lightly_sandbox.state_dir import StateDir, read_credentials
+
+
+def main() -> None:
+    """Serve the platform on an inherited socket; its secrets come through standard input in time."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--state-dir", type=Path, required=True)
+    parser.add_argument("--aws-url", required=True)
+    parser.add_argument("--mask-secrets", action="store_true")
+    arguments = parser.parse_args()
+    log_to_stderr()
+    state = StateDir(arguments.state_dir)
+    credentials = read_credentials(sys.stdin)
+    settings = Settings(
+        database=state.database,
+        token=credentials.token,
+        signing_key=credentials.signing_key,
+        lightly_url=f"http://{HOST}:{arguments.port}",
+        aws_url=arguments.aws_url,
+        aws_region=REGION,
+        lightly_access_key_id=credentials.lightly_access_key_id,
+        lightly_secret_access_key=credentials.lightly_secret_access_key,
+        artifact_bucket=ARTIFACT_BUCKET,
+        mask_secrets=arguments.mask_secrets,
+    )
+    serve(create_app(settings), arguments.fd)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""What the platform remembers. Times are milliseconds since the epoch unless a name says seconds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+
+class Table(DeclarativeBase):
+    """The base of every table."""
+
+    type_annotation_map = {dict[str, Any]: JSON, list[str]: JSON}  # noqa: RUF012 (SQLAlchemy's own declaration)
+
+
+class Stamped:
+    """Every entity has an id, an owner and two times."""
+
+    id: Mapped[str] = mapped_column(String(24), primary_key=True)
+    user_id: Mapped[str]
+    created_at: Mapped[int]
+    last_modified_at: Mapped[int]
+
+
+class Dataset(Stamped, Table):
+    """A dataset; its name is unique per owner."""
+
+    __tablename__ = "dataset"
+    __table_args__ = (UniqueConstraint("user_id", "name"),)
+
+    name: Mapped[str]
+    type: Mapped[str]
+    img_type: Mapped[str | None]
+    parent_id: Mapped[str | None] = mapped_column(index=True)
+    processed_until_seconds: Mapped[int] = mapped_column(default=0)
+    datasources: Mapped[list[Datasource]] = relationship(
+        back_populates="dataset", cascade="all, delete-orphan", order_by="Datasource.purpose"
+    )
+
+
+class Datasource(Table):
+    """Where a dataset's files are, once per purpose. ``config`` is what was put, by the wire's names."""
+
+    __tablename__ = "datasource"
+    __table_args__ = (UniqueConstraint("dataset_id", "purpose"),)
+
+    id: Mapped[str] = mapped_column(String(24), primary_key=True)
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    purpose: Mapped[str]
+    config: Mapped[dict[str, Any]]
+    last_modified_at: Mapped[int]
+    dataset: Mapped[Dataset] = relationship(back_populates="datasources")
+
+
+class Worker(Stamped, Table):
+    """A registered worker; its name is unique per owner."""
+
+    __tablename__ = "worker"
+    __table_args__ = (UniqueConstraint("user_id", "name"),)
+
+    name: Mapped[str]
+    worker_type: Mapped[str]
+    state: Mapped[str]
+    labels: Mapped[list[str]]
+    is_default: Mapped[bool] = mapped_column(default=False)
+    docker_version: Mapped[str | None]
+
+
+class WorkerConfig(Table):
+    """A worker configuration, never changed once made. ``config`` is what was sent, by the wire's names."""
+
+    __tablename__ = "worker_config"
+
+    id: Mapped[str] = mapped_column(String(24), primary_key=True)
+    user_id: Mapped[str]
+    created_at: Mapped[int]
+    config: Mapped[dict[str, Any]]
+
+
+class ScheduledRun(Stamped, Table):
+    """A request to run a configuration on a dataset, until a worker has taken it and is done with it."""
+
+    __tablename__ = "scheduled_run"
+    __table_args__ = (
+        Index("ix_scheduled_run_dataset_state", "dataset_id", "state"),
+        Index("ix_scheduled_run_state", "state"),
+    )
+
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    config_id: Mapped[str]
+    priority: Mapped[str]
+    runs_on: Mapped[list[str]]
+    state: Mapped[str]
+    worker_id: Mapped[str | None] = mapped_column(index=True)
+
+
+class Run(Stamped, Table):
+    """What a worker does for a scheduled run. It outlives its dataset."""
+
+    __tablename__ = "run"
+
+    docker_version: Mapped[str]
+    state: Mapped[str] = mapped_column(index=True)
+    dataset_id: Mapped[str | None] = mapped_column(index=True)
+    config_id: Mapped[str | None]
+    scheduled_id: Mapped[str | None] = mapped_column(unique=True)
+    message: Mapped[str | None]
+    artifacts: Mapped[list[Artifact]] = relationship(
+        cascade="all, delete-orphan", order_by="Artifact.created_at"
+    )
+
+
+class RunLog(Table):
+    """One line of a run's log."""
+
+    __tablename__ = "run_log"
+    __table_args__ = (Index("ix_run_log_run", "run_id", "number"),)
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"))
+    entry: Mapped[dict[str, Any]]
+
+
+class Artifact(Table):
+    """A file that a run leaves, in the platform's own bucket."""
+
+    __tablename__ = "artifact"
+    __table_args__ = (UniqueConstraint("run_id", "file_name"),)
+
+    id: Mapped[str] = mapped_column(String(24), primary_key=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"))
+    type: Mapped[str]
+    file_name: Mapped[str]
+    uploaded: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[int]
+
+
+class Sample(Table):
+    """An image or a frame of a dataset; ``position`` is its bit in the tags' bit masks."""
+
+    __tablename__ = "sample"
+    __table_args__ = (
+        UniqueConstraint("dataset_id", "file_name"),
+        UniqueConstraint("dataset_id", "position"),
+    )
+
+    id: Mapped[str] = mapped_column(String(24), primary_key=True)
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    file_name: Mapped[str]
+    position: Mapped[int]
+    type: Mapped[str]
+    details: Mapped[dict[str, Any]]
+    size_in_bytes: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[int]
+    last_modified_at: Mapped[int]
+
+
+class Tag(Table):
+    """A named subset of a dataset's samples; the first one has no previous tag."""
+
+    __tablename__ = "tag"
+    __table_args__ = (UniqueConstraint("dataset_id", "name"),)
+
+    id: Mapped[str] = mapped_column(String(24), primary_key=True)
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    name: Mapped[str]
+    prev_tag_id: Mapped[str | None]
+    query_tag_id: Mapped[str | None]
+    preselected_tag_id: Mapped[str | None]
+    bit_mask: Mapped[str]
+    tot_size: Mapped[int]
+    run_id: Mapped[str | None] = mapped_column(index=True)
+    changes: Mapped[dict[str, Any]]
+    created_at: Mapped[int]
+    last_modified_at: Mapped[int]

@@ -1,0 +1,140 @@
+"""The four permission lights: real S3 operations with a datasource's own credentials, nothing left behind.
+
+Every light is found without leaving anything in the bucket, whatever the policy allows:
+
+- read: an object is got where there is one; else a key that does not exist, where S3 answers 404 to those who
+  may read and 403 to others (AWS docs, GetObject: "if you have the s3:ListBucket permission ... 404").
+- overwrite needs delete rights on S3 (docs.lightly.ai, AWS S3, s3:DeleteObject). They are probed first, on
+  the missing probe key, since deleting nothing is allowed or denied like deleting something.
+- write: with delete rights, the probe object is put, put again and deleted. Without them it could not be
+  taken away, so it is only offered with a digest that its body does not have: S3 checks the right first (403)
+  and then the digest (400 BadDigest), and stores nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from lightly_sandbox.platform.models_datasources import (
+    DatasourceConfigVerifyData,
+    DatasourceConfigVerifyDataErrors,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lightly_sandbox.platform.s3_access import Place, S3Access, S3Config
+
+PROBE = ".lightly/verify-permissions"
+"""Lightly writes below ``.lightly/`` only, and reads its own files there."""
+
+_NO_SUCH_DIGEST = base64.b64encode(bytes(16)).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Light:
+    """Whether an operation is allowed; if not, what AWS said."""
+
+    allowed: bool
+    error: str | None = None
+
+
+GREEN = Light(True)
+
+
+def verify(access: S3Access, source: S3Config, target: S3Config) -> DatasourceConfigVerifyData:
+    """Try list and read on ``source``, write and overwrite on ``target``; they may be the same."""
+    try:
+        place = access.fresh_place(source)
+    except (ClientError, BotoCoreError) as refused:
+        listed = read = Light(False, aws_text(refused))
+    else:
+        listed, first_key = _list(place)
+        read = _read(place, first_key)
+    try:
+        place = access.fresh_place(target)
+    except (ClientError, BotoCoreError) as refused:
+        written = overwritten = Light(False, aws_text(refused))
+    else:
+        written, overwritten = _write(place)
+    errors = DatasourceConfigVerifyDataErrors(
+        can_list=listed.error, can_read=read.error, can_write=written.error, can_overwrite=overwritten.error
+    )
+    return DatasourceConfigVerifyData(
+        can_list=listed.allowed,
+        can_read=read.allowed,
+        can_write=written.allowed,
+        can_overwrite=overwritten.allowed,
+        errors=errors if errors.wire() else None,
+    )
+
+
+def aws_text(failure: ClientError | BotoCoreError) -> str:
+    """AWS's own words, as ``code: message``."""
+    if isinstance(failure, ClientError):
+        error = failure.response["Error"]
+        return f"{error.get('Code', 'Unknown')}: {error.get('Message', '')}"
+    return f"{type(failure).__name__}: {failure}"
+
+
+def _try(operation: Callable[[], object], *proof: str) -> Light:
+    """Green if ``operation`` succeeds or fails with a code that proves the right, such as NoSuchKey."""
+    try:
+        operation()
+    except ClientError as refused:
+        if refused.response["Error"].get("Code") in proof:
+            return GREEN
+        return Light(False, aws_text(refused))
+    except BotoCoreError as failed:
+        return Light(False, aws_text(failed))
+    return GREEN
+
+
+def _list(place: Place) -> tuple[Light, str | None]:
+    keys: list[str] = []
+
+    def list_one() -> None:
+        found = place.client.list_objects_v2(
+            Bucket=place.location.bucket, Prefix=place.location.prefix, MaxKeys=20
+        )
+        keys.extend(entry["Key"] for entry in found.get("Contents", []) if not entry["Key"].endswith("/"))
+
+    return _try(list_one), keys[0] if keys else None
+
+
+def _read(place: Place, key: str | None) -> Light:
+    bucket = place.location.bucket
+    if key is not None:
+        # Its first byte; a range that does not exist is an empty object, which could be read.
+        return _try(
+            lambda: place.client.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")["Body"].read(),
+            "InvalidRange",
+        )
+    probe = place.location.key(PROBE)
+    return _try(lambda: place.client.get_object(Bucket=bucket, Key=probe)["Body"].read(), "NoSuchKey")
+
+
+def _write(place: Place) -> tuple[Light, Light]:
+    bucket, probe = place.location.bucket, place.location.key(PROBE)
+    encryption = (
+        {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": place.kms_key_arn} if place.kms_key_arn else {}
+    )
+
+    def put(body: bytes, **digest: str) -> None:
+        place.client.put_object(Bucket=bucket, Key=probe, Body=body, **encryption, **digest)  # type: ignore[arg-type]
+
+    def delete() -> None:
+        place.client.delete_object(Bucket=bucket, Key=probe)
+
+    may_delete = _try(delete)
+    if not may_delete.allowed:
+        written = _try(lambda: put(b"first", ContentMD5=_NO_SUCH_DIGEST), "BadDigest")
+        return written, may_delete
+    written = _try(lambda: put(b"first"))
+    overwritten = _try(lambda: put(b"second")) if written.allowed else written
+    deleted = _try(delete)
+    return written, overwritten if deleted.allowed else deleted

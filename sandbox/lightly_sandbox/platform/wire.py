@@ -1,0 +1,87 @@
+"""What every value on the wire shares: only the wire's names, no unknown members, no silent conversion."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationInfo, model_validator
+from pydantic.alias_generators import to_camel
+
+Id = Annotated[str, Field(pattern=r"^[a-f0-9]{24}$")]
+Name = Annotated[str, Field(min_length=3, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9 _-]+$")]
+TagName = Annotated[str, Field(min_length=3, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9 .:;=@_-]+$")]
+BitMask = Annotated[str, Field(pattern=r"^0x[a-f0-9]+$")]
+TaskName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_+=,.@:\/-]*$")]
+ScoreName = Annotated[str, Field(min_length=1, pattern=r"^[a-zA-Z0-9_+=,.@:\/-]*$")]
+KmsKeyArn = Annotated[str, Field(min_length=1, pattern=r"^arn:aws:kms:[a-zA-Z0-9-]*:[0-9]{12}:key.+$")]
+NonEmpty = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=0)]
+CountOrMinusOne = Annotated[int, Field(ge=-1)]
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Percent = Annotated[float, Field(ge=0.0, le=100.0)]
+Amount = Annotated[float, Field(ge=0.0)]
+Above0 = Annotated[float, Field(gt=0.0)]
+
+_FROM_THE_WIRE: dict[str, Any] = {}
+
+
+class Wire(BaseModel):
+    """A value as the API sends or takes it.
+
+    The platform's own client forbids unknown members and is strict about types (lightly 1.5.26, every
+    generated model); a member that is not wanted is left out, so ``null`` is refused except for the members
+    in ``NULLABLE``. In Python the members have Python's names; what comes over the wire goes through
+    ``read_wire``.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+    )
+
+    NULLABLE: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_null(cls, members: Any, info: ValidationInfo) -> Any:
+        if info.context is _FROM_THE_WIRE and isinstance(members, dict):
+            for name, value in members.items():
+                if value is None and name not in cls.NULLABLE:
+                    raise ValueError(f"{name} must not be null; leave it out instead")
+        return members
+
+    def wire(self) -> dict[str, Any]:
+        """Return the members for JSON: absent ones left out, a required one that is null kept."""
+        members = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        for name, field in type(self).model_fields.items():
+            if field.is_required() and getattr(self, name) is None:
+                members[field.alias or name] = None
+        return members
+
+
+def read_wire(kind: TypeAdapter[Any], raw: bytes) -> Any:
+    """Read JSON that came over the wire: only the wire's names, types not converted, no stray nulls.
+
+    Raises:
+        ValidationError: it breaks the contract.
+    """
+    return kind.validate_json(raw, strict=True, by_alias=True, by_name=False, context=_FROM_THE_WIRE)
+
+
+class CreateEntityResponse(Wire):
+    """The answer to every POST that makes something."""
+
+    id: Id
+
+
+class ApiErrorResponse(Wire):
+    """The body of every refusal (lightly 1.5.26, models/api_error_response.py)."""
+
+    code: str
+    error: str
+    request_id: str | None = None

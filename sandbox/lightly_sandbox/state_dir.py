@@ -1,0 +1,121 @@
+"""The folder in which a sandbox keeps everything, one ``up`` at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import shutil
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, TextIO
+
+from lightly_sandbox.errors import SandboxError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NEEDED_FREE_BYTES = 200 * 1024 * 1024
+
+# Their logs carry the names of files, their databases the datasources' keys: for this user's eyes only.
+PRIVATE_DIR, PRIVATE_FILE = 0o700, 0o600
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What stays the same from one ``up`` to the next.
+
+    The key pairs are empty until the AWS accounts are made.
+    """
+
+    token: str = field(repr=False)
+    signing_key: str = field(repr=False)
+    root_key: str = field(repr=False)
+    customer_access_key_id: str = ""
+    customer_secret_access_key: str = field(default="", repr=False)
+    lightly_access_key_id: str = ""
+    lightly_secret_access_key: str = field(default="", repr=False)
+
+    def dumped(self) -> bytes:
+        """All of it as JSON, for a child process's standard input."""
+        return json.dumps(asdict(self)).encode()
+
+
+def read_credentials(stream: TextIO) -> Credentials:
+    """Read what ``Credentials.dumped`` gave. A child gets its secrets so, never through its arguments."""
+    return Credentials(**json.load(stream))
+
+
+class StateDir:
+    """The paths below the folder, and the secrets kept in it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.database = root / "platform.sqlite"
+        self.aws = root / "aws"
+        self.logs = root / "logs"
+        self._credentials = root / "credentials.json"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the folder if need be, and keep every other ``up`` out of it.
+
+        Raises:
+            SandboxError: the folder cannot be made or written to, is in use, or the disk is full.
+        """
+        try:
+            for folder in (self.root, self.aws, self.logs):
+                folder.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
+            lock = (self.root / "lock").open("a+")
+        except OSError as failed:
+            raise SandboxError(
+                f"The state folder {self.root} cannot be used: {failed.strerror}. Give another --state-dir."
+            ) from failed
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as held:
+                raise SandboxError(
+                    f"The state folder {self.root} is in use by another lightly-sandbox; stop that one, "
+                    "or give another --state-dir."
+                ) from held
+            free = shutil.disk_usage(self.root).free
+            if free < NEEDED_FREE_BYTES:
+                raise SandboxError(
+                    f"The disk of {self.root} has {free // 2**20} MiB free, and the sandbox needs "
+                    f"{NEEDED_FREE_BYTES // 2**20} MiB; make room, or give another --state-dir."
+                )
+            yield
+
+    def credentials(self) -> Credentials:
+        """The secrets of this folder, made on the first call.
+
+        Raises:
+            SandboxError: the file that keeps them is damaged.
+        """
+        try:
+            return Credentials(**json.loads(self._credentials.read_text()))
+        except FileNotFoundError:
+            made = Credentials(secrets.token_hex(24), secrets.token_hex(32), secrets.token_hex(32))
+            self.keep(made)
+            return made
+        except (ValueError, TypeError) as damaged:
+            raise SandboxError(
+                f"The file {self._credentials} is damaged; delete {self.root} to begin anew."
+            ) from damaged
+
+    def keep(self, credentials: Credentials) -> None:
+        """Write the secrets down."""
+        write_privately(self._credentials, asdict(credentials))
+
+
+def write_privately(path: Path, content: dict[str, object]) -> None:
+    """Write JSON so that a reader sees all of it or the old file, and nobody else sees it at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(content, file, indent=1)
+    temporary.replace(path)

@@ -1,0 +1,212 @@
+"""``lightly-sandbox up``: starts the local AWS, the platform and the workers, and stops them all together."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import requests
+
+from lightly_sandbox.aws_accounts import REGION, provision
+from lightly_sandbox.aws_guard import HEALTH_PATH
+from lightly_sandbox.children import Children, Program
+from lightly_sandbox.errors import SandboxError
+from lightly_sandbox.serving import HOST
+from lightly_sandbox.state_dir import StateDir, write_privately
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from lightly_sandbox.state_dir import Credentials
+
+START_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What ``up`` is asked for. Port 0 picks a free one."""
+
+    state_dir: Path
+    port: int = 0
+    aws_port: int = 0
+    workers: int = 1
+    ready_file: Path | None = None
+    mask_secrets: bool = False
+    poll_interval: float = 0.5
+
+
+class Stopped(Exception):
+    """The sandbox was asked to stop before it was ready."""
+
+
+def up(options: Options, say: Callable[[str], None]) -> None:
+    """Run the sandbox until SIGTERM or SIGINT; ``say`` gets what the user should read.
+
+    Raises:
+        SandboxError: it cannot start, or a part of it ended by itself.
+    """
+    stop = threading.Event()
+    state = StateDir(options.state_dir.absolute())
+    with _stop_signals(stop), state.locked(), contextlib.ExitStack() as stack:
+        web = stack.enter_context(bind(options.port, "--port"))
+        aws = stack.enter_context(bind(options.aws_port, "--aws-port"))
+        children = Children(state.logs, say)
+        stack.callback(children.stop)
+        try:
+            ready = _Start(options, state, children, stop).run(web, aws)
+        except Stopped:
+            return
+        # Only the children hold the sockets from here on: the port of one that ended refuses, and does not
+        # hang.
+        web.close()
+        aws.close()
+        if options.ready_file is not None:
+            write_privately(options.ready_file, ready)
+            stack.callback(options.ready_file.unlink, missing_ok=True)
+        for line in (
+            f"Lightly   {ready['lightly_url']}  (pages: {ready['web_url']})",
+            f"AWS       {ready['aws_url']}  (region {REGION})",
+            f"workers   {options.workers}",
+            f"state     {state.root}",
+            f"secrets   {options.ready_file or 'give --ready-file FILE to have them written'}",
+            f"Stop it with Ctrl-C, or: kill {os.getpid()}",
+        ):
+            say(line)
+        while not stop.wait(0.5):
+            children.check()
+        say("Stopping …")
+
+
+def bind(port: int, option: str) -> socket.socket:
+    """A socket bound to ``port`` of the loopback address.
+
+    Raises:
+        SandboxError: the port is taken or not this user's to take.
+    """
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((HOST, port))
+        # Now, and not when the child serves: two may bind a port (SO_REUSEADDR), only one may listen on it.
+        bound.listen(512)
+    except OSError as taken:
+        bound.close()
+        raise SandboxError(
+            f"Port {port} of {HOST} cannot be used: {taken.strerror}. Stop what uses it, or give another "
+            f"{option} (0 picks a free one)."
+        ) from taken
+    return bound
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """One start, from nothing to everything answering."""
+
+    options: Options
+    state: StateDir
+    children: Children
+    stop: threading.Event
+
+    def run(self, web: socket.socket, aws: socket.socket) -> dict[str, object]:
+        """Start everything and return what the ready file says.
+
+        Raises:
+            SandboxError: something does not start.
+            Stopped: a signal came first.
+        """
+        lightly_url, aws_url = (f"http://{HOST}:{port.getsockname()[1]}" for port in (web, aws))
+        credentials = self.state.credentials()
+        local_aws = self.children.start(self._server("aws", "lightly_sandbox.aws", aws))
+        local_aws.tell(credentials.dumped())
+        # It loads while the local AWS starts and its accounts are made, and then waits for the key pairs.
+        mask = ("--mask-secrets",) if self.options.mask_secrets else ()
+        platform = self.children.start(
+            self._server("platform", "lightly_sandbox.platform.server", web, "--aws-url", aws_url, *mask)
+        )
+        self._wait("local AWS", lambda: _get(f"{aws_url}{HEALTH_PATH}") is not None)
+        credentials = provision(aws_url, credentials)
+        self.state.keep(credentials)
+        platform.tell(credentials.dumped())
+        self._wait("platform", lambda: _get(f"{lightly_url}/v1/quota", credentials) is not None)
+        self._start_workers(lightly_url, credentials)
+        return {
+            "lightly_url": lightly_url,
+            "token": credentials.token,
+            "web_url": f"{lightly_url}/web",
+            "aws_url": aws_url,
+            "aws_access_key_id": credentials.customer_access_key_id,
+            "aws_secret_access_key": credentials.customer_secret_access_key,
+            "region": REGION,
+            "pid": os.getpid(),
+        }
+
+    def _server(self, name: str, module: str, bound: socket.socket, *more: str) -> Program:
+        arguments = (
+            *("--fd", str(bound.fileno()), "--port", str(bound.getsockname()[1])),
+            *("--state-dir", str(self.state.root), *more),
+        )
+        return Program(name, module, arguments, sockets=(bound.fileno(),))
+
+    def _start_workers(self, lightly_url: str, credentials: Credentials) -> None:
+        began_ms = time.time_ns() // 1_000_000
+        names = [f"sandbox-worker-{number}" for number in range(1, self.options.workers + 1)]
+        interval = str(self.options.poll_interval)
+        for name in names:
+            arguments = ("--url", lightly_url, "--name", name, "--poll-interval", interval)
+            token = {"LIGHTLY_TOKEN": credentials.token}
+            self.children.start(
+                Program(name, "lightly_sandbox.worker", arguments, environment=token, restarts=True)
+            )
+
+        def registered() -> bool:
+            response = _get(f"{lightly_url}/v1/docker/worker", credentials)
+            seen = () if response is None else response.json()
+            return {worker["name"] for worker in seen if worker["lastModifiedAt"] >= began_ms}.issuperset(
+                names
+            )
+
+        self._wait("workers", registered)
+
+    def _wait(self, what: str, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not condition():
+            self.children.check()
+            if self.stop.wait(0.05):
+                raise Stopped
+            if time.monotonic() > deadline:
+                raise SandboxError(
+                    f"The sandbox's {what} did not answer in {START_SECONDS:.0f} s; see {self.state.logs}."
+                )
+
+
+@contextlib.contextmanager
+def _stop_signals(stop: threading.Event) -> Iterator[None]:
+    def heard(_number: int, _frame: object) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, heard) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _get(url: str, credentials: Credentials | None = None) -> requests.Response | None:
+    """The answer if it is 200, else None."""
+    parameters = {} if credentials is None else {"token": credentials.token}
+    try:
+        with requests.Session() as session:
+            session.trust_env = False  # A proxy of the environment is not for loopback.
+            response = session.get(url, params=parameters, timeout=2)
+    except requests.RequestException:
+        return None
+    return response if response.status_code == HTTPStatus.OK else None

@@ -1,0 +1,7 @@
+"""A worker that takes scheduled runs from the platform's API and does them on the real images."""
+
+from __future__ import annotations
+
+from lightly_sandbox.worker.service import run
+
+__all__ = ["run"]

@@ -1,0 +1,271 @@
+"""The part of the Lightly REST API that a worker uses, and the signed URLs that it hands out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+PAGE_SIZE = 5000
+_TIMEOUT_SECONDS = (10, 60)
+_CONNECTIONS = 16
+
+# urllib3 logs the whole URL of a request that it repeats, and the platform takes its token in the URL.
+logging.getLogger("urllib3").setLevel(logging.ERROR)
+
+
+class ApiError(Exception):
+    """The platform refused a request, or could not be reached (then ``status`` is None).
+
+    The text names the operation without the query of its URL, because the token travels there.
+    """
+
+    def __init__(self, operation: str, status: int | None, code: str, reason: str) -> None:
+        said = f"HTTP {status} {code}".strip() if status else "no answer"
+        super().__init__(f"{operation}: {said}: {reason}")
+        self.status = status
+        self.reason = reason
+
+
+class TransferError(Exception):
+    """A signed URL was refused or could not be reached (then ``status`` is None)."""
+
+    def __init__(self, method: str, url: str, status: int | None, reason: str) -> None:
+        said = f"HTTP {status} {reason}".strip() if status else reason
+        super().__init__(f"{method} {place_of(url)}: {said}")
+        self.status = status
+        self.reason = reason
+        self.place = place_of(url)
+
+
+def place_of(url: str) -> str:
+    """Return the host, bucket and key of a signed URL without its query, which is what makes it a secret."""
+    parts = urlsplit(url)
+    return parts.netloc + unquote(parts.path)
+
+
+class Platform:
+    """Sends requests as one worker. Requests that are safe to repeat are repeated when the network fails."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._url = url.rstrip("/")
+        self._token = token
+        self._session = _session(retries=5)
+
+    def hurry(self) -> None:
+        """Repeat nothing any more: the process is about to end."""
+        self._session = _session(retries=0)
+
+    def register_worker(self, name: str, labels: Sequence[str], version: str) -> str:
+        body = {"name": name, "workerType": "FULL", "labels": list(labels), "dockerVersion": version}
+        return self._created("/v1/docker/worker", body | {"creator": "USER_WORKER"})
+
+    def set_worker_state(self, worker_id: str, state: str) -> None:
+        self._send("PUT", f"/v1/docker/worker/{worker_id}", body={"state": state})
+
+    def open_schedule(self, labels: Sequence[str]) -> list[dict[str, Any]]:
+        return self._list("/v1/docker/worker/schedule", state="OPEN", labels=list(labels))
+
+    def worker_schedule(self, worker_id: str, state: str) -> list[dict[str, Any]]:
+        return self._list(f"/v1/docker/worker/{worker_id}/schedule", state=state)
+
+    def set_schedule_state(self, dataset_id: str, worker_id: str, scheduled_id: str, state: str) -> None:
+        path = f"/v1/datasets/{dataset_id}/docker/worker/{worker_id}/schedule/{scheduled_id}"
+        self._send("PUT", path, body={"state": state})
+
+    def create_run(self, scheduled: Mapping[str, Any], version: str) -> str:
+        return self._created(
+            "/v1/docker/runs",
+            {
+                "dockerVersion": version,
+                "datasetId": scheduled["datasetId"],
+                "scheduledId": scheduled["id"],
+                "configId": scheduled["configId"],
+                "creator": "USER_WORKER",
+            },
+        )
+
+    def run_of(self, scheduled_id: str) -> dict[str, Any] | None:
+        """Return the run of a scheduled run, or None while there is none."""
+        try:
+            return dict(self._send("GET", f"/v1/docker/runs/schedule/{scheduled_id}"))
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def set_run_state(self, run_id: str, state: str, message: str) -> None:
+        body = {"state": state, "message": message, "ts": int(time.time() * 1000)}
+        self._send("PUT", f"/v1/docker/runs/{run_id}", body=body)
+
+    def add_logs(self, run_id: str, lines: Sequence[Mapping[str, Any]]) -> None:
+        self._send("PUT", f"/v1/docker/runs/{run_id}/logs", body=list(lines))
+
+    def config(self, config_id: str) -> dict[str, Any]:
+        return dict(self._send("GET", f"/v1/docker/worker/config/vX/{config_id}"))
+
+    def dataset(self, dataset_id: str) -> dict[str, Any]:
+        return dict(self._send("GET", f"/v1/datasets/{dataset_id}"))
+
+    def datasources(self, dataset_id: str) -> list[dict[str, Any]]:
+        return self._list(f"/v1/datasets/{dataset_id}/datasource/all")
+
+    def files(self, dataset_id: str, since: int, until: int) -> Iterator[tuple[str, str]]:
+        """Yield name and read URL of each file modified from ``since`` to ``until`` (Unix seconds)."""
+        path = f"/v1/datasets/{dataset_id}/datasource/list"
+        page = self._send("GET", path, params={"from": since, "to": until})
+        while True:
+            yield from ((row["fileName"], row["readUrl"]) for row in page["data"])
+            if not page["hasMore"]:
+                return
+            page = self._send("GET", path, params={"cursor": page["cursor"]})
+
+    def processed_until(self, dataset_id: str) -> int:
+        path = f"/v1/datasets/{dataset_id}/datasource/processedUntilTimestamp"
+        return int(self._send("GET", path)["processedUntilTimestamp"])
+
+    def set_processed_until(self, dataset_id: str, seconds: int) -> None:
+        path = f"/v1/datasets/{dataset_id}/datasource/processedUntilTimestamp"
+        self._send("PUT", path, body={"processedUntilTimestamp": seconds})
+
+    def mappings(self, dataset_id: str, field: str) -> list[str]:
+        """Return one field of all samples, ``_id`` or ``fileName``, in the order of the tags' bits."""
+        values: list[str] = []
+        while True:
+            page = self._list(
+                f"/v1/datasets/{dataset_id}/mappings", field=field, pageSize=PAGE_SIZE, pageOffset=len(values)
+            )
+            values += [str(value) for value in page]
+            if len(page) < PAGE_SIZE:
+                return values
+
+    def sample_read_url(self, dataset_id: str, sample_id: str) -> str:
+        path = f"/v1/datasets/{dataset_id}/samples/{sample_id}/readurl"
+        return str(self._send("GET", path, params={"type": "full"}))
+
+    def create_sample(self, dataset_id: str, body: Mapping[str, Any]) -> str:
+        return self._created(f"/v1/datasets/{dataset_id}/samples", body)
+
+    def create_sample_with_urls(self, dataset_id: str, body: Mapping[str, Any]) -> tuple[str, str]:
+        """Create a sample and return its id and the URL to write its thumbnail to."""
+        answer = self._send("POST", f"/v1/datasets/{dataset_id}/samples/withWriteUrls", body=body)
+        return answer["id"], answer["sampleWriteUrls"]["thumb"]
+
+    def tags(self, dataset_id: str) -> list[dict[str, Any]]:
+        return self._list(f"/v1/datasets/{dataset_id}/tags")
+
+    def create_initial_tag(self, dataset_id: str, body: Mapping[str, Any]) -> str:
+        return self._created(f"/v1/datasets/{dataset_id}/tags/initial", body)
+
+    def update_tag(self, dataset_id: str, tag_id: str, body: Mapping[str, Any]) -> None:
+        self._send("PUT", f"/v1/datasets/{dataset_id}/tags/{tag_id}", body=body)
+
+    def create_tag(self, dataset_id: str, body: Mapping[str, Any]) -> str:
+        return self._created(f"/v1/datasets/{dataset_id}/tags", body)
+
+    def create_artifact(self, run_id: str, file_name: str, kind: str) -> tuple[str, str]:
+        """Announce an artifact and return its id and the URL to write it to."""
+        body = {"fileName": file_name, "type": kind, "storageLocation": "LIGHTLY"}
+        answer = self._send("POST", f"/v1/docker/runs/{run_id}/artifacts", body=body)
+        return answer["artifactId"], answer["signedWriteUrl"]
+
+    def confirm_artifact(self, run_id: str, artifact_id: str) -> None:
+        self._send("PUT", f"/v1/docker/runs/{run_id}/artifacts/{artifact_id}/confirmUpload")
+
+    def _created(self, path: str, body: Mapping[str, Any]) -> str:
+        return str(self._send("POST", path, body=body)["id"])
+
+    def _list(self, path: str, **params: Any) -> list[Any]:
+        return list(self._send("GET", path, params=params))
+
+    def _send(
+        self, method: str, path: str, *, params: Mapping[str, Any] | None = None, body: Any = None
+    ) -> Any:
+        operation = f"{method} {path}"
+        try:
+            answer = self._session.request(
+                method,
+                self._url + quote(path),
+                params={**(params or {}), "token": self._token},
+                json=body,
+                headers={"Accept": "application/json"},
+                timeout=_TIMEOUT_SECONDS,
+            )
+        except requests.RequestException as error:
+            # The exception's own text holds the URL with the token; its class says enough.
+            raise ApiError(operation, None, "", f"{self._url} failed with {type(error).__name__}") from None
+        if not answer.ok:
+            raise _refusal(operation, answer)
+        return answer.json() if answer.content else None
+
+
+class Transfer:
+    """Reads and writes objects by signed URLs. It never sees the token. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._session = _session(retries=3)
+
+    def read(self, url: str) -> bytes:
+        return self._send("GET", url).content
+
+    def write(self, url: str, content: bytes, headers: Mapping[str, str] | None = None) -> None:
+        self._send("PUT", url, content, headers)
+
+    def _send(
+        self, method: str, url: str, content: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> requests.Response:
+        try:
+            answer = self._session.request(
+                method, url, data=content, headers=headers, timeout=_TIMEOUT_SECONDS
+            )
+        except requests.RequestException as error:
+            raise TransferError(method, url, None, f"failed with {type(error).__name__}") from None
+        if not answer.ok:
+            raise TransferError(method, url, answer.status_code, _s3_error_code(answer.text))
+        return answer
+
+
+def _session(retries: int) -> requests.Session:
+    repeat = Retry(
+        total=retries,
+        backoff_factor=0.2,
+        backoff_max=5,
+        status_forcelist=(429, 500, 502, 503, 504),
+        allowed_methods=("GET", "PUT"),
+        raise_on_status=False,
+    )
+    adapter = HTTPAdapter(pool_maxsize=_CONNECTIONS, max_retries=repeat)
+    session = requests.Session()
+    # Neither a proxy nor a .netrc of the machine is meant for the sandbox, which listens on the loopback
+    # only.
+    session.trust_env = False
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
+
+
+def _refusal(operation: str, answer: requests.Response) -> ApiError:
+    try:
+        body = answer.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        return ApiError(operation, answer.status_code, "", answer.reason)
+    return ApiError(
+        operation, answer.status_code, str(body.get("code", "")), str(body.get("error", answer.reason))
+    )
+
+
+def _s3_error_code(body: str) -> str:
+    # S3 answers with a small XML document; only its code is of use here, and the rest may echo the signed
+    # request.
+    _, found, rest = body.partition("<Code>")
+    return rest.partition("</Code>")[0] if found else ""

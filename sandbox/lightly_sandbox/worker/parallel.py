@@ -1,0 +1,46 @@
+"""Spreading work over threads so that it can be watched and stopped."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_WATCH_SECONDS = 0.2
+
+
+def spread(
+    work: Callable[[Item], Result], items: Iterable[Item], *, threads: int, tick: Callable[[], None]
+) -> list[Result]:
+    """Do ``work`` on every item in ``threads`` threads.
+
+    Args:
+        work: called once per item.
+        items: what to work on.
+        threads: how many at the same time.
+        tick: called several times a second in the calling thread. What it raises ends the work: items that
+            have not been started are dropped.
+
+    Returns:
+        The results in the order of the items.
+
+    Raises:
+        Exception: the first that ``work`` or ``tick`` raises.
+    """
+    pool = ThreadPoolExecutor(threads)
+    try:
+        futures = [pool.submit(work, item) for item in items]
+        results = []
+        for future in futures:
+            tick()
+            while not wait([future], timeout=_WATCH_SECONDS).done:
+                tick()
+            results.append(future.result())
+        return results
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,193 @@
+"""Writing what was selected back to the platform: samples, thumbnails, the tag, the artifacts."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lightly_sandbox.worker.api import TransferError
+from lightly_sandbox.worker.outcome import RunFailed
+from lightly_sandbox.worker.parallel import spread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from PIL import Image
+
+    from lightly_sandbox.worker.api import Platform, Transfer
+    from lightly_sandbox.worker.measurement import Measurement
+    from lightly_sandbox.worker.reading import LocalImage
+
+THUMBNAIL_SIDE = 256
+_WRITE_THREADS = 8
+_THUMBNAIL_FORMATS = {"png": ("PNG", "image/png"), "webp": ("WEBP", "image/webp")}
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where thumbnails go: the datasource of purpose LIGHTLY, or the one that serves both purposes."""
+
+    thumb_suffix: str
+    kms_key_arn: str | None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Return what a write must say beside the signed URL: which key S3 shall encrypt with."""
+        if self.kms_key_arn is None:
+            return {}
+        return {
+            "x-amz-server-side-encryption": "aws:kms",
+            "x-amz-server-side-encryption-aws-kms-key-id": self.kms_key_arn,
+        }
+
+    def thumb_name(self, file_name: str) -> str:
+        """Return the name of an image's thumbnail, relative to the datasource's path."""
+        stem, dot, extension = file_name.rpartition(".")
+        stem, extension = (stem, extension) if dot else (file_name, "")
+        return self.thumb_suffix.replace("[filename]", stem).replace("[extension]", extension)
+
+
+def output_among(datasources: Iterable[Mapping[str, Any]]) -> Output | None:
+    """Find where thumbnails go. None if no datasource that may be written to has a pattern for them."""
+    by_purpose = {datasource["purpose"]: datasource for datasource in datasources}
+    datasource = by_purpose.get("LIGHTLY") or by_purpose.get("INPUT_OUTPUT")
+    if datasource is None or not datasource.get("thumbSuffix"):
+        return None
+    return Output(datasource["thumbSuffix"], datasource.get("s3ServerSideEncryptionKMSKey"))
+
+
+def thumbnail(image: Image.Image, thumb_name: str) -> tuple[bytes, str]:
+    """Make an image small: at most ``THUMBNAIL_SIDE`` pixels wide and high.
+
+    Args:
+        image: the decoded image.
+        thumb_name: its ending decides the format; everything but PNG and WebP becomes a JPEG.
+
+    Returns:
+        The file's bytes and its media type.
+    """
+    kind, media_type = _THUMBNAIL_FORMATS.get(thumb_name.rpartition(".")[2].lower(), ("JPEG", "image/jpeg"))
+    small = image.convert("RGB")
+    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    content = io.BytesIO()
+    small.save(content, kind)
+    return content.getvalue(), media_type
+
+
+def publish_samples(
+    platform: Platform,
+    transfer: Transfer,
+    dataset_id: str,
+    images: Sequence[tuple[LocalImage, Measurement]],
+    output: Output | None,
+    tick: Callable[[], None],
+) -> list[str]:
+    """Make the selected images samples of the dataset, with their thumbnails.
+
+    Only what is selected becomes a sample, so that the dataset holds the selection. That is a guess: the
+    vendor documents that a dataset's samples are what the runs selected, but not what the worker sends.
+
+    Returns:
+        The samples' ids in the order of ``images``.
+
+    Raises:
+        RunFailed: S3 refuses to take a thumbnail.
+    """
+    sample_ids: list[str] = []
+    pending: list[tuple[LocalImage, str]] = []
+    for image, measurement in images:
+        tick()
+        sample: dict[str, Any] = {"fileName": image.name, "metaData": measurement.as_wire()}
+        if output is None:
+            sample_ids.append(platform.create_sample(dataset_id, sample))
+            continue
+        sample["thumbName"] = output.thumb_name(image.name)
+        sample_id, url = platform.create_sample_with_urls(dataset_id, sample)
+        if not sample_ids:
+            # Where one write is refused all are: find out before the other samples exist.
+            _write_thumbnail(transfer, output, image, url)
+        else:
+            pending.append((image, url))
+        sample_ids.append(sample_id)
+    if output is not None:
+        spread(
+            lambda job: _write_thumbnail(transfer, output, *job), pending, threads=_WRITE_THREADS, tick=tick
+        )
+    return sample_ids
+
+
+def _write_thumbnail(transfer: Transfer, output: Output, image: LocalImage, url: str) -> None:
+    content, media_type = thumbnail(image.decode(), output.thumb_name(image.name))
+    try:
+        transfer.write(url, content, {"Content-Type": media_type, **output.headers})
+    except TransferError as error:
+        raise RunFailed(
+            f"The worker may not or cannot write the thumbnail {error.place} ({error.status or 'no answer'}"
+            f" {error.reason}). Check that the output datasource's credentials allow s3:PutObject there, or"
+            " turn thumbnails off."
+        ) from error
+
+
+def publish_tag(platform: Platform, dataset_id: str, run_id: str, sample_ids: Sequence[str]) -> str:
+    """Tag the newly selected samples: the initial tag on the dataset's first run, then one per run.
+
+    A later tag holds the run's new samples alone, as the vendor's page on the datapool shows it
+    (lightly-ai/lightly, docs/source/docker/advanced/datapool.rst: "newly added samples there in a new tag");
+    its name is our choice.
+
+    Returns:
+        The tag's name.
+    """
+    tags = platform.tags(dataset_id)
+    positions = {sample_id: bit for bit, sample_id in enumerate(platform.mappings(dataset_id, "_id"))}
+    bit_mask = hex(sum(1 << positions[sample_id] for sample_id in sample_ids))
+    if not tags:
+        name = "initial-tag"
+        tag_id = platform.create_initial_tag(
+            dataset_id, {"name": name, "creator": "USER_WORKER", "imgType": "full", "runId": run_id}
+        )
+        if len(positions) > len(sample_ids):
+            # The initial tag holds every sample. A run that failed before its tag has left some that are not
+            # ours.
+            update = {"name": name, "updateCreator": "USER_WORKER", "bitMaskData": bit_mask}
+            platform.update_tag(dataset_id, tag_id, update)
+        return name
+    latest = max(tags, key=lambda tag: (tag.get("runId") is not None, tag["createdAt"], tag["id"]))
+    n_added = len(sample_ids)
+    name = f"run-{run_id}"
+    platform.create_tag(
+        dataset_id,
+        {
+            "name": name,
+            "prevTagId": latest["id"],
+            "bitMaskData": bit_mask,
+            "totSize": len(positions),
+            "creator": "USER_WORKER",
+            "changes": {"samples": {"method": "added", "count": n_added, "added": n_added, "removed": 0}},
+            "runId": run_id,
+        },
+    )
+    return name
+
+
+def publish_artifact(
+    platform: Platform, transfer: Transfer, run_id: str, kind: str, file_name: str, content: bytes
+) -> None:
+    """Upload a file that the run leaves."""
+    artifact_id, url = platform.create_artifact(run_id, file_name, kind)
+    transfer.write(url, content)
+    platform.confirm_artifact(run_id, artifact_id)
+
+
+def members_of(tags: Iterable[Mapping[str, Any]], sample_ids: Sequence[str]) -> list[int]:
+    """Return the positions of the samples that at least one tag holds, in order.
+
+    Args:
+        tags: the dataset's tags.
+        sample_ids: the dataset's samples, in the order of the bits.
+    """
+    union = 0
+    for tag in tags:
+        union |= int(tag["bitMaskData"], 16)
+    return [bit for bit in range(len(sample_ids)) if union >> bit & 1]

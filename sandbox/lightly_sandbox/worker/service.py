@@ -1,0 +1,168 @@
+"""The worker as a service: it registers, shows that it is alive, and does one scheduled run after another."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from lightly_sandbox import __version__
+from lightly_sandbox.worker.api import ApiError, Platform, Transfer
+from lightly_sandbox.worker.lifecycle import Run
+from lightly_sandbox.worker.outcome import WorkerStopped
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Sequence
+
+logger = logging.getLogger(__name__)
+
+VERSION = f"lightly-sandbox-{__version__}"
+HEARTBEAT_SECONDS = 15.0
+_PRIORITIES = ("CRITICAL", "HIGH", "MID", "LOW")
+
+
+def run(
+    url: str,
+    token: str,
+    *,
+    name: str,
+    labels: Sequence[str],
+    poll_interval: float,
+    stop: threading.Event,
+) -> None:
+    """Work until told to stop.
+
+    Args:
+        url: the platform's address.
+        token: an API token; the worker takes the runs that this user scheduled.
+        name: the worker's name. Registering the same name again continues as the same worker.
+        labels: a scheduled run is taken if everything in its ``runsOn`` is among these.
+        poll_interval: seconds between two looks at the schedule while there is nothing to do.
+        stop: set it to stop. A run in progress is ABORTED within about a second.
+
+    Raises:
+        ApiError: the platform refuses the worker, for example because of the token.
+    """
+    platform = Platform(url, token)
+    worker_id = _register(platform, name, labels, poll_interval, stop)
+    if worker_id is not None:
+        _Worker(platform, worker_id, frozenset(labels), stop).serve(poll_interval)
+
+
+def _register(
+    platform: Platform, name: str, labels: Sequence[str], poll_interval: float, stop: threading.Event
+) -> str | None:
+    while not stop.is_set():
+        try:
+            return platform.register_worker(name, labels, VERSION)
+        except ApiError as error:
+            if error.status is not None and error.status < 500:
+                raise
+            logger.warning("waiting for the platform: %s", error)
+            stop.wait(poll_interval)
+    return None
+
+
+class _Worker:
+    def __init__(
+        self, platform: Platform, worker_id: str, labels: frozenset[str], stop: threading.Event
+    ) -> None:
+        self._platform = platform
+        self._transfer = Transfer()
+        self._worker_id = worker_id
+        self._labels = labels
+        self._stop = stop
+        self._state = "IDLE"
+        self._last_heartbeat = 0.0
+
+    def serve(self, poll_interval: float) -> None:
+        logger.info("worker %s takes runs with the labels %s", self._worker_id, sorted(self._labels))
+        try:
+            while not self._stop.is_set():
+                if not self._attempt(self._work_once):
+                    self._stop.wait(poll_interval)
+        except WorkerStopped:
+            logger.info("stopped during a run")
+        self._platform.hurry()
+        self._attempt(lambda: self._enter("OFFLINE"))
+
+    def _attempt(self, step: Any) -> bool:
+        """Do one step; a platform that refuses or does not answer is no reason to end, only to pause."""
+        try:
+            return bool(step())
+        except ApiError as error:
+            logger.warning("%s", error)
+            return False
+
+    def _work_once(self) -> bool:
+        """Take the most urgent run that this worker can get. False if there is none."""
+        if self._state == "IDLE":
+            self._heartbeat()
+        else:
+            self._enter("IDLE")
+        schedule = self._platform.open_schedule(sorted(self._labels))
+        mine = [entry for entry in schedule if self._labels.issuperset(entry["runsOn"])]
+        for scheduled in sorted(
+            mine, key=lambda entry: (_PRIORITIES.index(entry["priority"]), entry["createdAt"])
+        ):
+            if self._lock(scheduled):
+                self._do(scheduled)
+                return True
+        return False
+
+    def _lock(self, scheduled: dict[str, Any]) -> bool:
+        try:
+            self._set_schedule_state(scheduled, "LOCKED")
+        except ApiError as error:
+            if error.status is None or error.status >= 500:
+                raise
+            # Another worker was faster or the run was canceled; unless the platform refuses a repetition of
+            # our own request, whose answer was lost.
+            return scheduled["id"] in {entry["id"] for entry in self._locked()}
+        return True
+
+    def _do(self, scheduled: dict[str, Any]) -> None:
+        self._enter("BUSY")
+        try:
+            Run(
+                self._platform,
+                self._transfer,
+                run_id=self._create_run(scheduled),
+                dataset_id=scheduled["datasetId"],
+                config_id=scheduled["configId"],
+                worker_version=VERSION,
+                tick=self._tick,
+            ).execute()
+        finally:
+            self._set_schedule_state(scheduled, "DONE")
+
+    def _create_run(self, scheduled: dict[str, Any]) -> str:
+        try:
+            return self._platform.create_run(scheduled, VERSION)
+        except ApiError:
+            # The run may exist although the answer was lost.
+            found = self._platform.run_of(scheduled["id"])
+            if found is None:
+                raise
+            return str(found["id"])
+
+    def _tick(self) -> None:
+        if self._stop.is_set():
+            raise WorkerStopped
+        self._heartbeat()
+
+    def _heartbeat(self) -> None:
+        if time.monotonic() - self._last_heartbeat >= HEARTBEAT_SECONDS:
+            self._enter(self._state)
+
+    def _enter(self, state: str) -> None:
+        self._state = state
+        self._last_heartbeat = time.monotonic()
+        self._platform.set_worker_state(self._worker_id, state)
+
+    def _locked(self) -> list[dict[str, Any]]:
+        return self._platform.worker_schedule(self._worker_id, "LOCKED")
+
+    def _set_schedule_state(self, scheduled: dict[str, Any], state: str) -> None:
+        self._platform.set_schedule_state(scheduled["datasetId"], self._worker_id, scheduled["id"], state)

@@ -1,0 +1,167 @@
+"""The sandbox as the tests use it: a process of its own, reached only through its addresses."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+LIGHTLY_ACCOUNT = "916419735646"
+CUSTOMER_ACCOUNT = "123456789012"
+START_DEADLINE_S = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keys:
+    """An IAM user's access key."""
+
+    access_key_id: str
+    secret_access_key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sandbox:
+    """Where the running sandbox is (its ready file), and what the tests do there as the customer's administrator."""
+
+    lightly_url: str
+    token: str
+    web_url: str
+    aws_url: str
+    aws_access_key_id: str
+    aws_secret_access_key: str
+    region: str
+    pid: int
+    ready_file: Path
+
+    def aws(self, service: str) -> Any:
+        """A boto3 client of the customer's administrator."""
+        import boto3
+
+        return boto3.client(
+            service,
+            endpoint_url=self.aws_url,
+            region_name=self.region,
+            aws_access_key_id=self.aws_access_key_id,
+            aws_secret_access_key=self.aws_secret_access_key,
+        )
+
+    def lightly_connection(self, **changes: Any) -> str:
+        """The Airflow connection to the platform, as the value of an environment variable."""
+        connection = {
+            "conn_type": "lightly",
+            "host": self.lightly_url,
+            "password": self.token,
+            "extra": {"web_url": self.web_url},
+        }
+        return json.dumps(connection | changes)
+
+    def aws_connection(self, keys: Keys | None = None, **extra: Any) -> str:
+        """An AWS connection to the sandbox's AWS, as the value of an environment variable."""
+        return json.dumps(
+            {
+                "conn_type": "aws",
+                "login": keys.access_key_id if keys else None,
+                "password": keys.secret_access_key if keys else None,
+                "extra": {
+                    "endpoint_url": self.aws_url,
+                    "service_config": {"sts": {"endpoint_url": self.aws_url}},
+                    **extra,
+                },
+            }
+        )
+
+    def bucket(self) -> str:
+        """A new bucket in the sandbox's region."""
+        name = f"test-{uuid.uuid4().hex[:12]}"
+        self.aws("s3").create_bucket(
+            Bucket=name, CreateBucketConfiguration={"LocationConstraint": self.region}
+        ) if self.region != "us-east-1" else self.aws("s3").create_bucket(Bucket=name)
+        return name
+
+    def user(self, *statements: dict[str, Any]) -> Keys:
+        """A new IAM user with an inline policy of these statements (none: no policy), and its key."""
+        iam, name = self.aws("iam"), f"user-{uuid.uuid4().hex[:12]}"
+        iam.create_user(UserName=name)
+        if statements:
+            iam.put_user_policy(UserName=name, PolicyName="access", PolicyDocument=_document(*statements))
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        return Keys(access_key_id=key["AccessKeyId"], secret_access_key=key["SecretAccessKey"])
+
+    def role(self, external_id: str, *statements: dict[str, Any], trust: dict[str, Any] | None = None) -> str:
+        """A new role that Lightly's account may assume with the external ID; its ARN."""
+        from lightly_provider.aws.policies import trust_policy
+
+        iam, name = self.aws("iam"), f"role-{uuid.uuid4().hex[:12]}"
+        role = iam.create_role(
+            RoleName=name,
+            AssumeRolePolicyDocument=json.dumps(trust or trust_policy(external_id)),
+            MaxSessionDuration=43200,
+        )["Role"]
+        if statements:
+            iam.put_role_policy(RoleName=name, PolicyName="access", PolicyDocument=_document(*statements))
+        return str(role["Arn"])
+
+    def seed(self, uri: str, n_photos: int) -> None:
+        """Upload real photos under a location."""
+        subprocess.run(
+            [executable(), "seed", uri, "--photos", str(n_photos), "--ready-file", str(self.ready_file)],
+            check=True,
+            capture_output=True,
+        )
+
+    def keys_under(self, bucket: str) -> list[str]:
+        """All object keys of a bucket."""
+        pages = self.aws("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket)
+        return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+
+
+def _document(*statements: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
+
+def executable() -> str:
+    """The command ``lightly-sandbox``, from the environment variable LIGHTLY_SANDBOX or the repository's own venv."""
+    path = Path(os.environ.get("LIGHTLY_SANDBOX", REPOSITORY / ".venv-sandbox" / "bin" / "lightly-sandbox"))
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing; run the tests by `make test`, which installs the sandbox first.")
+    return str(path)
+
+
+class RunningSandbox:
+    """Context manager: starts a sandbox on free ports, and stops it by its process id."""
+
+    def __init__(self, state_dir: Path, *options: str) -> None:
+        self._ready_file = state_dir / "ready.json"
+        self._log = state_dir.with_suffix(".log")
+        self._command = [
+            *(executable(), "up", "--state-dir", str(state_dir), "--port", "0", "--aws-port", "0"),
+            *("--workers", "1", "--ready-file", str(self._ready_file), *options),
+        ]
+
+    def __enter__(self) -> Sandbox:
+        self._output = self._log.open("w")
+        self._process = subprocess.Popen(self._command, stdout=self._output, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + START_DEADLINE_S
+        while not self._ready_file.exists():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.__exit__()
+                raise RuntimeError(f"The sandbox did not start:\n{self._log.read_text()[-3000:]}")
+            time.sleep(0.05)
+        return Sandbox(ready_file=self._ready_file, **json.loads(self._ready_file.read_text()))
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._output.close()
