@@ -41,7 +41,7 @@ with DAG(
         "lightly_path": Param("s3://my-bucket/lightly/", type="string", title="Where Lightly may write"),
         "aws_conn_id": Param("lightly_bucket", type="string", title="AWS connection that Lightly shall use"),
         "n_samples": Param(24, type="integer", minimum=1, title="How many images to select"),
-        "poll_interval": Param(60, type="number", minimum=1, title="Seconds between two looks at the run"),
+        "poll_interval": Param(60, type="number", exclusiveMinimum=0, title="Seconds between two looks at the run"),
     },
 ):
     dataset = CreateLightlyDatasetOperator(
@@ -81,7 +81,7 @@ with DAG(
 
     @task
     def print_selection(dataset_id: str, run: dict[str, object]) -> list[str]:
-        """Print the filenames that are selected by now, and return them."""
+        """Print what the run selected, or what is selected already if there was nothing new; return the filenames."""
         hook = LightlyHook()
         tags = hook.get_tags(dataset_id)
         tag_name = str(run["tag_name"] or tags[-1].name)

@@ -30,7 +30,7 @@ def main() -> int:
         "Ctrl-C stops it.",
         flush=True,
     )
-    _become_airflow(environment)
+    return _become_airflow(environment)
 
 
 def _become_airflow(environment: dict[str, str]) -> NoReturn:

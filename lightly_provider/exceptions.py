@@ -6,9 +6,21 @@ wrong is one of these. None of their texts carries the API token, an AWS secret 
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class LightlyError(Exception):
     """Base of all errors of this provider."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception's own way of being copied calls its class with the message alone, which some here refuse.
+        return _as_it_was, (type(self), self.args, self.__dict__)
+
+
+def _as_it_was(cls: type[LightlyError], args: tuple[Any, ...], members: dict[str, Any]) -> LightlyError:
+    error = cls.__new__(cls, *args)
+    error.__dict__.update(members)
+    return error
 
 
 class LightlyConnectionConfigError(LightlyError, ValueError):

@@ -132,7 +132,9 @@ def decide(seen: Observation, *, absences: int = 0) -> Decision:
         return Decision(step=Step.WAIT, status="not yet in the schedule")
     if seen.scheduled_state == ScheduledRunState.OPEN:
         return Decision(step=Step.WAIT, status="OPEN: waiting for a worker to take it")
-    return Decision(step=Step.WAIT, status=f"{seen.scheduled_state}: a worker took it, the run is about to appear")
+    if seen.scheduled_state in (ScheduledRunState.LOCKED, ScheduledRunState.DONE):
+        return Decision(step=Step.WAIT, status=f"{seen.scheduled_state}: a worker took it, the run is about to appear")
+    return Decision(step=Step.WAIT, status=f"{seen.scheduled_state} in the schedule")
 
 
 def _decide_on_run(state: str, message: str | None) -> Decision:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from lightly_provider.api.models.dataset import Dataset, DatasetCreateRequest, Tag
 from lightly_provider.api.models.datasource import Datasource, PermissionLights, S3Datasource
@@ -73,11 +73,13 @@ def _text(answer: Any) -> str:
     return answer
 
 
-_DATASETS = TypeAdapter(list[Dataset]).validate_python
-_DATASOURCES = TypeAdapter(list[Datasource]).validate_python
-_SCHEDULED_RUNS = TypeAdapter(list[ScheduledRun]).validate_python
-_TAGS = TypeAdapter(list[Tag]).validate_python
-_WORKERS = TypeAdapter(list[Worker]).validate_python
+# A list has no model whose configuration keeps refused values, such as a datasource's secret key, out of the text.
+_NO_VALUES = ConfigDict(hide_input_in_errors=True)
+_DATASETS = TypeAdapter(list[Dataset], config=_NO_VALUES).validate_python
+_DATASOURCES = TypeAdapter(list[Datasource], config=_NO_VALUES).validate_python
+_SCHEDULED_RUNS = TypeAdapter(list[ScheduledRun], config=_NO_VALUES).validate_python
+_TAGS = TypeAdapter(list[Tag], config=_NO_VALUES).validate_python
+_WORKERS = TypeAdapter(list[Worker], config=_NO_VALUES).validate_python
 
 
 # --- account -----------------------------------------------------------------------------------------------------
@@ -310,4 +312,5 @@ def export_filenames(dataset_id: str, tag_id: str, *, page_offset: int) -> Call[
 
 def _lines(answer: Any) -> list[str]:
     # A page with one name that is itself JSON (a file called "123") arrives as that JSON value.
-    return [line for line in str(answer if answer is not None else "").splitlines() if line]
+    # Not splitlines(): a name may hold any of the other characters that count as line ends there, e.g. U+2028.
+    return [line for line in str(answer if answer is not None else "").split("\n") if line]

@@ -10,17 +10,20 @@ import email.utils
 import json
 import logging
 import platform
-import re
 import time
 from dataclasses import dataclass, field
+from datetime import UTC
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lightly_provider.api.errors import error_from_answer
+from lightly_provider.api.redaction import keep_secrets_out_of_urllib3_logs, redacted
 from lightly_provider.exceptions import (
     LightlyApiError,
+    LightlyConnectionConfigError,
     LightlyConnectionError,
+    LightlyError,
     LightlyRateLimitError,
     LightlyResponseError,
     LightlyServerError,
@@ -39,7 +42,6 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 DISTRIBUTION = "airflow-provider-lightly"
-_TOKEN_IN_URL = re.compile(r"((?:token|publicToken|secret)=)[^&\s\"'<>]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +74,15 @@ class LightlyClient:
     A synchronous client of the Lightly REST API.
 
     What it sends again after a failure: everything after 429 and when no connection could be made, as then nothing was
-    applied; and after a 5xx answer, a lost connection, a timeout or an unreadable answer only what is ``repeatable``.
+    applied; after a 5xx answer, a lost connection or a timeout only what is ``repeatable``; after an unreadable answer
+    only what reads. Redirects are not followed.
 
     :param settings: Where and how.
     """
 
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
-        _keep_tokens_out_of_urllib3_logs()
+        keep_secrets_out_of_urllib3_logs()
 
     @cached_property
     def _session(self) -> requests.Session:
@@ -88,10 +91,6 @@ class LightlyClient:
         session = requests.Session()
         session.headers["Accept"] = "application/json"
         session.headers["User-Agent"] = user_agent()
-        if self._settings.proxies:
-            session.proxies.update(self._settings.proxies)
-        if self._settings.ca_bundle:
-            session.verify = self._settings.ca_bundle
         # A ~/.netrc would add a login to the requests; a proxy from the environment is still taken.
         session.auth = lambda request: request
         return session
@@ -108,6 +107,7 @@ class LightlyClient:
         :param call: What to ask.
         :return: What the call's ``parse`` makes of the answer.
         :raises LightlyConnectionError: No answer came.
+        :raises LightlyConnectionConfigError: The host, the proxies or the CA bundle cannot be used. Nothing was sent.
         :raises LightlyResponseError: The answer breaks the contract.
         :raises LightlyApiError: The subclass that fits the platform's refusal.
         """
@@ -133,18 +133,17 @@ class LightlyClient:
         :raises LightlyConnectionError: No whole answer came.
         :raises LightlyResponseError: The answer is not a success.
         """
-        import requests
-
-        status = 0
         try:
             response = self._session.get(
                 url,
                 timeout=(self._settings.connect_timeout, self._settings.read_timeout),
                 allow_redirects=False,
+                proxies=dict(self._settings.proxies or {}),
+                verify=self._settings.ca_bundle,
             )
             status, content = response.status_code, response.content
-        except requests.RequestException:
-            content = b""
+        except OSError:  # requests' own exceptions are OSErrors too
+            status, content = 0, b""
         if status == 0:
             raise LightlyConnectionError(
                 f"The address that {operation} gave could not be read: no whole answer came.",
@@ -160,10 +159,8 @@ class LightlyClient:
         return content
 
     def _send_once(self, call: Call[Result]) -> Result:
-        import requests
-
         settings = self._settings
-        failure: LightlyApiError | None = None
+        failure: LightlyError | None = None
         try:
             response = self._session.request(
                 call.method,
@@ -173,8 +170,11 @@ class LightlyClient:
                 timeout=(settings.connect_timeout, settings.read_timeout),
                 # A redirect would carry the token to another address; the API has none outside its read URLs.
                 allow_redirects=False,
+                # Per request: those of the session would yield to HTTPS_PROXY and REQUESTS_CA_BUNDLE.
+                proxies=dict(settings.proxies or {}),
+                verify=settings.ca_bundle,
             )
-        except requests.RequestException as error:
+        except OSError as error:  # requests' own exceptions are OSErrors too
             failure = self._no_answer(call, error)
         # Raised outside the except block: requests' own exception, whose text has the token, is not its context.
         if failure is not None:
@@ -195,8 +195,7 @@ class LightlyClient:
         try:
             return call.parse(body)
         except ValueError as error:
-            # pydantic's text names members and types; the values are hidden by the models' configuration.
-            problem = self._redacted(call, str(error))
+            problem = self._redacted(call, _without_values(error))
         raise LightlyResponseError(
             f"The platform's answer to {call.operation} (HTTP {status}) breaks its contract: {problem[:300]}. "
             "If it stays so, this version of the provider is too old for the platform, or something between them "
@@ -205,11 +204,13 @@ class LightlyClient:
             status=status,
         )
 
-    def _no_answer(self, call: Call[Any], error: requests.RequestException) -> LightlyConnectionError:
+    def _no_answer(self, call: Call[Any], error: OSError) -> LightlyError:
         import requests
         from urllib3.exceptions import NewConnectionError
 
         host = self._settings.host
+        if unusable := _unusable_setting(error):
+            return LightlyConnectionConfigError(f"{call.operation} could not be sent to {host}: {unusable}.")
         reason = error.args[0] if error.args else None
         cause = getattr(reason, "reason", reason)
         # Nothing was sent if not even a connection came about.
@@ -217,16 +218,14 @@ class LightlyClient:
             cause, NewConnectionError
         )
         if isinstance(error, requests.exceptions.SSLError):
-            what = "the TLS handshake failed; check the CA bundle in the Airflow connection's extra (ca_bundle)"
-            never_sent = True
+            # Not only the handshake can fail: TLS can break after the request was sent, too.
+            what = "TLS failed; check the host, and the CA bundle in the Airflow connection's extra (ca_bundle)"
         elif isinstance(error, requests.exceptions.ProxyError):
             what = "the proxy refused or failed; check the proxies in the Airflow connection's extra"
         elif isinstance(error, requests.ConnectTimeout):
             what = f"no connection within {self._settings.connect_timeout:g} s; check the host and the network"
         elif isinstance(error, requests.Timeout):
             what = f"no answer within {self._settings.read_timeout:g} s"
-        elif isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema)):
-            what = "the host is not a valid address; write it like https://api.lightly.ai"
         elif never_sent:
             what = f"no connection ({type(cause).__name__}); check the host and the network"
         else:
@@ -261,13 +260,7 @@ class LightlyClient:
         )
 
     def _redacted(self, call: Call[Any], value: Any) -> Any:
-        if isinstance(value, dict):
-            return {k: self._redacted(call, v) for k, v in value.items()}
-        if not isinstance(value, str):
-            return value
-        for secret in (self._settings.token, *call.secrets):
-            value = value.replace(secret, "***")
-        return _TOKEN_IN_URL.sub(r"\1***", value)
+        return redacted(value, (self._settings.token, *call.secrets))
 
 
 def may_send_again(call: Call[Any], error: BaseException) -> bool:
@@ -284,7 +277,7 @@ def may_send_again(call: Call[Any], error: BaseException) -> bool:
     if isinstance(error, LightlyServerError):
         return call.repeatable and error.status != 501
     if isinstance(error, LightlyResponseError):
-        return call.repeatable and call.method == "GET"
+        return call.repeatable and call.method == "GET" and error.status is not None and error.status < 300
     return False
 
 
@@ -313,28 +306,39 @@ def _retry_after(value: str | None) -> float | None:
     """Seconds from a ``Retry-After`` header, which holds seconds or an HTTP date (RFC 9110, 10.2.3)."""
     if not value:
         return None
-    if value.strip().isdigit():
+    if value.strip().isdecimal():
         return float(value)
     try:
         date = email.utils.parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
+    # One of the three forms that RFC 9110 has for dates names no zone; all are in UTC.
+    date = date.replace(tzinfo=date.tzinfo or UTC)
     return max(0.0, date.timestamp() - time.time())
 
 
-class _NoTokenInUrls(logging.Filter):
-    """urllib3 logs each request's path with its query, the token in it."""
+def _without_values(error: ValueError) -> str:
+    """What is wrong with an answer: the members and what they should be, without what they are."""
+    from pydantic import ValidationError
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        text = record.getMessage()
-        if _TOKEN_IN_URL.search(text):
-            record.msg, record.args = _TOKEN_IN_URL.sub(r"\1***", text), ()
-        return True
-
-
-_filter = _NoTokenInUrls()
+    if not isinstance(error, ValidationError):
+        return str(error)
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, d['loc'])) or 'the whole'}: {d['msg']}" for d in details)
 
 
-def _keep_tokens_out_of_urllib3_logs() -> None:
-    for name in ("urllib3.connectionpool", "urllib3.util.retry"):
-        logging.getLogger(name).addFilter(_filter)  # adding the same filter twice is one
+def _unusable_setting(error: OSError) -> str | None:
+    """Which setting cannot work whatever the platform does, and what to do; None if the failure is not of that kind."""
+    from requests import exceptions
+
+    extra = "in the Airflow connection's extra"
+    if isinstance(error, exceptions.InvalidProxyURL):
+        return f"a proxy's address is not valid; check the proxies {extra}, and HTTPS_PROXY"
+    if isinstance(error, exceptions.InvalidSchema):
+        return f"requests cannot speak this kind of host or proxy; check the host, and the proxies {extra}"
+    if isinstance(error, (exceptions.InvalidURL, exceptions.MissingSchema)):
+        return "the host is not a valid address; write it like https://api.lightly.ai"
+    if not isinstance(error, exceptions.RequestException) and error.errno is None:
+        # requests says so with a bare OSError.
+        return f"the CA bundle does not exist; check the path ca_bundle {extra}, and REQUESTS_CA_BUNDLE"
+    return None

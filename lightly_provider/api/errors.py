@@ -18,6 +18,7 @@ from lightly_provider.exceptions import (
     LightlyNotFoundError,
     LightlyPlanError,
     LightlyRateLimitError,
+    LightlyResponseError,
     LightlyServerError,
 )
 
@@ -67,6 +68,10 @@ _REMEDY: dict[type[LightlyApiError], str] = {
     LightlyForbiddenError: "The token's user has no right to this; share the dataset with it, or use another token.",
     LightlyPlanError: "The account's plan or quota does not cover this; enlarge it, or reduce the dataset.",
     LightlyRateLimitError: "Poll less often, or run fewer tasks on this connection at once.",
+    LightlyResponseError: (
+        "The API has no redirects, and following one would carry the token along; check the host in the Airflow "
+        "connection, e.g. http:// instead of https://."
+    ),
     LightlyServerError: "The platform had a fault of its own; retry the task later.",
 }
 
@@ -85,6 +90,8 @@ def class_for(status: int, code: str | None) -> type[LightlyApiError]:
         return _BY_CODE[code]
     if status in _BY_STATUS:
         return _BY_STATUS[status]
+    if status < 400:
+        return LightlyResponseError
     return LightlyServerError if status >= 500 else LightlyBadRequestError
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+# Blanks and control characters, a login, a query, a fragment.
+_NOT_IN_ADDRESS = re.compile(r"[\s\x00-\x1f\x7f@?#\\]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +64,8 @@ def parse_connection(
     address = _address(conn_id, "host", host, DEFAULT_HOST)
     parts = urlsplit(address)
     if port and not parts.port:
-        address = f"{address}:{port}"
+        parts = parts._replace(netloc=f"{parts.netloc}:{port}")
+        address = parts.geturl()
     is_local = parts.hostname in LOOPBACK_HOSTS
     warnings = []
     if parts.scheme == "http" and not is_local:
@@ -88,16 +92,30 @@ def parse_connection(
 
 
 def _address(conn_id: str, field: str, value: Any, default: str) -> str:
-    text = str(value or default).strip().rstrip("/")
+    text = str(value or default).strip()
     if "://" not in text:
         text = f"https://{text}"
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or "@" in parts.netloc:
+    text = text.rstrip("/")
+    # The value is not repeated: a login in it would be a secret.
+    if not _is_web_address(text):
         raise LightlyConnectionConfigError(
             f"Airflow connection {conn_id!r} has a {field} that is no address of a web server; "
             f"write it like {default}, without login or query."
         )
     return text
+
+
+def _is_web_address(text: str) -> bool:
+    if _NOT_IN_ADDRESS.search(text):
+        return False
+    try:
+        parts = urlsplit(text)
+        # Reading the port is what checks it.
+        port_fits = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    # A colon without a port is what a scheme that stands there twice looks like.
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and port_fits and parts.netloc[-1] != ":"
 
 
 def _seconds(conn_id: str, field: str, extra: Mapping[str, Any], default: float) -> float:
@@ -125,10 +143,18 @@ def _proxies(conn_id: str, value: Any) -> dict[str, str] | None:
             parsed = json.loads(value)
         except ValueError:
             parsed = None
-    if not isinstance(parsed, dict) or not all(isinstance(v, str) for v in parsed.values()):
+    if not isinstance(parsed, dict) or not all(isinstance(v, str) and _has_host(v) for v in parsed.values()):
         # The value is not repeated: proxy addresses may hold a password.
         raise LightlyConnectionConfigError(
             f"Airflow connection {conn_id!r} has proxies in its extra that are no JSON object of addresses by scheme; "
             'write them like {"https": "http://proxy:3128"}.'
         )
     return {str(scheme): address for scheme, address in parsed.items()}
+
+
+def _has_host(proxy: str) -> bool:
+    # requests takes a proxy without a scheme for one of http.
+    try:
+        return bool(urlsplit(proxy if "://" in proxy else f"http://{proxy}").hostname)
+    except ValueError:
+        return False

@@ -89,7 +89,9 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
 
     def check_arguments(self) -> None:
         """See :meth:`LightlyBaseOperator.check_arguments`."""
-        if is_static(self.dataset_name) and not _DATASET_NAME.fullmatch(str(self.dataset_name)):
+        if is_static(self.dataset_name) and not (
+            isinstance(self.dataset_name, str) and _DATASET_NAME.fullmatch(self.dataset_name)
+        ):
             raise ValueError(
                 f"dataset_name is {self.dataset_name!r}, which the platform does not allow; use at least 3 of letters, "
                 "digits, spaces, '_' and '-', and begin with a letter or digit (no dots, slashes or umlauts)."

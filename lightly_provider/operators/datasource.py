@@ -64,7 +64,8 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator):
     :param role_arn: Role that Lightly shall assume, instead of a connection; needs ``external_id``. Templated.
     :param external_id: The external ID that the role's trust policy asks for: at least 10 characters. It is a secret,
         and is kept out of rendered fields, logs and the serialized DAG; better still, keep it in a
-        connection. Rendered as a template in ``execute``; a task's output is refused, as XCom is no place for it.
+        connection. Rendered as a template in ``execute``; a task's output is refused, as XCom is no place for it, and
+        so is a mapped task (``partial``, ``expand``), whose arguments Airflow stores in clear.
     :param region: The bucket's AWS region. None (default): S3 is asked; failing that, the connection's
         ``region_name``. Templated.
     :param generate_thumbnails: Let Lightly store thumbnails, under ``.lightly/thumbnails/``. Default: False.
@@ -127,6 +128,17 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator):
         self.output_aws_conn_id = output_aws_conn_id
         self.check_arguments()
 
+    @classmethod
+    def partial(cls, *, external_id: None = None, **kwargs: Any) -> Any:
+        """A mapped task; see Airflow's dynamic task mapping."""
+        if external_id is not None:
+            raise ValueError(
+                "external_id is given to a mapped task, whose arguments Airflow stores in clear; "
+                "put it into an AWS connection and pass datasource_aws_conn_id."
+            )
+        # What is given here cannot be given to expand() any more.
+        return super().partial(external_id=None, **kwargs)
+
     def check_arguments(self) -> None:
         """See :meth:`LightlyBaseOperator.check_arguments`."""
         if is_static(self.dataset_id):
@@ -150,7 +162,8 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator):
         self._check_together()
 
     def _check_access_arguments(self) -> None:
-        if (self.role_arn is None) != (self.external_id is None):
+        # An empty role_arn counts as none: with a template that renders to nothing, the connection decides.
+        if bool(self.role_arn) != bool(self.external_id):
             given, missing = ("role_arn", "external_id") if self.role_arn else ("external_id", "role_arn")
             raise ValueError(f"{given} is given without {missing}; Lightly assumes a role only with both.")
         if self.external_id is not None and not isinstance(self.external_id, str):

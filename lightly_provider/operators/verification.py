@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,11 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
             check_id(self.dataset_id, argument="dataset_id")
         if is_static(self.require):
             check_require(self.require)
+        limit = self.propagation_timeout
+        if not isinstance(limit, (int, float, timedelta)) or not 0 <= _seconds(limit) < math.inf:
+            raise ValueError(
+                f"propagation_timeout is {limit!r}; it must be a number of seconds, or a timedelta, from 0."
+            )
         if is_static(self.on_failure):
             check_choice(self.on_failure, ("fail", "skip", "warn"), argument="on_failure")
 
@@ -95,10 +101,13 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
 
     def _verdict_within_propagation(self) -> Verdict:
         dataset = self.hook.get_dataset(self.dataset_id)
-        datasources = [_facts(d) for d in self.hook.get_datasources(self.dataset_id) if d.type.startswith("S3")]
-        limit = self.propagation_timeout
-        seconds = limit.total_seconds() if isinstance(limit, timedelta) else float(limit)
-        deadline = time.monotonic() + seconds
+        # What is not in S3, or serves a purpose that this version does not know, has no rules here.
+        datasources = [
+            _facts(datasource)
+            for datasource in self.hook.get_datasources(self.dataset_id)
+            if datasource.type.startswith("S3") and datasource.purpose in list(Purpose)
+        ]
+        deadline = time.monotonic() + _seconds(self.propagation_timeout)
         pause = 2.0
         while True:
             lights = _lights(self.hook.verify_datasource(self.dataset_id))
@@ -109,6 +118,10 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
             self.log.info("Denied, which may be a grant still on its way; trying again for %.0f s.", left)
             time.sleep(min(pause, left))
             pause = min(pause * 2, 15.0)
+
+
+def _seconds(limit: float | timedelta) -> float:
+    return limit.total_seconds() if isinstance(limit, timedelta) else float(limit)
 
 
 def _facts(datasource: Datasource) -> DatasourceFacts:

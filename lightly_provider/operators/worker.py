@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
     :param worker_config: The worker's options, e.g. ``{"use_datapool": True}``; a mapping, or JSON. Default: none.
         Templated.
     :param lightly_config: Options of the embedding model's training; a mapping, or JSON. Default: none. Templated.
-    :param runs_on: Labels that a worker must all have to take the run. Default: any worker. Templated.
+    :param runs_on: Labels that a worker must all have to take the run. None or none: any worker. Templated.
     :param priority: ``LOW``, ``MID`` (default), ``HIGH`` or ``CRITICAL``. Templated.
     :param wait_for_completion: Wait until the run is over (default), or return once it is scheduled.
     :param poll_interval: Seconds between two looks at the run, at least 30 except on a platform on this machine, and
@@ -108,7 +109,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         selection_config: Mapping[str, Any] | str | None = None,
         worker_config: Mapping[str, Any] | str | None = None,
         lightly_config: Mapping[str, Any] | str | None = None,
-        runs_on: Sequence[str] = (),
+        runs_on: Sequence[str] | None = (),
         priority: str = "MID",
         wait_for_completion: bool = True,
         poll_interval: float | str = 60.0,
@@ -136,8 +137,8 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
             check_id(self.dataset_id, argument="dataset_id")
         if is_static(self.priority):
             check_choice(self.priority, PRIORITIES, argument="priority")
-        if is_static(self.runs_on) and isinstance(self.runs_on, str):
-            raise ValueError(f"runs_on is the text {self.runs_on!r}; give a list of labels, e.g. [{self.runs_on!r}].")
+        if is_static(self.runs_on):
+            _labels(self.runs_on)
         if is_static(self.poll_interval):
             _seconds(self.poll_interval, argument="poll_interval")
         if self.timeout is not None:
@@ -153,7 +154,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         push_dataset_link(context, web_url, self.dataset_id)
         runs_url = push_runs_link(context, web_url)
         self.scheduled_run_id = self.hook.schedule_run(
-            self.dataset_id, self._config(), priority=RunPriority(self.priority), runs_on=list(self.runs_on)
+            self.dataset_id, self._config(), priority=RunPriority(self.priority), runs_on=_labels(self.runs_on)
         )
         # At once, so that whoever looks at a task that died knows which run it left.
         context["ti"].xcom_push(key="scheduled_run_id", value=self.scheduled_run_id)
@@ -183,15 +184,17 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
             for argument in ("selection_config", "worker_config", "lightly_config")
         )
         return WorkerConfig(
-            selection=parse_argument(SelectionConfig, selection, argument="selection_config") if selection else None,
+            selection=None
+            if selection is None
+            else parse_argument(SelectionConfig, selection, argument="selection_config"),
             docker=parse_argument(WorkerOptions, worker or {}, argument="worker_config"),
             lightly=parse_argument(LightlyOptions, lightly or {}, argument="lightly_config"),
         )
 
     def _wait(self, scheduled_run_id: str) -> Run:
         interval = self._interval()
-        limit = None if self.timeout is None else _seconds(self.timeout, argument="timeout")
-        deadline = None if limit is None else time.monotonic() + limit
+        limit = math.inf if self.timeout is None else _seconds(self.timeout, argument="timeout")
+        deadline = time.monotonic() + limit
         cursor = failed_polls = absences = 0
         last_status = ""
         while True:
@@ -222,7 +225,8 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
                         "clear the task to schedule a new one.",
                         scheduled_run_id=scheduled_run_id,
                     )
-            if deadline is not None and time.monotonic() + interval > deadline:
+            left = deadline - time.monotonic()
+            if left <= 0:
                 said = self._cancel(scheduled_run_id)
                 raise LightlyRunTimeoutError(
                     f"Run {scheduled_run_id} of dataset {self.dataset_id} was not over within {limit:g} s "
@@ -230,7 +234,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
                     scheduled_run_id=scheduled_run_id,
                 )
             # Jitter for many tasks that started together; no secret depends on it.
-            time.sleep(interval * random.uniform(0.9, 1.1))  # noqa: S311
+            time.sleep(min(left, interval * random.uniform(0.9, 1.1)))  # noqa: S311
 
     def _interval(self) -> float:
         interval = _seconds(self.poll_interval, argument="poll_interval")
@@ -244,10 +248,16 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         return interval
 
     def _forward_log(self, run_id: str, cursor: int) -> int:
-        page = self.hook.get_run_logs(run_id, cursor)
+        try:
+            page = self.hook.get_run_logs(run_id, cursor)
+        except LightlyError as error:
+            # The log is only told: the run goes on, and its state says how it ended.
+            self.log.warning("The run's log could not be read: %s", error)
+            return cursor
         for line in page.logs:
             self.log.info("[worker] %s %s %s", line.level, line.state, line.msg)
-        return page.cursor
+        # The contract lets an answer leave the cursor out, which must not tell the whole log again.
+        return page.cursor or cursor
 
     def _failure(self, scheduled_run_id: str, run: Run) -> LightlyRunError:
         cls = _END_OF_RUN.get(run.state, LightlyRunFailedError)
@@ -323,6 +333,16 @@ def _mapping(value: Mapping[str, Any] | str | None, *, argument: str) -> Mapping
     return value
 
 
+def _labels(value: Sequence[str] | None) -> list[str]:
+    if isinstance(value, str):
+        raise ValueError(f"runs_on is the text {value!r}; give a list of labels, e.g. [{value!r}].")
+    if value is None:
+        return []
+    if not isinstance(value, (Sequence, Set)) or not all(isinstance(label, str) for label in value):
+        raise ValueError(f"runs_on is {value!r}; give a list of labels, each a text, e.g. ['gpu'].")
+    return list(value)
+
+
 def _seconds(value: float | str | timedelta, *, argument: str) -> float:
     if isinstance(value, timedelta):
         value = value.total_seconds()
@@ -330,6 +350,6 @@ def _seconds(value: float | str | timedelta, *, argument: str) -> float:
         seconds = float(value)
     except (TypeError, ValueError):
         seconds = -1.0
-    if not seconds > 0:
+    if not 0 < seconds < math.inf:
         raise ValueError(f"{argument} is {value!r}; it must be a number of seconds above 0.")
     return seconds

@@ -111,7 +111,7 @@ class Guard:
         if not asked.isdigit():
             return f"Value '{asked}' at 'durationSeconds' is no integer"
         seconds = int(asked)
-        broken = f"1 validation error detected: Value '{seconds}' at 'durationSeconds' failed to satisfy constraint"
+        broken = f"1 validation error detected: Value '{seconds}' at 'durationSeconds' failed to satisfy"
         if seconds < SHORTEST_SESSION:
             return f"{broken} constraint: Member must have value greater than or equal to {SHORTEST_SESSION}"
         if seconds > LONGEST_SESSION:

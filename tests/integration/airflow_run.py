@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,24 @@ def run_dag(dag_id: str, conf: dict[str, Any], database: Path) -> DagOutcome:
     dag = example_dags()[dag_id]
     run = dag.test(run_conf=conf)
     return outcome_of(database, dag_id, run.run_id)
+
+
+def run_dag_in_a_process(dag_id: str, conf: dict[str, Any], **environment: str) -> str:
+    """Run one of the example DAGs in a process of its own; everything that it printed."""
+    code = (
+        "import json, sys; from tests.integration.airflow_run import example_dags; "
+        "print('DAG run', example_dags()[sys.argv[1]].test(run_conf=json.loads(sys.argv[2])).state)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, dag_id, json.dumps(conf)],
+        env={**os.environ, **environment},
+        cwd=Path(__file__).resolve().parents[2],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return done.stdout
 
 
 def example_dags() -> dict[str, Any]:
@@ -65,6 +83,8 @@ def outcome_of(database: Path, dag_id: str, run_id: str) -> DagOutcome:
 
 
 def _decoded(value: Any) -> Any:
+    if not isinstance(value, str | bytes):  # SQLite gives numbers as such
+        return value
     decoded = json.loads(value)
     return json.loads(decoded) if isinstance(decoded, str) and decoded[:1] in '{["' else decoded
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ class Keys:
     """An IAM user's access key."""
 
     access_key_id: str
-    secret_access_key: str
+    secret_access_key: str = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,14 +31,19 @@ class Sandbox:
     """Where the running sandbox is (its ready file), and what the tests do there as the customer's administrator."""
 
     lightly_url: str
-    token: str
+    token: str = field(repr=False)
     web_url: str
     aws_url: str
     aws_access_key_id: str
-    aws_secret_access_key: str
+    aws_secret_access_key: str = field(repr=False)
     region: str
     pid: int
     ready_file: Path
+
+    @property
+    def admin(self) -> Keys:
+        """The keys of the customer's administrator."""
+        return Keys(access_key_id=self.aws_access_key_id, secret_access_key=self.aws_secret_access_key)
 
     def aws(self, service: str) -> Any:
         """A boto3 client of the customer's administrator."""
@@ -80,9 +85,8 @@ class Sandbox:
     def bucket(self) -> str:
         """A new bucket in the sandbox's region."""
         name = f"test-{uuid.uuid4().hex[:12]}"
-        self.aws("s3").create_bucket(
-            Bucket=name, CreateBucketConfiguration={"LocationConstraint": self.region}
-        ) if self.region != "us-east-1" else self.aws("s3").create_bucket(Bucket=name)
+        place = {"LocationConstraint": self.region}
+        self.aws("s3").create_bucket(Bucket=name, CreateBucketConfiguration=place)
         return name
 
     def user(self, *statements: dict[str, Any]) -> Keys:

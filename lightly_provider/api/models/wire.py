@@ -31,6 +31,10 @@ class Request(BaseModel):
         frozen=True,
         alias_generator=to_camel,
         populate_by_name=True,
+        # Errors name the member as the documentation and the operators' examples do.
+        loc_by_alias=False,
+        # JSON has neither.
+        allow_inf_nan=False,
         # A refused value must not stand in the error's text: it may be a secret key.
         hide_input_in_errors=True,
     )

@@ -33,6 +33,7 @@ from lightly_sandbox.platform.lifecycle import crash_silent_runs
 from lightly_sandbox.platform.requests import authenticate
 from lightly_sandbox.platform.s3_access import S3Access
 from lightly_sandbox.platform.settings import CRASHED_AFTER_SECONDS
+from lightly_sandbox.web import pages
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -93,6 +94,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(datasources.public_router)
     for router in _ROUTERS:
         app.include_router(router, dependencies=[Depends(authenticate)])
+    app.include_router(pages.router)
     return app
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 class Table(DeclarativeBase):
     """The base of every table."""
 
-    type_annotation_map = {dict[str, Any]: JSON, list[str]: JSON}  # noqa: RUF012 (SQLAlchemy's own declaration)
+    type_annotation_map = {dict[str, Any]: JSON, list[str]: JSON, list[dict[str, Any]]: JSON}  # noqa: RUF012 (SQLAlchemy's own declaration)
 
 
 class Stamped:
@@ -171,6 +171,6 @@ class Tag(Table):
     bit_mask: Mapped[str]
     tot_size: Mapped[int]
     run_id: Mapped[str | None] = mapped_column(index=True)
-    changes: Mapped[dict[str, Any]]
+    changes: Mapped[list[dict[str, Any]]]
     created_at: Mapped[int]
     last_modified_at: Mapped[int]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lightly_sandbox.platform.models_tags import TagData
+from lightly_sandbox.platform.models_tags import TagChangeEntry, TagData
 
 if TYPE_CHECKING:
     from lightly_sandbox.platform.tables import Tag
@@ -23,6 +23,7 @@ def tag_data(tag: Tag) -> TagData:
         tot_size=tag.tot_size,
         created_at=tag.created_at,
         last_modified_at=tag.last_modified_at,
+        changes=[TagChangeEntry.model_validate(entry, strict=False) for entry in tag.changes],
         run_id=tag.run_id,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Response
 from fastapi.responses import JSONResponse
@@ -12,9 +12,16 @@ from sqlalchemy.exc import IntegrityError
 
 from lightly_sandbox.platform import lookups
 from lightly_sandbox.platform.database import new_id, now_ms
+from lightly_sandbox.platform.enums import TagCreator
 from lightly_sandbox.platform.error_codes import ApiErrorCode
 from lightly_sandbox.platform.errors import ApiError
-from lightly_sandbox.platform.models_tags import InitialTagCreateRequest, TagCreateRequest, TagUpdateRequest
+from lightly_sandbox.platform.models_tags import (
+    InitialTagCreateRequest,
+    TagChangeData,
+    TagChangeEntry,
+    TagCreateRequest,
+    TagUpdateRequest,
+)
 from lightly_sandbox.platform.requests import Config, Db, answer, created, done, json_body
 from lightly_sandbox.platform.tables import Tag
 from lightly_sandbox.platform.tag_data import all_bits, tag_data
@@ -29,6 +36,15 @@ INITIAL_NAME = "initial-tag"
 
 def _bad(code: ApiErrorCode, error: str) -> ApiError:
     return ApiError(HTTPStatus.BAD_REQUEST, code, error)
+
+
+def _changes(
+    user_id: str, creator: TagCreator | None, changes: TagChangeData | None, now: int
+) -> list[dict[str, Any]]:
+    if changes is None:
+        return []
+    entry = TagChangeEntry(user_id=user_id, creator=creator or TagCreator.UNKNOWN, ts=now, changes=changes)
+    return [entry.wire()]
 
 
 def _flush(session: Session, name: str) -> None:
@@ -77,7 +93,7 @@ def create_initial(
         bit_mask=all_bits(size),
         tot_size=size,
         run_id=body.run_id,
-        changes={},
+        changes=[],
         created_at=now,
         last_modified_at=now,
     )
@@ -118,7 +134,7 @@ def create(
         bit_mask=body.bit_mask_data,
         tot_size=body.tot_size,
         run_id=body.run_id,
-        changes=body.changes.wire() if body.changes else {},
+        changes=_changes(config.user_id, body.creator, body.changes, now),
         created_at=now,
         last_modified_at=now,
     )
@@ -153,7 +169,9 @@ def update(
     """Rename a tag, or change which samples it has."""
     lookups.dataset(db, dataset_id, config.user_id)
     tag = lookups.tag(db, dataset_id, tag_id)
-    tag.name, tag.last_modified_at = body.name, now_ms()
+    now = now_ms()
+    tag.name, tag.last_modified_at = body.name, now
+    tag.changes = [*tag.changes, *_changes(config.user_id, body.update_creator, body.changes, now)]
     if body.bit_mask_data is not None:
         _check_bits(body.bit_mask_data, tag.tot_size, tag.tot_size)
         tag.bit_mask = body.bit_mask_data

@@ -14,6 +14,11 @@ from lightly_sandbox.worker import run
 from lightly_sandbox.worker.api import ApiError
 
 
+# A traceback with its variables would show the token among them.
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
 def main(
     url: Annotated[str, typer.Option(help="The platform's address.")],
     name: Annotated[str, typer.Option(help="The worker's name.")] = "sandbox-worker",
@@ -41,4 +46,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

@@ -1,294 +1,57 @@
-"""One run, from the moment that the worker holds the lock on it to its last state."""
+"""How a run begins and ends: whatever happens in between, the platform hears of it."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import tempfile
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from lightly_sandbox.worker.api import ApiError, TransferError
-from lightly_sandbox.worker.embedding import DIMENSIONS, describe
-from lightly_sandbox.worker.measurement import METADATA_KEYS, measure
 from lightly_sandbox.worker.outcome import RunAborted, RunFailed, WorkerStopped
-from lightly_sandbox.worker.parallel import spread
-from lightly_sandbox.worker.plan import RunPlan, plan_run
-from lightly_sandbox.worker.publishing import (
-    members_of,
-    output_among,
-    publish_artifact,
-    publish_samples,
-    publish_tag,
-)
-from lightly_sandbox.worker.reading import LocalImage, RemoteFile, read_images
-from lightly_sandbox.worker.report import Analysed, RunFacts, build_report
-from lightly_sandbox.worker.runlog import RunLog
-from lightly_sandbox.worker.selection import select
+from lightly_sandbox.worker.pipeline import Pipeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from lightly_sandbox.worker.api import Platform, Transfer
+    from lightly_sandbox.worker.job import Job
 
 logger = logging.getLogger(__name__)
 
-_COMPUTE_THREADS = 2
-_REQUEST_THREADS = 4
+
+def execute(job: Job) -> None:
+    """Do a run. However it goes, it ends in COMPLETED, FAILED or ABORTED with a message.
+
+    Args:
+        job: the run, in the state STARTED.
+
+    Raises:
+        WorkerStopped: the worker was told to stop; the run is ABORTED.
+        ApiError: the platform does not even take the last state.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="lightly-worker-", ignore_cleanup_errors=True) as folder:
+            message = Pipeline(job).run(Path(folder))
+    except WorkerStopped:
+        # The process is about to end, and the platform perhaps too: say this much and no more.
+        job.platform.hurry()
+        message = f"The worker was stopped while the run was at {job.log.state}. Schedule the run again."
+        job.platform.set_run_state(job.run_id, "ABORTED", message)
+        raise
+    except RunAborted as reason:
+        _end(job, "ABORTED", str(reason))
+    except (RunFailed, ApiError, TransferError) as reason:
+        _end(job, "FAILED", str(reason))
+    except Exception as error:
+        logger.exception("run %s failed unexpectedly", job.run_id)
+        what = f"{type(error).__name__}: {error}"
+        _end(job, "FAILED", f"The worker met an error of its own at {job.log.state}: {what}")
+    else:
+        job.log.enter("COMPLETED", message)
 
 
-class Run:
-    """Does one run and tells the platform about it."""
-
-    def __init__(
-        self,
-        platform: Platform,
-        transfer: Transfer,
-        run_id: str,
-        dataset_id: str,
-        config_id: str,
-        worker_version: str,
-        tick: Callable[[], None],
-    ) -> None:
-        """Prepare a run that exists on the platform.
-
-        Args:
-            platform: the API.
-            transfer: reads and writes signed URLs.
-            run_id: the run.
-            dataset_id: the dataset that it works on.
-            config_id: its worker config.
-            worker_version: for the report.
-            tick: called several times a second; raises WorkerStopped when the worker shall stop.
-        """
-        self._platform = platform
-        self._transfer = transfer
-        self._run_id = run_id
-        self._dataset_id = dataset_id
-        self._config_id = config_id
-        self._worker_version = worker_version
-        self._tick = tick
-        self._log = RunLog(platform, run_id)
-        self._started = time.time()
-
-    def execute(self) -> None:
-        """Do the run. However it goes, it ends in COMPLETED, FAILED or ABORTED with a message.
-
-        Raises:
-            WorkerStopped: the worker was told to stop; the run is ABORTED.
-            ApiError: the platform does not even take the last state.
-        """
-        try:
-            with tempfile.TemporaryDirectory(prefix="lightly-worker-", ignore_cleanup_errors=True) as folder:
-                message = self._work(Path(folder))
-        except WorkerStopped:
-            # The process is about to end, and the platform perhaps too: say this much and no more.
-            self._platform.hurry()
-            message = (
-                f"The worker was stopped while the run was at {self._log.state}. Schedule the run again."
-            )
-            self._platform.set_run_state(self._run_id, "ABORTED", message)
-            raise
-        except RunAborted as reason:
-            self._end("ABORTED", str(reason))
-        except (RunFailed, ApiError, TransferError) as reason:
-            self._end("FAILED", str(reason))
-        except Exception as error:
-            logger.exception("run %s failed unexpectedly", self._run_id)
-            self._end(
-                "FAILED",
-                f"The worker met an error of its own at {self._log.state}: {type(error).__name__}: {error}",
-            )
-        else:
-            self._log.enter("COMPLETED", message)
-
-    def _end(self, state: str, message: str) -> None:
-        try:
-            self._log.say(message, "ERROR")
-            self._upload_log()
-        except (ApiError, TransferError) as error:
-            logger.warning("the log of run %s could not be uploaded: %s", self._run_id, error)
-        self._platform.set_run_state(self._run_id, state, message)
-
-    def _work(self, folder: Path) -> str:
-        self._log.enter("INITIALIZING", "reading the worker config")
-        dataset = self._platform.dataset(self._dataset_id)
-        stored = self._platform.config(self._config_id)
-        if stored["version"] != "V4":
-            raise RunFailed(
-                f"The worker config is of version {stored['version']}; the worker understands V4 only."
-            )
-        plan = plan_run(dataset["type"], stored["config"])
-        datasources = self._platform.datasources(self._dataset_id)
-        tags = self._platform.tags(self._dataset_id)
-        if tags and not plan.use_datapool:
-            # lightly-ai/lightly changelog, worker 2.11: without use_datapool the dataset must be empty.
-            raise RunAborted(
-                f"The dataset {dataset['name']!r} is not empty (it has the tag {tags[-1]['name']!r}) and the"
-                " run does not use the datapool. Set use_datapool to add to the dataset, or use a new"
-                " dataset."
-            )
-
-        self._log.enter("LOADING_DATASET", "listing the files in the datasource")
-        until = int(time.time())
-        datapool = self._datapool(tags)
-        files = self._new_files(
-            plan, until, _input_path(datasources), frozenset(file.name for file in datapool)
-        )
-        if not files:
-            # What the real worker does here is not documented. A bucket in which nothing has changed is an
-            # ordinary day for a scheduled pipeline and no failure, so this is a success that adds no tag.
-            return "no new files since the last run: nothing was selected"
-
-        self._log.enter(
-            "CHECKING_CORRUPTNESS", f"reading {len(files)} new files and {len(datapool)} of the datapool"
-        )
-        pool, gone = read_images(self._transfer, datapool, folder / "datapool", self._tick)
-        for file in gone:
-            self._log.say(f"{file.name} of the datapool cannot be considered: {file.reason}", "WARNING")
-        new, n_corrupt = self._readable(plan, files, folder / "new")
-
-        images = self._analyse([*pool, *new], len(pool))
-        self._log.enter("SAMPLING", f"selecting from {len(new)} images with {len(pool)} selected before")
-        selected = select(
-            plan.selection,
-            images.embeddings,
-            {key: np.array([found.number(key) for found in images.measurements]) for key in METADATA_KEYS},
-            n_preselected=len(pool),
-        )
-        summary = f"selected {len(selected)} of {len(new)} images"
-        self._log.say(summary)
-
-        if selected:
-            self._log.enter("UPLOADING_DATASET", f"adding {len(selected)} samples to the dataset")
-            readable = [*pool, *new]
-            sample_ids = publish_samples(
-                self._platform,
-                self._transfer,
-                self._dataset_id,
-                [(readable[row], images.measurements[row]) for row in selected],
-                output_among(datasources),
-                self._tick,
-            )
-            tag_name = publish_tag(self._platform, self._dataset_id, self._run_id, sample_ids)
-            summary += f" into the tag {tag_name!r}"
-        self._upload_results(plan, dataset["name"], images, selected, n_corrupt, _duplicates(new))
-        self._platform.set_processed_until(self._dataset_id, until)
-        return summary + (f"; {n_corrupt} files were corrupt" if n_corrupt else "")
-
-    def _datapool(self, tags: Sequence[dict[str, Any]]) -> list[RemoteFile]:
-        """Find what earlier runs selected. The real worker keeps its embeddings; this one reads it again."""
-        if not tags:
-            return []
-        sample_ids = self._platform.mappings(self._dataset_id, "_id")
-        names = self._platform.mappings(self._dataset_id, "fileName")
-        return spread(
-            lambda bit: RemoteFile(
-                names[bit], self._platform.sample_read_url(self._dataset_id, sample_ids[bit])
-            ),
-            members_of(tags, sample_ids),
-            threads=_REQUEST_THREADS,
-            tick=self._tick,
-        )
-
-    def _new_files(
-        self, plan: RunPlan, until: int, input_path: str, known: frozenset[str]
-    ) -> list[RemoteFile]:
-        processed_until = 0 if plan.process_all else self._platform.processed_until(self._dataset_id)
-        since = processed_until + 1 if processed_until else 0
-        # Two runs within one second would ask for a time that has not come yet.
-        listed = self._platform.files(self._dataset_id, since, until) if since <= until else ()
-        files = [RemoteFile(name, read_url) for name, read_url in sorted(listed) if name not in known]
-        if not files and not processed_until and not known:
-            raise RunFailed(
-                f"There are no images at all under {input_path}. Check the datasource's path and that the"
-                " images are there."
-            )
-        return files
-
-    def _readable(
-        self, plan: RunPlan, files: Sequence[RemoteFile], folder: Path
-    ) -> tuple[list[LocalImage], int]:
-        images, unreadable = read_images(self._transfer, files, folder, self._tick)
-        for file in unreadable:
-            self._log.say(f"{file.name} is left out: {file.reason}", "WARNING")
-        n_corrupt = sum(file.is_corrupt for file in unreadable)
-        if n_corrupt > plan.corruption_threshold * len(files):
-            raise RunFailed(
-                f"{n_corrupt} of {len(files)} files are corrupt, more than the"
-                f" {plan.corruption_threshold:.0%} that corruptness_check.corruption_threshold allows. The"
-                f" first one is {next(file.name for file in unreadable if file.is_corrupt)}; the log names"
-                " them all."
-            )
-        return images, n_corrupt
-
-    def _analyse(self, images: Sequence[LocalImage], n_datapool: int) -> Analysed:
-        self._log.enter("COMPUTING_METADATA", f"measuring {len(images)} images")
-        measurements = spread(
-            lambda image: measure(image.decode(), image.size_in_bytes),
-            images,
-            threads=_COMPUTE_THREADS,
-            tick=self._tick,
-        )
-        self._log.enter("EMBEDDING", f"embedding {len(images)} images")
-        embeddings = spread(
-            lambda image: describe(image.decode()), images, threads=_COMPUTE_THREADS, tick=self._tick
-        )
-        return Analysed(
-            names=[image.name for image in images],
-            measurements=measurements,
-            embeddings=np.array(embeddings, dtype=np.float32).reshape(-1, DIMENSIONS),
-            n_datapool=n_datapool,
-        )
-
-    def _upload_results(
-        self,
-        plan: RunPlan,
-        dataset_name: str,
-        images: Analysed,
-        selected: Sequence[int],
-        n_corrupt: int,
-        n_duplicates: int,
-    ) -> None:
-        if plan.upload_report:
-            self._log.enter("GENERATING_REPORT", "writing the report")
-            facts = RunFacts(
-                run_id=self._run_id,
-                dataset_id=self._dataset_id,
-                dataset_name=dataset_name,
-                worker_version=self._worker_version,
-                started=self._started,
-                ended=time.time(),
-            )
-            report = json.dumps(build_report(facts, images, selected, n_corrupt, n_duplicates)).encode()
-            self._log.enter("UPLOADING_REPORT", "uploading the report")
-            self._upload("REPORT_V2_JSON", "report_v2.json", report)
-            self._log.enter("UPLOADED_REPORT", "the report is uploaded")
-        self._log.enter("UPLOADING_ARTIFACTS", "uploading the log")
-        self._upload_log()
-        self._log.enter("UPLOADED_ARTIFACTS", "the log is uploaded")
-
-    def _upload_log(self) -> None:
-        self._log.flush()
-        self._upload("LOG", "log.txt", self._log.as_text().encode())
-
-    def _upload(self, kind: str, file_name: str, content: bytes) -> None:
-        publish_artifact(self._platform, self._transfer, self._run_id, kind, file_name, content)
-
-
-def _input_path(datasources: Sequence[dict[str, Any]]) -> str:
-    for datasource in datasources:
-        if datasource["purpose"] in ("INPUT", "INPUT_OUTPUT"):
-            return str(datasource["fullPath"])
-    raise RunFailed(
-        "The dataset has no datasource to read from. Configure one of purpose INPUT or INPUT_OUTPUT."
-    )
-
-
-def _duplicates(images: Sequence[LocalImage]) -> int:
-    digests = {hashlib.sha256(image.path.read_bytes()).digest() for image in images}
-    return len(images) - len(digests)
+def _end(job: Job, state: str, message: str) -> None:
+    try:
+        job.log.say(message, "ERROR")
+        job.upload_log()
+    except (ApiError, TransferError) as error:
+        logger.warning("the log of run %s could not be uploaded: %s", job.run_id, error)
+    job.platform.set_run_state(job.run_id, state, message)

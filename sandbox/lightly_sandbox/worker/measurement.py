@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import ImageStat
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -56,21 +57,21 @@ def measure(image: Image.Image, size_in_bytes: int) -> Measurement:
         image: the decoded image, of any mode.
         size_in_bytes: the file's size.
     """
-    pixels = np.asarray(image.convert("RGB"), dtype=np.float32) / np.float32(255)
+    colours, greys = ImageStat.Stat(image.convert("RGB")), ImageStat.Stat(image.convert("L"))
+    brightness, spread = greys.mean[0], greys.stddev[0]
     grey = np.asarray(image.convert("L"), dtype=np.float32)
-    spread = float(grey.std())
     return Measurement(
         size_in_bytes=size_in_bytes,
         shape=(image.height, image.width, len(image.getbands())),
         sharpness=_sharpness(grey),
         # Per cent of white.
-        luminance=min(100.0, float(grey.mean()) / 2.55),
+        luminance=min(100.0, brightness / 2.55),
         # Mean brightness over its spread. An image of one single colour has none, and no noise to speak of
         # either.
-        snr=float(grey.mean()) / spread if spread > 0 else 0.0,
+        snr=brightness / spread if spread > 0 else 0.0,
         uniform_row_ratio=float((np.ptp(grey, axis=1) <= _UNIFORM_ROW_RANGE).mean()),
-        mean=tuple(min(1.0, float(value)) for value in pixels.mean(axis=(0, 1))),
-        std=tuple(float(value) for value in pixels.std(axis=(0, 1))),
+        mean=tuple(value / 255 for value in colours.mean),
+        std=tuple(value / 255 for value in colours.stddev),
     )
 
 

@@ -1,4 +1,4 @@
-"""Writing what was selected back to the platform: samples, thumbnails, the tag, the artifacts."""
+"""Writing what was selected back to the platform: samples, thumbnails, the tag."""
 
 from __future__ import annotations
 
@@ -148,8 +148,7 @@ def publish_tag(platform: Platform, dataset_id: str, run_id: str, sample_ids: Se
             dataset_id, {"name": name, "creator": "USER_WORKER", "imgType": "full", "runId": run_id}
         )
         if len(positions) > len(sample_ids):
-            # The initial tag holds every sample. A run that failed before its tag has left some that are not
-            # ours.
+            # The initial tag holds every sample, also what a run left that failed before its tag.
             update = {"name": name, "updateCreator": "USER_WORKER", "bitMaskData": bit_mask}
             platform.update_tag(dataset_id, tag_id, update)
         return name
@@ -169,15 +168,6 @@ def publish_tag(platform: Platform, dataset_id: str, run_id: str, sample_ids: Se
         },
     )
     return name
-
-
-def publish_artifact(
-    platform: Platform, transfer: Transfer, run_id: str, kind: str, file_name: str, content: bytes
-) -> None:
-    """Upload a file that the run leaves."""
-    artifact_id, url = platform.create_artifact(run_id, file_name, kind)
-    transfer.write(url, content)
-    platform.confirm_artifact(run_id, artifact_id)
 
 
 def members_of(tags: Iterable[Mapping[str, Any]], sample_ids: Sequence[str]) -> list[int]:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from lightly_sandbox import __version__
 from lightly_sandbox.worker.api import ApiError, Platform, Transfer
-from lightly_sandbox.worker.lifecycle import Run
+from lightly_sandbox.worker.job import Job
+from lightly_sandbox.worker.lifecycle import execute
 from lightly_sandbox.worker.outcome import WorkerStopped
+from lightly_sandbox.worker.runlog import RunLog
 
 if TYPE_CHECKING:
     import threading
@@ -19,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 VERSION = f"lightly-sandbox-{__version__}"
 HEARTBEAT_SECONDS = 15.0
-_PRIORITIES = ("CRITICAL", "HIGH", "MID", "LOW")
+_TERMINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "ABORTED"})
 
 
 def run(
@@ -74,39 +76,55 @@ class _Worker:
         self._labels = labels
         self._stop = stop
         self._state = "IDLE"
+        self._settled = True
         self._last_heartbeat = 0.0
 
     def serve(self, poll_interval: float) -> None:
         logger.info("worker %s takes runs with the labels %s", self._worker_id, sorted(self._labels))
         try:
             while not self._stop.is_set():
-                if not self._attempt(self._work_once):
+                if not self._step():
                     self._stop.wait(poll_interval)
         except WorkerStopped:
             logger.info("stopped during a run")
         self._platform.hurry()
-        self._attempt(lambda: self._enter("OFFLINE"))
-
-    def _attempt(self, step: Any) -> bool:
-        """Do one step; a platform that refuses or does not answer is no reason to end, only to pause."""
         try:
-            return bool(step())
+            self._enter("OFFLINE")
         except ApiError as error:
             logger.warning("%s", error)
+
+    def _step(self) -> bool:
+        """Do one run if there is one. False if there is nothing to do, or no answer from the platform."""
+        try:
+            if not self._settled:
+                self._settle()
+            if self._state == "IDLE":
+                self._heartbeat()
+            else:
+                self._enter("IDLE")
+            return self._take_one()
+        except ApiError as error:
+            logger.warning("%s", error)
+            self._settled = False
             return False
 
-    def _work_once(self) -> bool:
-        """Take the most urgent run that this worker can get. False if there is none."""
-        if self._state == "IDLE":
-            self._heartbeat()
-        else:
-            self._enter("IDLE")
-        schedule = self._platform.open_schedule(sorted(self._labels))
-        mine = [entry for entry in schedule if self._labels.issuperset(entry["runsOn"])]
-        for scheduled in sorted(
-            mine, key=lambda entry: (_PRIORITIES.index(entry["priority"]), entry["createdAt"])
-        ):
-            if self._lock(scheduled):
+    def _settle(self) -> None:
+        """Deal with what this worker holds and does not work on, because a request or its answer was lost."""
+        for scheduled in self._locked():
+            found = self._platform.run_of(scheduled["id"])
+            if found is None:
+                self._do(scheduled)
+                continue
+            if found["state"] not in _TERMINAL:
+                message = f"The worker lost the platform while the run was at {found['state']}."
+                self._platform.set_run_state(found["id"], "CRASHED", message)
+            self._set_schedule_state(scheduled, "DONE")
+        self._settled = True
+
+    def _take_one(self) -> bool:
+        # The platform's order is by urgency and then by age.
+        for scheduled in self._platform.open_schedule(sorted(self._labels)):
+            if self._labels.issuperset(scheduled["runsOn"]) and self._lock(scheduled):
                 self._do(scheduled)
                 return True
         return False
@@ -124,16 +142,19 @@ class _Worker:
 
     def _do(self, scheduled: dict[str, Any]) -> None:
         self._enter("BUSY")
+        run_id = self._create_run(scheduled)
+        job = Job(
+            self._platform,
+            self._transfer,
+            run_id=run_id,
+            dataset_id=scheduled["datasetId"],
+            config_id=scheduled["configId"],
+            worker_version=VERSION,
+            tick=self._tick,
+            log=RunLog(self._platform, run_id),
+        )
         try:
-            Run(
-                self._platform,
-                self._transfer,
-                run_id=self._create_run(scheduled),
-                dataset_id=scheduled["datasetId"],
-                config_id=scheduled["configId"],
-                worker_version=VERSION,
-                tick=self._tick,
-            ).execute()
+            execute(job)
         finally:
             self._set_schedule_state(scheduled, "DONE")
 

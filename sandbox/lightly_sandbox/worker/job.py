@@ -1,0 +1,43 @@
+"""What belongs to one run, whatever step it is at."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lightly_sandbox.worker.api import Platform, Transfer
+    from lightly_sandbox.worker.runlog import RunLog
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that exists on the platform, and the means to do it.
+
+    ``tick`` is to be called several times a second; it raises WorkerStopped when the worker shall stop.
+    ``started`` is in Unix seconds.
+    """
+
+    platform: Platform
+    transfer: Transfer
+    run_id: str
+    dataset_id: str
+    config_id: str
+    worker_version: str
+    tick: Callable[[], None]
+    log: RunLog
+    started: float = field(default_factory=time.time)
+
+    def upload(self, kind: str, file_name: str, content: bytes) -> None:
+        """Leave a file as the run's artifact of this kind."""
+        artifact_id, url = self.platform.create_artifact(self.run_id, file_name, kind)
+        self.transfer.write(url, content)
+        self.platform.confirm_artifact(self.run_id, artifact_id)
+
+    def upload_log(self) -> None:
+        """Leave all log lines so far as an artifact."""
+        self.log.flush()
+        self.upload("LOG", "log.txt", self.log.as_text().encode())

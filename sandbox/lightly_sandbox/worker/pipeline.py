@@ -1,0 +1,220 @@
+"""What a run does with the images: list, read, measure, embed, select, publish, report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lightly_sandbox.worker.embedding import DIMENSIONS, describe
+from lightly_sandbox.worker.measurement import METADATA_KEYS, measure
+from lightly_sandbox.worker.outcome import RunAborted, RunFailed
+from lightly_sandbox.worker.parallel import spread
+from lightly_sandbox.worker.plan import RunPlan, plan_run
+from lightly_sandbox.worker.publishing import members_of, output_among, publish_samples, publish_tag
+from lightly_sandbox.worker.reading import LocalImage, RemoteFile, read_images
+from lightly_sandbox.worker.report import Analysed, RunFacts, build_report
+from lightly_sandbox.worker.selection import select
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from lightly_sandbox.worker.job import Job
+
+_COMPUTE_THREADS = 2
+_REQUEST_THREADS = 4
+
+
+class Pipeline:
+    """The steps of one run, each announced by the state that the platform has for it."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def run(self, folder: Path) -> str:
+        """Do the work.
+
+        Args:
+            folder: an empty folder for the images' contents.
+
+        Returns:
+            What was done, in a sentence for the run's owner.
+
+        Raises:
+            RunFailed: the run cannot be done.
+            RunAborted: the run must not be done.
+        """
+        self._job.log.enter("INITIALIZING", "reading the worker config")
+        dataset = self._job.platform.dataset(self._job.dataset_id)
+        stored = self._job.platform.config(self._job.config_id)
+        if stored["version"] != "V4":
+            raise RunFailed(
+                f"The worker config is of version {stored['version']}; the worker understands V4 only."
+            )
+        plan = plan_run(dataset["type"], stored["config"])
+        datasources = self._job.platform.datasources(self._job.dataset_id)
+        tags = self._job.platform.tags(self._job.dataset_id)
+        if tags and not plan.use_datapool:
+            # lightly-ai/lightly changelog, worker 2.11: without use_datapool the dataset must be empty.
+            raise RunAborted(
+                f"The dataset {dataset['name']!r} is not empty (it has the tag {tags[-1]['name']!r}) and the"
+                " run does not use the datapool. Set use_datapool to add to the dataset, or use a new"
+                " dataset."
+            )
+
+        self._job.log.enter("LOADING_DATASET", "listing the files in the datasource")
+        until = int(time.time())
+        datapool = self._datapool(tags)
+        files = self._new_files(
+            plan, until, _input_path(datasources), frozenset(file.name for file in datapool)
+        )
+        if not files:
+            # What the real worker does here is not documented. A bucket in which nothing has changed is an
+            # ordinary day for a scheduled pipeline and no failure, so this is a success that adds no tag.
+            return "no new files since the last run: nothing was selected"
+
+        self._job.log.enter(
+            "CHECKING_CORRUPTNESS", f"reading {len(files)} new files and {len(datapool)} of the datapool"
+        )
+        pool, gone = read_images(self._job.transfer, datapool, folder / "datapool", self._job.tick)
+        for file in gone:
+            self._job.log.say(f"{file.name} of the datapool cannot be considered: {file.reason}", "WARNING")
+        new, n_corrupt = self._readable(plan, files, folder / "new")
+
+        images = self._analyse([*pool, *new], len(pool))
+        self._job.log.enter("SAMPLING", f"selecting from {len(new)} images with {len(pool)} selected before")
+        selected = select(
+            plan.selection,
+            images.embeddings,
+            {key: np.array([found.number(key) for found in images.measurements]) for key in METADATA_KEYS},
+            n_preselected=len(pool),
+        )
+        summary = f"selected {len(selected)} of {len(new)} images"
+        self._job.log.say(summary)
+
+        if selected:
+            self._job.log.enter("UPLOADING_DATASET", f"adding {len(selected)} samples to the dataset")
+            readable = [*pool, *new]
+            sample_ids = publish_samples(
+                self._job.platform,
+                self._job.transfer,
+                self._job.dataset_id,
+                [(readable[row], images.measurements[row]) for row in selected],
+                output_among(datasources),
+                self._job.tick,
+            )
+            tag_name = publish_tag(self._job.platform, self._job.dataset_id, self._job.run_id, sample_ids)
+            summary += f" into the tag {tag_name!r}"
+        self._upload_results(plan, dataset["name"], images, selected, n_corrupt, _duplicates(new))
+        self._job.platform.set_processed_until(self._job.dataset_id, until)
+        return summary + (f"; {n_corrupt} files were corrupt" if n_corrupt else "")
+
+    def _datapool(self, tags: Sequence[dict[str, Any]]) -> list[RemoteFile]:
+        """Find what earlier runs selected. The real worker keeps its embeddings; this one reads it again."""
+        if not tags:
+            return []
+        sample_ids = self._job.platform.mappings(self._job.dataset_id, "_id")
+        names = self._job.platform.mappings(self._job.dataset_id, "fileName")
+        return spread(
+            lambda bit: RemoteFile(
+                names[bit], self._job.platform.sample_read_url(self._job.dataset_id, sample_ids[bit])
+            ),
+            members_of(tags, sample_ids),
+            threads=_REQUEST_THREADS,
+            tick=self._job.tick,
+        )
+
+    def _new_files(
+        self, plan: RunPlan, until: int, input_path: str, known: frozenset[str]
+    ) -> list[RemoteFile]:
+        processed_until = 0 if plan.process_all else self._job.platform.processed_until(self._job.dataset_id)
+        since = processed_until + 1 if processed_until else 0
+        # Two runs within one second would ask for a time that has not come yet.
+        listed = self._job.platform.files(self._job.dataset_id, since, until) if since <= until else ()
+        files = [RemoteFile(name, read_url) for name, read_url in sorted(listed) if name not in known]
+        if not files and not processed_until and not known:
+            raise RunFailed(
+                f"There are no images at all under {input_path}. Check the datasource's path and that the"
+                " images are there."
+            )
+        return files
+
+    def _readable(
+        self, plan: RunPlan, files: Sequence[RemoteFile], folder: Path
+    ) -> tuple[list[LocalImage], int]:
+        images, unreadable = read_images(self._job.transfer, files, folder, self._job.tick)
+        for file in unreadable:
+            self._job.log.say(f"{file.name} is left out: {file.reason}", "WARNING")
+        n_corrupt = sum(file.is_corrupt for file in unreadable)
+        if n_corrupt > plan.corruption_threshold * len(files):
+            raise RunFailed(
+                f"{n_corrupt} of {len(files)} files are corrupt, more than the"
+                f" {plan.corruption_threshold:.0%} that corruptness_check.corruption_threshold allows. The"
+                f" first one is {next(file.name for file in unreadable if file.is_corrupt)}; the log names"
+                " them all."
+            )
+        return images, n_corrupt
+
+    def _analyse(self, images: Sequence[LocalImage], n_datapool: int) -> Analysed:
+        self._job.log.enter("COMPUTING_METADATA", f"measuring {len(images)} images")
+        measurements = spread(
+            lambda image: measure(image.decode(), image.size_in_bytes),
+            images,
+            threads=_COMPUTE_THREADS,
+            tick=self._job.tick,
+        )
+        self._job.log.enter("EMBEDDING", f"embedding {len(images)} images")
+        embeddings = spread(
+            lambda image: describe(image.decode()), images, threads=_COMPUTE_THREADS, tick=self._job.tick
+        )
+        return Analysed(
+            names=[image.name for image in images],
+            measurements=measurements,
+            embeddings=np.array(embeddings, dtype=np.float32).reshape(-1, DIMENSIONS),
+            n_datapool=n_datapool,
+        )
+
+    def _upload_results(
+        self,
+        plan: RunPlan,
+        dataset_name: str,
+        images: Analysed,
+        selected: Sequence[int],
+        n_corrupt: int,
+        n_duplicates: int,
+    ) -> None:
+        if plan.upload_report:
+            self._job.log.enter("GENERATING_REPORT", "writing the report")
+            facts = RunFacts(
+                run_id=self._job.run_id,
+                dataset_id=self._job.dataset_id,
+                dataset_name=dataset_name,
+                worker_version=self._job.worker_version,
+                started=self._job.started,
+                ended=time.time(),
+            )
+            report = json.dumps(build_report(facts, images, selected, n_corrupt, n_duplicates)).encode()
+            self._job.log.enter("UPLOADING_REPORT", "uploading the report")
+            self._job.upload("REPORT_V2_JSON", "report_v2.json", report)
+            self._job.log.enter("UPLOADED_REPORT", "the report is uploaded")
+        self._job.log.enter("UPLOADING_ARTIFACTS", "uploading the log")
+        self._job.upload_log()
+        self._job.log.enter("UPLOADED_ARTIFACTS", "the log is uploaded")
+
+
+def _input_path(datasources: Sequence[dict[str, Any]]) -> str:
+    for datasource in datasources:
+        if datasource["purpose"] in ("INPUT", "INPUT_OUTPUT"):
+            return str(datasource["fullPath"])
+    raise RunFailed(
+        "The dataset has no datasource to read from. Configure one of purpose INPUT or INPUT_OUTPUT."
+    )
+
+
+def _duplicates(images: Sequence[LocalImage]) -> int:
+    digests = {hashlib.sha256(image.path.read_bytes()).digest() for image in images}
+    return len(images) - len(digests)

@@ -1,0 +1,108 @@
+"""One sandbox and one Airflow database for all integration tests; each has buckets, users and datasets of its own."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.contract.schema import assert_fits_contract
+from tests.integration.sandbox import RunningSandbox, Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A running sandbox whose answers show secrets in clear."""
+    with RunningSandbox(tmp_path_factory.mktemp("sandbox") / "state") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def masking_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A running sandbox whose answers mask secrets; which the real platform does is undocumented."""
+    with RunningSandbox(tmp_path_factory.mktemp("masking") / "state", "--mask-secrets") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def photos(sandbox: Sandbox) -> str:
+    """A bucket with 40 real photos under raw/."""
+    bucket = sandbox.bucket()
+    sandbox.seed(f"s3://{bucket}/raw/", 40)
+    return bucket
+
+
+@dataclass
+class Traffic:
+    """The requests that the provider sent to the platform, as (method, path)."""
+
+    sent: list[tuple[str, str]] = field(default_factory=list)
+
+    def writes(self) -> list[tuple[str, str]]:
+        """Those that may change something."""
+        return [(method, path) for method, path in self.sent if method != "GET"]
+
+
+@pytest.fixture(autouse=True)
+def traffic(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Traffic:
+    """Watches every request on its way to the platform, and checks each against the vendor's contract."""
+    import requests
+
+    seen = Traffic()
+    send = requests.Session.send
+
+    def watched(session: requests.Session, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        url = str(request.url)
+        if "/v1/" in url and url.startswith("http://127.0.0.1"):
+            body = request.body.encode() if isinstance(request.body, str) else request.body
+            assert_fits_contract(str(request.method), url, body)
+            seen.sent.append((str(request.method), url.split("?")[0].split("/v1", 1)[1]))
+        return send(session, request, **kwargs)
+
+    monkeypatch.setattr(requests.Session, "send", watched)
+    return seen
+
+
+@pytest.fixture
+def lightly(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """The sandbox, and the Airflow connections ``lightly_default`` and ``aws_default`` (the administrator) to it."""
+    monkeypatch.setenv("AIRFLOW_CONN_LIGHTLY_DEFAULT", sandbox.lightly_connection())
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", sandbox.aws_connection(sandbox.admin))
+    return sandbox
+
+
+@pytest.fixture
+def dataset_name() -> str:
+    """A name that no other test uses."""
+    return f"test {uuid.uuid4().hex[:12]}"
+
+
+class TaskInstance:
+    """What Airflow's task instance is to an operator that is executed by hand: a place to push XComs to."""
+
+    try_number = 1
+
+    def __init__(self) -> None:
+        self.pushed: dict[str, Any] = {}
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        """Keep the value."""
+        self.pushed[key] = value
+
+
+@pytest.fixture
+def context() -> dict[str, Any]:
+    """The context of a task that is executed by hand."""
+    return {"ti": TaskInstance()}
+
+
+@pytest.fixture
+def database(airflow_db: Path) -> Path:
+    """Airflow's database, for tests that run whole DAGs."""
+    return airflow_db
