@@ -1,33 +1,24 @@
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 
 from lightly_sandbox.photos import frames, seed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-
-@pytest.fixture(scope="module")
-def s3(sandbox: Mapping[str, Any]) -> Any:
-    return boto3.client(
-        "s3",
-        endpoint_url=sandbox["aws_url"],
-        region_name=sandbox["region"],
-        aws_access_key_id=sandbox["aws_access_key_id"],
-        aws_secret_access_key=sandbox["aws_secret_access_key"],
-    )
+    from running_sandbox import Customer
 
 
 @pytest.fixture
-def bucket(s3: Any) -> str:
-    name = f"seed-{uuid.uuid4().hex[:12]}"
-    s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": s3.meta.region_name})
-    return name
+def s3(customer: Customer) -> Any:
+    # A client of its own, so that what a test hooks into it ends with it.
+    return customer.client("s3")
+
+
+@pytest.fixture
+def bucket(customer: Customer) -> str:
+    return customer.bucket()
 
 
 class Uploads:

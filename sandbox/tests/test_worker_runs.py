@@ -6,19 +6,19 @@ import io
 import itertools
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
 import time
-import uuid
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 import requests
 from PIL import Image
+from running_sandbox import LIST, READ, WRITE, allow, wait_until, with_keys, with_role
 
 from lightly_sandbox import photos
 
@@ -26,114 +26,36 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from running_sandbox import Api, Customer
+
 TERMINAL = {"COMPLETED", "FAILED", "CRASHED", "ABORTED"}
-THUMB_SUFFIX = ".lightly/thumbnails/[filename]_thumb.[extension]"
+THUMBNAILS = {"thumbSuffix": ".lightly/thumbnails/[filename]_thumb.[extension]"}
 DIVERSITY = {"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}}
-DEADLINE_SECONDS = 60.0
+RUN_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Keys:
-    access_key_id: str
-    secret_access_key: str
-
-
-@dataclass
 class Lab:
-    """What the tests do with the sandbox, as a customer of both the platform and AWS."""
+    """What these tests do again and again as a customer, and the label of the worker that serves them."""
 
-    ready: Mapping[str, Any]
-    admin: Keys = field(init=False)
-    users: dict[str, str] = field(default_factory=dict)
+    api: Api
+    customer: Customer
+    keys: tuple[str, str]
+    label: str
 
-    def __post_init__(self) -> None:
-        self.admin = Keys(self.ready["aws_access_key_id"], self.ready["aws_secret_access_key"])
-        self._session = requests.Session()
-        self._session.trust_env = False
-
-    def aws(self, service: str) -> Any:
-        return boto3.client(
-            service,
-            endpoint_url=self.ready["aws_url"],
-            region_name=self.ready["region"],
-            aws_access_key_id=self.admin.access_key_id,
-            aws_secret_access_key=self.admin.secret_access_key,
-        )
-
-    def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
-        answer = self._session.request(
-            method,
-            self.ready["lightly_url"] + path,
-            params={**query, "token": self.ready["token"]},
-            json=body,
-            timeout=30,
-        )
-        assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
-        return answer.json() if "json" in answer.headers.get("content-type", "") else answer.text
-
-    def bucket(self) -> str:
-        name = f"photos-{uuid.uuid4().hex[:12]}"
-        self.aws("s3").create_bucket(
-            Bucket=name, CreateBucketConfiguration={"LocationConstraint": self.ready["region"]}
-        )
-        return name
+    def photos(self, n_photos: int, folder: str = "photos") -> str:
+        """Make a bucket with photos."""
+        bucket = self.customer.bucket()
+        photos.seed(self.customer.s3, bucket, folder, n_photos)
+        return bucket
 
     def put(self, bucket: str, key: str, content: bytes) -> None:
-        self.aws("s3").put_object(Bucket=bucket, Key=key, Body=content)
-
-    def keys_of(self, bucket: str, prefix: str = "") -> list[str]:
-        pages = self.aws("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-        return [found["Key"] for page in pages for found in page.get("Contents", ())]
-
-    def user(self, *statements: dict[str, Any]) -> Keys:
-        """Make an IAM user who may do this and nothing else."""
-        iam, name = self.aws("iam"), f"user-{uuid.uuid4().hex[:8]}"
-        iam.create_user(UserName=name)
-        self.allow(name, *statements)
-        made = iam.create_access_key(UserName=name)["AccessKey"]
-        self.users[made["AccessKeyId"]] = name
-        return Keys(made["AccessKeyId"], made["SecretAccessKey"])
-
-    def allow(self, user: str, *statements: dict[str, Any]) -> None:
-        document = {
-            "Version": "2012-10-17",
-            "Statement": [{"Effect": "Allow", **each} for each in statements],
-        }
-        self.aws("iam").put_user_policy(
-            UserName=user, PolicyName="narrow", PolicyDocument=json.dumps(document)
-        )
-
-    def extend(self, keys: Keys, *statements: dict[str, Any]) -> None:
-        self.allow(self.users[keys.access_key_id], *statements)
-
-    def dataset(self, dataset_type: str = "Images") -> str:
-        name = f"dataset {uuid.uuid4().hex[:12]}"
-        return str(self.call("POST", "/v1/datasets", {"name": name, "type": dataset_type})["id"])
+        self.customer.s3.put_object(Bucket=bucket, Key=key, Body=content)
 
     def datasource(
-        self,
-        dataset_id: str,
-        purpose: str,
-        path: str,
-        *,
-        thumbnails: bool = False,
-        keys: Keys | None = None,
-        kms_key_arn: str | None = None,
+        self, dataset_id: str, purpose: str, path: str, keys: tuple[str, str] | None = None, **more: Any
     ) -> None:
-        keys = keys or self.admin
-        body = {
-            "purpose": purpose,
-            "type": "S3",
-            "fullPath": path,
-            "s3Region": self.ready["region"],
-            "s3AccessKeyId": keys.access_key_id,
-            "s3SecretAccessKey": keys.secret_access_key,
-        }
-        if thumbnails:
-            body["thumbSuffix"] = THUMB_SUFFIX
-        if kms_key_arn is not None:
-            body["s3ServerSideEncryptionKMSKey"] = kms_key_arn
-        self.call("PUT", f"/v1/datasets/{dataset_id}/datasource", body)
+        self.api.put_datasource(dataset_id, **with_keys(path, purpose, keys or self.keys), **more)
 
     def schedule(
         self,
@@ -141,7 +63,7 @@ class Lab:
         *,
         strategies: tuple[dict[str, Any], ...] = (DIVERSITY,),
         docker: dict[str, Any] | None = None,
-        runs_on: tuple[str, ...] = (),
+        runs_on: tuple[str, ...] | None = None,
         **selection: Any,
     ) -> str:
         config = {
@@ -150,24 +72,23 @@ class Lab:
             "selection": {"strategies": list(strategies), **selection},
         }
         body = {"version": "V4", "creator": "USER_PIP", "config": config}
-        config_id = self.call("POST", "/v1/docker/worker/config/vX", body)["id"]
-        body = {"configId": config_id, "priority": "MID", "runsOn": list(runs_on)}
-        return str(self.call("POST", f"/v1/datasets/{dataset_id}/docker/worker/schedule", body)["id"])
-
-    def run(self, dataset_id: str, scheduled_id: str) -> dict[str, Any] | None:
-        found = self.call("GET", f"/v1/docker/runs/query/datasetId/{dataset_id}")
-        return next((run for run in found if run["scheduledId"] == scheduled_id), None)
+        config_id = self.api.ok("POST", "/v1/docker/worker/config/vX", body)["id"]
+        body = {"configId": config_id, "priority": "MID", "runsOn": list(runs_on or (self.label,))}
+        return str(self.api.ok("POST", f"/v1/datasets/{dataset_id}/docker/worker/schedule", body)["id"])
 
     def wait(self, dataset_id: str, scheduled_id: str, states: set[str] = TERMINAL) -> dict[str, Any]:
+        """Wait until the run is in one of these states."""
+
         def reached() -> dict[str, Any] | None:
-            run = self.run(dataset_id, scheduled_id)
+            runs = self.api.ok("GET", f"/v1/docker/runs/query/datasetId/{dataset_id}")
+            run = next((run for run in runs if run["scheduledId"] == scheduled_id), None)
             return run if run is not None and run["state"] in states | TERMINAL else None
 
-        run = until(reached, f"scheduled run {scheduled_id} in {states}")
+        run: dict[str, Any] = wait_until(reached, RUN_SECONDS)
         assert run["state"] in states, run
         # A dataset takes its next run only after this one was given back.
         if run["state"] in TERMINAL:
-            until(lambda: self.schedule_state(dataset_id, scheduled_id) == "DONE", "the schedule to be DONE")
+            wait_until(lambda: self.schedule_state(dataset_id, scheduled_id) == "DONE")
         return run
 
     def do(self, dataset_id: str, **config: Any) -> dict[str, Any]:
@@ -175,22 +96,28 @@ class Lab:
 
     def schedule_state(self, dataset_id: str, scheduled_id: str) -> str:
         states = ["OPEN", "LOCKED", "DONE", "CANCELED"]
-        found = self.call("GET", f"/v1/datasets/{dataset_id}/docker/worker/schedule", states=states)
+        found = self.api.ok("GET", f"/v1/datasets/{dataset_id}/docker/worker/schedule", states=states)
         return str(next(entry["state"] for entry in found if entry["id"] == scheduled_id))
 
+    def processed_until(self, dataset_id: str) -> int:
+        path = f"/v1/datasets/{dataset_id}/datasource/processedUntilTimestamp"
+        return int(self.api.ok("GET", path)["processedUntilTimestamp"])
+
     def tags(self, dataset_id: str) -> list[dict[str, Any]]:
-        return list(self.call("GET", f"/v1/datasets/{dataset_id}/tags"))
+        return list(self.api.ok("GET", f"/v1/datasets/{dataset_id}/tags"))
 
     def filenames(self, dataset_id: str, tag: Mapping[str, Any]) -> list[str]:
-        text = self.call("GET", f"/v1/datasets/{dataset_id}/tags/{tag['id']}/export/basic/filenames")
-        return str(text).split()
+        path = f"/v1/datasets/{dataset_id}/tags/{tag['id']}/export/basic/filenames"
+        answer = self.api.send("GET", path)
+        assert answer.ok
+        return answer.text.split()
 
     def samples(self, dataset_id: str) -> list[dict[str, Any]]:
-        return list(self.call("GET", f"/v1/datasets/{dataset_id}/samples"))
+        return list(self.api.ok("GET", f"/v1/datasets/{dataset_id}/samples"))
 
     def artifact(self, run: Mapping[str, Any], kind: str) -> bytes:
         artifact = next(found for found in run["artifacts"] if found["type"] == kind)
-        url = self.call("GET", f"/v1/docker/runs/{run['id']}/artifacts/{artifact['id']}/readurl")
+        url = self.api.ok("GET", f"/v1/docker/runs/{run['id']}/artifacts/{artifact['id']}/readurl")
         answer = requests.get(url, timeout=30)
         assert answer.ok
         return answer.content
@@ -200,23 +127,38 @@ class Lab:
         return dict(report["generalInformation"]["datasetInformation"]["datasetSizes"])
 
     def logs(self, run: Mapping[str, Any]) -> list[dict[str, Any]]:
-        return list(self.call("GET", f"/v1/docker/runs/{run['id']}/logs")["logs"])
+        return list(self.api.ok("GET", f"/v1/docker/runs/{run['id']}/logs")["logs"])
 
 
-def until(condition: Any, what: str) -> Any:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    pause = itertools.chain((0.02,) * 50, itertools.repeat(0.1))
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        time.sleep(next(pause))
-    raise AssertionError(f"waited {DEADLINE_SECONDS} s in vain for {what}")
+@contextmanager
+def own_worker(api: Api, label: str, log: Path, name: str = "own") -> Iterator[subprocess.Popen[bytes]]:
+    """A worker in a process of its own, with the token where it belongs."""
+    options = ["--url", api.url, "--name", f"{name} {label}", "--label", label, "--poll-interval", "0.05"]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lightly_sandbox.worker", *options],
+            env={**os.environ, "LIGHTLY_TOKEN": api.token},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 @pytest.fixture(scope="module")
-def lab(sandbox: Mapping[str, Any]) -> Lab:
-    return Lab(sandbox)
+def lab(
+    ready: Mapping[str, Any], api: Api, customer: Customer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Lab]:
+    label = secrets.token_hex(8)
+    with own_worker(api, label, tmp_path_factory.mktemp("worker") / "log"):
+        yield Lab(api, customer, (ready["aws_access_key_id"], ready["aws_secret_access_key"]), label)
 
 
 @dataclass(frozen=True)
@@ -228,37 +170,16 @@ class Place:
 @pytest.fixture
 def place(lab: Lab) -> Place:
     """A dataset that reads 40 photos and writes thumbnails beside them."""
-    place = Place(lab.dataset(), lab.bucket())
-    photos.seed(lab.aws("s3"), place.bucket, "photos", 40)
+    place = Place(lab.api.new_dataset(), lab.photos(40))
     lab.datasource(place.dataset_id, "INPUT", f"s3://{place.bucket}/photos/")
-    lab.datasource(place.dataset_id, "LIGHTLY", f"s3://{place.bucket}/lightly/", thumbnails=True)
+    lab.datasource(place.dataset_id, "LIGHTLY", f"s3://{place.bucket}/lightly/", **THUMBNAILS)
     return place
 
 
-@contextmanager
-def own_worker(lab: Lab, label: str, log: Path, name: str = "own") -> Iterator[subprocess.Popen[bytes]]:
-    """A worker that nobody shares, with the token where it belongs."""
-    arguments = ["--url", lab.ready["lightly_url"], "--name", f"{name} {label}", "--label", label]
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "lightly_sandbox.worker", *arguments, "--poll-interval", "0.05"],
-            env={**os.environ, "LIGHTLY_TOKEN": lab.ready["token"]},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-
-
 def test_160_photos_become_a_diverse_selection_within_12_seconds(lab: Lab) -> None:
-    dataset_id, bucket = lab.dataset(), lab.bucket()
-    assert len(photos.seed(lab.aws("s3"), bucket, "photos", 160)) == 160
+    dataset_id, bucket = lab.api.new_dataset(), lab.photos(160)
     lab.datasource(dataset_id, "INPUT", f"s3://{bucket}/photos/")
-    lab.datasource(dataset_id, "LIGHTLY", f"s3://{bucket}/lightly/", thumbnails=True)
+    lab.datasource(dataset_id, "LIGHTLY", f"s3://{bucket}/lightly/", **THUMBNAILS)
 
     run = lab.do(dataset_id, nSamples=24)
 
@@ -308,8 +229,7 @@ def test_the_platform_shows_what_the_run_did(lab: Lab, place: Place) -> None:
     assert len(samples) == 6
     assert all(sample["metaData"]["sharpness"] > 0 for sample in samples)
     assert all(sample["metaData"]["shape"] == [240, 320, 3] for sample in samples)
-    until_seconds = lab.call("GET", f"/v1/datasets/{place.dataset_id}/datasource/processedUntilTimestamp")
-    assert before <= until_seconds["processedUntilTimestamp"] <= time.time()
+    assert before <= lab.processed_until(place.dataset_id) <= time.time()
 
 
 def test_each_selected_image_has_a_thumbnail_and_no_other(lab: Lab, place: Place) -> None:
@@ -318,31 +238,33 @@ def test_each_selected_image_has_a_thumbnail_and_no_other(lab: Lab, place: Place
     expected = [
         folder + sample["fileName"].replace(".jpg", "_thumb.jpg") for sample in lab.samples(place.dataset_id)
     ]
-    assert sorted(lab.keys_of(place.bucket, "lightly/")) == sorted(expected)
-    content = lab.aws("s3").get_object(Bucket=place.bucket, Key=expected[0])["Body"].read()
+    assert sorted(key for key in lab.customer.keys(place.bucket) if key.startswith("lightly/")) == sorted(
+        expected
+    )
+    content = lab.customer.s3.get_object(Bucket=place.bucket, Key=expected[0])["Body"].read()
     assert Image.open(io.BytesIO(content)).size == (256, 192)
 
 
 def test_thumbnails_are_encrypted_with_the_datasources_key(lab: Lab, place: Place) -> None:
-    key_arn = lab.aws("kms").create_key()["KeyMetadata"]["Arn"]
+    key_arn = lab.customer.client("kms").create_key()["KeyMetadata"]["Arn"]
     lightly = f"s3://{place.bucket}/encrypted/"
-    lab.datasource(place.dataset_id, "LIGHTLY", lightly, thumbnails=True, kms_key_arn=key_arn)
+    encryption = {"s3ServerSideEncryptionKMSKey": key_arn}
+    lab.datasource(place.dataset_id, "LIGHTLY", lightly, **THUMBNAILS, **encryption)
     run = lab.do(place.dataset_id, nSamples=3)
     assert run["state"] == "COMPLETED", run["message"]
-    keys = lab.keys_of(place.bucket, "encrypted/")
+    keys = [key for key in lab.customer.keys(place.bucket) if key.startswith("encrypted/")]
     assert len(keys) == 3
     for key in keys:
-        found = lab.aws("s3").head_object(Bucket=place.bucket, Key=key)
+        found = lab.customer.s3.head_object(Bucket=place.bucket, Key=key)
         assert (found["ServerSideEncryption"], found["SSEKMSKeyId"]) == ("aws:kms", key_arn)
 
 
 def test_without_thumbnails_nothing_is_written_to_the_bucket(lab: Lab) -> None:
-    dataset_id, bucket = lab.dataset(), lab.bucket()
-    photos.seed(lab.aws("s3"), bucket, "", 10)
-    before = sorted(lab.keys_of(bucket))
+    dataset_id, bucket = lab.api.new_dataset(), lab.photos(10, folder="")
+    before = lab.customer.keys(bucket)
     lab.datasource(dataset_id, "INPUT_OUTPUT", f"s3://{bucket}/")
     assert lab.do(dataset_id, nSamples=3)["state"] == "COMPLETED"
-    assert sorted(lab.keys_of(bucket)) == before
+    assert lab.customer.keys(bucket) == before
 
 
 def test_a_datapool_grows_by_what_is_new(lab: Lab, place: Place) -> None:
@@ -355,9 +277,9 @@ def test_a_datapool_grows_by_what_is_new(lab: Lab, place: Place) -> None:
     assert len(lab.tags(place.dataset_id)) == 1
 
     # S3's times have whole seconds; what arrives in the second of the listing belongs to it.
-    processed = lab.call("GET", f"/v1/datasets/{place.dataset_id}/datasource/processedUntilTimestamp")
-    until(lambda: time.time() >= processed["processedUntilTimestamp"] + 1, "the next second")
-    photos.seed(lab.aws("s3"), place.bucket, "photos", 60)
+    processed_until = lab.processed_until(place.dataset_id)
+    wait_until(lambda: time.time() >= processed_until + 1)
+    photos.seed(lab.customer.s3, place.bucket, "photos", 60)
     grown = lab.do(place.dataset_id, docker=datapool, nSamples=4)
 
     assert grown["state"] == "COMPLETED"
@@ -366,7 +288,7 @@ def test_a_datapool_grows_by_what_is_new(lab: Lab, place: Place) -> None:
     assert (len(old), len(new)) == (6, 4)
     assert set(new) <= {name for name, _ in itertools.islice(photos.frames(60), 40, None)}
     assert (second["prevTagId"], second["totSize"], second["runId"]) == (first["id"], 10, grown["id"])
-    assert lab.call("GET", f"/v1/docker/runs/{grown['id']}/tags") == [second]
+    assert lab.api.ok("GET", f"/v1/docker/runs/{grown['id']}/tags") == [second]
     sizes = lab.sizes(grown)
     assert (sizes["nInput"], sizes["nPreselectedDatapool"], sizes["nSelectedWithDatapool"]) == (20, 6, 10)
 
@@ -390,12 +312,11 @@ def test_a_filled_dataset_is_not_touched_without_the_datapool(lab: Lab, place: P
 
 
 def test_thumbnails_in_the_same_place_are_no_input(lab: Lab) -> None:
-    dataset_id, bucket = lab.dataset(), lab.bucket()
-    photos.seed(lab.aws("s3"), bucket, "photos", 12)
-    lab.datasource(dataset_id, "INPUT_OUTPUT", f"s3://{bucket}/photos/", thumbnails=True)
+    dataset_id, bucket = lab.api.new_dataset(), lab.photos(12)
+    lab.datasource(dataset_id, "INPUT_OUTPUT", f"s3://{bucket}/photos/", **THUMBNAILS)
     docker = {"useDatapool": True, "datasource": {"processAll": True}}
     lab.do(dataset_id, docker=docker, nSamples=4)
-    assert any("/.lightly/" in key for key in lab.keys_of(bucket))
+    assert any("/.lightly/" in key for key in lab.customer.keys(bucket))
     assert lab.do(dataset_id, docker=docker, nSamples=4)["message"].startswith("selected 4 of 8 images")
 
 
@@ -452,20 +373,19 @@ def test_all_kinds_of_images_are_read(lab: Lab, place: Place) -> None:
 
 
 def test_a_refused_write_fails_naming_the_key_and_leaves_nothing_in_the_way(lab: Lab, place: Place) -> None:
-    bucket = f"arn:aws:s3:::{place.bucket}"
-    may_read = {"Action": ["s3:ListBucket", "s3:GetObject"], "Resource": [bucket, f"{bucket}/*"]}
-    keys = lab.user(may_read)
+    keys = lab.customer.user(*allow(place.bucket, LIST, READ))
     lightly = f"s3://{place.bucket}/lightly/"
-    lab.datasource(place.dataset_id, "LIGHTLY", lightly, thumbnails=True, keys=keys)
+    lab.datasource(place.dataset_id, "LIGHTLY", lightly, keys, **THUMBNAILS)
     run = lab.do(place.dataset_id, nSamples=6)
     assert run["state"] == "FAILED"
     assert f"{place.bucket}/lightly/.lightly/thumbnails/" in run["message"]
     assert "s3:PutObject" in run["message"]
     assert "X-Amz" not in run["message"]
-    assert keys.access_key_id not in json.dumps(lab.logs(run))
+    assert keys[0] not in json.dumps(lab.logs(run))
     assert lab.tags(place.dataset_id) == []
 
-    lab.extend(keys, may_read, {"Action": "s3:PutObject", "Resource": f"{bucket}/lightly/*"})
+    keys = lab.customer.user(*allow(place.bucket, LIST, READ, WRITE))
+    lab.datasource(place.dataset_id, "LIGHTLY", lightly, keys, **THUMBNAILS)
     # Another image comes first now, so that what the failed run left is not selected again.
     _, content = next(photos.frames(1))
     lab.put(place.bucket, "photos/aaa.jpg", content)
@@ -476,9 +396,8 @@ def test_a_refused_write_fails_naming_the_key_and_leaves_nothing_in_the_way(lab:
 
 
 def test_a_refused_read_fails_naming_the_key(lab: Lab, place: Place) -> None:
-    bucket = f"arn:aws:s3:::{place.bucket}"
-    keys = lab.user({"Action": "s3:ListBucket", "Resource": bucket})
-    lab.datasource(place.dataset_id, "INPUT", f"s3://{place.bucket}/photos/", keys=keys)
+    keys = lab.customer.user(*allow(place.bucket, LIST))
+    lab.datasource(place.dataset_id, "INPUT", f"s3://{place.bucket}/photos/", keys)
     run = lab.do(place.dataset_id, nSamples=6)
     assert run["state"] == "FAILED"
     assert f"{place.bucket}/photos/" in run["message"]
@@ -487,15 +406,28 @@ def test_a_refused_read_fails_naming_the_key(lab: Lab, place: Place) -> None:
 
 
 def test_a_refused_listing_fails_with_the_words_of_aws(lab: Lab, place: Place) -> None:
-    keys = lab.user({"Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{place.bucket}/*"})
-    lab.datasource(place.dataset_id, "INPUT", f"s3://{place.bucket}/photos/", keys=keys)
+    keys = lab.customer.user(*allow(place.bucket, READ))
+    lab.datasource(place.dataset_id, "INPUT", f"s3://{place.bucket}/photos/", keys)
     run = lab.do(place.dataset_id, nSamples=6)
     assert run["state"] == "FAILED"
     assert "AccessDenied" in run["message"]
 
 
+def test_photos_are_read_and_thumbnails_written_by_delegated_access(lab: Lab, place: Place) -> None:
+    external_id = "an-external-id"
+    reads = lab.customer.role(external_id, *allow(place.bucket, LIST, READ))
+    writes = lab.customer.role(external_id, *allow(place.bucket, LIST, READ, WRITE))
+    source = with_role(f"s3://{place.bucket}/photos/", "INPUT", reads, external_id)
+    target = with_role(f"s3://{place.bucket}/lightly/", "LIGHTLY", writes, external_id)
+    lab.api.put_datasource(place.dataset_id, **source)
+    lab.api.put_datasource(place.dataset_id, **target, **THUMBNAILS)
+    run = lab.do(place.dataset_id, nSamples=3)
+    assert run["state"] == "COMPLETED", run["message"]
+    assert sum(key.startswith("lightly/") for key in lab.customer.keys(place.bucket)) == 3
+
+
 def test_videos_fail_in_plain_words(lab: Lab, place: Place) -> None:
-    dataset_id = lab.dataset("Videos")
+    dataset_id = lab.api.new_dataset(type="Videos")
     lab.datasource(dataset_id, "INPUT_OUTPUT", f"s3://{place.bucket}/photos/")
     run = lab.do(dataset_id, nSamples=6)
     assert run["state"] == "FAILED"
@@ -519,9 +451,9 @@ def test_nothing_selected_is_no_failure_and_no_tag(lab: Lab, place: Place) -> No
 
 
 def test_sigterm_aborts_the_run_and_ends_the_worker(lab: Lab, place: Place, tmp_path: Path) -> None:
-    photos.seed(lab.aws("s3"), place.bucket, "photos", 300)
-    label = uuid.uuid4().hex
-    with own_worker(lab, label, tmp_path / "log") as worker:
+    photos.seed(lab.customer.s3, place.bucket, "photos", 300)
+    label = secrets.token_hex(8)
+    with own_worker(lab.api, label, tmp_path / "log") as worker:
         scheduled_id = lab.schedule(place.dataset_id, nSamples=24, runs_on=(label,))
         lab.wait(place.dataset_id, scheduled_id, {"CHECKING_CORRUPTNESS", "COMPUTING_METADATA"})
         began = time.monotonic()
@@ -531,45 +463,44 @@ def test_sigterm_aborts_the_run_and_ends_the_worker(lab: Lab, place: Place, tmp_
     run = lab.wait(place.dataset_id, scheduled_id)
     assert run["state"] == "ABORTED"
     assert "The worker was stopped" in run["message"]
-    (registered,) = [found for found in lab.call("GET", "/v1/docker/worker") if label in found["labels"]]
+    (registered,) = [found for found in lab.api.ok("GET", "/v1/docker/worker") if label in found["labels"]]
     assert registered["state"] == "OFFLINE"
-    assert lab.ready["token"] not in (tmp_path / "log").read_text()
+    assert lab.api.token not in (tmp_path / "log").read_text()
 
 
 def test_a_killed_workers_run_is_ended_when_it_comes_back(lab: Lab, place: Place, tmp_path: Path) -> None:
-    photos.seed(lab.aws("s3"), place.bucket, "photos", 300)
-    label = uuid.uuid4().hex
-    with own_worker(lab, label, tmp_path / "log") as worker:
+    photos.seed(lab.customer.s3, place.bucket, "photos", 300)
+    label = secrets.token_hex(8)
+    with own_worker(lab.api, label, tmp_path / "log") as worker:
         scheduled_id = lab.schedule(place.dataset_id, nSamples=24, runs_on=(label,))
         lab.wait(place.dataset_id, scheduled_id, {"CHECKING_CORRUPTNESS", "COMPUTING_METADATA"})
         worker.kill()
         worker.wait()
-    with own_worker(lab, label, tmp_path / "log"):
+    with own_worker(lab.api, label, tmp_path / "log"):
         assert lab.wait(place.dataset_id, scheduled_id)["state"] == "CRASHED"
         again = lab.schedule(place.dataset_id, nSamples=3, runs_on=(label,))
         assert lab.wait(place.dataset_id, again)["state"] == "COMPLETED"
 
 
 def test_two_workers_do_each_run_once(lab: Lab, tmp_path: Path) -> None:
-    bucket, label = lab.bucket(), uuid.uuid4().hex
-    photos.seed(lab.aws("s3"), bucket, "photos", 5)
+    bucket, label = lab.photos(5), secrets.token_hex(8)
     scheduled = {}
     for _ in range(6):
-        dataset_id = lab.dataset()
+        dataset_id = lab.api.new_dataset()
         lab.datasource(dataset_id, "INPUT_OUTPUT", f"s3://{bucket}/photos/")
         scheduled[dataset_id] = lab.schedule(dataset_id, nSamples=2, runs_on=(label,))
-    with own_worker(lab, label, tmp_path / "one"), own_worker(lab, label, tmp_path / "two", "other"):
+    with own_worker(lab.api, label, tmp_path / "one"), own_worker(lab.api, label, tmp_path / "two", "other"):
         for dataset_id, scheduled_id in scheduled.items():
             assert lab.wait(dataset_id, scheduled_id)["state"] == "COMPLETED"
-            assert len(lab.call("GET", f"/v1/docker/runs/query/datasetId/{dataset_id}")) == 1
+            assert len(lab.api.ok("GET", f"/v1/docker/runs/query/datasetId/{dataset_id}")) == 1
 
 
 def test_a_worker_leaves_runs_alone_that_ask_for_other_labels(lab: Lab, place: Place, tmp_path: Path) -> None:
-    label = uuid.uuid4().hex
+    label = secrets.token_hex(8)
     elsewhere = lab.schedule(place.dataset_id, nSamples=2, runs_on=(label, "gpu"))
-    other = lab.dataset()
+    other = lab.api.new_dataset()
     lab.datasource(other, "INPUT_OUTPUT", f"s3://{place.bucket}/photos/")
-    with own_worker(lab, label, tmp_path / "log"):
+    with own_worker(lab.api, label, tmp_path / "log"):
         later = lab.schedule(other, nSamples=2, runs_on=(label,))
         assert lab.wait(other, later)["state"] == "COMPLETED"
     assert lab.schedule_state(place.dataset_id, elsewhere) == "OPEN"
@@ -583,7 +514,7 @@ def test_a_wrong_token_is_refused_without_being_shown(lab: Lab, tmp_path: Path) 
             "-m",
             "lightly_sandbox.worker",
             "--url",
-            lab.ready["lightly_url"],
+            lab.api.url,
             "--name",
             "impostor",
         ],

@@ -189,8 +189,11 @@ def test_a_threshold_does_not_touch_the_datapool(photos: Photos) -> None:
     sharp = float(np.median(photos.metadata[SHARPNESS]))
     strategies = (Threshold(Metadata(SHARPNESS), "BIGGER", sharp), Diversity())
     selected = photos.select(*strategies, n_samples=5, n_preselected=60)
+
+    rows = [row for row in range(N_PHOTOS) if row < 60 or photos.metadata[SHARPNESS][row] > sharp]
+    filtered = select(SelectionRequest((Diversity(),), 5), photos.embeddings[rows], {}, n_preselected=60)
     assert len(selected) == 5
-    assert all(row >= 60 and photos.metadata[SHARPNESS][row] > sharp for row in selected)
+    assert selected == [rows[index] for index in filtered]
 
 
 def test_several_strategies_are_weighed_by_their_strength(photos: Photos) -> None:

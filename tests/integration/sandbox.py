@@ -20,8 +20,13 @@ START_DEADLINE_S = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Keys:
-    """An IAM user's access key."""
+    """
+    An IAM user's access key.
 
+    :param user_name: The user; empty for the administrator, whose policy no test changes.
+    """
+
+    user_name: str = ""
     access_key_id: str
     secret_access_key: str = field(repr=False)
 
@@ -45,14 +50,14 @@ class Sandbox:
         """The keys of the customer's administrator."""
         return Keys(access_key_id=self.aws_access_key_id, secret_access_key=self.aws_secret_access_key)
 
-    def aws(self, service: str) -> Any:
-        """A boto3 client of the customer's administrator."""
+    def aws(self, service: str, region: str | None = None) -> Any:
+        """A boto3 client of the customer's administrator, in a region; None: the sandbox's."""
         import boto3
 
         return boto3.client(
             service,
             endpoint_url=self.aws_url,
-            region_name=self.region,
+            region_name=region or self.region,
             aws_access_key_id=self.aws_access_key_id,
             aws_secret_access_key=self.aws_secret_access_key,
         )
@@ -82,11 +87,11 @@ class Sandbox:
             }
         )
 
-    def bucket(self) -> str:
-        """A new bucket in the sandbox's region."""
+    def bucket(self, region: str | None = None) -> str:
+        """A new bucket in a region; None: the sandbox's."""
         name = f"test-{uuid.uuid4().hex[:12]}"
-        place = {"LocationConstraint": self.region}
-        self.aws("s3").create_bucket(Bucket=name, CreateBucketConfiguration=place)
+        place = {"LocationConstraint": region or self.region}
+        self.aws("s3", region).create_bucket(Bucket=name, CreateBucketConfiguration=place)
         return name
 
     def user(self, *statements: dict[str, Any]) -> Keys:
@@ -94,9 +99,15 @@ class Sandbox:
         iam, name = self.aws("iam"), f"user-{uuid.uuid4().hex[:12]}"
         iam.create_user(UserName=name)
         if statements:
-            iam.put_user_policy(UserName=name, PolicyName="access", PolicyDocument=_document(*statements))
+            self.grant(name, *statements)
         key = iam.create_access_key(UserName=name)["AccessKey"]
-        return Keys(access_key_id=key["AccessKeyId"], secret_access_key=key["SecretAccessKey"])
+        return Keys(user_name=name, access_key_id=key["AccessKeyId"], secret_access_key=key["SecretAccessKey"])
+
+    def grant(self, user_name: str, *statements: dict[str, Any], policy_name: str = "access") -> None:
+        """Put an inline policy of these statements on a user."""
+        self.aws("iam").put_user_policy(
+            UserName=user_name, PolicyName=policy_name, PolicyDocument=_document(*statements)
+        )
 
     def role(self, external_id: str, *statements: dict[str, Any], trust: dict[str, Any] | None = None) -> str:
         """A new role that Lightly's account may assume with the external ID; its ARN."""

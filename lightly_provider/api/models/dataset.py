@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 
@@ -24,7 +24,7 @@ class DatasetCreateRequest(Request):
 
     name: DatasetName
     type: DatasetType
-    creator: str = "USER_PIP"
+    creator: Literal["USER_PIP"] = "USER_PIP"
 
 
 class Dataset(Answer):

@@ -13,7 +13,6 @@ import typer
 from lightly_sandbox.worker import run
 from lightly_sandbox.worker.api import ApiError
 
-
 # A traceback with its variables would show the token among them.
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

@@ -1,0 +1,186 @@
+"""Every answer that the contract documents is understood, and so is one from a platform that is newer than it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from example_calls import EXAMPLES
+from lightly_provider.api.calls import Call
+from schema import contract
+
+# A text for each pattern in the contract's answers.
+TEXTS = {
+    "^[a-f0-9]{24}$": "0123456789abcdef01234567",
+    "^[a-zA-Z0-9][a-zA-Z0-9 _-]+$": "my name",
+    "^[a-zA-Z0-9][a-zA-Z0-9 .:;=@_-]+$": "tag 1",
+    "^0x[a-f0-9]+$": "0xff01",
+    "^0b[01]{6}$": "0b000001",
+    "^https?:\\/\\/.+$": "https://example.com",
+    "^arn:aws:kms:[a-zA-Z0-9-]*:[0-9]{12}:key.+$": "arn:aws:kms:us-east-1:123456789012:key/x",
+    "^arn:aws:iam::[0-9]{12}:role.+$": "arn:aws:iam::123456789012:role/x",
+    "^[a-zA-Z0-9_+=,.@:\\/-]+$": "at-least-10",
+}
+
+
+def sample(schema: dict[str, Any], *, full: bool) -> Any:
+    """A value that fits the schema, with only the required members or with all."""
+    if "$ref" in schema:
+        return sample_of_model(schema["$ref"], full=full)
+    kind = schema["type"]
+    if kind == "string":
+        return TEXTS[schema["pattern"]] if "pattern" in schema else "some text"
+    if kind == "array":
+        return [sample(schema["items"], full=full) for _ in range(2 if full else schema.get("minItems", 0))]
+    return {"integer": 1, "number": 0.5, "boolean": True, "object": {}}[kind]
+
+
+def sample_of_model(name: str, *, full: bool) -> Any:
+    model = contract().models[name]
+    if model["kind"] == "enum":
+        return model["values"][0]
+    if model["kind"] == "oneOf":
+        tag = model["discriminator"]
+        chosen = "S3" if "S3" in tag["mapping"] else next(iter(tag["mapping"]))
+        return sample_of_model(tag["mapping"][chosen], full=full) | {tag["property"]: chosen}
+    return {f["wire"]: sample(f["schema"], full=full) for f in model["fields"] if f["required"] or full}
+
+
+def documented(call: Call[Any]) -> tuple[int, dict[str, Any]]:
+    responses = contract().operation(call.operation)["responses"]
+    return next((int(status), schema) for status, schema in responses.items() if status.startswith("2"))
+
+
+ANSWERED = [name for name, call in EXAMPLES.items() if contract().operation(call.operation)["responses"]]
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["only what is required", "with all members"])
+@pytest.mark.parametrize("example", ANSWERED)
+def test_every_documented_answer_is_understood(example: str, full: bool) -> None:
+    call = EXAMPLES[example]
+    status, schema = documented(call)
+    answer = sample(schema, full=full)
+    assert contract().answer_faults(call.operation, status, answer) == []
+    call.parse(answer)
+
+
+@pytest.mark.parametrize("example", ANSWERED)
+def test_unknown_members_and_unknown_enum_values_pass(example: str) -> None:
+    call = EXAMPLES[example]
+    _, schema = documented(call)
+    assert call.parse(newer(sample(schema, full=True), schema)) is not None
+
+
+def newer(value: Any, schema: dict[str, Any]) -> Any:
+    """The answer of a platform that has gained members and enum values since."""
+    if "$ref" in schema and contract().models[schema["$ref"]]["kind"] == "enum":
+        return "SINCE_INVENTED"
+    if isinstance(value, list):
+        return [newer(item, schema["items"]) for item in value]
+    if isinstance(value, dict) and "$ref" in schema:
+        model = contract().models[schema["$ref"]]
+        if model["kind"] == "oneOf":
+            model = contract().models[model["discriminator"]["mapping"][value["type"]]]
+        members = {f["wire"]: newer(value[f["wire"]], f["schema"]) for f in model["fields"]}
+        return members | {"sinceInvented": {"a": [1, None]}}
+    return value
+
+
+def required_places() -> list[tuple[str, str]]:
+    """Each example whose answer is an object or a list of them, with each member that our model requires."""
+    places = []
+    for example in ANSWERED:
+        call = EXAMPLES[example]
+        _, schema = documented(call)
+        model = contract().models.get(schema.get("items", schema).get("$ref", ""), {})
+        answer = sample(schema, full=True)
+        for field in model.get("fields", ()):
+            if not parses(call, without(answer, field["wire"])):
+                places.append((example, field["wire"]))
+    return places
+
+
+def without(answer: Any, member: str) -> Any:
+    if isinstance(answer, list):
+        return [without(item, member) for item in answer]
+    return {name: value for name, value in answer.items() if name != member}
+
+
+def parses(call: Call[Any], answer: Any) -> bool:
+    try:
+        call.parse(answer)
+    except ValueError:
+        return False
+    return True
+
+
+def test_what_the_provider_cannot_do_without_is_required_of_the_answer() -> None:
+    assert {(example.split(",")[0], member) for example, member in required_places()} == {
+        ("list_datasets", "id"),
+        ("list_datasets", "name"),
+        ("list_datasets", "type"),
+        ("find_datasets", "id"),
+        ("find_datasets", "name"),
+        ("find_datasets", "type"),
+        ("get_dataset", "id"),
+        ("get_dataset", "name"),
+        ("get_dataset", "type"),
+        ("list_workers", "id"),
+        ("create_dataset", "id"),
+        ("create_worker_config", "id"),
+        ("schedule_run", "id"),
+        ("verify_datasource", "canList"),
+        ("verify_datasource", "canRead"),
+        ("verify_datasource", "canWrite"),
+        ("verify_datasource", "canOverwrite"),
+        ("get_scheduled_runs", "id"),
+        ("get_scheduled_runs", "datasetId"),
+        ("get_scheduled_runs", "configId"),
+        ("get_scheduled_runs", "state"),
+        ("get_run_of_scheduled_run", "id"),
+        ("get_run_of_scheduled_run", "state"),
+        ("get_run_tags", "id"),
+        ("get_run_tags", "datasetId"),
+        ("get_run_tags", "name"),
+        ("get_run_tags", "bitMaskData"),
+        ("get_tags", "id"),
+        ("get_tags", "datasetId"),
+        ("get_tags", "name"),
+        ("get_tags", "bitMaskData"),
+    }
+
+
+@pytest.mark.parametrize("example", [name for name in EXAMPLES if name not in ANSWERED])
+@pytest.mark.parametrize("answer", [None, {}, "OK", [], {"id": 1}])
+def test_any_answer_will_do_where_none_is_documented(example: str, answer: Any) -> None:
+    assert EXAMPLES[example].parse(answer) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "names"),
+    [
+        ("a.jpg\nb c/ü.png\n", ["a.jpg", "b c/ü.png"]),
+        ("a.jpg", ["a.jpg"]),
+        ("", []),
+        (None, []),
+        ("\n\na.jpg\n\n", ["a.jpg"]),
+        (123, ["123"]),
+        ("line\u2028separator.jpg\nnext\x85line.jpg\nform\x0cfeed.jpg", None),
+    ],
+)
+def test_an_export_is_one_name_per_line(answer: Any, names: list[str] | None) -> None:
+    expected = answer.split("\n") if names is None else names
+    assert EXAMPLES["export_filenames"].parse(answer) == expected
+
+
+@pytest.mark.parametrize("answer", [{"url": "x"}, None, 1, ["x"]])
+def test_an_artifacts_address_must_be_a_text(answer: Any) -> None:
+    with pytest.raises(ValueError, match="a text was expected"):
+        EXAMPLES["get_artifact_url"].parse(answer)
+
+
+@pytest.mark.parametrize("mask", ["0x0", "0x1", "0xff01", "0x" + "f" * 300])
+def test_a_tag_counts_the_bits_of_its_mask(mask: str) -> None:
+    tag = {"id": "a" * 24, "datasetId": "b" * 24, "name": "initial-tag", "bitMaskData": mask}
+    (parsed,) = EXAMPLES["get_tags"].parse([tag])
+    assert parsed.n_selected == bin(int(mask, 16)).count("1")

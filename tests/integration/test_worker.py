@@ -1,0 +1,229 @@
+"""Worker runs: their ends, their cancel, and one run for one try whatever answer is lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lightly_provider.api import calls
+from lightly_provider.exceptions import (
+    LightlyDatasourceError,
+    LightlyNotFoundError,
+    LightlyRunAbortedError,
+    LightlyRunCanceledError,
+    LightlyRunFailedError,
+    LightlyRunTimeoutError,
+)
+from lightly_provider.hooks.lightly import LightlyHook
+from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
+from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
+from lightly_provider.operators.worker import RunLightlyWorkerOperator
+from tests.integration.lossy_proxy import LossyProxy
+
+if TYPE_CHECKING:
+    from tests.integration.sandbox import Sandbox
+
+SELECTION = {"n_samples": 4, "strategies": [{"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}}]}
+NOBODY = "a-label-that-no-worker-has"
+
+
+@pytest.fixture
+def dataset_id(lightly: Sandbox, photos: str, dataset_name: str, context: dict[str, Any]) -> str:
+    """A dataset on the bucket of photos, ready for the worker."""
+    return onboarded(dataset_name, f"s3://{photos}/raw/", f"s3://{photos}/{dataset_name.split()[-1]}/", context)
+
+
+def onboarded(name: str, input_path: str, output_path: str, context: dict[str, Any]) -> str:
+    """A dataset with two datasources, by the administrator's keys."""
+    dataset_id: str = CreateLightlyDatasetOperator(task_id="create", dataset_name=name).execute(context)
+    ConfigureS3DatasourceOperator(
+        task_id="configure", dataset_id=dataset_id, resource_path=input_path, output_resource_path=output_path
+    ).execute(context)
+    return dataset_id
+
+
+def worker_task(dataset_id: str, **arguments: Any) -> RunLightlyWorkerOperator:
+    """The operator, polling fast."""
+    arguments = {"selection_config": SELECTION, "poll_interval": 0.2} | arguments
+    return RunLightlyWorkerOperator(task_id="run", dataset_id=dataset_id, **arguments)
+
+
+def schedule(dataset_id: str) -> list[Any]:
+    """The dataset's schedule, in all states."""
+    return LightlyHook().client.send(calls.get_scheduled_runs(dataset_id))
+
+
+def test_a_run_returns_its_tag_its_counts_and_its_ids(dataset_id: str, context: dict[str, Any]) -> None:
+    result = worker_task(dataset_id).execute(context)
+
+    assert result["n_selected"] == 4
+    assert len(LightlyHook().get_filenames(dataset_id, result["tag_name"])) == 4
+    assert result["report"]["nInput"] == 40
+    assert context["ti"].pushed["scheduled_run_id"] == result["scheduled_run_id"]
+    assert [run.state for run in schedule(dataset_id)] == ["DONE"]
+
+
+def test_configurations_may_be_json(dataset_id: str, context: dict[str, Any]) -> None:
+    worker = '{"use_datapool": true}'
+    selection = '{"n_samples": 3, "strategies": [{"input": {"type": "RANDOM"}, "strategy": {"type": "WEIGHTS"}}]}'
+
+    result = worker_task(dataset_id, selection_config=selection, worker_config=worker).execute(context)
+
+    assert result["n_selected"] == 3
+
+
+def test_a_failed_run_fails_with_its_own_message(lightly: Sandbox, dataset_name: str, context: dict[str, Any]) -> None:
+    bucket = lightly.bucket()
+    dataset_id = onboarded(dataset_name, f"s3://{bucket}/empty/", f"s3://{bucket}/lightly/", context)
+
+    with pytest.raises(LightlyRunFailedError, match="FAILED") as caught:
+        worker_task(dataset_id).execute(context)
+
+    assert caught.value.run_id
+    run = LightlyHook().client.send(calls.get_run_of_scheduled_run(caught.value.scheduled_run_id))
+    assert run.message
+    assert run.message in str(caught.value)
+
+
+def test_a_second_run_without_the_datapool_is_aborted_and_says_why(dataset_id: str, context: dict[str, Any]) -> None:
+    worker_task(dataset_id).execute(context)
+
+    with pytest.raises(LightlyRunAbortedError, match="datapool"):
+        worker_task(dataset_id).execute(context)
+
+
+def test_without_waiting_it_returns_at_once(dataset_id: str, context: dict[str, Any]) -> None:
+    result = worker_task(dataset_id, wait_for_completion=False, runs_on=[NOBODY]).execute(context)
+
+    assert result["run_id"] is None
+    assert [(run.id, run.state, run.runs_on) for run in schedule(dataset_id)] == [
+        (result["scheduled_run_id"], "OPEN", [NOBODY])
+    ]
+
+
+def test_a_run_that_nobody_takes_is_canceled_at_the_timeout(dataset_id: str, context: dict[str, Any]) -> None:
+    with pytest.raises(LightlyRunTimeoutError, match=r"OPEN: waiting for a worker.*was canceled"):
+        worker_task(dataset_id, runs_on=[NOBODY], timeout=1.0).execute(context)
+
+    assert [run.state for run in schedule(dataset_id)] == ["CANCELED"]
+
+
+def test_kill_cancels_a_run_that_nobody_took(dataset_id: str, context: dict[str, Any]) -> None:
+    task = worker_task(dataset_id, runs_on=[NOBODY])
+    ended: list[BaseException] = []
+
+    def execute() -> None:
+        try:
+            task.execute(context)
+        except LightlyRunCanceledError as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=execute)
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not task.scheduled_run_id and time.monotonic() < deadline:
+        thread.join(0.05)
+    task.on_kill()
+    thread.join(20)
+
+    assert [run.state for run in schedule(dataset_id)] == ["CANCELED"]
+    assert len(ended) == 1, "a run that somebody canceled ends the task with that word"
+
+
+def test_kill_before_anything_was_scheduled_does_nothing(dataset_id: str) -> None:
+    worker_task(dataset_id).on_kill()
+
+    assert schedule(dataset_id) == []
+
+
+def test_kill_of_a_run_that_is_over_says_that_it_could_not(
+    dataset_id: str, context: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    task = worker_task(dataset_id)
+    task.execute(context)
+
+    task.on_kill()
+
+    assert [run.state for run in schedule(dataset_id)] == ["DONE"]
+
+
+@pytest.mark.parametrize("lost", ["POST schedule", "POST vX", "POST datasets"])
+def test_a_lost_answer_leaves_one_dataset_and_one_run(
+    lost: str,
+    lightly: Sandbox,
+    photos: str,
+    dataset_name: str,
+    context: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    method, last = lost.split()
+    losses: list[str] = []
+
+    def loses(sent: str, path: str) -> bool:
+        if losses or sent != method or not path.endswith(f"/{last}"):
+            return False
+        losses.append(path)
+        return True
+
+    with LossyProxy(lightly.lightly_url, loses) as proxy:
+        monkeypatch.setenv("AIRFLOW_CONN_LIGHTLY_DEFAULT", lightly.lightly_connection(host=proxy.url))
+        output = f"s3://{photos}/{dataset_name.split()[-1]}/"
+        dataset_id = onboarded(dataset_name, f"s3://{photos}/raw/", output, context)
+        result = worker_task(dataset_id).execute(context)
+        scheduled = [run.id for run in schedule(dataset_id)]
+        found = LightlyHook().find_dataset(dataset_name)
+
+    assert losses, "the fault was not met"
+    assert result["n_selected"] == 4
+    assert scheduled == [result["scheduled_run_id"]]
+    assert found
+    assert found.id == dataset_id
+
+
+def test_a_platform_that_is_down_for_some_polls_does_not_fail_the_task(
+    lightly: Sandbox, dataset_id: str, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def loses(sent: str, path: str) -> bool:
+        if "/docker/runs/schedule/" in path:
+            asked.append(path)
+            return len(asked) <= 8
+        return False
+
+    with LossyProxy(lightly.lightly_url, loses) as proxy:
+        monkeypatch.setenv("AIRFLOW_CONN_LIGHTLY_DEFAULT", lightly.lightly_connection(host=proxy.url))
+        task = worker_task(dataset_id)
+        connection = task.hook.connection
+        hasty = replace(connection.settings, max_attempts=2, longest_wait=0.1)
+        task.hook.__dict__["connection"] = replace(connection, settings=hasty)
+        result = task.execute(context)
+
+    assert len(asked) > 8
+    assert result["n_selected"] == 4
+
+
+def test_a_dataset_without_datasource_is_refused_before_a_run_is_scheduled(
+    lightly: Sandbox, dataset_name: str, context: dict[str, Any]
+) -> None:
+    dataset_id = CreateLightlyDatasetOperator(task_id="create", dataset_name=dataset_name).execute(context)
+
+    with pytest.raises(LightlyDatasourceError):
+        worker_task(dataset_id).execute(context)
+    assert schedule(dataset_id) == []
+
+
+def test_an_unknown_dataset_is_named(lightly: Sandbox, context: dict[str, Any]) -> None:
+    with pytest.raises(LightlyNotFoundError, match="DATASET_UNKNOWN"):
+        worker_task("0" * 24).execute(context)
+
+
+def test_an_unknown_tag_is_refused_with_those_that_there_are(dataset_id: str, context: dict[str, Any]) -> None:
+    made = worker_task(dataset_id).execute(context)["tag_name"]
+
+    with pytest.raises(LightlyNotFoundError, match=made):
+        LightlyHook().get_filenames(dataset_id, "no such tag")
