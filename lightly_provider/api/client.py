@@ -142,7 +142,7 @@ class LightlyClient:
                 verify=self._settings.ca_bundle,
             )
             status, content = response.status_code, response.content
-        except OSError:  # requests' own exceptions are OSErrors too
+        except (OSError, ValueError):  # requests' exceptions are OSErrors; urllib3 adds a ValueError
             status, content = 0, b""
         if status == 0:
             raise LightlyConnectionError(
@@ -174,7 +174,7 @@ class LightlyClient:
                 proxies=dict(settings.proxies or {}),
                 verify=settings.ca_bundle,
             )
-        except OSError as error:  # requests' own exceptions are OSErrors too
+        except (OSError, ValueError) as error:  # requests' exceptions are OSErrors; urllib3 adds a ValueError
             failure = self._no_answer(call, error)
         # Raised outside the except block: requests' own exception, whose text has the token, is not its context.
         if failure is not None:
@@ -204,7 +204,7 @@ class LightlyClient:
             status=status,
         )
 
-    def _no_answer(self, call: Call[Any], error: OSError) -> LightlyError:
+    def _no_answer(self, call: Call[Any], error: OSError | ValueError) -> LightlyError:
         import requests
         from urllib3.exceptions import NewConnectionError
 
@@ -327,18 +327,19 @@ def _without_values(error: ValueError) -> str:
     return "; ".join(f"{'.'.join(map(str, d['loc'])) or 'the whole'}: {d['msg']}" for d in details)
 
 
-def _unusable_setting(error: OSError) -> str | None:
+def _unusable_setting(error: OSError | ValueError) -> str | None:
     """Which setting cannot work whatever the platform does, and what to do; None if the failure is not of that kind."""
     from requests import exceptions
+    from urllib3.exceptions import LocationValueError
 
     extra = "in the Airflow connection's extra"
     if isinstance(error, exceptions.InvalidProxyURL):
         return f"a proxy's address is not valid; check the proxies {extra}, and HTTPS_PROXY"
     if isinstance(error, exceptions.InvalidSchema):
         return f"requests cannot speak this kind of host or proxy; check the host, and the proxies {extra}"
-    if isinstance(error, (exceptions.InvalidURL, exceptions.MissingSchema)):
+    if isinstance(error, (exceptions.InvalidURL, exceptions.MissingSchema, LocationValueError)):
         return "the host is not a valid address; write it like https://api.lightly.ai"
-    if not isinstance(error, exceptions.RequestException) and error.errno is None:
+    if isinstance(error, OSError) and not isinstance(error, exceptions.RequestException) and error.errno is None:
         # requests says so with a bare OSError.
         return f"the CA bundle does not exist; check the path ca_bundle {extra}, and REQUESTS_CA_BUNDLE"
     return None

@@ -34,8 +34,10 @@ def forget_aws_settings() -> None:
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 
 
-def client(service: Any, url: str, region: str, access_key_id: str, secret_access_key: str) -> Any:
-    """A client of the local AWS at ``url``."""
+def client(
+    service: Any, url: str, region: str, access_key_id: str, secret_access_key: str, **more: Any
+) -> Any:
+    """A client of the local AWS at ``url``; ``more`` goes into its botocore Config."""
     import boto3
 
     return boto3.client(
@@ -44,5 +46,5 @@ def client(service: Any, url: str, region: str, access_key_id: str, secret_acces
         endpoint_url=url,
         aws_access_key_id=access_key_id,
         aws_secret_access_key=secret_access_key,
-        config=S3_CONFIG if service == "s3" else CONFIG,
+        config=(S3_CONFIG if service == "s3" else CONFIG).merge(Config(**more)),
     )

@@ -117,9 +117,10 @@ class Customer:
         self._ready = ready
         self.s3, self.iam = self.client("s3"), self.client("iam")
 
-    def client(self, service: str, keys: tuple[str, str] | None = None) -> Any:
+    def client(self, service: str, keys: tuple[str, str] | None = None, **more: Any) -> Any:
+        """A client with these keys, by default the administrator's; ``more`` are botocore's settings."""
         keys = keys or (self._ready["aws_access_key_id"], self._ready["aws_secret_access_key"])
-        return client(service, self._ready["aws_url"], self._ready["region"], *keys)
+        return client(service, self._ready["aws_url"], self._ready["region"], *keys, **more)
 
     def bucket(self, *keys: str) -> str:
         """A new bucket with an object under each of these keys."""

@@ -137,7 +137,8 @@ def own_worker(api: Api, label: str, log: Path, name: str = "own") -> Iterator[s
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "lightly_sandbox.worker", *options],
-            env={**os.environ, "LIGHTLY_TOKEN": api.token},
+            # What a killed worker leaves is to lie where pytest clears up.
+            env={**os.environ, "LIGHTLY_TOKEN": api.token, "TMPDIR": str(log.parent)},
             stdout=output,
             stderr=subprocess.STDOUT,
         )

@@ -114,24 +114,21 @@ def test_a_run_that_nobody_takes_is_canceled_at_the_timeout(dataset_id: str, con
 
 def test_kill_cancels_a_run_that_nobody_took(dataset_id: str, context: dict[str, Any]) -> None:
     task = worker_task(dataset_id, runs_on=[NOBODY])
-    ended: list[BaseException] = []
 
-    def execute() -> None:
-        try:
-            task.execute(context)
-        except LightlyRunCanceledError as error:
-            ended.append(error)
+    def kill_once_scheduled() -> None:
+        deadline = time.monotonic() + 20
+        while not task.scheduled_run_id and time.monotonic() < deadline:
+            time.sleep(0.02)
+        task.on_kill()
 
-    thread = threading.Thread(target=execute)
-    thread.start()
-    deadline = time.monotonic() + 20
-    while not task.scheduled_run_id and time.monotonic() < deadline:
-        thread.join(0.05)
-    task.on_kill()
-    thread.join(20)
+    killer = threading.Thread(target=kill_once_scheduled)
+    killer.start()
+    # A run that somebody canceled ends the task with that word.
+    with pytest.raises(LightlyRunCanceledError, match="CANCELED"):
+        task.execute(context)
+    killer.join(20)
 
     assert [run.state for run in schedule(dataset_id)] == ["CANCELED"]
-    assert len(ended) == 1, "a run that somebody canceled ends the task with that word"
 
 
 def test_kill_before_anything_was_scheduled_does_nothing(dataset_id: str) -> None:

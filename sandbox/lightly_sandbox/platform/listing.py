@@ -44,7 +44,7 @@ class Cursor(BaseModel):
             ValueError: it is none.
         """
         try:
-            return cls.model_validate_json(base64.urlsafe_b64decode(text.encode()))
+            return cls.model_validate_json(base64.b64decode(text.encode(), altchars=b"-_", validate=True))
         except (ValidationError, binascii.Error, UnicodeError) as wrong:
             raise ValueError("is no cursor of this listing") from wrong
 

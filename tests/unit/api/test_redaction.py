@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from lightly_provider.api.redaction import keep_secrets_out_of_urllib3_logs, redacted
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("a S+/= b", "a *** b"),
+        ("a S%2B%2F%3D b", "a *** b"),
+        ("a S%2B/%3D b", "a *** b"),
+        ({"S": ["S+/=", {"x": "S+/="}], "n": 1, "none": None}, {"S": ["***", {"x": "***"}], "n": 1, "none": None}),
+        ("/v1?a=1&token=abc&b=2", "/v1?a=1&token=***&b=2"),
+        ("publicToken=abc secret=def", "publicToken=*** secret=***"),
+        ("X-Amz-Signature=abc&X-Amz-Security-Token=def&x=1", "X-Amz-Signature=***&X-Amz-Security-Token=***&x=1"),
+        ("https://blob/?sv=1&sig=abc%2B", "https://blob/?sv=1&sig=***"),
+        ("design=abc", "design=abc"),
+        ("tokens are fine", "tokens are fine"),
+        (17, 17),
+    ],
+)
+def test_secrets_are_replaced_at_any_depth_and_in_any_spelling(value: Any, expected: Any) -> None:
+    assert redacted(value, ["S+/="]) == expected
+
+
+def test_an_empty_secret_replaces_nothing() -> None:
+    assert redacted("abc", ["", "b"]) == "a***c"
+
+
+def test_urllib3s_log_lines_keep_all_but_the_secrets(caplog: pytest.LogCaptureFixture) -> None:
+    keep_secrets_out_of_urllib3_logs()
+    keep_secrets_out_of_urllib3_logs()
+    logger = logging.getLogger("urllib3.connectionpool")
+    with caplog.at_level(logging.DEBUG, logger="urllib3.connectionpool"):
+        logger.debug('%s://%s:%s "%s %s %s" %s %s', "https", "api", 443, "GET", "/v1/x?token=abc&a=1", "HTTP/1.1", 200, 9)
+        logger.debug("Resetting dropped connection: %s", "api")
+    assert [record.getMessage() for record in caplog.records] == [
+        'https://api:443 "GET /v1/x?token=***&a=1 HTTP/1.1" 200 9',
+        "Resetting dropped connection: api",
+    ]
+    assert len(logger.filters) == 1
