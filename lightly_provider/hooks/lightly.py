@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -138,19 +138,22 @@ class LightlyHook(BaseHook):
         :return: Whether the token works, and a sentence that says whose it is or exactly what is wrong.
         """
         from lightly_provider.api import calls
+        from lightly_provider.api.client import LightlyClient
 
         try:
-            host = self.connection.settings.host
-            quota = self.client.send(calls.get_quota())
-            datasets = self.client.send(calls.list_datasets(page_size=1))
-            workers = [] if datasets else self.client.send(calls.list_workers())
+            settings = self.connection.settings
+            # Somebody waits at a button: one attempt each.
+            client = LightlyClient(replace(settings, max_attempts=1))
+            quota = client.send(calls.get_quota())
+            datasets = client.send(calls.list_datasets(page_size=1))
+            workers = [] if datasets else client.send(calls.list_workers())
         except LightlyError as error:
             return False, str(error)
         owners = [dataset.user_id for dataset in datasets] + [worker.user_id for worker in workers]
         user = next(filter(None, owners), None)
         # No operation of the contract answers "who am I"; what the token's user owns names it.
         who = f"as user {user}" if user else "as a user who owns no dataset and no worker yet"
-        return True, f"Connected to {host} {who}; datasets may have up to {quota} samples."
+        return True, f"Connected to {settings.host} {who}; datasets may have up to {quota} samples."
 
     # --- datasets ------------------------------------------------------------------------------------------------
 

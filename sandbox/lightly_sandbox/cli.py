@@ -96,6 +96,7 @@ def worker(
 ) -> None:
     """Run one worker in the foreground; the token comes from the environment variable LIGHTLY_TOKEN."""
     from lightly_sandbox.worker import run
+    from lightly_sandbox.worker.api import ApiError
 
     token = os.environ.get("LIGHTLY_TOKEN")
     if not token:
@@ -105,4 +106,7 @@ def worker(
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
-    run(url, token, name=name, labels=tuple(label or ()), poll_interval=poll_interval, stop=stop)
+    try:
+        run(url, token, name=name, labels=tuple(label or ()), poll_interval=poll_interval, stop=stop)
+    except ApiError as refused:
+        raise _fail(SandboxError(f"The worker cannot work for {url}: {refused}")) from refused

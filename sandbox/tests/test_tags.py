@@ -194,3 +194,21 @@ def test_the_pages_show_a_dataset_and_its_images(api: Api, filled: tuple[str, st
         assert page.status_code == 200
         assert shown in page.text
         assert api.token not in page.text
+
+
+def test_with_a_kms_key_write_urls_demand_its_headers(api: Api, customer: Customer) -> None:
+    bucket = customer.bucket()
+    keys = customer.user(*allow(bucket, LIST, READ, WRITE))
+    key_arn = customer.client("kms").create_key()["KeyMetadata"]["Arn"]
+    dataset_id = api.new_dataset()
+    source = with_keys(f"s3://{bucket}", "INPUT_OUTPUT", keys)
+    api.put_datasource(dataset_id, **source, s3ServerSideEncryptionKMSKey=key_arn)
+    made = api.ok("POST", f"/v1/datasets/{dataset_id}/samples/withWriteUrls", {"fileName": "a.jpg"})
+    url = made["sampleWriteUrls"]["full"]
+    assert requests.put(url, data=b"plain", timeout=30).status_code == 403
+    headers = {
+        "x-amz-server-side-encryption": "aws:kms",
+        "x-amz-server-side-encryption-aws-kms-key-id": key_arn,
+    }
+    assert requests.put(url, data=b"secret", headers=headers, timeout=30).ok
+    assert customer.s3.head_object(Bucket=bucket, Key="a.jpg")["ServerSideEncryption"] == "aws:kms"

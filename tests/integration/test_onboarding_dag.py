@@ -126,6 +126,20 @@ def test_no_secret_shows_in_logs_xcoms_rendered_fields_or_the_serialized_dag(
             assert secret not in place
 
 
+def test_no_secret_shows_when_a_task_fails(
+    lightly: Sandbox, onboarding: dict[str, Any], database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = "canary-token-that-is-refused"
+    monkeypatch.setenv("AIRFLOW_CONN_LIGHTLY_DEFAULT", lightly.lightly_connection(password=token))
+
+    printed = run_dag_in_a_process(DAG_ID, onboarding)
+
+    assert "LightlyAuthenticationError" in printed
+    assert "Check the API token" in printed
+    assert token not in printed
+    assert token not in everything_stored(database)
+
+
 def test_a_second_run_selects_from_what_is_new_in_the_bucket(
     lightly: Sandbox, dataset_name: str, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BUSY_TIMEOUT_MS = 30_000
+HANDLER_THREADS = 40
 
 
 def new_id() -> str:
@@ -50,7 +51,12 @@ class Database:
 
 
 def _engine(path: Path, begin: str) -> Engine:
-    engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False})
+    engine = create_engine(
+        f"sqlite:///{path}",
+        connect_args={"check_same_thread": False},
+        # As many as Starlette has threads for handlers, so that none waits for a connection.
+        pool_size=HANDLER_THREADS,
+    )
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: Any) -> None:

@@ -1,0 +1,58 @@
+"""What a DAG file pays for when it imports our operators; each in an interpreter of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import lightly_provider
+import pytest
+
+HEAVY = ("boto3", "botocore", "requests", "aiohttp", "airflow.providers.amazon", "airflow.providers.openlineage")
+BASE = "airflow.sdk" if int(version("apache-airflow").split(".")[0]) >= 3 else "airflow"
+OPERATORS = sorted(
+    f"lightly_provider.operators.{file.stem}"
+    for file in (Path(lightly_provider.__path__[0]) / "operators").glob("[!_]*.py")
+)
+
+
+def added(imports: list[str], *, after: list[str]) -> set[str]:
+    """The modules that these imports add to those before."""
+    script = (
+        "import importlib, json, sys\n"
+        f"for name in {after!r}: importlib.import_module(name)\n"
+        "before = set(sys.modules)\n"
+        f"for name in {imports!r}: importlib.import_module(name)\n"
+        "print('\\n' + json.dumps(sorted(set(sys.modules) - before)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.fixture(scope="module")
+def ours() -> set[str]:
+    """What our operators add to Airflow itself."""
+    return added(OPERATORS, after=[BASE])
+
+
+def test_the_operators_import_nothing_heavy_beyond_airflow(ours: set[str]) -> None:
+    assert set(OPERATORS) <= ours, "nothing was imported, so this proves nothing"
+    assert [m for m in ours if any(m == heavy or m.startswith(f"{heavy}.") for heavy in HEAVY)] == []
+
+
+def test_the_models_and_the_client_wait_until_a_task_runs(ours: set[str]) -> None:
+    assert [m for m in ours if m.startswith("lightly_provider.api.")] == [], "pydantic's models cost the parsing"
+
+
+def test_the_pure_parts_import_neither_airflow_nor_http() -> None:
+    ours = added(["lightly_provider.worker_run", "lightly_provider.exceptions"], after=[])
+    assert not [m for m in ours if m.split(".")[0] in {"airflow", "pydantic", "requests", "urllib3"}]
+
+
+def test_the_api_imports_no_airflow_and_requests_only_to_send() -> None:
+    ours = added(["lightly_provider.api.client", "lightly_provider.api.calls"], after=[])
+    assert not [m for m in ours if m.split(".")[0] in {"airflow", "boto3", "botocore", "requests", "tenacity"}]
