@@ -98,6 +98,8 @@ def airflow_environment(sandbox: Sandbox, home: Path, bucket_connection: str) ->
     """
     return {
         **os.environ,
+        # `airflow standalone` starts its services by the name `airflow`.
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",

@@ -27,7 +27,8 @@ def is_static(value: Any) -> bool:
         return all(is_static(inner) for inner in value.values())
     if isinstance(value, (list, tuple, set, frozenset)):
         return all(is_static(inner) for inner in value)
-    return not hasattr(value, "resolve")
+    # What all of Airflow's references have: an XComArg, a DAG parameter, an item of a mapping. (A path resolves, too.)
+    return not hasattr(value, "iter_references")
 
 
 class LightlyBaseOperator(BaseOperator):

@@ -65,7 +65,8 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator):
     :param external_id: The external ID that the role's trust policy asks for: at least 10 characters. It is a secret,
         and is kept out of rendered fields, logs and the serialized DAG; better still, keep it in a
         connection. Rendered as a template in ``execute``; a task's output is refused, as XCom is no place for it, and
-        so is a mapped task (``partial``, ``expand``), whose arguments Airflow stores in clear.
+        so is a mapped task (``partial``, ``expand``), whose arguments Airflow stores in clear. It stores a DAG's
+        ``default_args`` likewise, so keep it out of them.
     :param region: The bucket's AWS region. None (default): S3 is asked; failing that, the connection's
         ``region_name``. Templated.
     :param generate_thumbnails: Let Lightly store thumbnails, under ``.lightly/thumbnails/``. Default: False.

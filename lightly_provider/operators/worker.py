@@ -158,7 +158,9 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         )
         # At once, so that whoever looks at a task that died knows which run it left.
         context["ti"].xcom_push(key="scheduled_run_id", value=self.scheduled_run_id)
-        self.log.info("Scheduled run %s of dataset %s: %s", self.scheduled_run_id, self.dataset_id, runs_url)
+        self.log.info(
+            "Scheduled run %s is in the schedule of dataset %s: %s", self.scheduled_run_id, self.dataset_id, runs_url
+        )
         if not self.wait_for_completion:
             return _result(self.scheduled_run_id)
         return self._tell(self._wait(self.scheduled_run_id))
@@ -213,7 +215,8 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
                 absences = absences + 1 if absent else 0
                 decision = decide(seen, absences=absences)
                 if decision.status != last_status:
-                    self.log.info("Run %s: %s", scheduled_run_id, decision.status)
+                    subject = f"Run {run.id}" if run else f"Scheduled run {scheduled_run_id}"
+                    self.log.info("%s: %s", subject, decision.status)
                     last_status = decision.status
                 if decision.step is Step.SUCCEED and run is not None:
                     return run
@@ -229,7 +232,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
             if left <= 0:
                 said = self._cancel(scheduled_run_id)
                 raise LightlyRunTimeoutError(
-                    f"Run {scheduled_run_id} of dataset {self.dataset_id} was not over within {limit:g} s "
+                    f"Scheduled run {scheduled_run_id} of dataset {self.dataset_id} was not over within {limit:g} s "
                     f"(last seen: {last_status or 'nothing'}). {said}",
                     scheduled_run_id=scheduled_run_id,
                 )
@@ -273,7 +276,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
             self.hook.cancel_scheduled_run(self.dataset_id, scheduled_run_id)
         except LightlyError as error:
             said = (
-                f"Scheduled run {scheduled_run_id} could not be canceled ({error}). If a worker took it, "
+                f"Scheduled run {scheduled_run_id} could not be canceled: {error} If a worker took it, "
                 f"it goes on: the platform documents no way to stop it. See {self.hook.connection.web_url}/compute/runs"
             )
             self.log.warning(said)

@@ -206,8 +206,6 @@ def test_every_failure_has_the_documented_body(api: Api) -> None:
     assert api.refused("PATCH", "/v1/datasets")[0] == 405
     assert api.refused("GET", "/v1/datasets/enriched")[:2] == (501, "NOT_IMPLEMENTED")
     assert api.refused("POST", "/v1/datasets/0/tags/upsize", {})[:2] == (501, "NOT_IMPLEMENTED")
-    text = requests.post(f"{api.url}/v1/datasets", params={"token": api.token}, data=b"{not json", timeout=30)
-    assert (text.status_code, text.json()["code"]) == (400, "MALFORMED_REQUEST")
 
 
 @pytest.mark.parametrize(
@@ -224,3 +222,29 @@ def test_every_failure_has_the_documented_body(api: Api) -> None:
 )
 def test_an_unknown_id_is_404_with_its_own_code(api: Api, path: str, code: str) -> None:
     assert api.refused("GET", path.format("0" * 24))[:2] == (404, code)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"{not json", b"\xff\xfe", b"null", b"[" * 10_000, b'{"processedUntilTimestamp": NaN}'],
+    ids=["empty", "no json", "no text", "null", "deep", "no number"],
+)
+def test_a_body_that_is_no_json_is_refused(api: Api, raw: bytes) -> None:
+    url = f"{api.url}/v1/datasets/{api.new_dataset()}/datasource/processedUntilTimestamp"
+    answer = requests.put(url, params={"token": api.token}, data=raw, timeout=30)
+    assert (answer.status_code, answer.json()["code"]) == (400, "MALFORMED_REQUEST")
+
+
+@pytest.mark.parametrize("kind", [["S3"], {"a": 1}, None, 3, "GCS "])
+def test_a_kind_that_is_no_word_is_refused(api: Api, kind: Any) -> None:
+    path = f"/v1/datasets/{api.new_dataset()}/datasource"
+    assert api.refused("PUT", path, {**S3, "type": kind})[:2] == (400, "MALFORMED_REQUEST")
+    config = {"version": kind, "config": {"workerType": "FULL"}}
+    assert api.refused("POST", "/v1/docker/worker/config/vX", config)[:2] == (400, "MALFORMED_REQUEST")
+
+
+def test_a_number_beyond_64_bits_is_refused(api: Api) -> None:
+    path = f"/v1/datasets/{api.new_dataset()}/datasource/processedUntilTimestamp"
+    body = {"processedUntilTimestamp": 10**30}
+    assert api.refused("PUT", path, body)[:2] == (400, "MALFORMED_REQUEST")
+    assert api.refused("GET", "/v1/datasets", pageSize=10**30)[:2] == (400, "MALFORMED_REQUEST")

@@ -64,6 +64,19 @@ def test_a_sample_that_comes_again_keeps_its_id_and_bit(api: Api, filled: tuple[
     assert api.ok("GET", path)["nSamples"] == 3
 
 
+def test_a_sample_is_changed_where_it_is_told_to(api: Api, filled: tuple[str, str]) -> None:
+    path = f"/v1/datasets/{filled[0]}/samples"
+    sample_id = api.ok("GET", path, fileName=NAMES[0])[0]["id"]
+    api.ok("PUT", f"{path}/{sample_id}", {"thumbName": "t.jpg", "customMetaData": {"scene": 4}})
+    api.ok("PUT", f"{path}/{sample_id}", {"fileName": "new.jpg", "customMetaData": None})
+    sample = api.ok("GET", f"{path}/{sample_id}")
+    assert (sample["fileName"], sample["thumbName"], sample["customMetaData"]) == ("new.jpg", "t.jpg", None)
+    assert sample["metaData"]["sharpness"] == 1.5
+    taken = {"fileName": NAMES[1]}
+    assert api.refused("PUT", f"{path}/{sample_id}", taken)[:2] == (409, "CONFLICT")
+    assert api.ok("GET", f"{path}/{sample_id}") == sample
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -35,6 +35,7 @@ def _verify(api: Api, *sources: dict[str, Any]) -> tuple[list[str], dict[str, st
         ([LIST, READ, WRITE, DELETE], ["canList", "canRead", "canWrite", "canOverwrite"]),
         ([LIST, READ, DELETE], ["canList", "canRead"]),
         ([LIST, WRITE, DELETE], ["canList", "canWrite", "canOverwrite"]),
+        ([READ], ["canRead"]),
         (["GetBucketLocation"], []),
     ],
     ids="+".join,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightly_provider.api import calls
-from lightly_provider.api.calls import Call
 from lightly_provider.api.models.dataset import DatasetCreateRequest, DatasetType
 from lightly_provider.api.models.datasource import S3DelegatedAccessDatasource, S3UserAccessDatasource
 from lightly_provider.api.models.run import RunPriority, ScheduleRequest
 from lightly_provider.api.models.worker_config import WorkerConfigCreateRequest
+
+if TYPE_CHECKING:
+    from lightly_provider.api.calls import Call
 
 DATASET, RUN, SCHEDULED_RUN, TAG, ARTIFACT, CONFIG = (digit * 24 for digit in "abcdef")
 

@@ -2,48 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from example_calls import EXAMPLES
-from lightly_provider.api.calls import Call
+from samples import sample
 from schema import contract
 
-# A text for each pattern in the contract's answers.
-TEXTS = {
-    "^[a-f0-9]{24}$": "0123456789abcdef01234567",
-    "^[a-zA-Z0-9][a-zA-Z0-9 _-]+$": "my name",
-    "^[a-zA-Z0-9][a-zA-Z0-9 .:;=@_-]+$": "tag 1",
-    "^0x[a-f0-9]+$": "0xff01",
-    "^0b[01]{6}$": "0b000001",
-    "^https?:\\/\\/.+$": "https://example.com",
-    "^arn:aws:kms:[a-zA-Z0-9-]*:[0-9]{12}:key.+$": "arn:aws:kms:us-east-1:123456789012:key/x",
-    "^arn:aws:iam::[0-9]{12}:role.+$": "arn:aws:iam::123456789012:role/x",
-    "^[a-zA-Z0-9_+=,.@:\\/-]+$": "at-least-10",
-}
-
-
-def sample(schema: dict[str, Any], *, full: bool) -> Any:
-    """A value that fits the schema, with only the required members or with all."""
-    if "$ref" in schema:
-        return sample_of_model(schema["$ref"], full=full)
-    kind = schema["type"]
-    if kind == "string":
-        return TEXTS[schema["pattern"]] if "pattern" in schema else "some text"
-    if kind == "array":
-        return [sample(schema["items"], full=full) for _ in range(2 if full else schema.get("minItems", 0))]
-    return {"integer": 1, "number": 0.5, "boolean": True, "object": {}}[kind]
-
-
-def sample_of_model(name: str, *, full: bool) -> Any:
-    model = contract().models[name]
-    if model["kind"] == "enum":
-        return model["values"][0]
-    if model["kind"] == "oneOf":
-        tag = model["discriminator"]
-        chosen = "S3" if "S3" in tag["mapping"] else next(iter(tag["mapping"]))
-        return sample_of_model(tag["mapping"][chosen], full=full) | {tag["property"]: chosen}
-    return {f["wire"]: sample(f["schema"], full=full) for f in model["fields"] if f["required"] or full}
+if TYPE_CHECKING:
+    from lightly_provider.api.calls import Call
 
 
 def documented(call: Call[Any]) -> tuple[int, dict[str, Any]]:
@@ -86,18 +53,20 @@ def newer(value: Any, schema: dict[str, Any]) -> Any:
     return value
 
 
-def required_places() -> list[tuple[str, str]]:
-    """Each example whose answer is an object or a list of them, with each member that our model requires."""
-    places = []
-    for example in ANSWERED:
-        call = EXAMPLES[example]
-        _, schema = documented(call)
-        model = contract().models.get(schema.get("items", schema).get("$ref", ""), {})
-        answer = sample(schema, full=True)
-        for field in model.get("fields", ()):
-            if not parses(call, without(answer, field["wire"])):
-                places.append((example, field["wire"]))
-    return places
+def required_places() -> set[tuple[str, str]]:
+    """Each call whose answer is an object or a list of them, with each member that our model requires."""
+    return {
+        (example.split(",")[0], field["wire"])
+        for example in ANSWERED
+        for field in fields_of(EXAMPLES[example])
+        if not parses(EXAMPLES[example], without(sample(documented(EXAMPLES[example])[1], full=True), field["wire"]))
+    }
+
+
+def fields_of(call: Call[Any]) -> list[dict[str, Any]]:
+    _, schema = documented(call)
+    reference = schema.get("items", schema).get("$ref", "")
+    return list(contract().models.get(reference, {}).get("fields", ()))
 
 
 def without(answer: Any, member: str) -> Any:
@@ -115,7 +84,7 @@ def parses(call: Call[Any], answer: Any) -> bool:
 
 
 def test_what_the_provider_cannot_do_without_is_required_of_the_answer() -> None:
-    assert {(example.split(",")[0], member) for example, member in required_places()} == {
+    assert required_places() == {
         ("list_datasets", "id"),
         ("list_datasets", "name"),
         ("list_datasets", "type"),

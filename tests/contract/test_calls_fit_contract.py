@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import requests
 from example_calls import EXAMPLES
-from lightly_provider.api import calls
-from lightly_provider.api.calls import Call
 from schema import assert_fits_contract, contract
+
+from lightly_provider.api import calls
+
+if TYPE_CHECKING:
+    from lightly_provider.api.calls import Call
 
 # The only operations that the contract knows and the provider may send twice although they change something.
 REPEATABLE_WRITES = {
@@ -20,7 +22,9 @@ REPEATABLE_WRITES = {
 
 
 def as_sent(call: Call[Any]) -> tuple[str, str, bytes | None]:
-    request = requests.Request(
+    from requests import Request
+
+    request = Request(
         call.method, f"https://api.test{call.path}", params={**call.query, "token": "t"}, json=call.body
     ).prepare()
     body = request.body.encode() if isinstance(request.body, str) else request.body

@@ -3,12 +3,14 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from example_calls import CONFIG, DATASET, EXAMPLES
 from schema import Contract, assert_fits_contract, contract
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SCHEDULE = f"/v1/datasets/{DATASET}/docker/worker/schedule"
 CONFIGS = "/v1/docker/worker/config/vX"
@@ -198,7 +200,10 @@ def test_a_body_outside_the_contract_is_refused(
         (lambda b: b.update(s3Region="eu-central"), "body.s3Region is none of the values"),
         (lambda b: b.update(s3SecretAccessKey=""), "body.s3SecretAccessKey is too short"),
         (lambda b: b.update(s3SessionToken="x"), "body.s3SessionToken is unknown"),
-        (lambda b: b.update(s3ServerSideEncryptionKMSKey="alias/x"), "body.s3ServerSideEncryptionKMSKey does not match"),
+        (
+            lambda b: b.update(s3ServerSideEncryptionKMSKey="alias/x"),
+            "body.s3ServerSideEncryptionKMSKey does not match",
+        ),
     ],
 )
 def test_a_datasource_outside_the_contract_is_refused(alter: Callable[[Any], Any], fault: str) -> None:
@@ -274,7 +279,10 @@ def test_a_required_query_parameter_and_a_nullable_member_count() -> None:
 
 @pytest.mark.parametrize("schema", [{"type": "string", "format": "uuid"}, {"type": "date"}, {"$ref": "Nothing"}])
 def test_facts_with_a_rule_that_is_not_checked_are_refused(schema: dict[str, Any]) -> None:
-    model = {"kind": "object", "fields": [{"wire": "a", "required": True, "schema": {"type": "array", "items": schema}}]}
+    model = {
+        "kind": "object",
+        "fields": [{"wire": "a", "required": True, "schema": {"type": "array", "items": schema}}],
+    }
     with pytest.raises(ValueError, match="a rule that is not checked"):
         Contract({"operations": [], "models": {"A": model}})
 

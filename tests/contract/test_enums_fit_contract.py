@@ -3,6 +3,8 @@ from __future__ import annotations
 from typing import Any, get_args
 
 import pytest
+from schema import contract
+
 from lightly_provider.api import calls, errors
 from lightly_provider.api.models.dataset import DatasetType
 from lightly_provider.api.models.datasource import WirePurpose
@@ -18,7 +20,6 @@ from lightly_provider.aws.regions import CONTRACT_REGIONS
 from lightly_provider.operators.dataset import DATASET_TYPES
 from lightly_provider.operators.worker import PRIORITIES
 from lightly_provider.worker_run import RunState, ScheduledRunState
-from schema import contract
 
 
 def values(name: str) -> list[Any]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from example_calls import DELEGATED_ACCESS_FULL, EXAMPLES, LIGHTLY_OPTIONS, SELECTIONS, USER_ACCESS_FULL, WORKER_OPTIONS
-from lightly_provider.api.models import dataset, datasource, run, wire, worker_config
-from lightly_provider.api.models.wire import Answer, Request
 from pydantic import ValidationError
 from schema import contract
+
+from lightly_provider.api.models import dataset, datasource, run, wire, worker_config
+from lightly_provider.api.models.wire import Answer, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 REQUESTS: dict[type[Request], str] = {
     dataset.DatasetCreateRequest: "DatasetCreateRequest",
@@ -111,7 +114,9 @@ class Comparison:
             yield f"{place}: any string instead of the contract's values"
         elif here is not None and set(here) - set(there):
             yield f"{place}: values that the contract lacks, {sorted(set(here) - set(there))}"
-        limits = [limit for limit in LIMITS if not (there and limit == "minLength") and ours.get(limit) != facts.get(limit)]
+        limits = [
+            limit for limit in LIMITS if not (there and limit == "minLength") and ours.get(limit) != facts.get(limit)
+        ]
         for limit in limits:
             yield f"{place}: {limit} is {ours.get(limit)}, and not {facts.get(limit)}"
         if "items" in facts:

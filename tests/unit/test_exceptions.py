@@ -6,6 +6,7 @@ import pickle
 from typing import Any
 
 import pytest
+
 from lightly_provider import exceptions
 from lightly_provider.exceptions import (
     LightlyApiError,

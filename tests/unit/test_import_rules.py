@@ -8,8 +8,9 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-import lightly_provider
 import pytest
+
+import lightly_provider
 
 HEAVY = ("boto3", "botocore", "requests", "aiohttp", "airflow.providers.amazon", "airflow.providers.openlineage")
 BASE = "airflow.sdk" if int(version("apache-airflow").split(".")[0]) >= 3 else "airflow"

@@ -13,6 +13,7 @@ from typing import Any
 import airflow
 import jsonschema
 import pytest
+
 from lightly_provider.get_provider_info import CONNECTION_FORM, DEFAULT_HOST, DEFAULT_WEB_URL, get_provider_info
 
 requires_airflow_3 = pytest.mark.skipif(
@@ -115,9 +116,7 @@ def test_a_connection_survives_a_uri(host: str | None) -> None:
         "connect_timeout": 5,
         "read_timeout": 60,
     }
-    before = Connection(
-        conn_id="c", conn_type="lightly", host=host, password="t+/=?&#:@ ü", extra=json.dumps(extra)
-    )
+    before = Connection(conn_id="c", conn_type="lightly", host=host, password="t+/=?&#:@ ü", extra=json.dumps(extra))
     uri = before.get_uri()
     after = Connection.from_uri(uri, "c") if hasattr(Connection, "from_uri") else Connection(conn_id="c", uri=uri)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from lightly_provider.worker_run import (
     ABSENCES_THAT_MEAN_CANCELED,
     Decision,
@@ -95,6 +96,8 @@ def test_the_schedule_is_final_when_done_or_canceled() -> None:
     assert [state for state in ScheduledRunState if state.is_terminal] == ["DONE", "CANCELED"]
 
 
-@pytest.mark.parametrize(("value", "state"), [("STARTED", RunState.STARTED), ("started", None), ("", None), ("X", None)])
+@pytest.mark.parametrize(
+    ("value", "state"), [("STARTED", RunState.STARTED), ("started", None), ("", None), ("X", None)]
+)
 def test_a_state_is_read_by_its_exact_name(value: str, state: RunState | None) -> None:
     assert RunState.parse(value) is state

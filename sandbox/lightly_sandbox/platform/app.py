@@ -117,8 +117,9 @@ class NameAndLog:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message)["X-Request-Id"] = request_id
                 took = (time.perf_counter() - began) * 1000
-                # The path without its query: that carries the token.
-                log.info("%s %s %s %.0f ms", scope["method"], scope["path"], message["status"], took)
+                # The path as it was sent, percent-encoded, and without its query: that carries the token.
+                path = scope["raw_path"].decode("latin-1")
+                log.info("%s %s %s %.0f ms", scope["method"], path, message["status"], took)
             await send(message)
 
         await self._app(scope, receive, named)

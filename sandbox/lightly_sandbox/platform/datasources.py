@@ -154,14 +154,12 @@ def put_processed_until(
 def verify_permissions(dataset_id: str, db: Db, config: Config, access: S3) -> JSONResponse:
     """List and read where the input is, write and overwrite where Lightly's own files go."""
     dataset = lookups.dataset(db, dataset_id, config.user_id)
-    source = lookups.datasource_config(dataset, DatasourcePurpose.INPUT)
     target = lookups.datasource_config(dataset, DatasourcePurpose.LIGHTLY)
     # With one datasource only, all four lights are about that one.
-    source, target = source or target, target or source
-    if source is None or target is None:
-        lookups.required_datasource_config(dataset, DatasourcePurpose.INPUT)
-        raise AssertionError
-    return answer(verify(access, source, target))
+    source = lookups.datasource_config(dataset, DatasourcePurpose.INPUT) or target
+    if source is None:
+        raise lookups.no_datasource(dataset, DatasourcePurpose.INPUT)
+    return answer(verify(access, source, target or source))
 
 
 @router.get("/list")

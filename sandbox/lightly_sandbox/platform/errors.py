@@ -82,6 +82,12 @@ def install(app: FastAPI) -> None:
             request, HTTPStatus.BAD_REQUEST, ApiErrorCode.MALFORMED_REQUEST, describe(failure.errors())
         )
 
+    @app.exception_handler(OverflowError)
+    def too_large(request: Request, _failure: OverflowError) -> JSONResponse:
+        # The contract gives its integers no upper bound, and SQLite's have 64 bits.
+        error = "A number in the request is too large."
+        return _answer(request, HTTPStatus.BAD_REQUEST, ApiErrorCode.MALFORMED_REQUEST, error)
+
     @app.exception_handler(HTTPException)
     def by_the_framework(request: Request, failure: HTTPException) -> JSONResponse:
         status = HTTPStatus(failure.status_code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -83,12 +84,17 @@ def required_datasource_config(of: Dataset, purpose: DatasourcePurpose) -> S3Con
     """What serves ``purpose``, or 400 DATASET_DATASOURCE_UNKNOWN."""
     config = datasource_config(of, purpose)
     if config is None:
-        raise ApiError(
-            400,
-            ApiErrorCode.DATASET_DATASOURCE_UNKNOWN,
-            f"Dataset {of.id} has no datasource for {purpose}; put one with that purpose or INPUT_OUTPUT.",
-        )
+        raise no_datasource(of, purpose)
     return config
+
+
+def no_datasource(of: Dataset, purpose: DatasourcePurpose) -> ApiError:
+    """400 DATASET_DATASOURCE_UNKNOWN: nothing serves ``purpose``."""
+    return ApiError(
+        HTTPStatus.BAD_REQUEST,
+        ApiErrorCode.DATASET_DATASOURCE_UNKNOWN,
+        f"Dataset {of.id} has no datasource for {purpose}; put one with that purpose or INPUT_OUTPUT.",
+    )
 
 
 def sample_count(session: Session, dataset_id: str) -> int:

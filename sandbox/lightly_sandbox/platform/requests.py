@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 
 from lightly_sandbox.platform.error_codes import ApiErrorCode
-from lightly_sandbox.platform.errors import ApiError, describe
+from lightly_sandbox.platform.errors import ApiError, describe, malformed
 from lightly_sandbox.platform.s3_access import S3Access
 from lightly_sandbox.platform.settings import Settings
 from lightly_sandbox.platform.wire import CreateEntityResponse, Wire, read_wire
@@ -72,7 +72,7 @@ def json_body(kind: Any, elsewhere: frozenset[str] = frozenset()) -> Callable[..
         except ValidationError as refused:
             for problem in refused.errors():
                 kind_sent = _discriminator(problem)
-                if kind_sent in elsewhere:
+                if isinstance(kind_sent, str) and kind_sent in elsewhere:
                     error = f"The sandbox has no {kind_sent}."
                     raise ApiError(
                         HTTPStatus.NOT_IMPLEMENTED, ApiErrorCode.NOT_IMPLEMENTED, error
@@ -81,6 +81,8 @@ def json_body(kind: Any, elsewhere: frozenset[str] = frozenset()) -> Callable[..
             raise ApiError(
                 HTTPStatus.BAD_REQUEST, ApiErrorCode.MALFORMED_REQUEST, describe(problems)
             ) from refused
+        except ValueError as no_json:
+            raise malformed("body", str(no_json)) from no_json
 
     return read
 

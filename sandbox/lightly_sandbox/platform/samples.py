@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -177,16 +178,16 @@ def update(
     """Change members of a sample; those not sent stay."""
     dataset = lookups.dataset(db, dataset_id, config.user_id)
     sample = lookups.sample(db, dataset_id, sample_id)
-    changed = body.wire()
-    sample.file_name = changed.pop("fileName", sample.file_name)
+    changed = body.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    file_name = changed.pop("fileName", sample.file_name)
+    sample.file_name = file_name
     sample.details = {**sample.details, **changed}
     sample.last_modified_at = dataset.last_modified_at = now_ms()
     try:
         db.flush()
     except IntegrityError as taken:
-        raise ApiError(
-            409, ApiErrorCode.CONFLICT, f"Dataset {dataset_id} has a sample '{sample.file_name}' already."
-        ) from taken
+        error = f"Dataset {dataset_id} has a sample '{file_name}' already."
+        raise ApiError(HTTPStatus.CONFLICT, ApiErrorCode.CONFLICT, error) from taken
     return done()
 
 

@@ -3,7 +3,7 @@
 Every light is found without leaving anything in the bucket, whatever the policy allows:
 
 - read: an object is got where there is one; else a key that does not exist, where S3 answers 404 to those who
-  may read and 403 to others (AWS docs, GetObject: "if you have the s3:ListBucket permission ... 404").
+  may read and 403 to others. AWS itself says 403 also to a reader who may not list (AWS docs: S3, GetObject).
 - overwrite needs delete rights on S3 (docs.lightly.ai, AWS S3, s3:DeleteObject). They are probed first, on
   the missing probe key, since deleting nothing is allowed or denied like deleting something.
 - write: with delete rights, the probe object is put, put again and deleted. Without them it could not be

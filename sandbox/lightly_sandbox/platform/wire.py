@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+import json
+from typing import Annotated, Any, ClassVar, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationInfo, model_validator
 from pydantic.alias_generators import to_camel
@@ -39,6 +40,7 @@ class Wire(BaseModel):
         extra="forbid",
         strict=True,
         frozen=True,
+        allow_inf_nan=False,
         alias_generator=to_camel,
         validate_by_name=True,
         validate_by_alias=True,
@@ -64,12 +66,20 @@ class Wire(BaseModel):
         return members
 
 
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"Invalid JSON: {constant} is no number")
+
+
 def read_wire(kind: TypeAdapter[Any], raw: bytes) -> Any:
     """Read JSON that came over the wire: only the wire's names, types not converted, no stray nulls.
 
     Raises:
         ValidationError: it breaks the contract.
+        ValueError: it is no JSON.
     """
+    if b"NaN" in raw or b"Infinity" in raw:
+        # Python's JSON has these numbers, the standard's has not. As text inside a string they are fine.
+        json.loads(raw, parse_constant=_refuse_constant)
     return kind.validate_json(raw, strict=True, by_alias=True, by_name=False, context=_FROM_THE_WIRE)
 
 

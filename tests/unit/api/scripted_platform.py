@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import socket
-import ssl
 import struct
 import threading
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterable, Mapping
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ class ScriptedPlatform:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             timeout = 10
+            # Head and body are two writes, and the second would wait for the client's delayed acknowledgement.
+            disable_nagle_algorithm = True
 
             def handle_request(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
@@ -101,7 +105,7 @@ class ScriptedPlatform:
                 step = platform._next(Received(self.command, self.path, dict(self.headers.items()), body))
                 platform._follow(step, self)
 
-            do_GET = do_POST = do_PUT = do_DELETE = do_CONNECT = handle_request  # noqa: N815  (http.server's names)
+            do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_CONNECT = handle_request  # noqa: N815  (http.server's names)
 
             def log_message(self, *_: Any) -> None:
                 """Nothing: the tests look at what was received."""
@@ -161,7 +165,8 @@ class ScriptedPlatform:
         if isinstance(answer, CutShort):
             content = content[: -answer.missing]
             handler.close_connection = True
-        handler.wfile.write(content)
+        if handler.command != "HEAD":
+            handler.wfile.write(content)
 
 
 def refusing_address() -> str:

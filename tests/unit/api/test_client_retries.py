@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from example_calls import EXAMPLES
+from scripted_platform import Answer, CutShort, Late, NoAnswer, ScriptedPlatform, Step, refusing_address
+
 from lightly_provider.api.client import ClientSettings, LightlyClient
 from lightly_provider.exceptions import (
     LightlyApiError,
@@ -20,7 +22,6 @@ from lightly_provider.exceptions import (
     LightlyResponseError,
     LightlyServerError,
 )
-from scripted_platform import Answer, CutShort, Late, NoAnswer, ScriptedPlatform, Step, refusing_address
 
 StartPlatform = Callable[..., ScriptedPlatform]
 ATTEMPTS = 3
@@ -62,7 +63,13 @@ def send() -> Iterator[Callable[..., Any]]:
     def send(host: str, example: str, **settings: Any) -> Any:
         client = LightlyClient(
             ClientSettings(
-                **{"host": host, "token": "a-token-of-the-tests", "max_attempts": ATTEMPTS, "longest_wait": 0.001, "read_timeout": 0.1}
+                **{
+                    "host": host,
+                    "token": "a-token-of-the-tests",
+                    "max_attempts": ATTEMPTS,
+                    "longest_wait": 0.001,
+                    "read_timeout": 0.1,
+                }
                 | settings
             )
         )
@@ -221,9 +228,7 @@ def test_an_unreadable_retry_after_counts_as_none(
 def test_a_date_in_the_past_means_at_once(
     platform: StartPlatform, send: Callable[..., Any], pauses: list[float]
 ) -> None:
-    for pause in paused(
-        platform, send, pauses, Answer(429, headers={"Retry-After": "Sun, 06 Nov 1994 08:49:37 GMT"})
-    ):
+    for pause in paused(platform, send, pauses, Answer(429, headers={"Retry-After": "Sun, 06 Nov 1994 08:49:37 GMT"})):
         assert 0 <= pause <= 1
 
 

@@ -5,23 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import pickle
+import socket
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
 
 import pytest
 from example_calls import DATASET, DELEGATED_ACCESS, USER_ACCESS
-from lightly_provider.api import calls
-from lightly_provider.api.client import ClientSettings, LightlyClient
-from lightly_provider.exceptions import (
-    LightlyConnectionConfigError,
-    LightlyConnectionError,
-    LightlyError,
-    LightlyResponseError,
-)
 from scripted_platform import (
     Answer,
     CutShort,
@@ -32,6 +24,18 @@ from scripted_platform import (
     Step,
     refusing_address,
 )
+
+from lightly_provider.api import calls
+from lightly_provider.api.client import ClientSettings, LightlyClient
+from lightly_provider.exceptions import (
+    LightlyConnectionConfigError,
+    LightlyConnectionError,
+    LightlyError,
+    LightlyResponseError,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 StartPlatform = Callable[..., ScriptedPlatform]
 
@@ -148,9 +152,7 @@ def test_no_failure_tells_a_secret(platform: StartPlatform, ending: str, call: s
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_no_success_tells_a_secret(
-    platform: StartPlatform, call: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_no_success_tells_a_secret(platform: StartPlatform, call: str, caplog: pytest.LogCaptureFixture) -> None:
     assert ended(settings(platform(ENDINGS["success"]).address), CALLS[call]) is None
     requests_logged = [r.getMessage() for r in caplog.records if r.name == "urllib3.connectionpool"]
     assert any("token=***" in line for line in requests_logged), "urllib3 logged nothing, so this proves nothing"
@@ -162,7 +164,11 @@ def test_a_refused_connection_tells_no_secret(call: str) -> None:
     assert isinstance(error, LightlyConnectionError)
 
 
-def test_an_unknown_host_tells_no_secret() -> None:
+def test_an_unknown_host_tells_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody_knows(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nobody_knows)
     error = assert_tells_nothing(ended(settings("http://no-such-host.invalid"), PUT_KEYS))
     assert isinstance(error, LightlyConnectionError)
     assert not error.maybe_applied
@@ -241,9 +247,7 @@ def test_a_proxy_that_is_not_there_tells_no_secret(host: str) -> None:
 @pytest.mark.parametrize("status", [403, 407, 502])
 def test_a_proxy_that_refuses_the_tunnel_tells_no_secret(platform: StartPlatform, status: int) -> None:
     proxy = platform(Answer(status, ECHO.encode()))
-    error = assert_tells_nothing(
-        ended(settings("https://api.test", proxies={"https": proxy.address}), PUT_KEYS)
-    )
+    error = assert_tells_nothing(ended(settings("https://api.test", proxies={"https": proxy.address}), PUT_KEYS))
     assert isinstance(error, LightlyConnectionError)
     assert not error.maybe_applied
     assert {r.method for r in proxy.received} == {"CONNECT"}

@@ -5,15 +5,18 @@ from __future__ import annotations
 import platform as python_platform
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from example_calls import DATASET, EXAMPLES, RUN, SCHEDULED_RUN
-from lightly_provider.api import calls
-from lightly_provider.api.client import ClientSettings, LightlyClient, user_agent
 from schema import assert_fits_contract
 from scripted_platform import Answer, ScriptedPlatform
+
+from lightly_provider.api import calls
+from lightly_provider.api.client import ClientSettings, LightlyClient, user_agent
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TOKEN = "a+token/with=signs&äß"
 StartPlatform = Callable[..., ScriptedPlatform]

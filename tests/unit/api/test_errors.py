@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from lightly_provider import exceptions as x
 from lightly_provider.api.errors import class_for, error_from_answer
 

@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 import pytest
+
 from lightly_provider.api.redaction import keep_secrets_out_of_urllib3_logs, redacted
 
 
@@ -36,7 +37,9 @@ def test_urllib3s_log_lines_keep_all_but_the_secrets(caplog: pytest.LogCaptureFi
     keep_secrets_out_of_urllib3_logs()
     logger = logging.getLogger("urllib3.connectionpool")
     with caplog.at_level(logging.DEBUG, logger="urllib3.connectionpool"):
-        logger.debug('%s://%s:%s "%s %s %s" %s %s', "https", "api", 443, "GET", "/v1/x?token=abc&a=1", "HTTP/1.1", 200, 9)
+        logger.debug(
+            '%s://%s:%s "%s %s %s" %s %s', "https", "api", 443, "GET", "/v1/x?token=abc&a=1", "HTTP/1.1", 200, 9
+        )
         logger.debug("Resetting dropped connection: %s", "api")
     assert [record.getMessage() for record in caplog.records] == [
         'https://api:443 "GET /v1/x?token=***&a=1 HTTP/1.1" 200 9',

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from lightly_provider.api.models.validation import parse_argument
 from lightly_provider.api.models.worker_config import LightlyOptions, SelectionConfig, WorkerOptions
-from lightly_provider.api.models.wire import Request
+
+if TYPE_CHECKING:
+    from lightly_provider.api.models.wire import Request
 
 EMBEDDINGS = {"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}}
 UNKNOWN = "is not a member of the worker configuration V4"

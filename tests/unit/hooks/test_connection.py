@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from lightly_provider.exceptions import LightlyConnectionConfigError, LightlyError
 from lightly_provider.hooks.connection import LightlyConnection, parse_connection
 

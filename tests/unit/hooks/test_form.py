@@ -10,6 +10,7 @@ from typing import Any
 import airflow
 import jsonschema
 import pytest
+
 from lightly_provider.get_provider_info import CONNECTION_FORM
 from lightly_provider.hooks.lightly import LightlyHook
 
@@ -33,7 +34,9 @@ def test_changing_the_behaviour_changes_no_declaration() -> None:
     behaviour = LightlyHook.get_ui_field_behaviour()
     behaviour["hidden_fields"].clear()
     behaviour["relabeling"].clear()
-    assert LightlyHook.get_ui_field_behaviour()["hidden_fields"] == CONNECTION_FORM["ui-field-behaviour"]["hidden-fields"]
+    assert (
+        LightlyHook.get_ui_field_behaviour()["hidden_fields"] == CONNECTION_FORM["ui-field-behaviour"]["hidden-fields"]
+    )
     assert CONNECTION_FORM["ui-field-behaviour"]["relabeling"]["password"] == "API token"
 
 
@@ -84,6 +87,7 @@ def test_airflow_3_shows_our_fields() -> None:
     assert standard.host.placeholder == "https://api.lightly.ai"
 
 
+@pytest.mark.filterwarnings("ignore:ProvidersManager.hooks is deprecated")
 def test_airflow_finds_the_hook_and_can_test_the_connection() -> None:
     from airflow.providers_manager import ProvidersManager
 
@@ -98,7 +102,13 @@ def test_airflow_finds_the_hook_and_can_test_the_connection() -> None:
 def test_every_declared_field_is_read_and_no_other() -> None:
     from lightly_provider.hooks.connection import parse_connection
 
-    values = {"web_url": "https://a.test", "ca_bundle": "/x.pem", "proxies": "", "connect_timeout": 1, "read_timeout": 2}
+    values = {
+        "web_url": "https://a.test",
+        "ca_bundle": "/x.pem",
+        "proxies": "",
+        "connect_timeout": 1,
+        "read_timeout": 2,
+    }
     assert set(values) == set(FIELDS)
     assert parse_connection("c", host=None, port=None, password="t", extra=values).warnings == ()
     assert parse_connection("c", host=None, port=None, password="t", extra={"x": 1}).warnings

@@ -1,0 +1,451 @@
+"""The hook's verbs, against a platform that follows a script."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from example_calls import ARTIFACT, CONFIG, DATASET, DELEGATED_ACCESS, RUN, SCHEDULED_RUN, TAG, USER_ACCESS
+from samples import documented_answer
+from schema import assert_fits_contract
+from scripted_platform import Answer, NoAnswer, ScriptedPlatform, Step
+
+from lightly_provider.api.calls import PAGE_SIZE
+from lightly_provider.api.models.dataset import DatasetType
+from lightly_provider.api.models.run import Run, RunPriority
+from lightly_provider.api.models.worker_config import WorkerConfig
+from lightly_provider.exceptions import (
+    LightlyConflictError,
+    LightlyConnectionConfigError,
+    LightlyConnectionError,
+    LightlyDatasetConflictError,
+    LightlyForbiddenError,
+    LightlyNotFoundError,
+    LightlyServerError,
+)
+from lightly_provider.hooks.lightly import DatasetOutcome, LightlyHook
+from lightly_provider.worker_run import Observation
+
+if TYPE_CHECKING:
+    from lightly_provider.api.models.datasource import S3Datasource
+
+HookOn = Callable[..., tuple[LightlyHook, ScriptedPlatform]]
+OTHER = "0" * 24
+
+
+def asked(platform: ScriptedPlatform) -> list[tuple[str, str]]:
+    """Method and path of each request; every one fits the contract."""
+    for received in platform.received:
+        if received.path.startswith("/v1/"):
+            assert_fits_contract(received.method, received.url, received.body)
+    return [(received.method, received.path) for received in platform.received]
+
+
+def datasets(*found: dict[str, Any]) -> Answer:
+    return Answer(200, documented_answer("get_datasets_query_by_name", *found))
+
+
+def found(name: str = "photos", type_: str = "Images", id_: str = DATASET) -> dict[str, Any]:
+    return {"id": id_, "name": name, "type": type_}
+
+
+def created(id_: str) -> Answer:
+    return Answer(201, documented_answer("create_dataset", id=id_))
+
+
+def refusal(status: int, code: str, error: str = "no") -> Answer:
+    return Answer(status, {"code": code, "error": error})
+
+
+# --- datasets -----------------------------------------------------------------------------------------------------
+
+FIND, CREATE = ("GET", "/v1/datasets/query/name/photos"), ("POST", "/v1/datasets")
+
+
+def test_a_dataset_that_is_not_there_is_created(hook_on: HookOn) -> None:
+    hook, platform = hook_on(datasets(), created(DATASET))
+    outcome = hook.get_or_create_dataset("photos", DatasetType.VIDEOS)
+    assert outcome == DatasetOutcome(dataset_id=DATASET, created=True)
+    assert asked(platform) == [FIND, CREATE]
+    assert platform.received[1].json == {"name": "photos", "type": "Videos", "creator": "USER_PIP"}
+
+
+def test_a_dataset_that_is_there_is_found_by_its_exact_name(hook_on: HookOn) -> None:
+    hook, platform = hook_on(datasets(found("photos-2", id_=OTHER), found(), found("Photos", id_=OTHER)))
+    outcome = hook.get_or_create_dataset("photos", DatasetType.IMAGES)
+    assert outcome == DatasetOutcome(dataset_id=DATASET, created=False)
+    assert asked(platform) == [FIND]
+
+
+@pytest.mark.parametrize("race", [refusal(409, "CONFLICT"), refusal(400, "DATASET_NAME_EXISTS"), Answer(409)])
+def test_a_dataset_that_somebody_else_creates_meanwhile_is_found(hook_on: HookOn, race: Answer) -> None:
+    hook, platform = hook_on(datasets(), race, datasets(found()))
+    assert not hook.get_or_create_dataset("photos", DatasetType.IMAGES).created
+    assert asked(platform) == [FIND, CREATE, FIND]
+
+
+def test_a_lost_answer_to_the_creation_makes_no_second_dataset(hook_on: HookOn) -> None:
+    hook, platform = hook_on(datasets(), NoAnswer(), refusal(400, "DATASET_NAME_EXISTS"), datasets(found()))
+    assert hook.get_or_create_dataset("photos", DatasetType.IMAGES).dataset_id == DATASET
+    assert asked(platform) == [FIND, CREATE, CREATE, FIND]
+
+
+def test_a_conflict_that_no_dataset_explains_is_raised(hook_on: HookOn) -> None:
+    hook, _ = hook_on(datasets(), refusal(409, "CONFLICT", "no room"), datasets())
+    with pytest.raises(LightlyConflictError, match="no room"):
+        hook.get_or_create_dataset("photos", DatasetType.IMAGES)
+
+
+def test_a_dataset_of_another_type_is_refused(hook_on: HookOn) -> None:
+    hook, _ = hook_on(datasets(found(type_="Videos")))
+    with pytest.raises(LightlyDatasetConflictError, match="exists with type Videos, and Images is wanted"):
+        hook.get_or_create_dataset("photos", DatasetType.IMAGES)
+
+
+def test_a_dataset_that_must_not_exist_is_refused(hook_on: HookOn) -> None:
+    hook, platform = hook_on(datasets(found()))
+    with pytest.raises(LightlyDatasetConflictError, match=r"exists already .* and if_exists is 'fail'"):
+        hook.get_or_create_dataset("photos", DatasetType.IMAGES, reuse=False)
+    assert asked(platform) == [FIND]
+
+
+def test_two_datasets_of_one_name_are_told_apart_by_nobody(hook_on: HookOn) -> None:
+    hook, _ = hook_on(datasets(found(), found(id_=OTHER)))
+    with pytest.raises(LightlyDatasetConflictError, match=rf"2 datasets are called 'photos' \({DATASET}, {OTHER}\)"):
+        hook.find_dataset("photos")
+
+
+# --- datasources --------------------------------------------------------------------------------------------------
+
+
+def datasources(*items: dict[str, Any]) -> Answer:
+    return Answer(200, documented_answer("get_datasources_by_dataset_id", *items))
+
+
+def as_stored(datasource: S3Datasource, **changes: Any) -> dict[str, Any]:
+    return datasource.to_wire() | {"id": OTHER} | changes
+
+
+@pytest.mark.parametrize("wanted", [USER_ACCESS, DELEGATED_ACCESS])
+def test_a_datasource_that_is_so_already_is_left_alone(hook_on: HookOn, wanted: S3Datasource) -> None:
+    hook, platform = hook_on(datasources(as_stored(wanted)))
+    assert hook.set_datasource(DATASET, wanted) is False
+    assert asked(platform) == [("GET", f"/v1/datasets/{DATASET}/datasource/all")]
+
+
+def test_no_thumbnails_and_an_empty_suffix_are_the_same(hook_on: HookOn) -> None:
+    hook, _ = hook_on(datasources(as_stored(USER_ACCESS, thumbSuffix="")))
+    assert hook.set_datasource(DATASET, USER_ACCESS) is False
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        [],
+        [as_stored(USER_ACCESS, purpose="LIGHTLY")],
+        [as_stored(USER_ACCESS, fullPath="s3://bucket/other/")],
+        [as_stored(USER_ACCESS, s3Region="us-east-1")],
+        [as_stored(USER_ACCESS, s3AccessKeyId="AKIAOTHER")],
+        [as_stored(USER_ACCESS, s3SecretAccessKey="***")],
+        [as_stored(USER_ACCESS, thumbSuffix="x")],
+        [as_stored(USER_ACCESS, s3ServerSideEncryptionKMSKey="arn:aws:kms:eu-central-1:123456789012:key/x")],
+        [as_stored(DELEGATED_ACCESS, purpose="INPUT")],
+    ],
+)
+def test_a_datasource_that_differs_or_hides_its_secret_is_set(hook_on: HookOn, stored: list[dict[str, Any]]) -> None:
+    hook, platform = hook_on(datasources(*stored), Answer(200))
+    assert hook.set_datasource(DATASET, USER_ACCESS) is True
+    assert asked(platform)[1] == ("PUT", f"/v1/datasets/{DATASET}/datasource")
+    assert platform.received[1].json == USER_ACCESS.to_wire()
+
+
+# --- runs ---------------------------------------------------------------------------------------------------------
+
+STORE = ("POST", "/v1/docker/worker/config/vX")
+SCHEDULE = ("POST", f"/v1/datasets/{DATASET}/docker/worker/schedule")
+LOOK = ("GET", f"/v1/datasets/{DATASET}/docker/worker/schedule")
+
+
+def scheduled(*items: dict[str, Any]) -> Answer:
+    return Answer(200, documented_answer("get_docker_runs_scheduled_by_dataset_id", *items))
+
+
+def schedule(hook: LightlyHook, *labels: str) -> str:
+    return hook.schedule_run(DATASET, WorkerConfig(), priority=RunPriority.HIGH, runs_on=labels)
+
+
+def test_a_run_is_scheduled_with_a_configuration_of_its_own(hook_on: HookOn) -> None:
+    hook, platform = hook_on(created(CONFIG), created(SCHEDULED_RUN))
+    assert schedule(hook, "gpu") == SCHEDULED_RUN
+    assert asked(platform) == [STORE, SCHEDULE]
+    assert platform.received[1].json == {
+        "configId": CONFIG,
+        "priority": "HIGH",
+        "runsOn": ["gpu"],
+        "creator": "USER_PIP",
+    }
+
+
+@pytest.mark.parametrize("lost", [NoAnswer(), Answer(500), Answer(502, b"<html>"), Answer(201, b"<html>")])
+def test_a_run_whose_answer_is_lost_is_found_in_the_schedule_by_its_configuration(hook_on: HookOn, lost: Step) -> None:
+    entries = scheduled(
+        {"id": OTHER, "configId": OTHER}, {"id": SCHEDULED_RUN, "configId": CONFIG, "state": "CANCELED"}
+    )
+    hook, platform = hook_on(created(CONFIG), lost, entries)
+    assert schedule(hook) == SCHEDULED_RUN
+    assert asked(platform) == [STORE, SCHEDULE, LOOK]
+    states = [value for name, value in platform.received[2].query if name == "states"]
+    assert states == ["OPEN", "LOCKED", "DONE", "CANCELED"]
+
+
+@pytest.mark.parametrize(("lost", "error"), [(NoAnswer(), LightlyConnectionError), (Answer(503), LightlyServerError)])
+def test_a_run_that_is_not_in_the_schedule_is_not_scheduled_again(
+    hook_on: HookOn, lost: Step, error: type[Exception]
+) -> None:
+    hook, platform = hook_on(created(CONFIG), lost, scheduled({"id": OTHER, "configId": OTHER}))
+    with pytest.raises(error):
+        schedule(hook)
+    assert asked(platform).count(SCHEDULE) == 1
+
+
+def test_a_run_that_came_too_early_is_scheduled_again(hook_on: HookOn) -> None:
+    hook, platform = hook_on(created(CONFIG), Answer(429), Answer(429), created(SCHEDULED_RUN))
+    assert schedule(hook) == SCHEDULED_RUN
+    assert asked(platform) == [STORE, SCHEDULE, SCHEDULE, SCHEDULE]
+
+
+def test_a_refused_run_is_not_looked_for(hook_on: HookOn) -> None:
+    hook, platform = hook_on(created(CONFIG), refusal(403, "FORBIDDEN"))
+    with pytest.raises(LightlyForbiddenError):
+        schedule(hook)
+    assert asked(platform) == [STORE, SCHEDULE]
+
+
+RUN_OF = ("GET", f"/v1/docker/runs/schedule/{SCHEDULED_RUN}")
+
+
+def run_answer(state: str, **changes: Any) -> Answer:
+    return Answer(200, documented_answer("get_docker_run_by_scheduled_id", id=RUN, state=state, **changes))
+
+
+def test_a_run_that_a_worker_took_is_seen_by_one_request(hook_on: HookOn) -> None:
+    hook, platform = hook_on(run_answer("EMBEDDING", message="50 %"))
+    seen, run = hook.observe_run(DATASET, SCHEDULED_RUN)
+    assert seen == Observation(run_id=RUN, run_state="EMBEDDING", run_message="50 %")
+    assert run is not None
+    assert run.id == RUN
+    assert asked(platform) == [RUN_OF]
+
+
+@pytest.mark.parametrize(
+    ("entries", "state"),
+    [
+        ([{"id": OTHER, "state": "DONE"}, {"id": SCHEDULED_RUN, "state": "OPEN"}], "OPEN"),
+        ([{"id": SCHEDULED_RUN, "state": "CANCELED"}], "CANCELED"),
+        ([{"id": OTHER, "state": "OPEN"}], None),
+        ([], None),
+    ],
+)
+def test_a_run_that_no_worker_took_is_seen_in_the_schedule(
+    hook_on: HookOn, entries: list[dict[str, Any]], state: str | None
+) -> None:
+    hook, platform = hook_on(refusal(404, "DOCKER_RUN_UNKNOWN"), scheduled(*entries))
+    assert hook.observe_run(DATASET, SCHEDULED_RUN) == (Observation(scheduled_state=state), None)
+    assert asked(platform) == [RUN_OF, LOOK]
+
+
+def test_a_failed_look_says_nothing_of_the_run(hook_on: HookOn) -> None:
+    hook, platform = hook_on(refusal(403, "FORBIDDEN"))
+    with pytest.raises(LightlyForbiddenError):
+        hook.observe_run(DATASET, SCHEDULED_RUN)
+    assert asked(platform) == [RUN_OF]
+
+
+def report(content: Any, *, status: int = 200) -> tuple[Run, Callable[[ScriptedPlatform], None]]:
+    """A run with a report, and what makes a platform serve it."""
+    artifact = {"id": ARTIFACT, "type": "REPORT_V2_JSON", "fileName": "report_v2.json"}
+    run = Run.model_validate({"id": RUN, "state": "COMPLETED", "artifacts": [{"id": OTHER, "type": "LOG"}, artifact]})
+
+    def serve(platform: ScriptedPlatform) -> None:
+        platform.script[:] = [Answer(200, f"{platform.address}/signed?x=1"), Answer(status, content)]
+
+    return run, serve
+
+
+SIZES = {"nInput": 10, "nCorrupt": 1, "nDuplicate": 2, "nRemoved": 0, "nSelected": 7}
+
+
+def test_the_reports_sizes_are_read_from_the_signed_address(hook_on: HookOn) -> None:
+    hook, platform = hook_on(Answer())
+    run, serve = report({"generalInformation": {"datasetInformation": {"datasetSizes": SIZES}}})
+    serve(platform)
+    assert hook.get_report_sizes(run) == SIZES
+    assert asked(platform) == [("GET", f"/v1/docker/runs/{RUN}/artifacts/{ARTIFACT}/readurl"), ("GET", "/signed")]
+    assert platform.received[1].url == "/signed?x=1"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"<html>", b"\xff\xfe\x00", [], {}, {"generalInformation": None}]
+    + [{"generalInformation": {"datasetInformation": {"datasetSizes": sizes}}} for sizes in ([], None, {"n": "x"})],
+)
+def test_a_report_of_another_form_is_none(hook_on: HookOn, content: Any) -> None:
+    hook, platform = hook_on(Answer())
+    run, serve = report(content)
+    serve(platform)
+    assert hook.get_report_sizes(run) is None
+
+
+def test_a_run_without_a_report_asks_for_none(hook_on: HookOn) -> None:
+    hook, platform = hook_on(Answer(500))
+    assert hook.get_report_sizes(Run(id=RUN, state="COMPLETED")) is None
+    assert asked(platform) == []
+
+
+# --- tags ---------------------------------------------------------------------------------------------------------
+
+
+def tags(operation: str, *items: dict[str, Any]) -> Answer:
+    return Answer(200, documented_answer(operation, *items))
+
+
+def test_the_tags_of_a_run_are_those_in_its_dataset(hook_on: HookOn) -> None:
+    hook, _ = hook_on(
+        tags(
+            "get_docker_run_tags",
+            {"id": TAG, "datasetId": OTHER, "name": "crops"},
+            {"id": TAG, "datasetId": DATASET, "name": "second"},
+            {"id": TAG, "datasetId": DATASET, "name": "first"},
+        )
+    )
+    assert [tag.name for tag in hook.get_run_tags(RUN, DATASET)] == ["second", "first"]
+
+
+def test_all_tags_come_oldest_first(hook_on: HookOn) -> None:
+    hook, _ = hook_on(tags("get_tags_by_dataset_id", {"name": "new", "createdAt": 2}, {"name": "old", "createdAt": 1}))
+    assert [tag.name for tag in hook.get_tags(DATASET)] == ["old", "new"]
+
+
+def test_filenames_come_page_by_page(hook_on: HookOn) -> None:
+    names = [f"ordner/ü {number}.jpg" for number in range(PAGE_SIZE + 3)]
+    hook, platform = hook_on(
+        tags("get_tags_by_dataset_id", {"id": TAG, "name": "initial-tag"}),
+        Answer(200, "\n".join(names[:PAGE_SIZE]).encode()),
+        Answer(200, "\n".join(names[PAGE_SIZE:]).encode()),
+    )
+    assert hook.get_filenames(DATASET, "initial-tag") == names
+    pages = [dict(received.query) for received in platform.received[1:]]
+    assert [page["pageOffset"] for page in pages] == ["0", str(PAGE_SIZE)]
+    assert len(asked(platform)) == 3
+
+
+def test_filenames_that_fill_their_last_page_end_with_an_empty_one(hook_on: HookOn) -> None:
+    names = [f"{number}.jpg" for number in range(PAGE_SIZE)]
+    hook, platform = hook_on(
+        tags("get_tags_by_dataset_id", {"id": TAG, "name": "initial-tag"}),
+        Answer(200, "\n".join(names).encode()),
+        Answer(200, b""),
+    )
+    assert hook.get_filenames(DATASET, "initial-tag") == names
+    assert len(asked(platform)) == 3
+
+
+@pytest.mark.parametrize(("present", "told"), [(["initial-tag", "second"], "initial-tag, second"), ([], "none")])
+def test_a_tag_that_is_not_there_is_told_with_those_that_are(hook_on: HookOn, present: list[str], told: str) -> None:
+    hook, _ = hook_on(tags("get_tags_by_dataset_id", *({"name": name} for name in present)))
+    with pytest.raises(LightlyNotFoundError, match=f"has no tag 'first'; its tags: {told}."):
+        hook.get_filenames(DATASET, "first")
+
+
+# --- connection ---------------------------------------------------------------------------------------------------
+
+QUOTA = Answer(200, b"25000")
+
+
+@pytest.mark.parametrize(
+    ("steps", "who"),
+    [
+        ([Answer(200, documented_answer("get_datasets", {"userId": "somebody"}))], "as user somebody"),
+        (
+            [
+                Answer(200, []),
+                Answer(200, documented_answer("get_docker_worker_registry_entries", {"userId": "worker's owner"})),
+            ],
+            "as user worker's owner",
+        ),
+        ([Answer(200, []), Answer(200, [])], "as a user who owns no dataset and no worker yet"),
+    ],
+)
+def test_testing_the_connection_says_who_we_are(hook_on: HookOn, steps: list[Step], who: str) -> None:
+    hook, platform = hook_on(QUOTA, *steps)
+    expected = f"Connected to {platform.address} {who}; datasets may have up to 25000 samples."
+    assert hook.test_connection() == (True, expected)
+    assert {method for method, _ in asked(platform)} == {"GET"}
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        (refusal(401, "UNAUTHORIZED", "bad token"), "HTTP 401 UNAUTHORIZED: bad token. Check the API token"),
+        (Answer(301), "check the host in the Airflow connection"),
+        (NoAnswer(), "got no answer"),
+    ],
+)
+def test_testing_the_connection_says_exactly_what_is_wrong(hook_on: HookOn, step: Step, told: str) -> None:
+    hook, _ = hook_on(step)
+    works, message = hook.test_connection()
+    assert not works
+    assert told in message
+
+
+def test_a_web_page_in_place_of_the_platform_is_no_connection(hook_on: HookOn) -> None:
+    hook, _ = hook_on(Answer(200, b"<html>Please log in</html>"))
+    works, message = hook.test_connection()
+    assert not works
+    assert "breaks its contract" in message
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({}, "has no API token"),
+        ({"password": "t", "host": "https://a b"}, "has a host that is no address"),
+        ({"password": "t", "extra": {"proxies": "x"}}, "has proxies in its extra"),
+    ],
+)
+def test_a_connection_that_cannot_work_is_told_without_a_request(
+    monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], told: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_BAD", json.dumps({"conn_type": "lightly", **fields}))
+    works, message = LightlyHook("bad").test_connection()
+    assert (works, told in message, "'bad'" in message) == (False, True, True)
+    with pytest.raises(LightlyConnectionConfigError):
+        LightlyHook("bad").get_conn()
+
+
+def test_the_connection_is_read_once(hook_on: HookOn, monkeypatch: pytest.MonkeyPatch) -> None:
+    hook, _ = hook_on(QUOTA, Answer(200, []), Answer(200, []))
+    assert hook.connection.is_local
+    monkeypatch.delenv("AIRFLOW_CONN_LIGHTLY_DEFAULT")
+    assert hook.test_connection()[0]
+    assert hook.get_conn() is hook.client
+
+
+class PlainlyLogged(LightlyHook):
+    """Airflow 3 logs through structlog, past what pytest captures."""
+
+    log = logging.getLogger("hook")
+
+
+def test_what_looks_like_a_mistake_is_logged(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    fields = {"conn_type": "lightly", "host": "http://api.test", "password": "CANARY", "extra": {"zzz": "CANARY"}}
+    monkeypatch.setenv("AIRFLOW_CONN_ODD", json.dumps(fields))
+    hook = PlainlyLogged("odd")
+    with caplog.at_level("WARNING"):
+        assert hook.connection.settings.host == "http://api.test"
+    assert "without TLS" in caplog.text
+    assert "extra fields that nothing reads: zzz" in caplog.text
+    assert "CANARY" not in caplog.text

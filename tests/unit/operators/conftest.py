@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+# The contract's samples, and the scripted platform of the client's tests.
+sys.path += [str(Path(__file__).parents[2] / "contract"), str(Path(__file__).parents[1] / "api")]
+
+from scripted_platform import ScriptedPlatform, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+TOKEN = "a-token-of-the-tests"
+
+
+@pytest.fixture
+def platform(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., ScriptedPlatform]]:
+    """Starts a platform that follows the given steps, and sets the connection ``lightly_default`` to it."""
+    import tenacity.nap
+
+    class NoTime:
+        @staticmethod
+        def sleep(seconds: float) -> None:
+            """The pauses between attempts are decided, and not waited for."""
+
+    monkeypatch.setattr(tenacity.nap, "time", NoTime)
+    with ExitStack() as stack:
+
+        def start(*steps: Step) -> ScriptedPlatform:
+            started = stack.enter_context(ScriptedPlatform(steps))
+            connection = {"conn_type": "lightly", "host": started.address, "password": TOKEN}
+            monkeypatch.setenv("AIRFLOW_CONN_LIGHTLY_DEFAULT", json.dumps(connection))
+            return started
+
+        yield start
+
+
+class TaskInstance:
+    """Stands for Airflow's, which needs a running task: keeps what is pushed."""
+
+    def __init__(self) -> None:
+        self.xcoms: dict[str, Any] = {}
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms[key] = value
+
+
+@pytest.fixture
+def context() -> dict[str, Any]:
+    """As much of a task's context as the operators use."""
+    return {"ti": TaskInstance()}

@@ -1,0 +1,436 @@
+"""What can be checked is checked when the DAG is parsed, without a network or a connection."""
+
+from __future__ import annotations
+
+import re
+import socket
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, BaseHook
+from example_operators import DATASET, EXTERNAL_ID, OPERATORS, ROLE, SELECTION, arguments, needed
+
+from lightly_provider.operators.base import is_static
+from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
+from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
+from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
+from lightly_provider.operators.worker import RunLightlyWorkerOperator
+
+if TYPE_CHECKING:
+    from lightly_provider.operators.base import LightlyBaseOperator
+
+Create, Configure = CreateLightlyDatasetOperator, ConfigureS3DatasourceOperator
+Verify, Run = VerifyDatasourcePermissionsOperator, RunLightlyWorkerOperator
+
+TEMPLATES = ["{{ params.x }}", "a {{ x }} b", "{% if x %}y{% endif %}"]
+
+
+@pytest.fixture(autouse=True)
+def _no_network_and_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a DAG that is parsed must not look anything up")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(BaseHook, "get_connection", refuse)
+
+
+def refusal(operator: type[LightlyBaseOperator], **changes: Any) -> str:
+    with pytest.raises(ValueError, match=r".") as refused:
+        operator(**needed(operator, **changes))
+    text = str(refused.value)
+    assert refused.value.__cause__ is None
+    assert "\n" not in text
+    assert text.endswith((".", "?"))
+    assert "CANARY" not in text
+    # One sentence; a hint or a list of what is allowed may follow it.
+    assert len(re.findall(r"[.?] [A-Z]", text)) <= 1, text
+    return text
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_right_arguments_pass(operator: type[LightlyBaseOperator]) -> None:
+    operator(**needed(operator))
+    operator(**arguments(operator))
+
+
+# --- dataset ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["abc", "a-b", "my photos_2", "0-a", "A" * 300])
+def test_a_dataset_name_of_the_contract_passes(name: str) -> None:
+    Create(task_id="t", dataset_name=name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "ab", "_abc", " abc", "-abc", "a.bc", "a/bc", "möwen", "abc\n", "a\tbc", None, 12345, ["abc"]]
+)
+def test_a_dataset_name_outside_the_contract_is_refused(name: Any) -> None:
+    text = refusal(Create, dataset_name=name)
+    assert text.startswith(f"dataset_name is {name!r}, which the platform does not allow; use at least 3 of letters")
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        ("images", "did you mean 'Images'? "),
+        ("Image", "did you mean 'Images'? "),
+        ("Video", "did you mean 'Videos'? "),
+        ("Crops", ""),
+        ("", ""),
+        (None, ""),
+        (["Images"], "did you mean 'Images'? "),
+    ],
+)
+def test_another_dataset_type_is_refused(value: Any, hint: str) -> None:
+    text = refusal(Create, dataset_type=value)
+    assert text == f"dataset_type is {value!r}; {hint}Allowed: 'Images', 'Videos'."
+
+
+def test_another_way_to_deal_with_an_existing_dataset_is_refused() -> None:
+    assert refusal(Create, if_exists="re-use").startswith("if_exists is 're-use'; did you mean 'reuse'? Allowed:")
+
+
+# --- ids ----------------------------------------------------------------------------------------------------------
+
+WRONG_IDS = ["", "my-dataset", "a" * 23, "a" * 25, "A" * 24, "g" * 24, "a" * 24 + "\n", None, 7, ["a" * 24]]
+
+
+@pytest.mark.parametrize("operator", [Configure, Verify, Run])
+@pytest.mark.parametrize("value", WRONG_IDS)
+def test_what_is_no_id_is_refused(operator: type[LightlyBaseOperator], value: Any) -> None:
+    text = refusal(operator, dataset_id=value)
+    assert text.startswith(f"dataset_id is {value!r}, and an id of the platform is 24 hexadecimal digits; pass what")
+
+
+# --- datasource ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("argument", ["resource_path", "output_resource_path"])
+@pytest.mark.parametrize(
+    ("uri", "cause"),
+    [
+        ("my-bucket/photos/", "the scheme s3:// is missing; write s3://my-bucket/photos/ instead"),
+        ("gs://my-bucket/", "gs:// is not the scheme of S3"),
+        ("https://my-bucket.s3.amazonaws.com/photos/", "a web address is not a location"),
+        ("arn:aws:s3:::my-bucket/photos/*", "an ARN is not a location; write s3://my-bucket/photos/ instead"),
+        ("s3://My_Bucket/photos/", "no bucket can be called 'My_Bucket'"),
+        ("s3://ab/photos/", "bucket names have 3 to 63 characters"),
+        ("s3://192.168.0.1/photos/", "bucket names do not look like an IP address"),
+        ("s3:///photos/", "no bucket stands between s3:// and the next slash"),
+        ("s3://my-bucket/my-bucket/photos/", "the path repeats the bucket 'my-bucket'; write s3://my-bucket/photos/"),
+        ("s3://my-bucket//photos/", "'//' makes a folder without a name"),
+        ("s3://my-bucket/*.jpg", "a location takes no wildcard"),
+        ("s3://AKIA:CANARY@my-bucket/", "neither credentials nor a port belong here"),
+        (" s3://my-bucket/", "it begins or ends with a blank"),
+        (7, "a location is a text"),
+        (Path("/photos"), "a location is a text"),
+    ],
+)
+def test_what_is_no_location_is_refused(argument: str, uri: Any, cause: str) -> None:
+    text = refusal(Configure, **{argument: uri})
+    assert text.startswith(f"{argument}=")
+    assert cause in text
+
+
+def test_a_missing_path_is_refused() -> None:
+    assert refusal(Configure, resource_path="").startswith("resource_path='': it is empty; write s3://bucket/prefix/")
+    assert refusal(Configure, resource_path=None).startswith("resource_path=")
+
+
+@pytest.mark.parametrize(
+    ("region", "hint"),
+    [
+        ("eu-central", "'eu-central-1'"),
+        ("eu-centrall-1", "did you mean 'eu-central-1'"),
+        ("EU-WEST-1", "did you mean 'eu-west-1'"),
+        ("eu-west-1a", "it is an availability zone of the region 'eu-west-1'"),
+        ("Frankfurt", "write the code of the bucket's region"),
+        (7, "write the code of the bucket's region"),
+    ],
+)
+def test_what_is_no_region_is_refused(region: Any, hint: str) -> None:
+    text = refusal(Configure, region=region)
+    assert text.startswith(f"region={region!r} is no AWS region; ")
+    assert hint in text
+
+
+@pytest.mark.parametrize("region", ["eu-central-1", "il-central-1", "us-gov-west-1", "us-gov-west"])
+def test_a_region_that_only_the_contract_lacks_passes(region: str) -> None:
+    Configure(**needed(Configure, region=region))
+
+
+@pytest.mark.parametrize(
+    ("arn", "cause"),
+    [
+        ("arn:aws-cn:iam::123456789012:role/x", "an ARN of the partition 'aws-cn'"),
+        ("arn:aws-us-gov:iam::123456789012:role/x", "an ARN of the partition 'aws-us-gov'"),
+        ("arn:aws:iam::123456789012:user/x", "the ARN of a 'user' and not of a role"),
+        ("arn:aws:sts::123456789012:assumed-role/x/y", "it is a session of a role and not the role"),
+        ("arn:aws:iam::1234:role/x", "its account is not a number of 12 digits"),
+        ("Lightly", "it is not an ARN"),
+    ],
+)
+def test_what_is_no_role_is_refused(arn: str, cause: str) -> None:
+    text = refusal(Configure, role_arn=arn, external_id=EXTERNAL_ID)
+    assert text.startswith(f"role_arn={arn!r}: ")
+    assert cause in text
+
+
+@pytest.mark.parametrize(
+    "value", ["CANARY", "CANARY-ID", "CANARY with blanks", "CANARY-long-enough\n", "CANARY-ümlaut"]
+)
+def test_an_external_id_outside_the_contract_is_refused_without_repeating_it(value: str) -> None:
+    text = refusal(Configure, role_arn=ROLE, external_id=value)
+    assert text.startswith("external_id ")
+    assert "choose another one and write the same into the role's trust policy." in text
+
+
+@pytest.mark.parametrize(
+    ("access", "text"),
+    [
+        ({"role_arn": ROLE}, "role_arn is given without external_id; "),
+        ({"external_id": EXTERNAL_ID}, "external_id is given without role_arn; "),
+        ({"external_id": EXTERNAL_ID, "role_arn": ""}, "external_id is given without role_arn; "),
+        ({"external_id": "", "role_arn": ROLE}, "role_arn is given without external_id; "),
+        ({"external_id": "{{ x }}"}, "external_id is given without role_arn; "),
+        ({"external_id": 1234567890, "role_arn": ROLE}, "external_id is "),
+    ],
+)
+def test_half_of_delegated_access_is_refused(access: dict[str, Any], text: str) -> None:
+    assert refusal(Configure, **access).startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("arn", "cause"),
+    [
+        ("alias/my-key", "the platform takes no alias"),
+        ("1234abcd-12ab-34cd-56ef-1234567890ab", "a key's id alone does not say where the key lies"),
+        ("arn:aws-cn:kms:cn-north-1:123456789012:key/x", "an ARN of the partition 'aws-cn'"),
+        ("arn:aws:iam::123456789012:role/x", "it is an ARN of 'iam' and not of a KMS key"),
+    ],
+)
+def test_what_is_no_kms_key_is_refused(arn: str, cause: str) -> None:
+    text = refusal(Configure, kms_key_arn=arn)
+    assert text.startswith(f"kms_key_arn={arn!r}: ")
+    assert cause in text
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"), [("input", "did you mean 'INPUT'? "), ("OUTPUT", "did you mean 'INPUT_OUTPUT'"), ("both", "")]
+)
+def test_another_purpose_is_refused(value: str, hint: str) -> None:
+    text = refusal(Configure, purpose=value)
+    assert text.startswith(f"purpose is {value!r}; {hint}")
+    assert "Allowed: " in text
+
+
+def test_thumbnails_that_would_all_be_one_file_are_refused() -> None:
+    text = refusal(Configure, thumbnail_suffix=".lightly/thumb.jpg")
+    assert text.startswith("thumbnail_suffix is '.lightly/thumb.jpg', so that all thumbnails would be one file; put")
+
+
+@pytest.mark.parametrize("thumbnails", [{"generate_thumbnails": True}, {"thumbnail_suffix": "[filename]"}])
+def test_thumbnails_on_what_is_only_read_are_refused(thumbnails: dict[str, Any]) -> None:
+    assert "purpose INPUT, which is only read" in refusal(Configure, purpose="INPUT", **thumbnails)
+    Configure(**needed(Configure, purpose="INPUT", output_resource_path="s3://my-bucket/out/", **thumbnails))
+
+
+@pytest.mark.parametrize("purpose", ["LIGHTLY", "INPUT_OUTPUT"])
+def test_another_purpose_beside_an_output_is_refused(purpose: str) -> None:
+    text = refusal(Configure, purpose=purpose, output_resource_path="s3://my-bucket/out/")
+    assert text.startswith(f"purpose is {purpose!r} and output_resource_path is given")
+
+
+def test_a_connection_for_an_output_that_is_not_there_is_refused() -> None:
+    assert refusal(Configure, output_aws_conn_id="x").startswith("output_aws_conn_id is given without output_resource")
+
+
+# --- verification -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("require", "text"),
+    [
+        ("automatic", "require='automatic' is neither 'auto' nor a list of permissions"),
+        ("read", "require='read' is neither 'auto' nor a list of permissions; write ['read']."),
+        ([], "require is empty, so nothing would be verified"),
+        (["list", "reed"], "require names 'reed', which is no permission"),
+        (("list", "delete"), "require names 'delete', which is no permission"),
+    ],
+)
+def test_what_is_no_permission_is_refused(require: Any, text: str) -> None:
+    assert refusal(Verify, require=require).startswith(text)
+
+
+@pytest.mark.parametrize(
+    "value", [-1, float("nan"), float("inf"), "60", "soon", None, timedelta(seconds=-1), [60], "{{ x }}"]
+)
+def test_a_propagation_timeout_that_is_no_duration_is_refused(value: Any) -> None:
+    text = refusal(Verify, propagation_timeout=value)
+    assert text == f"propagation_timeout is {value!r}; it must be a number of seconds, or a timedelta, from 0."
+
+
+@pytest.mark.parametrize("value", [0, 0.0, 90, timedelta(0), timedelta(minutes=2)])
+def test_a_propagation_timeout_is_seconds_or_a_timedelta(value: Any) -> None:
+    Verify(**needed(Verify, propagation_timeout=value))
+
+
+def test_another_reaction_to_a_failure_is_refused() -> None:
+    assert refusal(Verify, on_failure="ignore").startswith("on_failure is 'ignore'; ")
+    assert refusal(Verify, on_failure="Fail").startswith("on_failure is 'Fail'; did you mean 'fail'?")
+
+
+# --- worker -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        (SELECTION | {"n_sample": 5}, "selection_config.n_sample is not a member"),
+        (SELECTION | {"proportion_samples": 0.1}, "selection_config: set exactly one of"),
+        ({"strategies": SELECTION["strategies"]}, "selection_config: set exactly one of"),
+        ({}, "selection_config.strategies is missing"),
+        ("{}", "selection_config.strategies is missing"),
+        ('{"n_samples": 1', "selection_config is no valid JSON"),
+        ("[]", "selection_config is a list; give a mapping or a JSON object."),
+        ("7", "selection_config is a int; give a mapping or a JSON object."),
+        ([SELECTION], "selection_config is a list; give a mapping or a JSON object."),
+        (7, "selection_config is a int; give a mapping or a JSON object."),
+    ],
+)
+def test_a_selection_outside_the_contract_is_refused(config: Any, text: str) -> None:
+    assert refusal(Run, selection_config=config).startswith(text)
+
+
+def test_did_you_mean() -> None:
+    entry = {"input": {"type": "EMBEDDING"}, "strategy": {"type": "DIVERSITY"}}
+    text = refusal(Run, selection_config={"n_samples": 5, "strategies": [entry]})
+    assert text.startswith("selection_config.strategies[0].input.type is not one of its allowed values; did you mean")
+    assert "did you mean 'n_samples'?" in refusal(Run, selection_config=SELECTION | {"nsamples": 5})
+    assert "did you mean 'use_datapool'?" in refusal(Run, worker_config={"use_data_pool": True})
+    assert "did you mean 'max_epochs'?" in refusal(Run, lightly_config={"trainer": {"max_epoch": 1}})
+
+
+@pytest.mark.parametrize("argument", ["worker_config", "lightly_config"])
+@pytest.mark.parametrize("value", ["not json", [], 7, {"no_such_member": 1}, '{"no_such_member": 1}'])
+def test_options_outside_the_contract_are_refused(argument: str, value: Any) -> None:
+    assert refusal(Run, **{argument: value}).startswith(argument)
+
+
+@pytest.mark.parametrize("argument", ["worker_config", "lightly_config"])
+@pytest.mark.parametrize("value", [None, {}, "{}", "null"])
+def test_no_options_are_no_fault(argument: str, value: Any) -> None:
+    Run(**needed(Run, **{argument: value}))
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"), [("mid", "did you mean 'MID'? "), ("MEDIUM", ""), ("URGENT", ""), (1, ""), (None, "")]
+)
+def test_another_priority_is_refused(value: Any, hint: str) -> None:
+    assert refusal(Run, priority=value) == f"priority is {value!r}; {hint}Allowed: 'LOW', 'MID', 'HIGH', 'CRITICAL'."
+
+
+def test_labels_are_a_list_of_texts() -> None:
+    assert refusal(Run, runs_on="gpu") == "runs_on is the text 'gpu'; give a list of labels, e.g. ['gpu']."
+    for value in ([1], [None], {"gpu": 1}, 7, b"gpu"):
+        assert refusal(Run, runs_on=value).startswith(f"runs_on is {value!r}; give a list of labels")
+    for value in (None, [], (), ["gpu"], ("gpu", "big"), {"gpu"}):
+        Run(**needed(Run, runs_on=value))
+
+
+@pytest.mark.parametrize("argument", ["poll_interval", "timeout"])
+@pytest.mark.parametrize("value", [0, -1, "soon", "", float("nan"), float("inf"), [60]])
+def test_what_is_no_duration_is_refused(argument: str, value: Any) -> None:
+    assert refusal(Run, **{argument: value}) == f"{argument} is {value!r}; it must be a number of seconds above 0."
+
+
+def test_no_time_at_all_is_no_duration() -> None:
+    assert refusal(Run, timeout=timedelta(0)) == "timeout is 0.0; it must be a number of seconds above 0."
+
+
+def test_durations_may_be_numbers_texts_and_timedeltas() -> None:
+    for value in (1, 0.5, "45", timedelta(minutes=1)):
+        Run(**needed(Run, poll_interval=value, timeout=value))
+    Run(**needed(Run, timeout=None))
+
+
+# --- templates and other tasks' outputs ---------------------------------------------------------------------------
+
+TEMPLATED = [(operator, field) for operator in OPERATORS for field in operator.template_fields]
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize(("operator", "field"), TEMPLATED)
+def test_a_template_passes_when_the_dag_is_parsed(
+    operator: type[LightlyBaseOperator], field: str, template: str
+) -> None:
+    assert getattr(operator(**arguments(operator, **{field: template})), field) == template
+
+
+@pytest.mark.parametrize(("operator", "field"), TEMPLATED)
+def test_another_tasks_output_passes_and_goes_before(operator: type[LightlyBaseOperator], field: str) -> None:
+    with DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1)):
+        first = Create(task_id="first", dataset_name="abc")
+        for number, output in enumerate((first.output, first.output["some_key"])):
+            then = operator(**arguments(operator, **{field: output}) | {"task_id": f"then_{number}"})
+            assert getattr(then, field) is output
+            assert then.upstream_task_ids == {"first"}
+
+
+@pytest.mark.parametrize("field", ["selection_config", "worker_config", "lightly_config"])
+def test_a_template_deep_inside_a_configuration_passes(field: str) -> None:
+    deep = {"strategies": [{"input": {"type": "{{ params.type }}"}}]}
+    assert getattr(Run(**arguments(Run, **{field: deep})), field) == deep
+
+
+def test_labels_and_permissions_may_hold_templates() -> None:
+    Run(**arguments(Run, runs_on=["gpu", "{{ params.label }}"]))
+    Verify(**arguments(Verify, require=["list", "{{ params.permission }}"]))
+
+
+def test_an_external_id_may_be_a_template_but_no_tasks_output() -> None:
+    Configure(**needed(Configure, role_arn=ROLE, external_id="{{ var.value.external_id }}"))
+    with DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1)):
+        first = Create(task_id="first", dataset_name="abc")
+        with pytest.raises(
+            ValueError, match="external_id is the output of another task, which XCom would keep in clear"
+        ):
+            Configure(**needed(Configure, role_arn=ROLE, external_id=first.output))
+
+
+@pytest.mark.parametrize(
+    ("value", "static"),
+    [
+        ("text", True),
+        ("{{ x }}", False),
+        ("{% x %}", False),
+        ("{x}", True),
+        ('{"a": {"b": 1}}', True),
+        (None, True),
+        (7, True),
+        ({"a": ["b", {"c": "{{ x }}"}]}, False),
+        ({"a": ["b", {"c": "x"}]}, True),
+        (("a", "{{ x }}"), False),
+        ({"{{ x }}"}, False),
+        ([], True),
+        (Path("/photos"), True),
+    ],
+)
+def test_what_is_known_when_the_dag_is_parsed(value: Any, static: bool) -> None:
+    assert is_static(value) is static
+
+
+def test_airflows_references_are_not_known_when_the_dag_is_parsed() -> None:
+    with DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1)) as dag:
+        output = Create(task_id="first", dataset_name="abc").output
+        for reference in (output, output["key"], output.map(str), output.zip(output), dag.param("x", "y")):
+            assert not is_static(reference)
+            assert not is_static({"a": [reference]})
+
+
+def test_each_operator_keeps_to_its_own_id() -> None:
+    operator = Verify(**needed(Verify))
+    assert (operator.task_id, operator.dataset_id, operator.lightly_conn_id) == ("a_task", DATASET, "lightly_default")

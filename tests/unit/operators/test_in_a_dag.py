@@ -1,0 +1,249 @@
+"""The operators as Airflow handles them: fields, rendering, serialization, mapping."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG
+from example_operators import DATASET, EXTERNAL_ID, OPERATORS, ROLE, SELECTION, arguments, needed
+
+from lightly_provider.links import LightlyDatasetLink, LightlyRunsLink
+from lightly_provider.operators.base import LightlyBaseOperator
+from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
+from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
+from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
+from lightly_provider.operators.worker import RunLightlyWorkerOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Create, Configure = CreateLightlyDatasetOperator, ConfigureS3DatasourceOperator
+Verify, Run = VerifyDatasourcePermissionsOperator, RunLightlyWorkerOperator
+
+# What is decided by the DAG's author alone, and what is a secret.
+NOT_TEMPLATED = {
+    Create: set(),
+    Configure: {"external_id", "generate_thumbnails"},
+    Verify: {"propagation_timeout"},
+    Run: {"wait_for_completion", "timeout", "cancel_on_kill"},
+}
+
+
+def own_parameters(operator: type[LightlyBaseOperator]) -> set[str]:
+    classes = [cls for cls in operator.__mro__ if issubclass(cls, LightlyBaseOperator)]
+    parameters = [inspect.signature(cls.__init__).parameters.values() for cls in classes]
+    return {p.name for of_class in parameters for p in of_class if p.kind is p.KEYWORD_ONLY}
+
+
+def serialized(build: Callable[[], Any]) -> str:
+    try:
+        from airflow.serialization.serialized_objects import DagSerialization as Serialization
+    except ImportError:  # Airflow 2
+        from airflow.serialization.serialized_objects import SerializedDAG as Serialization
+
+    with DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1)) as dag:
+        build()
+    return json.dumps(Serialization.to_dict(dag))
+
+
+# --- fields -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_every_argument_that_names_something_is_a_template_field(operator: type[LightlyBaseOperator]) -> None:
+    assert set(operator.template_fields) == own_parameters(operator) - NOT_TEMPLATED[operator]
+    assert len(set(operator.template_fields)) == len(operator.template_fields)
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_no_template_field_holds_a_secret(operator: type[LightlyBaseOperator]) -> None:
+    assert "external_id" not in operator.template_fields
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_all_own_arguments_are_keywords_kept_under_their_own_names(operator: type[LightlyBaseOperator]) -> None:
+    given = arguments(operator)
+    assert set(given) - {"task_id"} == own_parameters(operator), "an argument has no example"
+    made = operator(**given)
+    assert {name: getattr(made, name) for name in given} == given
+    positional = [p for p in inspect.signature(operator.__init__).parameters.values() if p.kind < p.VAR_POSITIONAL]
+    assert [p.name for p in positional] == ["self"]
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_every_own_argument_is_documented(operator: type[LightlyBaseOperator]) -> None:
+    for name in own_parameters(operator):
+        assert f":param {name}:" in str(operator.__doc__), name
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_every_renderer_belongs_to_a_template_field(operator: type[LightlyBaseOperator]) -> None:
+    assert set(operator.template_fields_renderers) <= set(operator.template_fields)
+
+
+# --- rendering ----------------------------------------------------------------------------------------------------
+
+
+def test_templates_are_rendered_deep_inside_configurations() -> None:
+    run = Run(
+        **needed(
+            Run,
+            selection_config={"proportion_samples": 0.1, "strategies": [{"input": {"type": "{{ params.type }}"}}]},
+            worker_config="{{ params.worker | tojson }}",
+            runs_on=["{{ params.label }}"],
+        )
+    )
+    params = {"type": "EMBEDDINGS", "worker": {"use_datapool": True}, "label": "gpu"}
+    run.render_template_fields({"params": params})  # type: ignore[arg-type]
+    assert run.selection_config["strategies"][0]["input"]["type"] == "EMBEDDINGS"
+    assert json.loads(run.worker_config) == {"use_datapool": True}
+    assert run.runs_on == ["gpu"]
+
+
+@pytest.mark.parametrize(
+    ("operator", "field", "rendered", "told"),
+    [
+        (Create, "dataset_name", "a.b", "dataset_name is 'a.b'"),
+        (Create, "dataset_type", "images", "dataset_type is 'images'; did you mean 'Images'?"),
+        (Configure, "dataset_id", "None", "dataset_id is 'None'"),
+        (Configure, "resource_path", "gs://x/", "resource_path='gs://x/'"),
+        (Configure, "region", "mars-1", "region='mars-1' is no AWS region"),
+        (Configure, "role_arn", "arn:aws-cn:iam::123456789012:role/x", "role_arn="),
+        (Configure, "role_arn", "", "external_id is given without role_arn"),
+        (Verify, "require", "read", "require='read' is neither"),
+        (Run, "selection_config", '{"n_sample": 1}', "selection_config.n_sample is not a member"),
+        (Run, "selection_config", "{'n_samples': 1}", "selection_config is no valid JSON"),
+        (Run, "runs_on", "gpu", "runs_on is the text 'gpu'"),
+        (Run, "poll_interval", "often", "poll_interval is 'often'"),
+        (Run, "priority", "mid", "priority is 'mid'; did you mean 'MID'?"),
+    ],
+)
+def test_a_rendered_value_is_checked_first_thing_when_the_task_runs(
+    operator: type[LightlyBaseOperator], field: str, rendered: str, told: str, context: dict[str, Any]
+) -> None:
+    # There is neither a connection nor a platform here, so that a request before the check would be another error.
+    changes: dict[str, Any] = {field: "{{ params.x }}"}
+    if field == "role_arn":
+        changes["external_id"] = EXTERNAL_ID
+    made = operator(**needed(operator, **changes))
+    made.render_template_fields({"params": {"x": rendered}})  # type: ignore[arg-type]
+    assert getattr(made, field) == rendered
+    with pytest.raises(ValueError, match="^" + told.replace("(", r"\(")) as refused:
+        made.execute(context)  # type: ignore[arg-type]
+    assert "CANARY" not in str(refused.value)
+    assert context["ti"].xcoms == {}
+
+
+# --- serialization ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_an_operator_is_serialized_with_its_template_fields(operator: type[LightlyBaseOperator]) -> None:
+    text = serialized(lambda: operator(**arguments(operator)))
+    (task,) = json.loads(text)["dag"]["tasks"]
+    stored = task["__var"]
+    assert stored["_task_module"] == operator.__module__
+    for field in operator.template_fields:
+        assert field in stored, field
+    assert stored["template_fields"] == list(operator.template_fields)
+
+
+def test_the_external_id_is_not_in_the_serialized_dag() -> None:
+    text = serialized(lambda: Configure(**arguments(Configure)))
+    assert ROLE in text
+    assert EXTERNAL_ID not in text
+    assert "external_id" not in text
+
+
+def test_a_template_of_the_external_id_is_not_rendered_into_a_field(context: dict[str, Any]) -> None:
+    made = Configure(**needed(Configure, role_arn=ROLE, external_id="{{ params.secret }}"))
+    values = {"params": {"secret": EXTERNAL_ID}, **context}
+    made.render_template_fields(values)  # type: ignore[arg-type]
+    assert made.external_id == "{{ params.secret }}"
+    assert made._rendered_external_id(values) == EXTERNAL_ID  # type: ignore[arg-type]
+    assert EXTERNAL_ID not in repr(vars(made))
+
+
+@pytest.mark.parametrize(
+    ("operator", "links"),
+    [
+        (Create, [LightlyDatasetLink]),
+        (Configure, [LightlyDatasetLink]),
+        (Verify, [LightlyDatasetLink]),
+        (Run, [LightlyDatasetLink, LightlyRunsLink]),
+    ],
+)
+def test_an_operator_links_to_the_platforms_pages(operator: type[LightlyBaseOperator], links: list[type]) -> None:
+    made = operator(**needed(operator))
+    assert [type(link) for link in made.operator_extra_links] == links
+    text = serialized(lambda: operator(**needed(operator)))
+    for link in made.operator_extra_links:
+        assert link.name in text or link.xcom_key in text or type(link).__name__ in text
+
+
+# --- mapping ------------------------------------------------------------------------------------------------------
+
+MAPPED: dict[type[LightlyBaseOperator], dict[str, list[Any]]] = {
+    Create: {"dataset_name": ["abc", "def"]},
+    Configure: {"dataset_id": [DATASET, "b" * 24], "resource_path": ["s3://my-bucket/a/", "s3://my-bucket/b/"]},
+    Verify: {"dataset_id": [DATASET]},
+    Run: {"dataset_id": [DATASET], "selection_config": [SELECTION]},
+}
+
+
+def partial_arguments(operator: type[LightlyBaseOperator]) -> dict[str, Any]:
+    return {k: v for k, v in arguments(operator).items() if k not in MAPPED[operator] and k not in ("external_id",)}
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_an_operator_can_be_mapped(operator: type[LightlyBaseOperator]) -> None:
+    given = partial_arguments(operator)
+    given.pop("role_arn", None)
+    text = serialized(lambda: operator.partial(**given).expand(**MAPPED[operator]))
+    assert '"_is_mapped": true' in text
+    with DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1)):
+        mapped = operator.partial(**given).expand(**MAPPED[operator])
+        one = mapped.unmap({name: values[0] for name, values in MAPPED[operator].items()})
+    assert isinstance(one, operator)
+    for name, value in given.items():
+        assert getattr(one, name) == value
+    for name, values in MAPPED[operator].items():
+        assert getattr(one, name) == values[0]
+
+
+def test_an_operator_can_be_mapped_over_another_tasks_output() -> None:
+    def build() -> None:
+        first = Create(task_id="first", dataset_name="abc")
+        Verify.partial(task_id="then").expand(dataset_id=first.output)
+
+    assert '"_is_mapped": true' in serialized(build)
+
+
+def test_a_mapped_value_is_checked_when_its_task_is_made() -> None:
+    with DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1)):
+        mapped = Verify.partial(task_id="a_task").expand(dataset_id=["no id"])
+        with pytest.raises(ValueError, match="dataset_id is 'no id'"):
+            mapped.unmap({"dataset_id": "no id"})
+
+
+@pytest.mark.filterwarnings("ignore:Task 'a_task' was never mapped")
+def test_a_mapped_task_takes_no_external_id_as_airflow_would_store_it() -> None:
+    with DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1)):
+        with pytest.raises(ValueError, match=r"external_id is given to a mapped task, .* put it into an AWS") as refused:
+            Configure.partial(**needed(Configure, role_arn=ROLE, external_id=EXTERNAL_ID))
+        assert EXTERNAL_ID not in str(refused.value)
+        with pytest.raises(TypeError, match="external_id"):
+            Configure.partial(**needed(Configure, role_arn=ROLE)).expand(external_id=[EXTERNAL_ID])
+
+
+def test_delegated_access_of_a_mapped_task_comes_from_a_connection() -> None:
+    text = serialized(
+        lambda: Configure.partial(task_id="a_task", resource_path="s3://my-bucket/").expand_kwargs(
+            [{"dataset_id": DATASET, "datasource_aws_conn_id": "my_aws"}]
+        )
+    )
+    assert "my_aws" in text

@@ -1,0 +1,185 @@
+"""The verdict on what the platform's lights say."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowSkipException
+from example_calls import DELEGATED_ACCESS, USER_ACCESS
+from example_operators import DATASET
+from samples import documented_answer
+from scripted_platform import Answer
+
+from lightly_provider.exceptions import LightlyNotFoundError, LightlyPermissionsError
+from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scripted_platform import ScriptedPlatform
+
+ALL_GREEN = {"canList": True, "canRead": True, "canWrite": True, "canOverwrite": True}
+READ_ONLY = ALL_GREEN | {"canWrite": False, "canOverwrite": False}
+NO_READ = ALL_GREEN | {"canRead": False, "errors": {"canRead": "AccessDenied: no GetObject"}}
+
+
+def dataset(type_: str = "Images") -> Answer:
+    return Answer(200, documented_answer("get_dataset_by_id", id=DATASET, type=type_))
+
+
+def datasources(*items: Any) -> Answer:
+    return Answer(200, [item if isinstance(item, dict) else item.to_wire() | {"id": "0" * 24} for item in items])
+
+
+def lights(answer: dict[str, Any]) -> Answer:
+    return Answer(200, documented_answer("verify_datasource_by_dataset_id", **answer))
+
+
+BOTH = datasources(USER_ACCESS, DELEGATED_ACCESS)
+INPUT = datasources(USER_ACCESS)
+
+
+class PlainlyLogged(VerifyDatasourcePermissionsOperator):
+    """Airflow 3 logs through structlog, past what pytest captures."""
+
+    log = logging.getLogger("verify")
+
+
+def verify(context: dict[str, Any], **arguments: Any) -> Any:
+    operator = PlainlyLogged(task_id="a_task", dataset_id=DATASET, **arguments)
+    return operator.execute(context)  # type: ignore[arg-type]
+
+
+def test_green_lights_are_a_verdict_in_xcom_and_a_table_in_the_log(
+    platform: Callable[..., ScriptedPlatform], context: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    started = platform(dataset(), BOTH, lights(ALL_GREEN))
+    with caplog.at_level(logging.INFO):
+        result = verify(context)
+    assert (result["dataset_id"], result["ok"]) == (DATASET, True)
+    assert context["ti"].xcoms["verdict"] == result
+    assert context["ti"].xcoms["lightly_dataset_url"].endswith(DATASET)
+    assert "s3://bucket/lightly/" in caplog.text
+    shown = caplog.text + str(context["ti"].xcoms)
+    assert USER_ACCESS.s3_secret_access_key not in shown
+    assert DELEGATED_ACCESS.s3_external_id not in shown
+    assert [received.method for received in started.received] == ["GET"] * 3
+
+
+def test_read_only_is_enough_for_an_input(platform: Callable[..., ScriptedPlatform], context: dict[str, Any]) -> None:
+    platform(dataset(), INPUT, lights(READ_ONLY))
+    assert verify(context)["ok"]
+
+
+@pytest.mark.parametrize(
+    ("stored", "answer", "require", "named"),
+    [
+        (
+            INPUT,
+            NO_READ,
+            "auto",
+            ["read in bucket 'bucket', prefix 'ein pfad/'", "s3:GetObject", "AccessDenied: no GetObject"],
+        ),
+        (BOTH, READ_ONLY, "auto", ["write, overwrite in bucket 'bucket', prefix 'lightly/'", "s3:PutObject"]),
+        (INPUT, READ_ONLY, ["list", "write"], ["write", "s3:PutObject"]),
+    ],
+)
+def test_a_missing_permission_fails_the_task_and_is_named_with_place_and_remedy(
+    platform: Callable[..., ScriptedPlatform],
+    context: dict[str, Any],
+    stored: Answer,
+    answer: dict[str, Any],
+    require: Any,
+    named: list[str],
+) -> None:
+    platform(dataset(), stored, lights(answer))
+    with pytest.raises(LightlyPermissionsError) as failed:
+        verify(context, require=require)
+    for word in named:
+        assert word in str(failed.value)
+    assert context["ti"].xcoms["verdict"]["ok"] is False
+
+
+def test_a_failure_may_skip(platform: Callable[..., ScriptedPlatform], context: dict[str, Any]) -> None:
+    platform(dataset(), INPUT, lights(NO_READ))
+    with pytest.raises(AirflowSkipException, match="read"):
+        verify(context, on_failure="skip")
+    assert context["ti"].xcoms["verdict"]["ok"] is False
+
+
+def test_a_failure_may_be_a_warning(
+    platform: Callable[..., ScriptedPlatform], context: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    platform(dataset(), INPUT, lights(NO_READ))
+    with caplog.at_level(logging.WARNING):
+        assert verify(context, on_failure="warn")["ok"] is False
+    assert "s3:GetObject" in caplog.text
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses that the operator takes; its clock goes on by them, and nobody waits."""
+    from lightly_provider.operators import verification
+
+    taken: list[float] = []
+
+    class Clock:
+        @staticmethod
+        def monotonic() -> float:
+            return sum(taken)
+
+        @staticmethod
+        def sleep(seconds: float) -> None:
+            taken.append(seconds)
+
+    monkeypatch.setattr(verification, "time", Clock)
+    return taken
+
+
+def test_a_grant_that_is_on_its_way_is_waited_for(
+    platform: Callable[..., ScriptedPlatform], context: dict[str, Any], clock: list[float]
+) -> None:
+    platform(dataset(), INPUT, lights(NO_READ), lights(NO_READ), lights(ALL_GREEN))
+    assert verify(context, propagation_timeout=60)["ok"]
+    assert clock == [2.0, 4.0]
+
+
+def test_a_denial_is_tried_again_until_the_time_is_over_and_not_longer(
+    platform: Callable[..., ScriptedPlatform], context: dict[str, Any], clock: list[float]
+) -> None:
+    started = platform(dataset(), INPUT, lights(NO_READ))
+    with pytest.raises(LightlyPermissionsError):
+        verify(context, propagation_timeout=40)
+    assert sum(clock) == 40
+    assert clock == [2.0, 4.0, 8.0, 15.0, 11.0]
+    assert len(started.received) == 2 + len(clock) + 1
+
+
+def test_without_a_propagation_timeout_there_is_one_try(
+    platform: Callable[..., ScriptedPlatform], context: dict[str, Any], clock: list[float]
+) -> None:
+    started = platform(dataset(), INPUT, lights(NO_READ))
+    with pytest.raises(LightlyPermissionsError):
+        verify(context)
+    assert (clock, len(started.received)) == ([], 3)
+
+
+def test_what_this_version_does_not_know_has_no_rules(
+    platform: Callable[..., ScriptedPlatform], context: dict[str, Any]
+) -> None:
+    unknown = USER_ACCESS.to_wire() | {"purpose": "SINCE_INVENTED"}
+    elsewhere = {"type": "GCS", "purpose": "LIGHTLY", "fullPath": "gs://bucket/"}
+    platform(dataset(), datasources(USER_ACCESS, unknown, elsewhere), lights(READ_ONLY))
+    result = verify(context)
+    assert result["ok"]
+    assert "SINCE_INVENTED" not in str(result)
+
+
+def test_a_dataset_that_is_not_there_fails_the_task(
+    platform: Callable[..., ScriptedPlatform], context: dict[str, Any]
+) -> None:
+    platform(Answer(404, {"code": "DATASET_UNKNOWN", "error": "no such dataset"}))
+    with pytest.raises(LightlyNotFoundError):
+        verify(context)

@@ -1,0 +1,454 @@
+"""A run from its scheduling to its result, against a platform that follows a script."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from example_calls import ARTIFACT, CONFIG, RUN, SCHEDULED_RUN, TAG
+from example_operators import DATASET, SELECTION
+from samples import documented_answer
+from schema import assert_fits_contract
+from scripted_platform import Answer, NoAnswer, ScriptedPlatform, Step
+
+from lightly_provider.exceptions import (
+    LightlyForbiddenError,
+    LightlyRunAbortedError,
+    LightlyRunCanceledError,
+    LightlyRunCrashedError,
+    LightlyRunFailedError,
+    LightlyRunTimeoutError,
+    LightlyServerError,
+)
+from lightly_provider.operators import worker
+from lightly_provider.operators.worker import RunLightlyWorkerOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+RUN_PATH = f"/v1/docker/runs/schedule/{SCHEDULED_RUN}"
+LOGS_PATH = f"/v1/docker/runs/{RUN}/logs"
+SCHEDULE_PATH = f"/v1/datasets/{DATASET}/docker/worker/schedule"
+TAGS_PATH = f"/v1/docker/runs/{RUN}/tags"
+READ_URL_PATH = f"/v1/docker/runs/{RUN}/artifacts/{ARTIFACT}/readurl"
+CANCEL = ("PUT", f"{SCHEDULE_PATH}/{SCHEDULED_RUN}")
+
+NO_RUN = Answer(404, {"code": "DOCKER_RUN_UNKNOWN", "error": "not picked up yet"})
+
+
+class RoutedPlatform(ScriptedPlatform):
+    """Follows a script per path; the last step of each is repeated."""
+
+    def __init__(self, routes: Mapping[tuple[str, str], list[Step]]) -> None:
+        super().__init__([Answer(500)])
+        self.routes = {key: list(steps) for key, steps in routes.items()}
+
+    def _next(self, received: Any) -> Step:
+        with self._lock:
+            self.received.append(received)
+            steps = self.routes.get((received.method, received.path), [Answer(404, {"error": "no route"})])
+            return steps.pop(0) if len(steps) > 1 else steps[0]
+
+    def asked(self, method: str, path: str) -> list[Any]:
+        return [r for r in self.received if (r.method, r.path) == (method, path)]
+
+
+def created(id_: str) -> Answer:
+    return Answer(201, documented_answer("create_dataset", id=id_))
+
+
+def run(state: str, **changes: Any) -> Answer:
+    answer = documented_answer("get_docker_run_by_scheduled_id", id=RUN, **changes)
+    return Answer(200, answer | {"state": state})
+
+
+def scheduled(*items: dict[str, Any]) -> Answer:
+    return Answer(200, documented_answer("get_docker_runs_scheduled_by_dataset_id", *items))
+
+
+def entry(state: str) -> Answer:
+    return scheduled({"id": SCHEDULED_RUN, "configId": CONFIG, "state": state})
+
+
+def logs(cursor: int | None, *lines: str) -> Answer:
+    answer = documented_answer("get_docker_run_logs_by_id")
+    answer["logs"] = [{"ts": 1, "level": "INFO", "state": "EMBEDDING", "msg": line} for line in lines]
+    return Answer(200, answer if cursor is None else answer | {"cursor": cursor})
+
+
+def tags(*items: dict[str, Any]) -> Answer:
+    return Answer(200, documented_answer("get_docker_run_tags", *items))
+
+
+BASE: dict[tuple[str, str], list[Step]] = {
+    ("POST", "/v1/docker/worker/config/vX"): [created(CONFIG)],
+    ("POST", SCHEDULE_PATH): [created(SCHEDULED_RUN)],
+    ("GET", LOGS_PATH): [logs(0)],
+    ("GET", TAGS_PATH): [tags({"id": TAG, "datasetId": DATASET, "name": "a tag", "bitMaskData": "0xff"})],
+}
+
+
+class Time:
+    """A clock that goes on by the pauses which are taken, so that nobody waits."""
+
+    def __init__(self) -> None:
+        self.pauses: list[float] = []
+
+    def monotonic(self) -> float:
+        return sum(self.pauses)
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
+    time = Time()
+    monkeypatch.setattr(worker, "time", time)
+    return time
+
+
+@pytest.fixture
+def routed(
+    platform: Callable[..., ScriptedPlatform], monkeypatch: pytest.MonkeyPatch, clock: Time
+) -> Callable[..., RoutedPlatform]:
+    """A platform on which a run can be scheduled; what is given comes on top."""
+    import json
+
+    started: list[RoutedPlatform] = []
+    platform(Answer())  # sets up what all platforms here need
+
+    def start(routes: Mapping[tuple[str, str], list[Step]]) -> RoutedPlatform:
+        own = RoutedPlatform({**BASE, **routes})
+        started.append(own)
+        own.__enter__()
+        connection = {"conn_type": "lightly", "host": own.address, "password": "a-token-of-the-tests"}
+        monkeypatch.setenv("AIRFLOW_CONN_LIGHTLY_DEFAULT", json.dumps(connection))
+        return own
+
+    yield start  # type: ignore[misc]
+    for own in started:
+        own.__exit__()
+        for received in own.received:
+            if received.path.startswith("/v1/"):
+                assert_fits_contract(received.method, received.url, received.body)
+
+
+class PlainlyLogged(RunLightlyWorkerOperator):
+    """Airflow 3 logs through structlog, past what pytest captures."""
+
+    log = logging.getLogger("run")
+
+
+def operator(**arguments: Any) -> RunLightlyWorkerOperator:
+    return PlainlyLogged(task_id="a_task", **{"dataset_id": DATASET, "poll_interval": 10} | arguments)
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    told = [record.getMessage() for record in caplog.records if record.name == "run"]
+    # Airflow's own remark on how it is tested.
+    return [line for line in told if "outside" not in line]
+
+
+def test_a_run_is_followed_to_its_result(
+    routed: Callable[..., RoutedPlatform], context: dict[str, Any], clock: Time, caplog: pytest.LogCaptureFixture
+) -> None:
+    artifact = {"id": ARTIFACT, "type": "REPORT_V2_JSON", "fileName": "report_v2.json"}
+    own = routed(
+        {
+            ("GET", RUN_PATH): [
+                NO_RUN,
+                NO_RUN,
+                run("EMBEDDING"),
+                run("EMBEDDING"),
+                run("SINCE_INVENTED"),
+                run("COMPLETED", artifacts=[artifact]),
+            ],
+            ("GET", SCHEDULE_PATH): [entry("OPEN"), entry("LOCKED")],
+            ("GET", LOGS_PATH): [logs(2, "one", "two"), logs(2), logs(3, "three"), logs(4, "four")],
+        }
+    )
+    sizes = {"nInput": 10, "nSelected": 8}
+    own.routes["GET", READ_URL_PATH] = [Answer(200, f"{own.address}/report")]
+    own.routes["GET", "/report"] = [
+        Answer(200, {"generalInformation": {"datasetInformation": {"datasetSizes": sizes}}})
+    ]
+
+    with caplog.at_level(logging.INFO):
+        result = operator(
+            selection_config=SELECTION, worker_config={"use_datapool": True}, runs_on=["gpu"], priority="HIGH"
+        ).execute(context)  # type: ignore[arg-type]
+
+    assert result == {
+        "scheduled_run_id": SCHEDULED_RUN,
+        "run_id": RUN,
+        "tag_name": "a tag",
+        "n_selected": 8,
+        "report": sizes,
+    }
+    assert context["ti"].xcoms == {
+        "lightly_dataset_url": f"https://app.lightly.ai/dataset/{DATASET}",
+        "lightly_runs_url": "https://app.lightly.ai/compute/runs",
+        "scheduled_run_id": SCHEDULED_RUN,
+    }
+    (config,) = own.asked("POST", "/v1/docker/worker/config/vX")
+    assert config.json["config"]["docker"] == {"useDatapool": True}
+    assert config.json["config"]["selection"]["nSamples"] == 10
+    (schedule,) = own.asked("POST", SCHEDULE_PATH)
+    assert (schedule.json["priority"], schedule.json["runsOn"]) == ("HIGH", ["gpu"])
+    assert [dict(r.query)["cursor"] for r in own.asked("GET", LOGS_PATH)] == ["0", "2", "2", "3"]
+    told = lines(caplog)
+    assert [line for line in told if line.startswith("[worker]")] == [
+        f"[worker] INFO EMBEDDING {word}" for word in ("one", "two", "three", "four")
+    ]
+    assert [
+        line.removeprefix(f"Run {SCHEDULED_RUN}: ") for line in told if line.startswith(f"Run {SCHEDULED_RUN}")
+    ] == [
+        "OPEN: waiting for a worker to take it",
+        "LOCKED: a worker took it, the run is about to appear",
+        "EMBEDDING (10 of 22 states)",
+        "SINCE_INVENTED",
+        "COMPLETED",
+    ]
+    assert len(clock.pauses) == 5
+    assert all(9 <= pause <= 11 for pause in clock.pauses)
+
+
+def test_without_waiting_only_the_scheduled_run_is_told(
+    routed: Callable[..., RoutedPlatform], context: dict[str, Any], clock: Time
+) -> None:
+    own = routed({})
+    result = operator(wait_for_completion=False).execute(context)  # type: ignore[arg-type]
+    assert result == dict.fromkeys(("run_id", "tag_name", "n_selected", "report")) | {"scheduled_run_id": SCHEDULED_RUN}
+    assert [r.method for r in own.received] == ["POST", "POST"]
+    assert clock.pauses == []
+
+
+def test_a_run_that_made_no_tag_selected_nothing(
+    routed: Callable[..., RoutedPlatform], context: dict[str, Any]
+) -> None:
+    routed({("GET", RUN_PATH): [run("COMPLETED")], ("GET", TAGS_PATH): [tags({"datasetId": "0" * 24})]})
+    result = operator().execute(context)  # type: ignore[arg-type]
+    assert (result["tag_name"], result["n_selected"], result["report"]) == (None, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("state", "error"),
+    [("FAILED", LightlyRunFailedError), ("CRASHED", LightlyRunCrashedError), ("ABORTED", LightlyRunAbortedError)],
+)
+@pytest.mark.parametrize(
+    ("changes", "told"), [({"message": "no images found"}, "no images found"), ({}, "it left no message")]
+)
+def test_a_run_that_failed_fails_the_task_with_its_own_message(
+    routed: Callable[..., RoutedPlatform],
+    context: dict[str, Any],
+    state: str,
+    error: type[LightlyRunFailedError],
+    changes: dict[str, str],
+    told: str,
+) -> None:
+    routed({("GET", RUN_PATH): [run("STARTED"), run(state, **changes)]})
+    with pytest.raises(error) as failed:
+        operator().execute(context)  # type: ignore[arg-type]
+    assert type(failed.value) is error
+    assert f"Run {RUN} of dataset {DATASET} ended as {state}: {told}. Its log and report: https://" in str(failed.value)
+    assert (failed.value.scheduled_run_id, failed.value.run_id) == (SCHEDULED_RUN, RUN)
+
+
+@pytest.mark.parametrize(
+    "in_schedule", [[entry("OPEN"), entry("CANCELED")], [scheduled()], [entry("OPEN"), scheduled()]]
+)
+def test_a_canceled_run_fails_the_task(
+    routed: Callable[..., RoutedPlatform], context: dict[str, Any], in_schedule: list[Step]
+) -> None:
+    routed({("GET", RUN_PATH): [NO_RUN], ("GET", SCHEDULE_PATH): in_schedule})
+    with pytest.raises(LightlyRunCanceledError, match="clear the task to schedule a new one") as canceled:
+        operator().execute(context)  # type: ignore[arg-type]
+    assert (canceled.value.scheduled_run_id, canceled.value.run_id) == (SCHEDULED_RUN, None)
+
+
+def test_one_absence_from_the_schedule_is_no_cancelation(
+    routed: Callable[..., RoutedPlatform], context: dict[str, Any]
+) -> None:
+    routed(
+        {
+            ("GET", RUN_PATH): [NO_RUN, NO_RUN, NO_RUN, NO_RUN, run("COMPLETED")],
+            ("GET", SCHEDULE_PATH): [scheduled(), entry("OPEN"), scheduled(), entry("LOCKED")],
+        }
+    )
+    assert operator().execute(context)["run_id"] == RUN  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("failure", [NoAnswer(), Answer(503), Answer(200, b"<html>"), Answer(429)])
+def test_polls_that_fail_are_not_a_run_that_failed(
+    routed: Callable[..., RoutedPlatform], context: dict[str, Any], failure: Step, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Each poll sends up to six requests.
+    nine_polls = [failure] * 54
+    routed({("GET", RUN_PATH): [*nine_polls, run("EMBEDDING"), *nine_polls, run("COMPLETED")]})
+    with caplog.at_level(logging.WARNING):
+        assert operator().execute(context)["run_id"] == RUN  # type: ignore[arg-type]
+    assert [line.split(",")[0] for line in lines(caplog)] == [f"Poll failed ({n} in a row)" for n in range(1, 10)] * 2
+
+
+def test_ten_failed_polls_in_a_row_end_the_task(routed: Callable[..., RoutedPlatform], context: dict[str, Any]) -> None:
+    own = routed({("GET", RUN_PATH): [Answer(503)]})
+    with pytest.raises(LightlyServerError):
+        operator().execute(context)  # type: ignore[arg-type]
+    assert len(own.asked("GET", RUN_PATH)) == 60
+    assert not own.asked(*CANCEL), "the run goes on"
+
+
+def test_a_refusal_ends_the_task_at_once(routed: Callable[..., RoutedPlatform], context: dict[str, Any]) -> None:
+    own = routed({("GET", RUN_PATH): [Answer(403, {"code": "FORBIDDEN", "error": "no"})]})
+    with pytest.raises(LightlyForbiddenError):
+        operator().execute(context)  # type: ignore[arg-type]
+    assert len(own.asked("GET", RUN_PATH)) == 1
+
+
+@pytest.mark.parametrize("failure", [Answer(403), Answer(404), Answer(503), Answer(200, {"logs": "none"}), NoAnswer()])
+def test_a_log_that_cannot_be_read_is_no_reason_to_leave_the_run(
+    routed: Callable[..., RoutedPlatform], context: dict[str, Any], failure: Step, caplog: pytest.LogCaptureFixture
+) -> None:
+    states = [run("EMBEDDING")] * 15
+    routed({("GET", RUN_PATH): [*states, run("COMPLETED")], ("GET", LOGS_PATH): [failure]})
+    with caplog.at_level(logging.WARNING):
+        assert operator().execute(context)["run_id"] == RUN  # type: ignore[arg-type]
+    assert any(line.startswith("The run's log could not be read: ") for line in lines(caplog))
+
+
+def test_an_answer_without_a_cursor_does_not_tell_the_whole_log_again(
+    routed: Callable[..., RoutedPlatform], context: dict[str, Any]
+) -> None:
+    own = routed(
+        {
+            ("GET", RUN_PATH): [run("EMBEDDING"), run("EMBEDDING"), run("COMPLETED")],
+            ("GET", LOGS_PATH): [logs(5, "a line"), logs(None)],
+        }
+    )
+    operator().execute(context)  # type: ignore[arg-type]
+    assert [dict(r.query)["cursor"] for r in own.asked("GET", LOGS_PATH)] == ["0", "5", "5"]
+
+
+@pytest.mark.parametrize("failure", [Answer(403), Answer(200, "http://127.0.0.1:9/x"), Answer(200, {}), Answer(503)])
+def test_a_report_that_cannot_be_read_is_none(
+    routed: Callable[..., RoutedPlatform], context: dict[str, Any], failure: Step
+) -> None:
+    artifact = {"id": ARTIFACT, "type": "REPORT_V2_JSON", "fileName": "report_v2.json"}
+    routed({("GET", RUN_PATH): [run("COMPLETED", artifacts=[artifact])], ("GET", READ_URL_PATH): [failure]})
+    result = operator().execute(context)  # type: ignore[arg-type]
+    assert (result["n_selected"], result["report"]) == (8, None)
+
+
+# --- time ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("timeout", "polls"), [(25, 4), (5, 2), (100, 11)])
+def test_a_run_is_waited_for_until_the_timeout_and_then_canceled(
+    routed: Callable[..., RoutedPlatform],
+    context: dict[str, Any],
+    clock: Time,
+    monkeypatch: pytest.MonkeyPatch,
+    timeout: float,
+    polls: int,
+) -> None:
+    monkeypatch.setattr(worker.random, "uniform", lambda *_: 1.0)
+    own = routed({("GET", RUN_PATH): [NO_RUN], ("GET", SCHEDULE_PATH): [entry("OPEN")], CANCEL: [Answer(200)]})
+    with pytest.raises(LightlyRunTimeoutError) as over:
+        operator(timeout=timeout).execute(context)  # type: ignore[arg-type]
+    assert sum(clock.pauses) == timeout
+    assert len(own.asked("GET", RUN_PATH)) == polls
+    assert len(own.asked(*CANCEL)) == 1
+    text = str(over.value)
+    assert f"was not over within {timeout} s (last seen: OPEN: waiting for a worker to take it)" in text
+    assert f"Scheduled run {SCHEDULED_RUN} was canceled before a worker took it." in text
+
+
+def test_a_run_that_a_worker_took_goes_on_after_the_timeout_and_that_is_said(
+    routed: Callable[..., RoutedPlatform], context: dict[str, Any]
+) -> None:
+    refused = Answer(400, {"code": "DOCKER_WORKER_SCHEDULE_UPDATE_FAILED", "error": "not OPEN"})
+    own = routed({("GET", RUN_PATH): [run("TRAINING")], CANCEL: [refused]})
+    with pytest.raises(LightlyRunTimeoutError, match=r"it goes on: the platform documents no way to stop it. See https"):
+        operator(timeout=30).execute(context)  # type: ignore[arg-type]
+    assert len(own.asked(*CANCEL)) == 1
+
+
+def test_a_run_that_ends_in_the_last_moment_is_not_timed_out(
+    routed: Callable[..., RoutedPlatform], context: dict[str, Any]
+) -> None:
+    own = routed({("GET", RUN_PATH): [run("TRAINING"), run("COMPLETED")]})
+    assert operator(timeout=5).execute(context)["run_id"] == RUN  # type: ignore[arg-type]
+    assert not own.asked(*CANCEL)
+
+
+def test_a_far_platform_is_not_asked_more_often_than_it_likes(
+    platform: Callable[..., ScriptedPlatform],
+    routed: Callable[..., RoutedPlatform],
+    context: dict[str, Any],
+    clock: Time,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    import json
+
+    own = routed({("GET", RUN_PATH): [run("STARTED"), run("COMPLETED")]})
+    # The platform on this machine stands behind a proxy here, and so is a far one.
+    connection = {
+        "conn_type": "lightly",
+        "host": "http://api.test",
+        "password": "a-token-of-the-tests",
+        "extra": {"proxies": {"http": own.address}},
+    }
+    own.routes = {(m, f"http://api.test{p}"): s for (m, p), s in own.routes.items()} | own.routes
+    monkeypatch.setenv("AIRFLOW_CONN_LIGHTLY_DEFAULT", json.dumps(connection))
+    with caplog.at_level(logging.WARNING):
+        operator(poll_interval=10).execute(context)  # type: ignore[arg-type]
+    assert len(clock.pauses) == 1
+    assert 27 <= clock.pauses[0] <= 33
+    assert any(
+        "poll_interval is 10 s; the platform limits the rate of requests, so 30 s are used" in line
+        for line in lines(caplog)
+    )
+
+
+# --- kill ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_killed_task_cancels_its_run(routed: Callable[..., RoutedPlatform], context: dict[str, Any]) -> None:
+    own = routed({CANCEL: [Answer(200)]})
+    made = operator(wait_for_completion=False)
+    made.execute(context)  # type: ignore[arg-type]
+    made.on_kill()
+    assert len(own.asked(*CANCEL)) == 1
+
+
+def test_a_killed_task_that_must_leave_its_run_alone_does(
+    routed: Callable[..., RoutedPlatform], context: dict[str, Any]
+) -> None:
+    own = routed({CANCEL: [Answer(200)]})
+    made = operator(wait_for_completion=False, cancel_on_kill=False)
+    made.execute(context)  # type: ignore[arg-type]
+    made.on_kill()
+    assert not own.asked(*CANCEL)
+
+
+def test_a_task_that_is_killed_before_it_scheduled_anything_asks_nothing(routed: Callable[..., RoutedPlatform]) -> None:
+    own = routed({})
+    operator().on_kill()
+    assert own.received == []
+
+
+@pytest.mark.parametrize("failure", [Answer(400), Answer(404), Answer(503), NoAnswer()])
+def test_a_kill_never_raises_and_says_that_the_run_may_go_on(
+    routed: Callable[..., RoutedPlatform], context: dict[str, Any], failure: Step, caplog: pytest.LogCaptureFixture
+) -> None:
+    routed({CANCEL: [failure]})
+    made = operator(wait_for_completion=False)
+    made.execute(context)  # type: ignore[arg-type]
+    caplog.clear()
+    made.on_kill()
+    (line,) = lines(caplog)
+    assert line.startswith(f"Scheduled run {SCHEDULED_RUN} could not be canceled: ")
+    assert line.endswith("See https://app.lightly.ai/compute/runs")
