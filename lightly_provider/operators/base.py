@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -64,6 +65,6 @@ class LightlyBaseOperator(BaseOperator):
         self.check_arguments()
         return self.perform(context)
 
+    @abstractmethod
     def perform(self, context: Context) -> Any:
         """The operator's work, on checked arguments."""
-        raise NotImplementedError

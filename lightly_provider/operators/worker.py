@@ -158,9 +158,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         )
         # At once, so that whoever looks at a task that died knows which run it left.
         context["ti"].xcom_push(key="scheduled_run_id", value=self.scheduled_run_id)
-        self.log.info(
-            "Scheduled run %s is in the schedule of dataset %s: %s", self.scheduled_run_id, self.dataset_id, runs_url
-        )
+        self.log.info("Scheduled run %s of dataset %s: %s", self.scheduled_run_id, self.dataset_id, runs_url)
         if not self.wait_for_completion:
             return _result(self.scheduled_run_id)
         return self._tell(self._wait(self.scheduled_run_id))

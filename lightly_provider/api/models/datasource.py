@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -26,14 +26,15 @@ class _S3Datasource(Request):
     thumb_suffix: str | None = None
     kms_key_arn: KmsKeyArn | None = Field(default=None, alias="s3ServerSideEncryptionKMSKey")
 
+    SECRET_MEMBERS: ClassVar[tuple[str, ...]]
+
     def secrets(self) -> tuple[str, ...]:
         """The values that must never be shown."""
-        raise NotImplementedError
+        return tuple(getattr(self, member) for member in self.SECRET_MEMBERS)
 
     def public(self) -> dict[str, Any]:
         """What is set, in wire names, with the secrets left out."""
-        secret = set(self.secrets())
-        return {name: value for name, value in self.to_wire().items() if value not in secret}
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=set(self.SECRET_MEMBERS))
 
 
 class S3UserAccessDatasource(_S3Datasource):
@@ -42,10 +43,7 @@ class S3UserAccessDatasource(_S3Datasource):
     type: Literal["S3"] = "S3"
     s3_access_key_id: NonEmpty
     s3_secret_access_key: Annotated[str, StringConstraints(min_length=1), Field(repr=False)]
-
-    def secrets(self) -> tuple[str, ...]:
-        """The secret access key."""
-        return (self.s3_secret_access_key,)
+    SECRET_MEMBERS: ClassVar[tuple[str, ...]] = ("s3_secret_access_key",)
 
 
 class S3DelegatedAccessDatasource(_S3Datasource):
@@ -54,10 +52,7 @@ class S3DelegatedAccessDatasource(_S3Datasource):
     type: Literal["S3DelegatedAccess"] = "S3DelegatedAccess"
     s3_arn: RoleArn = Field(alias="s3ARN")
     s3_external_id: Annotated[ExternalId, Field(repr=False)]
-
-    def secrets(self) -> tuple[str, ...]:
-        """The external ID."""
-        return (self.s3_external_id,)
+    SECRET_MEMBERS: ClassVar[tuple[str, ...]] = ("s3_external_id",)
 
 
 S3Datasource = S3UserAccessDatasource | S3DelegatedAccessDatasource

@@ -233,7 +233,9 @@ def test_a_mapped_value_is_checked_when_its_task_is_made() -> None:
 @pytest.mark.filterwarnings("ignore:Task 'a_task' was never mapped")
 def test_a_mapped_task_takes_no_external_id_as_airflow_would_store_it() -> None:
     with DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1)):
-        with pytest.raises(ValueError, match=r"external_id is given to a mapped task, .* put it into an AWS") as refused:
+        with pytest.raises(
+            ValueError, match=r"external_id is given to a mapped task, .* put it into an AWS"
+        ) as refused:
             Configure.partial(**needed(Configure, role_arn=ROLE, external_id=EXTERNAL_ID))
         assert EXTERNAL_ID not in str(refused.value)
         with pytest.raises(TypeError, match="external_id"):

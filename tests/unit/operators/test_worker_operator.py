@@ -203,7 +203,9 @@ def test_a_run_is_followed_to_its_result(
         f"[worker] INFO EMBEDDING {word}" for word in ("one", "two", "three", "four")
     ]
     assert [
-        line.removeprefix(f"Run {SCHEDULED_RUN}: ") for line in told if line.startswith(f"Run {SCHEDULED_RUN}")
+        line.partition(": ")[2]
+        for line in told
+        if line.startswith((f"Scheduled run {SCHEDULED_RUN}: ", f"Run {RUN}: "))
     ] == [
         "OPEN: waiting for a worker to take it",
         "LOCKED: a worker took it, the run is about to appear",
@@ -370,7 +372,9 @@ def test_a_run_that_a_worker_took_goes_on_after_the_timeout_and_that_is_said(
 ) -> None:
     refused = Answer(400, {"code": "DOCKER_WORKER_SCHEDULE_UPDATE_FAILED", "error": "not OPEN"})
     own = routed({("GET", RUN_PATH): [run("TRAINING")], CANCEL: [refused]})
-    with pytest.raises(LightlyRunTimeoutError, match=r"it goes on: the platform documents no way to stop it. See https"):
+    with pytest.raises(
+        LightlyRunTimeoutError, match=r"it goes on: the platform documents no way to stop it. See https"
+    ):
         operator(timeout=30).execute(context)  # type: ignore[arg-type]
     assert len(own.asked(*CANCEL)) == 1
 
