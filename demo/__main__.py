@@ -117,16 +117,16 @@ def _show_dataset(client: LightlyClient, returned: dict[str, Any], *, reused: bo
 
 
 def _show_lights(verdict: dict[str, Any]) -> None:
-    table = Table("datasource", Column("location", no_wrap=True), "list", "read", "write", "overwrite")
+    table = Table("purpose", Column("location", no_wrap=True), "list", "read", "write", "overwrite")
     colours = {"PASS": "green", "FAIL": "red", "SKIP": "dim"}
     rows: dict[tuple[str, str], list[str]] = {}
     for check in verdict["checks"]:
-        word = "(not needed)" if check["status"] == "SKIP" else check["status"]
+        word = "-" if check["status"] == "SKIP" else check["status"]
         cell = f"[{colours[check['status']]}]{word}[/]"
         rows.setdefault((check["purpose"], check["location"]), []).append(cell)
     for (purpose, location), cells in rows.items():
         table.add_row(purpose, location, *cells)
-    console.print("[bold]What Lightly may do:[/]", table, sep="\n")
+    console.print("[bold]What Lightly may do[/] (-: not needed for this purpose):", table, sep="\n")
 
 
 def _show_selection(returned: dict[str, Any], ready_file: Path) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from lightly_provider.api.client import LightlyClient
+    from lightly_provider.api.models.run import ScheduledRun
 
 _LOOK_EVERY_S = 0.25
 
@@ -34,20 +35,30 @@ def show_run(
     """
     working = [state for state in RunState if not state.is_terminal]
     states: list[str] = []
+    cursor = 0
     with Progress(
         TextColumn("  {task.description:<34}"), BarColumn(), TimeElapsedColumn(), console=console, transient=False
     ) as progress:
         bar = progress.add_task("Airflow starts", total=len(working) + 1)
-        while True:
+        ended = False
+        while not ended:
             ended = _ended(process)
-            state = _state(client, dataset_name, seen)
-            if state and (not states or states[-1] != state):
-                states.append(state)
-                known = RunState.parse(state)
-                done = len(working) + 1 if known and known.is_terminal else working.index(known) + 1 if known else 0
-                progress.update(bar, description=f"run: {state}", completed=done)
-            if ended:
-                return states
+            scheduled = _fresh_run(client, dataset_name, seen)
+            if scheduled is None:
+                continue
+            passed, cursor = _states(client, scheduled, cursor)
+            for state in passed:
+                if state and (not states or states[-1] != state):
+                    states.append(state)
+                    progress.update(bar, description=f"run: {state}", completed=_position(state, working))
+    return states
+
+
+def _position(state: str, working: list[RunState]) -> int:
+    known = RunState.parse(state)
+    if known is None:  # a state of the schedule: no worker has begun
+        return 0
+    return len(working) + 1 if known.is_terminal else working.index(known) + 1
 
 
 def _ended(process: subprocess.Popen[bytes]) -> bool:
@@ -58,14 +69,17 @@ def _ended(process: subprocess.Popen[bytes]) -> bool:
     return True
 
 
-def _state(client: LightlyClient, dataset_name: str, seen: set[str]) -> str | None:
+def _fresh_run(client: LightlyClient, dataset_name: str, seen: set[str]) -> ScheduledRun | None:
     datasets = client.send(calls.find_datasets(dataset_name))
-    if not datasets:
-        return None
-    fresh = [run for run in client.send(calls.get_scheduled_runs(datasets[0].id)) if run.id not in seen]
-    if not fresh:
-        return None
+    runs = client.send(calls.get_scheduled_runs(datasets[0].id)) if datasets else []
+    return next((run for run in runs if run.id not in seen), None)
+
+
+def _states(client: LightlyClient, scheduled: ScheduledRun, cursor: int) -> tuple[list[str], int]:
+    """The states that passed since the cursor, from the run's log, and the next cursor."""
     try:
-        return client.send(calls.get_run_of_scheduled_run(fresh[-1].id)).state
+        run = client.send(calls.get_run_of_scheduled_run(scheduled.id))
     except LightlyNotFoundError:
-        return fresh[-1].state
+        return [scheduled.state], cursor
+    page = client.send(calls.get_run_logs(run.id, cursor))
+    return [entry.state for entry in page.logs] + [run.state], page.cursor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from demo.environment import Sandbox, aws_connection, sandbox_executable
@@ -35,14 +36,18 @@ def bucket_connection(sandbox: Sandbox, keep_in: Path) -> str:
         secret key once.
     """
     iam = sandbox.aws("iam")
-    if keep_in.exists():
-        kept: dict[str, str] = json.loads(keep_in.read_text())
-        return aws_connection(sandbox, kept["login"], kept["password"])
-    iam.create_user(UserName=_USER)
+    with suppress(iam.exceptions.EntityAlreadyExistsException):
+        iam.create_user(UserName=_USER)
     for uri, purpose in ((INPUT, Purpose.INPUT), (LIGHTLY, Purpose.LIGHTLY)):
         document = policy_document(S3Location.parse(uri, argument="uri"), purpose)
         iam.put_user_policy(UserName=_USER, PolicyName=purpose, PolicyDocument=json.dumps(document))
-    key = iam.create_access_key(UserName=_USER)["AccessKey"]
-    keep_in.touch(mode=0o600)
-    keep_in.write_text(json.dumps({"login": key["AccessKeyId"], "password": key["SecretAccessKey"]}))
-    return aws_connection(sandbox, key["AccessKeyId"], key["SecretAccessKey"])
+    known = [key["AccessKeyId"] for key in iam.list_access_keys(UserName=_USER)["AccessKeyMetadata"]]
+    kept: dict[str, str] = json.loads(keep_in.read_text()) if keep_in.exists() else {}
+    if kept.get("login") not in known:
+        for lost in known:
+            iam.delete_access_key(UserName=_USER, AccessKeyId=lost)
+        key = iam.create_access_key(UserName=_USER)["AccessKey"]
+        kept = {"login": key["AccessKeyId"], "password": key["SecretAccessKey"]}
+        keep_in.touch(mode=0o600)
+        keep_in.write_text(json.dumps(kept))
+    return aws_connection(sandbox, kept["login"], kept["password"])
