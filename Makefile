@@ -29,7 +29,7 @@ test: $(VENV)/.ready $(VENV_SANDBOX)/.ready ## run all tests: provider on the ne
 
 .PHONY: test-compat
 test-compat: $(VENV_COMPAT)/.ready $(VENV_SANDBOX)/.ready ## run the core of the tests on Airflow 2.11
-	$(VENV_COMPAT)/bin/python -m pytest tests/unit tests/contract tests/integration -m "not airflow3"
+	$(VENV_COMPAT)/bin/python -m pytest
 
 .PHONY: lint
 lint: $(VENV)/.ready ## format check, lint, direction of the imports
