@@ -1,0 +1,312 @@
+"""The documents are true: their snippets parse, their tables are the operators' own, their links lead somewhere."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lightly_provider.aws.credentials import DelegatedAccess, UserAccess, access_from_aws_connection
+from lightly_provider.aws.location import S3Location
+from lightly_provider.aws.policies import Permission, Purpose, policy_document, statements_for, trust_policy
+from lightly_provider.get_provider_info import CONNECTION_FORM
+from lightly_provider.hooks.connection import parse_connection
+from lightly_provider.operators.base import LightlyBaseOperator
+from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
+from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
+from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
+from lightly_provider.operators.worker import RunLightlyWorkerOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")])
+
+OPERATORS: dict[str, type[LightlyBaseOperator]] = {
+    "create_dataset": CreateLightlyDatasetOperator,
+    "configure_s3_datasource": ConfigureS3DatasourceOperator,
+    "verify_permissions": VerifyDatasourcePermissionsOperator,
+    "run_worker": RunLightlyWorkerOperator,
+}
+REQUIRED = {"dataset_name": "my-photos", "dataset_id": "6a9c21d4e8b05f7312c4d9ab", "resource_path": "s3://my-bucket/a/"}
+KMS_KEY = "arn:aws:kms:eu-central-1:123456789012:key/0f3c9a6e-1111-4000-8000-1234567890ab"
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its language, its text, and where it begins."""
+
+    path: Path
+    line: int
+    language: str
+    text: str
+
+    @property
+    def place(self) -> str:
+        """``file:line``, as in an editor."""
+        return f"{self.path.relative_to(REPOSITORY)}:{self.line}"
+
+
+@cache
+def read(path: Path) -> str:
+    """A document's text."""
+    return path.read_text(encoding="utf-8")
+
+
+def blocks(path: Path, language: str | None = None) -> list[Block]:
+    """A document's fenced blocks; None: of any language."""
+    found, opened, lines = [], None, []
+    for number, line in enumerate(read(path).splitlines(), start=1):
+        if not line.startswith("```"):
+            lines.append(line)
+        elif opened is None:
+            opened, lines = (number, line[3:].strip()), []
+        else:
+            found.append(Block(path, opened[0], opened[1], "\n".join(lines)))
+            opened = None
+    assert opened is None, f"{path} has a block without an end"
+    return [block for block in found if language in (None, block.language)]
+
+
+def prose(path: Path) -> str:
+    """A document without its fenced blocks."""
+    return re.sub(r"^```.*?^```$", "", read(path), flags=re.DOTALL | re.MULTILINE)
+
+
+def rows(path: Path, first_header: str) -> list[list[str]]:
+    """The cells of each row of the document's table whose first column is headed so."""
+    lines = iter(read(path).splitlines())
+    for line in lines:
+        if line.startswith(f"| {first_header} |"):
+            next(lines)
+            break
+    found = []
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        found.append([cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+    return found
+
+
+def code(cell: str) -> str:
+    """What stands between a cell's backticks."""
+    match = re.fullmatch("`(.*)`", cell)
+    assert match, f"{cell!r} is not written as code"
+    return match[1]
+
+
+SNIPPETS = [block for path in DOCUMENTS for block in blocks(path, "python")]
+DAG_SNIPPETS = [block for block in SNIPPETS if re.search(r"\bDAG\(", block.text)]
+OTHER_SNIPPETS = [block for block in SNIPPETS if block not in DAG_SNIPPETS]
+
+
+def dags_in(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """What Airflow's own parser makes of a folder: the DAGs by id, and the errors by file."""
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+
+        bag = DagBag(folder, bundle_name="dags-folder")
+    except ImportError:  # Airflow 2
+        from airflow.models import DagBag
+
+        bag = DagBag(folder, include_examples=False)
+    return dict(bag.dags), dict(bag.import_errors)
+
+
+@pytest.mark.parametrize("snippet", DAG_SNIPPETS, ids=[block.place for block in DAG_SNIPPETS])
+def test_a_dag_in_the_documents_parses(snippet: Block, tmp_path: Path) -> None:
+    (tmp_path / "snippet.py").write_text(snippet.text)
+
+    dags, errors = dags_in(tmp_path)
+
+    assert not errors
+    assert len(dags) == len(re.findall(r"\bDAG\(", snippet.text))
+    assert all(dag.tasks for dag in dags.values())
+
+
+@pytest.mark.parametrize("snippet", OTHER_SNIPPETS, ids=[block.place for block in OTHER_SNIPPETS])
+def test_other_python_in_the_documents_runs(snippet: Block) -> None:
+    exec(compile(snippet.text, snippet.place, "exec"), {"__name__": "snippet"})
+
+
+def test_every_operator_is_shown_in_a_dag() -> None:
+    shown = "\n".join(block.text for block in DAG_SNIPPETS)
+
+    assert {operator for operator in OPERATORS.values() if f"{operator.__name__}(" not in shown} == set()
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", prose(path), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def links(path: Path) -> Iterator[str]:
+    """Where a document's links lead, except to other sites."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(path)):
+        if not re.match(r"[a-z]+:", target):
+            yield target
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=[str(path.relative_to(REPOSITORY)) for path in DOCUMENTS])
+def test_every_link_leads_to_a_file_and_a_heading_that_are_there(path: Path) -> None:
+    broken = []
+    for link in links(path):
+        name, _, anchor = link.partition("#")
+        target = (path.parent / name).resolve() if name else path
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+
+    assert broken == []
+
+
+def test_every_page_of_the_guide_is_in_its_index() -> None:
+    index = REPOSITORY / "docs" / "index.md"
+    listed = {(index.parent / link.partition("#")[0]).resolve() for link in links(index)}
+
+    assert {path for path in DOCUMENTS if path.is_relative_to(index.parent) and path != index} <= listed
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=[str(path.relative_to(REPOSITORY)) for path in DOCUMENTS])
+def test_every_make_target_in_the_documents_is_one(path: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", read(REPOSITORY / "Makefile"), flags=re.MULTILINE))
+    named = set(re.findall(r"(?:`|^)make ([a-z][a-z-]*)", read(path), flags=re.MULTILINE))
+
+    assert named <= targets
+
+
+def signature(operator: type[LightlyBaseOperator]) -> dict[str, inspect.Parameter]:
+    """The operator's own arguments, and those of the base of all Lightly operators."""
+    parameters = {**inspect.signature(operator).parameters, **inspect.signature(LightlyBaseOperator).parameters}
+    return {n: parameter for n, parameter in parameters.items() if parameter.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def make(operator: type[LightlyBaseOperator], **arguments: Any) -> LightlyBaseOperator:
+    """The operator with the arguments, and with those that it cannot do without."""
+    wanted = inspect.signature(operator).parameters
+    return operator(task_id="task", **({k: v for k, v in REQUIRED.items() if k in wanted} | arguments))
+
+
+@pytest.mark.parametrize("page", OPERATORS)
+def test_the_table_of_arguments_is_the_operators_own(page: str) -> None:
+    operator = OPERATORS[page]
+    expected = [
+        (
+            name,
+            parameter.annotation,
+            "required" if parameter.default is parameter.empty else parameter.default,
+            "yes" if name in operator.template_fields else "no",
+        )
+        for name, parameter in signature(operator).items()
+    ]
+
+    table = rows(REPOSITORY / "docs" / "operators" / f"{page}.md", "argument")
+
+    written = [(code(name), code(kind), default_of(default), templated) for name, kind, default, templated, _ in table]
+    assert written == expected
+
+
+def default_of(cell: str) -> Any:
+    """The value of a default as it is written in a table."""
+    return cell if cell == "required" else eval(code(cell), {"timedelta": timedelta})
+
+
+REFUSALS = [
+    pytest.param(page, code(written), code(answer), id=f"{page}: {written.strip('`')[:60]}")
+    for page in OPERATORS
+    for written, answer in rows(REPOSITORY / "docs" / "operators" / f"{page}.md", "written")
+]
+
+
+@pytest.mark.parametrize(("page", "written", "answer"), REFUSALS)
+def test_a_refused_argument_is_answered_as_the_documents_say(page: str, written: str, answer: str) -> None:
+    call = ast.parse(f"call({written})", mode="eval").body
+    assert isinstance(call, ast.Call)
+    arguments = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+
+    with pytest.raises(ValueError, match=f"^{re.escape(answer)}$"):
+        make(OPERATORS[page], **arguments)
+
+
+def test_the_policies_in_the_documents_are_those_of_the_code() -> None:
+    photos, lightly = (
+        S3Location.parse(f"s3://my-bucket/{prefix}/", argument="uri") for prefix in ("photos", "lightly")
+    )
+    kms = statements_for(list(Permission), lightly, kms_key_arn=KMS_KEY)[-1]
+    expected = [
+        policy_document(photos, Purpose.INPUT),
+        policy_document(lightly, Purpose.LIGHTLY),
+        trust_policy("choose-a-long-one"),
+        kms,
+    ]
+
+    assert [json.loads(block.text) for block in blocks(REPOSITORY / "docs" / "access.md", "json")] == expected
+
+
+def test_what_auto_requires_is_what_the_table_says() -> None:
+    from lightly_provider.verification import required_permissions
+
+    uses = [("Images", False), ("Images", True), ("Videos", False)]
+    required = {purpose: [required_permissions(kind, purpose, thumbs) for kind, thumbs in uses] for purpose in Purpose}
+    expected = [
+        [purpose, *(", ".join(p for p in Permission if p in permissions) for permissions in required[purpose])]
+        for purpose in Purpose
+    ]
+
+    assert rows(REPOSITORY / "docs" / "operators" / "verify_permissions.md", "purpose") == expected
+
+
+CONNECTIONS = [
+    pytest.param(json.loads(value), id=f"{path.relative_to(REPOSITORY)}: {name}")
+    for path in DOCUMENTS
+    for name, value in re.findall(r"^export AIRFLOW_CONN_(\w+)='(.*?)'$", read(path), flags=re.DOTALL | re.MULTILINE)
+]
+
+
+@pytest.mark.parametrize("connection", CONNECTIONS)
+def test_a_connection_in_the_documents_is_one_that_the_provider_takes(connection: dict[str, Any]) -> None:
+    extra = connection.get("extra", {})
+    if connection["conn_type"] == "lightly":
+        parsed = parse_connection(
+            "documented", host=connection.get("host"), port=None, password=connection["password"], extra=extra
+        )
+        assert parsed.warnings == ()
+        return
+    assert connection["conn_type"] == "aws"
+    external_id = extra.get("assume_role_kwargs", {}).get("ExternalId")
+    access = access_from_aws_connection(
+        conn_id="documented",
+        access_key_id=connection.get("login"),
+        secret_access_key=connection.get("password"),
+        session_token=None,
+        role_arn=extra.get("role_arn"),
+        # "<external ID>" holds the place of one.
+        external_id=external_id and re.sub(r"[<> ]", "-", external_id),
+    )
+    assert isinstance(access, DelegatedAccess if external_id else UserAccess)
+
+
+def test_the_fields_of_the_connection_are_those_of_its_form() -> None:
+    fields = {code(row[0]): row[1] for row in rows(REPOSITORY / "docs" / "connections.md", "extra")}
+
+    assert fields == {name: field["label"] for name, field in CONNECTION_FORM["conn-fields"].items()}
+
+
+def test_the_registry_names_what_can_be_imported() -> None:
+    from importlib import import_module
+
+    named = re.findall(r"- module: (\S+)", read(REPOSITORY / ".airflow-registry.yaml"))
+
+    assert {operator.__name__ for operator in OPERATORS.values()} <= {name.rpartition(".")[2] for name in named}
+    for name in named:
+        module, _, attribute = name.rpartition(".")
+        assert hasattr(import_module(module), attribute)
