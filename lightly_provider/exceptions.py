@@ -106,7 +106,7 @@ class LightlyRateLimitError(LightlyApiError):
 
 
 class LightlyServerError(LightlyApiError):
-    """The platform failed (5xx), and still so after all retries."""
+    """The platform failed (5xx, 408), and still so after all retries."""
 
 
 class LightlyDatasetConflictError(LightlyError):

@@ -57,6 +57,7 @@ _BY_STATUS: dict[int, type[LightlyApiError]] = {
     402: LightlyPlanError,
     403: LightlyForbiddenError,
     404: LightlyNotFoundError,
+    408: LightlyServerError,  # the platform gave up waiting for the request; the vendor's client repeats it too
     409: LightlyConflictError,
     429: LightlyRateLimitError,
 }

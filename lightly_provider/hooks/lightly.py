@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -143,10 +144,10 @@ class LightlyHook(BaseHook):
         try:
             settings = self.connection.settings
             # Somebody waits at a button: one attempt each.
-            client = LightlyClient(replace(settings, max_attempts=1))
-            quota = client.send(calls.get_quota())
-            datasets = client.send(calls.list_datasets(page_size=1))
-            workers = [] if datasets else client.send(calls.list_workers())
+            with closing(LightlyClient(replace(settings, max_attempts=1))) as client:
+                quota = client.send(calls.get_quota())
+                datasets = client.send(calls.list_datasets(page_size=1))
+                workers = [] if datasets else client.send(calls.list_workers())
         except LightlyError as error:
             return False, str(error)
         owners = [dataset.user_id for dataset in datasets] + [worker.user_id for worker in workers]
@@ -312,10 +313,25 @@ class LightlyHook(BaseHook):
         return self.client.send(calls.get_run_logs(run_id, cursor))
 
     def cancel_scheduled_run(self, dataset_id: str, scheduled_run_id: str) -> None:
-        """Cancel a scheduled run. The platform can do it only while no worker took it, and refuses otherwise."""
-        from lightly_provider.api import calls
+        """
+        Cancel a scheduled run. The platform can do it only while no worker took it, and refuses otherwise.
 
-        self.client.send(calls.cancel_scheduled_run(dataset_id, scheduled_run_id))
+        Tried for less than 20 s, as Airflow waits 60 s for a task that it kills before it kills it hard
+        (``core.killed_task_cleanup_time``).
+        """
+        from lightly_provider.api import calls
+        from lightly_provider.api.client import LightlyClient
+
+        settings = self.connection.settings
+        hasty = replace(
+            settings,
+            connect_timeout=min(settings.connect_timeout, 3.0),
+            read_timeout=min(settings.read_timeout, 5.0),
+            max_attempts=2,
+            longest_wait=2.0,
+        )
+        with closing(LightlyClient(hasty)) as client:
+            client.send(calls.cancel_scheduled_run(dataset_id, scheduled_run_id))
 
     def get_report_sizes(self, run: Run) -> dict[str, int] | None:
         """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,24 +11,9 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from lightly_provider.hooks.lightly import LightlyHook
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow.providers.common.compat.sdk import Context
-
-
-def is_static(value: Any) -> bool:
-    """
-    Whether an argument's value is known when the DAG is parsed.
-
-    :param value: What the DAG's author wrote: a plain value, a Jinja template, or another task's output.
-    :return: False for a template, for a task's output, and for a container that holds one.
-    """
-    if isinstance(value, str):
-        return "{{" not in value and "{%" not in value
-    if isinstance(value, Mapping):
-        return all(is_static(inner) for inner in value.values())
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return all(is_static(inner) for inner in value)
-    # What all of Airflow's references have: an XComArg, a DAG parameter, an item of a mapping. (A path resolves, too.)
-    return not hasattr(value, "iter_references")
 
 
 class LightlyBaseOperator(BaseOperator):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.links import LightlyDatasetLink, push_dataset_link
-from lightly_provider.operators.base import LightlyBaseOperator, is_static
+from lightly_provider.operators.arguments import check_choice, is_static
+from lightly_provider.operators.base import LightlyBaseOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -19,36 +19,6 @@ IF_EXISTS = ("reuse", "fail")
 
 # lightly 1.5.26, models/dataset_create_request.py
 _DATASET_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9 _-]{2,}")
-
-
-def check_choice(value: Any, choices: Collection[str], *, argument: str) -> None:
-    """
-    Refuse a value that is none of the choices.
-
-    :param value: What was given.
-    :param choices: What may be given.
-    :param argument: The argument's name, for the message.
-    :raises ValueError: With the choice that was probably meant.
-    """
-    if value in choices:
-        return
-    by_fold = {choice.casefold(): choice for choice in choices}
-    near = difflib.get_close_matches(str(value).casefold(), by_fold, n=1)
-    hint = f"did you mean {by_fold[near[0]]!r}? " if near else ""
-    raise ValueError(f"{argument} is {value!r}; {hint}Allowed: {', '.join(map(repr, choices))}.")
-
-
-def check_id(value: Any, *, argument: str) -> None:
-    """
-    Refuse what is no id of the platform (24 hexadecimal digits).
-
-    :raises ValueError: With a hint where the id must come from.
-    """
-    if not isinstance(value, str) or not re.fullmatch(r"[a-f0-9]{24}", value):
-        raise ValueError(
-            f"{argument} is {value!r}, and an id of the platform is 24 hexadecimal digits; "
-            "pass what the task that created it returned, e.g. create_dataset.output."
-        )
 
 
 class CreateLightlyDatasetOperator(LightlyBaseOperator):
@@ -62,7 +32,8 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
         letter or digit. Templated.
     :param dataset_type: What the bucket holds: ``Images`` or ``Videos``. It cannot be changed later. Default:
         ``Images``. Templated.
-    :param if_exists: ``reuse`` the dataset of this name (default), or ``fail``.
+    :param if_exists: ``reuse`` the dataset of this name (default), or ``fail``. With ``fail``, a lost answer to the
+        creation fails the task as well, because the dataset is there then. Templated.
     :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
     :return: The dataset's id, also in XCom.
     :raises ValueError: An argument cannot be right.

@@ -16,8 +16,8 @@ from lightly_provider.aws.location import S3Location
 from lightly_provider.aws.policies import Purpose
 from lightly_provider.aws.regions import check_region
 from lightly_provider.links import LightlyDatasetLink, push_dataset_link
-from lightly_provider.operators.base import LightlyBaseOperator, is_static
-from lightly_provider.operators.dataset import check_choice, check_id
+from lightly_provider.operators.arguments import check_choice, check_id, is_static
+from lightly_provider.operators.base import LightlyBaseOperator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +78,8 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator):
     :param output_aws_conn_id: AWS connection for the output. Default: the same access as for the input. Templated.
     :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
     :return: ``{"dataset_id", "changed": [purposes], "datasources": {purpose: what is set, secrets left out}}``.
-    :raises ValueError: An argument or a connection cannot be right. Nothing was sent.
+    :raises ValueError: An argument or a connection cannot be right. Nothing was sent to Lightly.
+    :raises LookupError: S3 says that the bucket does not exist. Nothing was sent to Lightly.
     """
 
     template_fields: Sequence[str] = (

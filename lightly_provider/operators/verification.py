@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import time
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.aws.credentials import DelegatedAccess, UserAccess
@@ -13,12 +11,13 @@ from lightly_provider.aws.policies import Permission, Purpose
 from lightly_provider.aws.regions import partition_of
 from lightly_provider.exceptions import LightlyPermissionsError
 from lightly_provider.links import LightlyDatasetLink, push_dataset_link
-from lightly_provider.operators.base import LightlyBaseOperator, is_static
-from lightly_provider.operators.dataset import check_choice, check_id
+from lightly_provider.operators.arguments import check_choice, check_id, is_static, seconds_of
+from lightly_provider.operators.base import LightlyBaseOperator
 from lightly_provider.verification import DatasourceFacts, Lights, check_require, judge
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import timedelta
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -73,11 +72,7 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
             check_id(self.dataset_id, argument="dataset_id")
         if is_static(self.require):
             check_require(self.require)
-        limit = self.propagation_timeout
-        if not isinstance(limit, (int, float, timedelta)) or not 0 <= _seconds(limit) < math.inf:
-            raise ValueError(
-                f"propagation_timeout is {limit!r}; it must be a number of seconds, or a timedelta, from 0."
-            )
+        seconds_of(self.propagation_timeout, argument="propagation_timeout", zero_allowed=True)
         if is_static(self.on_failure):
             check_choice(self.on_failure, ("fail", "skip", "warn"), argument="on_failure")
 
@@ -107,7 +102,8 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
             for datasource in self.hook.get_datasources(self.dataset_id)
             if datasource.type.startswith("S3") and datasource.purpose in list(Purpose)
         ]
-        deadline = time.monotonic() + _seconds(self.propagation_timeout)
+        patience = seconds_of(self.propagation_timeout, argument="propagation_timeout", zero_allowed=True)
+        deadline = time.monotonic() + patience
         pause = 2.0
         while True:
             lights = _lights(self.hook.verify_datasource(self.dataset_id))
@@ -118,10 +114,6 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
             self.log.info("Denied, which may be a grant still on its way; trying again for %.0f s.", left)
             time.sleep(min(pause, left))
             pause = min(pause * 2, 15.0)
-
-
-def _seconds(limit: float | timedelta) -> float:
-    return limit.total_seconds() if isinstance(limit, timedelta) else float(limit)
 
 
 def _facts(datasource: Datasource) -> DatasourceFacts:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
 import time
-from collections.abc import Mapping, Sequence, Set
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +22,20 @@ from lightly_provider.exceptions import (
     LightlyServerError,
 )
 from lightly_provider.links import LightlyDatasetLink, LightlyRunsLink, push_dataset_link, push_runs_link
-from lightly_provider.operators.base import LightlyBaseOperator, is_static
-from lightly_provider.operators.dataset import check_choice, check_id
+from lightly_provider.operators.arguments import (
+    check_choice,
+    check_id,
+    is_static,
+    labels_of,
+    mapping_of,
+    seconds_of,
+)
+from lightly_provider.operators.base import LightlyBaseOperator
 from lightly_provider.worker_run import RunState, Step, decide
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from airflow.providers.common.compat.sdk import Context
 
     from lightly_provider.api.models.run import Run
@@ -138,11 +145,11 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         if is_static(self.priority):
             check_choice(self.priority, PRIORITIES, argument="priority")
         if is_static(self.runs_on):
-            _labels(self.runs_on)
+            labels_of(self.runs_on, argument="runs_on")
         if is_static(self.poll_interval):
-            _seconds(self.poll_interval, argument="poll_interval")
+            seconds_of(self.poll_interval, argument="poll_interval")
         if self.timeout is not None:
-            _seconds(self.timeout, argument="timeout")
+            seconds_of(self.timeout, argument="timeout")
         if all(is_static(c) for c in (self.selection_config, self.worker_config, self.lightly_config)):
             self._config()
 
@@ -154,7 +161,10 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         push_dataset_link(context, web_url, self.dataset_id)
         runs_url = push_runs_link(context, web_url)
         self.scheduled_run_id = self.hook.schedule_run(
-            self.dataset_id, self._config(), priority=RunPriority(self.priority), runs_on=_labels(self.runs_on)
+            self.dataset_id,
+            self._config(),
+            priority=RunPriority(self.priority),
+            runs_on=labels_of(self.runs_on, argument="runs_on"),
         )
         # At once, so that whoever looks at a task that died knows which run it left.
         context["ti"].xcom_push(key="scheduled_run_id", value=self.scheduled_run_id)
@@ -180,7 +190,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         )
 
         selection, worker, lightly = (
-            _mapping(getattr(self, argument), argument=argument)
+            mapping_of(getattr(self, argument), argument=argument)
             for argument in ("selection_config", "worker_config", "lightly_config")
         )
         return WorkerConfig(
@@ -193,7 +203,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
 
     def _wait(self, scheduled_run_id: str) -> Run:
         interval = self._interval()
-        limit = math.inf if self.timeout is None else _seconds(self.timeout, argument="timeout")
+        limit = math.inf if self.timeout is None else seconds_of(self.timeout, argument="timeout")
         deadline = time.monotonic() + limit
         cursor = failed_polls = absences = 0
         last_status = ""
@@ -238,7 +248,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
             time.sleep(min(left, interval * random.uniform(0.9, 1.1)))  # noqa: S311
 
     def _interval(self) -> float:
-        interval = _seconds(self.poll_interval, argument="poll_interval")
+        interval = seconds_of(self.poll_interval, argument="poll_interval")
         if interval < SHORTEST_POLL_INTERVAL and not self.hook.connection.is_local:
             self.log.warning(
                 "poll_interval is %g s; the platform limits the rate of requests, so %g s are used.",
@@ -320,37 +330,3 @@ def _result(
         "n_selected": n_selected,
         "report": report,
     }
-
-
-def _mapping(value: Mapping[str, Any] | str | None, *, argument: str) -> Mapping[str, Any] | None:
-    """A configuration as a mapping; a template such as ``{{ params.selection | tojson }}`` renders to JSON text."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError as error:
-            raise ValueError(f"{argument} is no valid JSON: {error}; give a mapping or a JSON object.") from None
-    if value is not None and not isinstance(value, Mapping):
-        raise ValueError(f"{argument} is a {type(value).__name__}; give a mapping or a JSON object.")
-    return value
-
-
-def _labels(value: Sequence[str] | None) -> list[str]:
-    if isinstance(value, str):
-        raise ValueError(f"runs_on is the text {value!r}; give a list of labels, e.g. [{value!r}].")
-    if value is None:
-        return []
-    if not isinstance(value, (Sequence, Set)) or not all(isinstance(label, str) for label in value):
-        raise ValueError(f"runs_on is {value!r}; give a list of labels, each a text, e.g. ['gpu'].")
-    return list(value)
-
-
-def _seconds(value: float | str | timedelta, *, argument: str) -> float:
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        seconds = -1.0
-    if not 0 < seconds < math.inf:
-        raise ValueError(f"{argument} is {value!r}; it must be a number of seconds above 0.")
-    return seconds
