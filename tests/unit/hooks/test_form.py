@@ -76,7 +76,8 @@ def test_airflow_3_shows_our_fields() -> None:
     for name, declared in FIELDS.items():
         rendered: Any = shown.extra_fields[name]
         assert rendered["schema"]["title"] == declared["label"]
-        assert rendered["schema"].items() >= declared["schema"].items()
+        if AIRFLOW >= (3, 2):  # before, the API server knows the hook's form methods only, which have no formats
+            assert rendered["schema"].items() >= declared["schema"].items()
         assert rendered["description"] == declared["description"]
     standard = shown.standard_fields
     assert standard is not None
