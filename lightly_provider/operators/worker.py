@@ -136,6 +136,8 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         self.timeout = timeout
         self.cancel_on_kill = cancel_on_kill
         self.scheduled_run_id: str | None = None
+        self._killed = False
+        self._farewell: LightlyRunError | None = None
         self.check_arguments()
 
     def check_arguments(self) -> None:
@@ -169,14 +171,21 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         # At once, so that whoever looks at a task that died knows which run it left.
         context["ti"].xcom_push(key="scheduled_run_id", value=self.scheduled_run_id)
         self.log.info("Scheduled run %s of dataset %s: %s", self.scheduled_run_id, self.dataset_id, runs_url)
+        self._stop_if_killed(self.scheduled_run_id)
         if not self.wait_for_completion:
             return _result(self.scheduled_run_id)
         return self._tell(self._wait(self.scheduled_run_id))
 
     def on_kill(self) -> None:
-        """Cancel the scheduled run if that is still possible, and say what became of it. Never raises."""
-        if self.scheduled_run_id and self.cancel_on_kill:
-            self._cancel(self.scheduled_run_id)
+        """
+        Cancel the scheduled run if that is still possible, and say what became of it. Never raises.
+
+        Airflow 3 calls this from a signal handler, and then lets ``execute`` go on; so ``execute`` ends itself at its
+        next step, also when the kill comes before the run's id is known.
+        """
+        if self.scheduled_run_id:
+            self._farewell = self._let_go(self.scheduled_run_id)
+        self._killed = True
 
     # --- one private method per step -----------------------------------------------------------------------------
 
@@ -238,14 +247,34 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
                     )
             left = deadline - time.monotonic()
             if left <= 0:
-                said = self._cancel(scheduled_run_id)
+                _, said = self._cancel(scheduled_run_id)
                 raise LightlyRunTimeoutError(
                     f"Scheduled run {scheduled_run_id} of dataset {self.dataset_id} was not over within {limit:g} s "
                     f"(last seen: {last_status or 'nothing'}). {said}",
                     scheduled_run_id=scheduled_run_id,
                 )
             # Jitter for many tasks that started together; no secret depends on it.
-            time.sleep(min(left, interval * random.uniform(0.9, 1.1)))  # noqa: S311
+            self._pause(min(left, interval * random.uniform(0.9, 1.1)))  # noqa: S311
+            self._stop_if_killed(scheduled_run_id)
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self._killed and (left := until - time.monotonic()) > 0:
+            # A signal does not end a sleep (PEP 475).
+            time.sleep(min(left, 1.0))
+
+    def _stop_if_killed(self, scheduled_run_id: str) -> None:
+        if self._killed:
+            raise self._farewell or self._let_go(scheduled_run_id)
+
+    def _let_go(self, scheduled_run_id: str) -> LightlyRunError:
+        """What a task that is killed ends with."""
+        if not self.cancel_on_kill:
+            said = f"Scheduled run {scheduled_run_id} goes on, as cancel_on_kill is False."
+            return LightlyRunError(f"The task was killed. {said}", scheduled_run_id=scheduled_run_id)
+        canceled, said = self._cancel(scheduled_run_id)
+        end = LightlyRunCanceledError if canceled else LightlyRunError
+        return end(f"The task was killed. {said}", scheduled_run_id=scheduled_run_id)
 
     def _interval(self) -> float:
         interval = seconds_of(self.poll_interval, argument="poll_interval")
@@ -279,7 +308,8 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
             run_id=run.id,
         )
 
-    def _cancel(self, scheduled_run_id: str) -> str:
+    def _cancel(self, scheduled_run_id: str) -> tuple[bool, str]:
+        """Whether the run was canceled, and a sentence that says so or why not, which the log has too."""
         try:
             self.hook.cancel_scheduled_run(self.dataset_id, scheduled_run_id)
         except LightlyError as error:
@@ -288,10 +318,10 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
                 f"it goes on: the platform documents no way to stop it. See {self.hook.connection.web_url}/compute/runs"
             )
             self.log.warning(said)
-        else:
-            said = f"Scheduled run {scheduled_run_id} was canceled before a worker took it."
-            self.log.info(said)
-        return said
+            return False, said
+        said = f"Scheduled run {scheduled_run_id} was canceled before a worker took it."
+        self.log.info(said)
+        return True, said
 
     def _tell(self, run: Run) -> dict[str, Any]:
         tags = self.hook.get_run_tags(run.id, self.dataset_id)

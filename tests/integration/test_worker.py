@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -15,6 +18,7 @@ from lightly_provider.exceptions import (
     LightlyNotFoundError,
     LightlyRunAbortedError,
     LightlyRunCanceledError,
+    LightlyRunError,
     LightlyRunFailedError,
     LightlyRunTimeoutError,
 )
@@ -25,6 +29,8 @@ from lightly_provider.operators.worker import RunLightlyWorkerOperator
 from tests.integration.lossy_proxy import LossyProxy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.integration.sandbox import Sandbox
 
 SELECTION = {"n_samples": 4, "strategies": [{"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}}]}
@@ -55,6 +61,18 @@ def worker_task(dataset_id: str, **arguments: Any) -> RunLightlyWorkerOperator:
 def schedule(dataset_id: str) -> list[Any]:
     """The dataset's schedule, in all states."""
     return LightlyHook().client.send(calls.get_scheduled_runs(dataset_id))
+
+
+def platform(sandbox: Sandbox, method: str, path: str, body: dict[str, Any]) -> Any:
+    """A request that the provider itself never sends, such as a worker's; the answer's JSON."""
+    address = urlsplit(sandbox.lightly_url)
+    connection = http.client.HTTPConnection(str(address.hostname), address.port)
+    connection.request(method, f"{path}?token={sandbox.token}", json.dumps(body), {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    content = response.read()
+    connection.close()
+    assert response.status < 300, content
+    return json.loads(content) if content else None
 
 
 def test_a_run_returns_its_tag_its_counts_and_its_ids(dataset_id: str, context: dict[str, Any]) -> None:
@@ -112,23 +130,73 @@ def test_a_run_that_nobody_takes_is_canceled_at_the_timeout(dataset_id: str, con
     assert [run.state for run in schedule(dataset_id)] == ["CANCELED"]
 
 
-def test_kill_cancels_a_run_that_nobody_took(dataset_id: str, context: dict[str, Any]) -> None:
-    task = worker_task(dataset_id, runs_on=[NOBODY])
+def killed_once(condition: Callable[[], bool], task: RunLightlyWorkerOperator) -> threading.Thread:
+    """A thread that kills the task as soon as the condition holds."""
 
-    def kill_once_scheduled() -> None:
+    def wait_and_kill() -> None:
         deadline = time.monotonic() + 20
-        while not task.scheduled_run_id and time.monotonic() < deadline:
+        while not condition() and time.monotonic() < deadline:
             time.sleep(0.02)
         task.on_kill()
 
-    killer = threading.Thread(target=kill_once_scheduled)
+    killer = threading.Thread(target=wait_and_kill)
     killer.start()
-    # A run that somebody canceled ends the task with that word.
-    with pytest.raises(LightlyRunCanceledError, match="CANCELED"):
+    return killer
+
+
+@pytest.mark.parametrize("poll_interval", [0.2, 300.0])
+def test_kill_cancels_a_run_that_nobody_took(poll_interval: float, dataset_id: str, context: dict[str, Any]) -> None:
+    task = worker_task(dataset_id, runs_on=[NOBODY], poll_interval=poll_interval)
+    killer = killed_once(lambda: task.scheduled_run_id is not None, task)
+    started = time.monotonic()
+
+    with pytest.raises(LightlyRunCanceledError, match=r"killed.*canceled|is CANCELED"):
+        task.execute(context)
+
+    killer.join(20)
+    assert time.monotonic() - started < 20, "the task did not wait for its next poll"
+    assert [run.state for run in schedule(dataset_id)] == ["CANCELED"]
+
+
+def test_kill_of_a_run_that_a_worker_took_ends_the_task_and_says_that_the_run_goes_on(
+    lightly: Sandbox, dataset_id: str, context: dict[str, Any]
+) -> None:
+    worker_id = platform(lightly, "POST", "/v1/docker/worker", {"name": NOBODY, "workerType": "FULL"})["id"]
+    task = worker_task(dataset_id, runs_on=[NOBODY])
+
+    def taken() -> bool:
+        if task.scheduled_run_id is None:
+            return False
+        path = f"/v1/datasets/{dataset_id}/docker/worker/{worker_id}/schedule/{task.scheduled_run_id}"
+        platform(lightly, "PUT", path, {"state": "LOCKED"})
+        return True
+
+    killer = killed_once(taken, task)
+    with pytest.raises(LightlyRunError, match=r"killed.*could not be canceled.*it goes on") as caught:
         task.execute(context)
     killer.join(20)
 
-    assert [run.state for run in schedule(dataset_id)] == ["CANCELED"]
+    assert not isinstance(caught.value, LightlyRunCanceledError)
+    assert [run.state for run in schedule(dataset_id)] == ["LOCKED"]
+
+
+def test_kill_while_the_run_is_being_scheduled_cancels_it(
+    lightly: Sandbox, dataset_id: str, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = worker_task(dataset_id, runs_on=[NOBODY])
+
+    def kill_in_flight(method: str, path: str) -> bool:
+        if method == "POST" and path.endswith("/schedule"):
+            task.on_kill()
+        return False
+
+    with LossyProxy(lightly.lightly_url, kill_in_flight) as proxy:
+        monkeypatch.setenv("AIRFLOW_CONN_LIGHTLY_DEFAULT", lightly.lightly_connection(host=proxy.url))
+        with pytest.raises(LightlyRunCanceledError, match="killed"):
+            task.execute(context)
+        states = [run.state for run in schedule(dataset_id)]
+
+    assert states == ["CANCELED"]
 
 
 def test_kill_before_anything_was_scheduled_does_nothing(dataset_id: str) -> None:

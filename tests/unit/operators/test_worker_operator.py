@@ -213,8 +213,8 @@ def test_a_run_is_followed_to_its_result(
         "SINCE_INVENTED",
         "COMPLETED",
     ]
-    assert len(clock.pauses) == 5
-    assert all(9 <= pause <= 11 for pause in clock.pauses)
+    assert 5 * 9 <= sum(clock.pauses) <= 5 * 11
+    assert max(clock.pauses) <= 1, "a kill is noticed within a second"
 
 
 def test_without_waiting_only_the_scheduled_run_is_told(
@@ -409,8 +409,7 @@ def test_a_far_platform_is_not_asked_more_often_than_it_likes(
     monkeypatch.setenv("AIRFLOW_CONN_LIGHTLY_DEFAULT", json.dumps(connection))
     with caplog.at_level(logging.WARNING):
         operator(poll_interval=10).execute(context)  # type: ignore[arg-type]
-    assert len(clock.pauses) == 1
-    assert 27 <= clock.pauses[0] <= 33
+    assert 27 <= sum(clock.pauses) <= 33
     assert any(
         "poll_interval is 10 s; the platform limits the rate of requests, so 30 s are used" in line
         for line in lines(caplog)
