@@ -150,7 +150,7 @@ def _sandbox() -> Iterator[tuple[Sandbox, Path]]:
     _step("Starting the sandbox: a local Lightly platform, AWS and worker")
     state, log = OUTPUT / "sandbox", OUTPUT / "sandbox.log"
     ready_file = state / "ready.json"
-    ready_file.unlink(missing_ok=True)
+    _stop_left_over(ready_file)
     command = [sandbox_executable(), "up", "--state-dir", str(state), "--port", "0", "--aws-port", "0"]
     command += ["--workers", "1", "--ready-file", str(ready_file)]
     with log.open("wb") as output:
@@ -167,6 +167,26 @@ def _sandbox() -> Iterator[tuple[Sandbox, Path]]:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
                 process.wait()
+
+
+def _stop_left_over(ready_file: Path) -> None:
+    """Stop the sandbox of a demo that was killed; it removes its ready file when it ends."""
+    if not ready_file.exists():
+        return
+    pid = Sandbox.read(ready_file).pid
+    if _is_sandbox(pid):
+        os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + START_DEADLINE_S
+    while _is_sandbox(pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    ready_file.unlink(missing_ok=True)
+
+
+def _is_sandbox(pid: int) -> bool:
+    try:
+        return "lightly-sandbox" in Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return False
 
 
 def _run(command: list[str], environment: dict[str, str], log: Path) -> None:
