@@ -27,6 +27,7 @@ from lightly_provider.operators.worker import RunLightlyWorkerOperator
 IMAGES = Asset("s3://my-bucket/photos/")
 PARAMS = {
     "input_path": Param("s3://my-bucket/photos/", type="string", title="Where the images arrive"),
+    "lightly_path": Param("s3://my-bucket/lightly/", type="string", title="Where Lightly may write"),
     "ingestion_aws_conn_id": Param("aws_default", type="string", title="AWS connection of the ingestion"),
 }
 
@@ -56,7 +57,7 @@ with DAG(
     onboard = TriggerDagRunOperator(
         task_id="onboard",
         trigger_dag_id="lightly_s3_onboarding",
-        conf={"input_path": "{{ params.input_path }}"},
+        conf={"input_path": "{{ params.input_path }}", "lightly_path": "{{ params.lightly_path }}"},
         wait_for_completion=False,
     )
     arrived >> onboard

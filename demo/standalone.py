@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+
+import psutil
 
 from demo import provision
 from demo.environment import REPOSITORY, DemoError, Sandbox, airflow_environment, executable
 
 
 def main() -> int:
-    """Prepare the bucket, then become ``airflow standalone``."""
+    """Prepare the bucket, then run ``airflow standalone``."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--ready-file", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)
@@ -30,11 +33,25 @@ def main() -> int:
         "Ctrl-C stops it.",
         flush=True,
     )
-    return _become_airflow(environment)
+    return _run_airflow(environment)
 
 
-def _become_airflow(environment: dict[str, str]) -> NoReturn:
-    os.execve(executable("airflow"), ["airflow", "standalone"], environment)  # noqa: S606 - it takes this one's place
+def _run_airflow(environment: dict[str, str]) -> int:
+    """Run ``airflow standalone`` until it ends or Ctrl-C, and leave none of its services behind."""
+    # A session of its own: Ctrl-C reaches this process alone, which then ends all of them.
+    airflow = psutil.Popen([executable("airflow"), "standalone"], env=environment, start_new_session=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return int(airflow.wait())
+    except KeyboardInterrupt:
+        services = [*airflow.children(recursive=True), airflow]
+        for service in services:
+            with suppress(psutil.NoSuchProcess):
+                service.terminate()
+        for service in psutil.wait_procs(services, timeout=10)[1]:
+            with suppress(psutil.NoSuchProcess):
+                service.kill()
+        return 130
 
 
 def _environment(ready_file: Path, port: int) -> dict[str, str]:
@@ -58,6 +75,7 @@ def _environment(ready_file: Path, port: int) -> dict[str, str]:
         # Everybody who reaches the page is an administrator, so only this machine may reach it.
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
     }

@@ -56,7 +56,7 @@ def get_provider_info() -> dict:  # type: ignore[type-arg]
     return {
         "package-name": "airflow-provider-lightly",
         "name": "Lightly",
-        "description": "From a bucket of images or videos in S3 to a curated Lightly dataset: provision, verify, run.",
+        "description": "From a bucket of images or videos in S3 to a curated Lightly dataset: configure, verify, run.",
         "connection-types": [CONNECTION_FORM],
         "extra-links": [
             "lightly_provider.links.LightlyDatasetLink",

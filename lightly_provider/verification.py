@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from lightly_provider.aws.denials import advice_for
 from lightly_provider.aws.policies import PURPOSE_PERMISSIONS, Permission, Purpose, Statement, statements_for
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ class Check:
     :param message: Why the status is what it is.
     :param error: The platform's own text on a failed check; None when it gave none, or the check did not
         fail.
-    :param fix: The IAM statements to add; empty unless the check failed.
+    :param fix: The IAM statements to add; empty unless the check failed for want of one.
+    :param advice: What to do where no statement would help, as with a wrong key; None otherwise.
     """
 
     datasource: DatasourceFacts
@@ -119,6 +121,7 @@ class Check:
     message: str
     error: str | None = None
     fix: tuple[Statement, ...] = ()
+    advice: str | None = None
 
     @property
     def status(self) -> Status:
@@ -140,6 +143,7 @@ class Check:
             "message": self.message,
             "error": self.error,
             "fix": list(self.fix),
+            "advice": self.advice,
         }
 
 
@@ -182,7 +186,11 @@ class Verdict:
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
         for check in self.failed:
-            lines += ["", f"{check.status}: {check.message}", _remedy(check.datasource, _json(check.fix, indent=2))]
+            lines += [
+                "",
+                f"{check.status}: {check.message}",
+                check.advice or _remedy(check.datasource, _json(check.fix, indent=2)),
+            ]
         return "\n".join(lines)
 
     def failure_message(self) -> str:
@@ -193,16 +201,20 @@ class Verdict:
         """
         if self.ok:
             return ""
-        missing, remedies = [], []
+        missing: list[str] = []
+        remedies: list[str] = []
         for datasource, checks in _by_datasource(self.failed):
             permissions = [check.permission for check in checks]
             errors = dict.fromkeys(check.error for check in checks if check.error)
             reported = f" (the platform reports: {' | '.join(errors)})" if errors else ""
             missing.append(f"{', '.join(permissions)} in {_place(datasource)}{reported}")
-            remedies.append(_remedy(datasource, _json(_fix(permissions, datasource))))
+            lacking = [check.permission for check in checks if not check.advice]
+            remedies += dict.fromkeys(check.advice for check in checks if check.advice)
+            if lacking:
+                remedies.append(_remedy(datasource, _json(_fix(lacking, datasource))))
         notes = _notes({check.permission for check in self.failed}, len(_by_datasource(self.checks)))
         what = f"Dataset {self.dataset_id} lacks permissions: {'; '.join(missing)}."
-        return " ".join([what, *notes, *remedies])
+        return " ".join([what, *notes, *dict.fromkeys(remedies)])
 
 
 def required_permissions(dataset_type: str, purpose: Purpose, thumbnails: bool) -> frozenset[Permission]:
@@ -288,7 +300,9 @@ def _failed_check(datasource: DatasourceFacts, permission: Permission, text: str
     error = " ".join((text or "").split())[:_ERROR_CHARACTERS].rstrip(".") or None
     said = f"The platform reports: {error}." if error else "The platform gives no reason."
     message = " ".join([f"{permission} is not granted in {_place(datasource)}.", said, *notes])
-    return Check(datasource, permission, False, True, message, error, tuple(_fix([permission], datasource)))
+    advice = advice_for(error)
+    fix = () if advice else tuple(_fix([permission], datasource))
+    return Check(datasource, permission, False, True, message, error, fix, advice)
 
 
 def _notes(denied: Iterable[Permission], n_datasources: int) -> list[str]:

@@ -44,8 +44,8 @@ def check_choice(value: Any, choices: Collection[str], *, argument: str) -> None
         return
     by_fold = {choice.casefold(): choice for choice in choices}
     near = difflib.get_close_matches(str(value).casefold(), by_fold, n=1)
-    hint = f"did you mean {by_fold[near[0]]!r}? " if near else ""
-    raise ValueError(f"{argument} is {value!r}; {hint}Allowed: {', '.join(map(repr, choices))}.")
+    hint = f"did you mean {by_fold[near[0]]!r}? Allowed" if near else "allowed"
+    raise ValueError(f"{argument} is {value!r}; {hint}: {', '.join(map(repr, choices))}.")
 
 
 def check_id(value: Any, *, argument: str) -> None:

@@ -303,7 +303,8 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         cls = _END_OF_RUN.get(run.state, LightlyRunFailedError)
         return cls(
             f"Run {run.id} of dataset {self.dataset_id} ended as {run.state}: "
-            f"{run.message or 'it left no message'}. Its log and report: {self.hook.connection.web_url}/compute/runs",
+            f"{(run.message or 'it left no message').rstrip('.')}. "
+            f"Its log and report: {self.hook.connection.web_url}/compute/runs",
             scheduled_run_id=scheduled_run_id,
             run_id=run.id,
         )

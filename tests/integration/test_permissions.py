@@ -150,7 +150,10 @@ def test_wrong_credentials_turn_all_lights_red(
 
     assert granted(verdict) == set()
     assert not verdict["ok"]
-    assert all(check["error"] for check in verdict["checks"] if check["required"])
+    required = [check for check in verdict["checks"] if check["required"]]
+    assert all(check["error"] for check in required)
+    assert all(check["advice"] for check in required), "another IAM statement would not help"
+    assert not any(check["fix"] for check in required)
 
 
 def test_a_failure_names_permission_bucket_and_prefix_and_its_statement_turns_the_light_green(
