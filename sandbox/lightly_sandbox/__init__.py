@@ -3,3 +3,6 @@
 from __future__ import annotations
 
 __version__ = "0.1.0"
+
+WORKER_AGENT = "lightly-sandbox-worker/"
+"""How a worker's User-Agent begins: by it the platform spares its own workers the faults."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from lightly_sandbox.aws_accounts import CUSTOMER_ACCOUNT_ID, REGION
 from lightly_sandbox.aws_guard import Guard
+from lightly_sandbox.faults_iam import Propagation
 from lightly_sandbox.serving import HOST, log_to_stderr, serve
 from lightly_sandbox.state_dir import StateDir, read_credentials
 
@@ -114,7 +115,9 @@ def main() -> None:
     from ministack.app import app
 
     root_key = read_credentials(sys.stdin).root_key
-    serve(Guard(Saving(app), root_key, max_session_seconds), arguments.fd)
+    propagation = Propagation(Guard(Saving(app), root_key, max_session_seconds), root_key)
+    propagation.install()
+    serve(propagation, arguments.fd)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from lightly_sandbox import __version__
+from lightly_sandbox import __version__, terminal
 from lightly_sandbox.errors import SandboxError
+from lightly_sandbox.faults_cli import faults
+from lightly_sandbox.platform.settings import VerifyScope
 
 app = typer.Typer(
     help="A local Lightly platform, AWS and worker to develop and test against.",
@@ -21,13 +22,6 @@ app = typer.Typer(
     # A traceback with its variables would show the secrets among them.
     pretty_exceptions_enable=False,
 )
-_out = Console(highlight=False, soft_wrap=True)
-_err = Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-def _fail(problem: SandboxError) -> typer.Exit:
-    _err.print(str(problem), style="red", markup=False)
-    return typer.Exit(1)
 
 
 @app.callback(invoke_without_command=True)
@@ -36,7 +30,7 @@ def main(
 ) -> None:
     """A local Lightly platform, AWS and worker to develop and test against."""
     if version:
-        _out.print(__version__)
+        terminal.say(__version__)
         raise typer.Exit
 
 
@@ -54,17 +48,25 @@ def up(
     mask_secrets: Annotated[
         bool, typer.Option("--mask-secrets", help="Show *** for the secrets of a datasource that is read.")
     ] = False,
+    verify_scope: Annotated[
+        VerifyScope,
+        typer.Option(
+            help="Which datasource the permission lights are about when there are two: list and read on "
+            "INPUT, write and overwrite on LIGHTLY (combined), all four on one of them, or each on both "
+            "(worst)."
+        ),
+    ] = VerifyScope.COMBINED,
 ) -> None:
     """Run the sandbox in the foreground until Ctrl-C or SIGTERM."""
     from lightly_sandbox import supervisor
     from lightly_sandbox.local_boto import forget_aws_settings
 
     forget_aws_settings()
-    options = supervisor.Options(state_dir, port, aws_port, workers, ready_file, mask_secrets)
+    options = supervisor.Options(state_dir, port, aws_port, workers, ready_file, mask_secrets, verify_scope)
     try:
-        supervisor.up(options, lambda line: _out.print(line, markup=False))
+        supervisor.up(options, terminal.say)
     except SandboxError as problem:
-        raise _fail(problem) from problem
+        raise terminal.fail(problem) from problem
 
 
 @app.command()
@@ -76,13 +78,14 @@ def seed(
     """Put real photos into a bucket of the local AWS; the bucket is made if it is missing."""
     from lightly_sandbox import seeding
     from lightly_sandbox.local_boto import forget_aws_settings
+    from lightly_sandbox.ready_file import read_ready_file
 
     forget_aws_settings()
     try:
-        keys = seeding.seed(destination, seeding.read_ready_file(ready_file), photos)
+        keys = seeding.seed(destination, read_ready_file(ready_file), photos)
     except SandboxError as problem:
-        raise _fail(problem) from problem
-    _out.print(f"{len(keys)} photos are in {destination}", markup=False)
+        raise terminal.fail(problem) from problem
+    terminal.say(f"{len(keys)} photos are in {destination}")
 
 
 @app.command()
@@ -100,7 +103,7 @@ def worker(
 
     token = os.environ.get("LIGHTLY_TOKEN")
     if not token:
-        raise _fail(
+        raise terminal.fail(
             SandboxError("The environment variable LIGHTLY_TOKEN is not set; set it to the platform's token.")
         )
     stop = threading.Event()
@@ -109,4 +112,7 @@ def worker(
     try:
         run(url, token, name=name, labels=tuple(label or ()), poll_interval=poll_interval, stop=stop)
     except ApiError as refused:
-        raise _fail(SandboxError(f"The worker cannot work for {url}: {refused}")) from refused
+        raise terminal.fail(SandboxError(f"The worker cannot work for {url}: {refused}")) from refused
+
+
+app.command()(faults)

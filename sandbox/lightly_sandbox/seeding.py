@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -13,24 +12,6 @@ from lightly_sandbox.platform.s3_access import S3Location
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
-
-
-def read_ready_file(path: Path) -> Mapping[str, str]:
-    """What ``up`` wrote.
-
-    Raises:
-        SandboxError: there is no such file, or it is not one of ours.
-    """
-    try:
-        ready: dict[str, str] = json.loads(path.read_text())
-    except FileNotFoundError as missing:
-        raise SandboxError(
-            f"There is no file {path}; start `lightly-sandbox up --ready-file {path}` first."
-        ) from missing
-    except (OSError, ValueError) as wrong:
-        raise SandboxError(f"The file {path} is not what `lightly-sandbox up` writes: {wrong}") from wrong
-    return ready
 
 
 def seed(destination: str, ready: Mapping[str, str], n_photos: int) -> list[str]:

@@ -18,6 +18,7 @@ from lightly_sandbox.aws_accounts import REGION, provision
 from lightly_sandbox.aws_guard import HEALTH_PATH
 from lightly_sandbox.children import Children, Program
 from lightly_sandbox.errors import SandboxError
+from lightly_sandbox.platform.settings import VerifyScope
 from lightly_sandbox.serving import HOST
 from lightly_sandbox.state_dir import StateDir, write_privately
 
@@ -40,6 +41,7 @@ class Options:
     workers: int = 1
     ready_file: Path | None = None
     mask_secrets: bool = False
+    verify_scope: VerifyScope = VerifyScope.COMBINED
     poll_interval: float = 0.5
 
 
@@ -127,9 +129,11 @@ class _Start:
         local_aws = self.children.start(self._server("aws", "lightly_sandbox.aws", aws))
         local_aws.tell(credentials.dumped())
         # It loads while the local AWS starts and its accounts are made, and then waits for the key pairs.
-        mask = ("--mask-secrets",) if self.options.mask_secrets else ()
+        settings = ["--aws-url", aws_url, "--verify-scope", self.options.verify_scope]
+        if self.options.mask_secrets:
+            settings.append("--mask-secrets")
         platform = self.children.start(
-            self._server("platform", "lightly_sandbox.platform.server", web, "--aws-url", aws_url, *mask)
+            self._server("platform", "lightly_sandbox.platform.server", web, *settings)
         )
         self._wait("local AWS", lambda: _get(f"{aws_url}{HEALTH_PATH}") is not None)
         credentials = provision(aws_url, credentials)

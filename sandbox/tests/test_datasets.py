@@ -66,3 +66,24 @@ def test_children_are_those_made_from_the_dataset(api: Api) -> None:
     assert [found["id"] for found in api.ok("GET", f"/v1/datasets/{parent}/children")] == [child]
     unknown = {"name": "a fine name", "parentDatasetId": "0" * 24}
     assert api.refused("POST", "/v1/datasets", unknown)[:2] == (404, "DATASET_UNKNOWN")
+
+
+def test_the_enriched_lookups_count_tags_and_name_samples(api: Api) -> None:
+    dataset_id = api.new_dataset()
+    path = f"/v1/datasets/{dataset_id}"
+    names = [f"{number}.jpg" for number in range(6)]
+    ids = [api.ok("POST", f"{path}/samples", {"fileName": name})["id"] for name in names]
+    api.ok("POST", f"{path}/tags/initial", {"imgType": "full"})
+    plain = api.ok("GET", path)
+    enriched = "/v1/datasets/enriched"
+    by_ids = api.ok("GET", f"{enriched}/query/ids", datasetIds=[dataset_id, "0" * 24])
+    assert by_ids == api.ok("GET", f"{enriched}/query/name/{plain['name'][:-1]}")
+    assert by_ids == api.ok("GET", enriched, limit=1)
+    (found,) = by_ids
+    assert (found["nTags"], found["nEmbeddings"], found["samples"]) == (1, 0, ids[:4])
+    del plain["datasourceProcessedUntilTimestamp"]
+    assert {name: found[name] for name in plain} == plain
+    assert found in api.ok("GET", enriched)
+    assert api.ok("GET", f"{enriched}/query/name/{plain['name'][:-1]}", exact=True) == []
+    assert found not in api.ok("GET", enriched, getAssetsOfTeam=True)
+    assert api.refused("GET", f"{enriched}/query/ids")[:2] == (400, "MALFORMED_REQUEST")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import pytest
 import requests
 from running_sandbox import LIST, READ, allow, with_keys, with_role
 
@@ -80,14 +81,18 @@ def test_the_listing_has_the_datasets_kind_of_files_and_urls_that_read_them(
     assert [row["fileName"] for row in page["data"]] == ["c.mp4"]
 
 
-def test_the_listing_goes_on_at_its_cursor_until_there_is_no_more(api: Api, customer: Customer) -> None:
+@pytest.mark.parametrize(("shards", "n_pages"), [(1, 2), (3, 3)])
+def test_the_listing_goes_on_at_its_cursor_until_there_is_no_more(
+    api: Api, customer: Customer, shards: int, n_pages: int
+) -> None:
     wanted = [f"{number:04}.jpg" for number in range(1005)]
     bucket = customer.bucket(*wanted)
     dataset_id = api.new_dataset()
     keys = customer.user(*allow(bucket, LIST, READ))
     api.put_datasource(dataset_id, **with_keys(f"s3://{bucket}", "INPUT", keys))
     path = f"/v1/datasets/{dataset_id}/datasource/list"
-    cursors = api.ok("GET", f"{path}/dnc", dncShards=3)["cursors"]
+    cursors = api.ok("GET", f"{path}/dnc", dncShards=shards)["cursors"]
+    assert len(cursors) == shards
     found, pages = [], 0
     for cursor in cursors:
         more = True
@@ -95,7 +100,7 @@ def test_the_listing_goes_on_at_its_cursor_until_there_is_no_more(api: Api, cust
             page = api.ok("GET", path, cursor=cursor)
             found += [row["fileName"] for row in page["data"]]
             more, cursor, pages = page["hasMore"], page["cursor"], pages + 1
-    assert (found, pages) == (wanted, 2)
+    assert (found, pages) == (wanted, n_pages)
     assert api.refused("GET", path, cursor="made up")[:2] == (400, "MALFORMED_REQUEST")
 
 

@@ -204,8 +204,8 @@ def test_every_failure_has_the_documented_body(api: Api) -> None:
     assert api.refused("GET", "/v1/nowhere")[:2] == (404, "NOT_FOUND")
     assert api.refused("GET", "/")[:2] == (404, "NOT_FOUND")
     assert api.refused("PATCH", "/v1/datasets")[0] == 405
-    assert api.refused("GET", "/v1/datasets/enriched")[:2] == (501, "NOT_IMPLEMENTED")
-    assert api.refused("POST", "/v1/datasets/0/tags/upsize", {})[:2] == (501, "NOT_IMPLEMENTED")
+    assert api.refused("GET", "/v1/datasets/0/embeddings")[:2] == (501, "NOT_IMPLEMENTED")
+    assert api.refused("POST", "/v1/docker/authorization", {})[:2] == (501, "NOT_IMPLEMENTED")
 
 
 @pytest.mark.parametrize(

@@ -12,20 +12,28 @@ from typing import TYPE_CHECKING
 from fastapi import Depends, FastAPI
 from starlette.datastructures import MutableHeaders
 
-from lightly_sandbox import __version__
+from lightly_sandbox import __version__, faults_control
+from lightly_sandbox.faults import Faults
+from lightly_sandbox.faults_layer import FaultLayer
 from lightly_sandbox.platform import (
     account,
     artifacts,
+    collaboration,
     configs,
     datasets,
     datasources,
+    enriched,
     errors,
     exports,
+    listings,
     not_implemented,
+    own_files,
     runs,
     samples,
     schedule,
+    tag_operations,
     tags,
+    users,
     workers,
 )
 from lightly_sandbox.platform.database import Database
@@ -48,9 +56,14 @@ log = logging.getLogger(__name__)
 _ROUTERS = (
     not_implemented.router,
     account.router,
+    enriched.router,
     datasets.router,
+    collaboration.router,
     datasources.router,
+    listings.router,
+    own_files.router,
     samples.router,
+    tag_operations.router,
     tags.router,
     exports.router,
     configs.router,
@@ -58,6 +71,7 @@ _ROUTERS = (
     workers.router,
     artifacts.router,
     runs.router,
+    users.router,
 )
 
 LOOK_FOR_SILENT_RUNS_SECONDS = 30.0
@@ -87,13 +101,18 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.database = database
     app.state.s3 = S3Access(settings)
+    app.state.faults = Faults()
     errors.install(app)
 
+    # The last one added is the outermost: what a fault answers has a name too, and is logged.
+    app.add_middleware(FaultLayer, faults=app.state.faults)
     app.add_middleware(NameAndLog)
     app.include_router(account.public_router)
-    app.include_router(datasources.public_router)
+    app.include_router(listings.public_router)
+    app.include_router(samples.public_router)
     for router in _ROUTERS:
         app.include_router(router, dependencies=[Depends(authenticate)])
+    app.include_router(faults_control.router, dependencies=[Depends(authenticate)])
     app.include_router(pages.router)
     return app
 

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import JSONResponse
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
-from lightly_sandbox.platform import lookups
+from lightly_sandbox.platform import identity, lookups
 from lightly_sandbox.platform.database import new_id, now_ms
 from lightly_sandbox.platform.enums import DatasetType, DockerRunScheduledState, ImageType, SharedAccessType
 from lightly_sandbox.platform.error_codes import ApiErrorCode
 from lightly_sandbox.platform.errors import ApiError
 from lightly_sandbox.platform.models_datasets import DatasetCreateRequest, DatasetData, DatasetUpdateRequest
-from lightly_sandbox.platform.requests import Config, Db, Flag, Paged, answer, created, done, json_body
+from lightly_sandbox.platform.requests import Config, Db, Flag, Page, Paged, answer, created, done, json_body
+from lightly_sandbox.platform.settings import Settings
 from lightly_sandbox.platform.tables import Dataset, Sample, ScheduledRun
 
 if TYPE_CHECKING:
@@ -60,10 +61,6 @@ def _data(dataset: Dataset, n_samples: int, size_in_bytes: int) -> DatasetData:
     )
 
 
-def _owned(user_id: str) -> Select[Dataset]:
-    return select(Dataset).where(Dataset.user_id == user_id).order_by(Dataset.created_at, Dataset.id)
-
-
 def _name_exists(name: str) -> ApiError:
     return ApiError(
         HTTPStatus.CONFLICT, ApiErrorCode.DATASET_NAME_EXISTS, f"You already have a dataset named '{name}'."
@@ -71,7 +68,7 @@ def _name_exists(name: str) -> ApiError:
 
 
 class _Scope:
-    """Whose datasets are meant. The sandbox has one user and no team, so others' lists are empty."""
+    """Whose things are meant: the user's own if nothing else is said."""
 
     def __init__(
         self,
@@ -82,10 +79,37 @@ class _Scope:
             Flag, Query(alias="getAssetsOfTeamInclusiveSelf")
         ] = False,
     ) -> None:
+        self.includes_shared = shared
+        self.includes_team = get_assets_of_team or get_assets_of_team_inclusive_self
         self.includes_own = get_assets_of_team_inclusive_self or not (shared or get_assets_of_team)
 
 
 Scope = Annotated[_Scope, Depends(_Scope)]
+
+
+def visible(session: Session, config: Settings, scope: _Scope | None) -> Select[Dataset]:
+    """The datasets in ``scope``, oldest first; None for all that the user may use."""
+    whom = identity.user(session, config.user_id)
+    wanted = []
+    if scope is None or scope.includes_own:
+        wanted.append(Dataset.user_id == whom.id)
+    if scope is None or scope.includes_shared:
+        wanted.append(identity.is_shared_with(whom))
+    if scope is None or scope.includes_team:
+        wanted.append(identity.is_of_team(whom))
+    return select(Dataset).where(or_(*wanted)).order_by(Dataset.created_at, Dataset.id)
+
+
+def named(dataset_name: str, *, exact: bool) -> ColumnElement[bool]:
+    """Whether a dataset's name is, or begins with, ``dataset_name``."""
+    if exact:
+        return Dataset.name == dataset_name
+    return Dataset.name.startswith(dataset_name, autoescape=True)
+
+
+def found_datasets(session: Session, query: Select[Dataset], page: Page) -> Sequence[Dataset]:
+    """A page of what the query finds."""
+    return session.scalars(query.limit(page.size).offset(page.offset)).all()
 
 
 @router.post("")
@@ -117,10 +141,7 @@ def create(
 @router.get("")
 def list_all(scope: Scope, page: Paged, db: Db, config: Config) -> JSONResponse:
     """The datasets, oldest first."""
-    if not scope.includes_own:
-        return answer([])
-    found = db.scalars(_owned(config.user_id).limit(page.size).offset(page.offset)).all()
-    return answer(dataset_data(db, found))
+    return answer(dataset_data(db, found_datasets(db, visible(db, config, scope), page)))
 
 
 @router.get("/query/name/{dataset_name}")
@@ -128,11 +149,8 @@ def query_by_name(
     dataset_name: str, scope: Scope, page: Paged, db: Db, config: Config, exact: Flag = False
 ) -> JSONResponse:
     """The datasets whose name is, or begins with, ``dataset_name``."""
-    if not scope.includes_own:
-        return answer([])
-    wanted = Dataset.name == dataset_name if exact else Dataset.name.startswith(dataset_name, autoescape=True)
-    found = db.scalars(_owned(config.user_id).where(wanted).limit(page.size).offset(page.offset)).all()
-    return answer(dataset_data(db, found))
+    query = visible(db, config, scope).where(named(dataset_name, exact=exact))
+    return answer(dataset_data(db, found_datasets(db, query, page)))
 
 
 @router.get("/{dataset_id}")
@@ -145,7 +163,7 @@ def get(dataset_id: str, db: Db, config: Config) -> JSONResponse:
 def children(dataset_id: str, db: Db, config: Config) -> JSONResponse:
     """The datasets made from this one (its crops)."""
     lookups.dataset(db, dataset_id, config.user_id)
-    found = db.scalars(_owned(config.user_id).where(Dataset.parent_id == dataset_id)).all()
+    found = db.scalars(visible(db, config, None).where(Dataset.parent_id == dataset_id)).all()
     return answer(dataset_data(db, found))
 
 
@@ -173,7 +191,7 @@ def delete(dataset_id: str, db: Db, config: Config, force: Flag = False) -> Resp
 
     One that a worker is working on is only deleted with ``force``.
     """
-    dataset = lookups.dataset(db, dataset_id, config.user_id)
+    dataset = lookups.owned_dataset(db, dataset_id, config.user_id)
     in_use = select(ScheduledRun.id).where(
         ScheduledRun.dataset_id == dataset_id, ScheduledRun.state == DockerRunScheduledState.LOCKED
     )

@@ -232,6 +232,12 @@ class SharedAccessType(StrEnum):
     WRITE = "WRITE"
 
 
+class TagArithmeticsOperation(StrEnum):
+    UNION = "UNION"
+    INTERSECTION = "INTERSECTION"
+    DIFFERENCE = "DIFFERENCE"
+
+
 class TagChangeDataOperationMethod(StrEnum):
     SELECTED = "selected"
     ADDED = "added"

@@ -1,4 +1,4 @@
-"""Listing a datasource: the images or videos below its path, page by page, each with a URL to read it."""
+"""Listing a datasource: the files of one kind below a folder, page by page, in one or several shards."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from lightly_sandbox.platform.enums import DatasetType
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lightly_sandbox.platform.s3_access import Place
 
 PAGE_KEYS = 1000
@@ -24,13 +26,19 @@ OWN_FILES = ".lightly/"
 
 
 class Cursor(BaseModel):
-    """Where a listing goes on; opaque to the client."""
+    """Where a listing goes on; opaque to the client.
+
+    It covers the keys beyond ``after`` up to and including ``until``, and carries the name of the
+    relevant-filenames file with which it was made.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     from_seconds: int = 0
     to_seconds: int | None = None
     after: str = ""
+    until: str | None = None
+    relevant_filenames: str | None = None
 
     def encode(self) -> str:
         """The cursor as text."""
@@ -51,7 +59,7 @@ class Cursor(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One page of file names relative to the datasource's path, and the cursor of the next page."""
+    """One page of file names relative to the listed folder, and the cursor of the next page."""
 
     file_names: tuple[str, ...]
     has_more: bool
@@ -64,13 +72,16 @@ def is_input(file_name: str, dataset_type: str) -> bool:
     return PurePosixPath(file_name).suffix.lower() in suffixes and not file_name.startswith(OWN_FILES)
 
 
-def list_page(place: Place, dataset_type: str, cursor: Cursor) -> Listed:
+def list_page(place: Place, folder: str, wanted: Callable[[str], bool], cursor: Cursor) -> Listed:
     """List one page after ``cursor``: the files last modified within its seconds, both ends included.
+
+    ``folder``: relative to the datasource's path; empty or ending with a slash. The names that ``wanted``
+    sees, and that come back, are relative to it.
 
     Raises:
         ClientError: AWS refuses.
     """
-    prefix = place.location.prefix
+    prefix = place.location.key(folder)
     answer = place.client.list_objects_v2(
         Bucket=place.location.bucket,
         Prefix=prefix,
@@ -78,12 +89,49 @@ def list_page(place: Place, dataset_type: str, cursor: Cursor) -> Listed:
         StartAfter=cursor.after,
     )
     entries = answer.get("Contents", [])
+    within = [entry for entry in entries if cursor.until is None or entry["Key"] <= cursor.until]
     names = []
-    for entry in entries:
+    for entry in within:
         modified = int(entry["LastModified"].timestamp())
         late = cursor.to_seconds is not None and modified > cursor.to_seconds
         file_name = entry["Key"].removeprefix(prefix)
-        if modified >= cursor.from_seconds and not late and is_input(file_name, dataset_type):
+        if modified >= cursor.from_seconds and not late and wanted(file_name):
             names.append(file_name)
-    last = entries[-1]["Key"] if entries else cursor.after
-    return Listed(tuple(names), bool(answer.get("IsTruncated")), cursor.model_copy(update={"after": last}))
+    last = within[-1]["Key"] if within else cursor.after
+    has_more = bool(answer.get("IsTruncated")) and len(within) == len(entries)
+    return Listed(tuple(names), has_more, cursor.model_copy(update={"after": last}))
+
+
+def shard(place: Place, folder: str, cursor: Cursor, shards: int) -> list[Cursor]:
+    """Split ``cursor`` into at most ``shards`` cursors that cover the same keys, each once.
+
+    The bounds are files and folders of the uppermost level that has more than one, so the shards are as
+    uneven as the folders are, and few if there are few of them.
+
+    Raises:
+        ClientError: AWS refuses.
+    """
+    if shards == 1:
+        return [cursor]
+    keys = _first_fork(place, place.location.key(folder))
+    # A key is in the shard of the first bound that is not before it; what is below the folder "a/" is after
+    # "a/" and so in the next one.
+    n_bounds = min(shards, len(keys)) - 1
+    bounds = sorted({keys[(number + 1) * len(keys) // (n_bounds + 1) - 1] for number in range(n_bounds)})
+    return [
+        cursor.model_copy(update={"after": after, "until": until})
+        for after, until in zip(["", *bounds], [*bounds, None], strict=True)
+    ]
+
+
+def _first_fork(place: Place, prefix: str) -> list[str]:
+    """The files and folders, at most a page of them, of the first level that has more than one folder."""
+    while True:
+        answer = place.client.list_objects_v2(
+            Bucket=place.location.bucket, Prefix=prefix, Delimiter="/", MaxKeys=PAGE_KEYS
+        )
+        folders = [entry["Prefix"] for entry in answer.get("CommonPrefixes", [])]
+        files = [entry["Key"] for entry in answer.get("Contents", []) if entry["Key"] != prefix]
+        if len(folders) != 1 or files:
+            return sorted(folders + files)
+        prefix = folders[0]

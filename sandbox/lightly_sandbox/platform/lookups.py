@@ -1,4 +1,4 @@
-"""Finding what a path names, among this user's things only."""
+"""Finding what a path names, among the things that the user may use."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from lightly_sandbox.platform import identity
 from lightly_sandbox.platform.enums import DatasourcePurpose
 from lightly_sandbox.platform.error_codes import ApiErrorCode
 from lightly_sandbox.platform.errors import ApiError, unknown
@@ -18,9 +19,32 @@ if TYPE_CHECKING:
 
 
 def dataset(session: Session, dataset_id: str, user_id: str) -> Dataset:
-    """The dataset, or 404 DATASET_UNKNOWN."""
+    """The dataset, own, shared with the user or the team's, or 404 DATASET_UNKNOWN."""
     found = session.get(Dataset, dataset_id)
-    if found is None or found.user_id != user_id:
+    if found is None or (found.user_id != user_id and not _may_use(session, found, user_id)):
+        raise unknown(ApiErrorCode.DATASET_UNKNOWN, "dataset", dataset_id)
+    return found
+
+
+def _may_use(session: Session, of: Dataset, user_id: str) -> bool:
+    whom = identity.user(session, user_id)
+    others = identity.is_shared_with(whom) | identity.is_of_team(whom)
+    return session.scalar(select(Dataset.id).where(Dataset.id == of.id, others)) is not None
+
+
+def owned_dataset(session: Session, dataset_id: str, user_id: str) -> Dataset:
+    """The user's own dataset; 403 FORBIDDEN for one that the user may only use."""
+    found = dataset(session, dataset_id, user_id)
+    if found.user_id != user_id:
+        error = f"Dataset {dataset_id} is somebody else's; only its owner may do this."
+        raise ApiError(HTTPStatus.FORBIDDEN, ApiErrorCode.FORBIDDEN, error)
+    return found
+
+
+def anyones_dataset(session: Session, dataset_id: str) -> Dataset:
+    """The dataset, for requests whose own link says what they may, or 404 DATASET_UNKNOWN."""
+    found = session.get(Dataset, dataset_id)
+    if found is None:
         raise unknown(ApiErrorCode.DATASET_UNKNOWN, "dataset", dataset_id)
     return found
 

@@ -39,3 +39,24 @@ class DatasetData(Wire):
     access_role: Annotated[str, Field(pattern=r"^0b[01]{6}$")] | None = None
     parent_dataset_id: Id | None = None
     original_dataset_id: Id | None = None
+
+
+class DatasetDataEnriched(Wire):
+    id: Id
+    name: Name
+    user_id: str
+    access_type: SharedAccessType | None = None
+    type: DatasetType
+    img_type: ImageType | None = None
+    n_samples: int
+    size_in_bytes: int
+    created_at: Count
+    last_modified_at: Count
+    meta_data_configuration_id: Id | None = None
+    access_role: Annotated[str, Field(pattern=r"^0b[01]{6}$")] | None = None
+    datasources: list[str] | None = None
+    parent_dataset_id: Id | None = None
+    original_dataset_id: Id | None = None
+    samples: list[str]
+    n_tags: int
+    n_embeddings: int

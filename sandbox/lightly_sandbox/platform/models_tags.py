@@ -6,7 +6,12 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from lightly_sandbox.platform.enums import ImageType, TagChangeDataOperationMethod, TagCreator
+from lightly_sandbox.platform.enums import (
+    ImageType,
+    TagArithmeticsOperation,
+    TagChangeDataOperationMethod,
+    TagCreator,
+)
 from lightly_sandbox.platform.wire import Amount, BitMask, Count, Id, TagName, Wire
 
 
@@ -102,6 +107,25 @@ class TagUpdateRequest(Wire):
     changes: TagChangeData | None = None
 
 
+class TagArithmeticsRequest(Wire):
+    tag_id1: Id
+    tag_id2: Id
+    operation: TagArithmeticsOperation
+    new_tag_name: TagName | None = None
+    creator: TagCreator | None = None
+    run_id: Id | None = None
+
+
+class TagBitMaskResponse(Wire):
+    bit_mask_data: BitMask
+
+
+class TagUpsizeRequest(Wire):
+    upsize_tag_name: TagName
+    upsize_tag_creator: TagCreator
+    run_id: Id | None = None
+
+
 class TagData(Wire):
     NULLABLE: ClassVar[frozenset[str]] = frozenset({"prevTagId"})
 
@@ -117,8 +141,3 @@ class TagData(Wire):
     last_modified_at: Count | None = None
     changes: list[TagChangeEntry] | None = None
     run_id: Id | None = None
-
-
-class FilenameAndReadUrl(Wire):
-    file_name: str
-    read_url: str

@@ -11,23 +11,15 @@ from lightly_sandbox.platform.error_codes import ApiErrorCode
 from lightly_sandbox.platform.errors import ApiError
 
 _DATASET = "/v1/datasets/{datasetId}"
-_SOURCE = f"{_DATASET}/datasource"
+_EMBEDDINGS = f"{_DATASET}/embeddings"
+_PREDICTIONS = f"{_DATASET}/predictions"
+_METADATA = f"{_DATASET}/configuration/metadata"
+_TEAM = "/v1/teams/{teamId}"
 _TAG = f"{_DATASET}/tags/{{tagId}}"
 
 # lightly 1.5.26, api/*.py: every operation that no router here serves.
 OPERATIONS = (
-    ("GET", "/v1/datasets/enriched"),
-    ("GET", "/v1/datasets/enriched/query/ids"),
-    ("GET", "/v1/datasets/enriched/query/name/{datasetName}"),
     ("PUT", f"{_DATASET}/registerDatasetUpload"),
-    ("GET", f"{_SOURCE}/embeddings/file"),
-    ("GET", f"{_SOURCE}/metadata/list/dnc"),
-    ("GET", f"{_SOURCE}/predictions/list/dnc"),
-    ("GET", f"{_SOURCE}/metadata/list"),
-    ("GET", f"{_SOURCE}/predictions/list"),
-    ("GET", f"{_SOURCE}/metadata/file"),
-    ("GET", f"{_SOURCE}/predictions/file"),
-    ("GET", f"{_SOURCE}/predictions/writeUrl"),
     ("POST", "/v1/docker/worker/config"),
     ("GET", "/v1/docker/worker/config"),
     ("GET", "/v1/docker/worker/config/{configId}"),
@@ -43,17 +35,42 @@ OPERATIONS = (
     ("POST", "/v1/docker"),
     ("POST", "/v1/docker/workerAuthorization"),
     ("GET", f"{_TAG}/export/zip"),
-    ("GET", f"{_TAG}/export/LabelBox/datarows"),
-    ("GET", f"{_TAG}/export/LabelBoxV4/datarows"),
-    ("GET", f"{_TAG}/export/LabelStudio/tasks"),
-    ("GET", f"{_TAG}/export/Sama/tasks"),
-    ("POST", f"{_DATASET}/tags/arithmetics"),
-    ("POST", f"{_DATASET}/tags/arithmetics/bitmask"),
-    ("POST", f"{_DATASET}/tags/upsize"),
-    ("POST", f"{_DATASET}/collaboration/access"),
-    ("DELETE", f"{_DATASET}/collaboration/access/{{accessConfigId}}"),
-    ("GET", f"{_DATASET}/collaboration/access"),
-    ("GET", f"{_DATASET}/samples/{{sampleId}}/readurlRedirect"),
+    ("GET", _EMBEDDINGS),
+    ("GET", f"{_EMBEDDINGS}/writeCSVUrl"),
+    ("DELETE", f"{_EMBEDDINGS}/{{embeddingId}}"),
+    ("GET", f"{_EMBEDDINGS}/{{embeddingId}}/readCSVUrl"),
+    ("PUT", f"{_EMBEDDINGS}/{{embeddingId}}/isProcessed"),
+    ("POST", f"{_EMBEDDINGS}/{{embeddingId}}/trigger2dEmbeddingsJob"),
+    ("POST", f"{_EMBEDDINGS}/{{embeddingId}}/sampling"),
+    ("GET", f"{_EMBEDDINGS}/{{embeddingId}}/2d"),
+    ("POST", f"{_EMBEDDINGS}/{{embeddingId}}/2d"),
+    ("GET", f"{_EMBEDDINGS}/{{embeddingId}}/2d/{{embedding2dId}}"),
+    ("GET", "/users/datasets/{datasetId}/samples/{sampleId}/embeddings"),
+    ("GET", f"{_PREDICTIONS}/tasks"),
+    ("POST", f"{_PREDICTIONS}/tasks"),
+    ("GET", f"{_PREDICTIONS}/tasks/{{taskName}}"),
+    ("GET", f"{_PREDICTIONS}/samples"),
+    ("GET", f"{_PREDICTIONS}/samples/{{sampleId}}"),
+    ("POST", f"{_PREDICTIONS}/samples/{{sampleId}}"),
+    ("GET", f"{_PREDICTIONS}/scores"),
+    ("POST", f"{_PREDICTIONS}/scores"),
+    ("GET", f"{_PREDICTIONS}/scores/{{scoreId}}"),
+    ("GET", f"{_TAG}/scores"),
+    ("POST", f"{_TAG}/scores"),
+    ("GET", f"{_TAG}/scores/{{scoreId}}"),
+    ("GET", _METADATA),
+    ("POST", _METADATA),
+    ("GET", f"{_METADATA}/{{configurationId}}"),
+    ("PUT", f"{_METADATA}/{{configurationId}}"),
+    ("GET", "/v1/jobs"),
+    ("GET", "/v1/jobs/{jobId}"),
+    ("GET", _TEAM),
+    ("GET", f"{_TEAM}/members"),
+    ("POST", f"{_TEAM}/members"),
+    ("PUT", f"{_TEAM}/members/{{userId}}"),
+    ("DELETE", f"{_TEAM}/members/{{userId}}"),
+    ("GET", f"{_TEAM}/serviceaccounts"),
+    ("POST", f"{_TEAM}/serviceaccounts/{{serviceAccountId}}/token"),
 )
 
 router = APIRouter()

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
@@ -17,6 +17,7 @@ from lightly_sandbox.platform.datasources import place_of
 from lightly_sandbox.platform.enums import DatasourcePurpose, SamplePartialMode, SampleSortBy, SampleType
 from lightly_sandbox.platform.error_codes import ApiErrorCode
 from lightly_sandbox.platform.errors import ApiError
+from lightly_sandbox.platform.models_datasources import DatasourceConfigS3DelegatedAccess
 from lightly_sandbox.platform.models_samples import (
     CreateSampleWithWriteUrlsResponse,
     SampleCreateRequest,
@@ -24,6 +25,7 @@ from lightly_sandbox.platform.models_samples import (
     SampleUpdateRequest,
     SampleWriteUrls,
 )
+from lightly_sandbox.platform.read_urls import is_sample_token, sample_redirected_url
 from lightly_sandbox.platform.requests import S3, Config, Db, Flag, Paged, answer, created, done, json_body
 from lightly_sandbox.platform.tables import Dataset, Sample
 
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from lightly_sandbox.platform.s3_access import S3Access
 
 router = APIRouter(prefix="/v1/datasets/{dataset_id}")
+public_router = APIRouter(prefix="/v1/datasets/{dataset_id}")
+
+ImageKind = Annotated[Literal["full", "thumbnail", "thumb"], Query(alias="type")]
 
 # The pattern of the platform's own web app (lightly-ai/lightly docs, set_s3_config).
 DEFAULT_THUMB_SUFFIX = ".lightly/thumbnails/[filename]_thumb.[extension]"
@@ -191,25 +196,48 @@ def update(
     return done()
 
 
-@router.get("/samples/{sample_id}/readurl")
-def read_url(
-    dataset_id: str,
-    sample_id: str,
-    db: Db,
-    config: Config,
-    access: S3,
-    kind: Annotated[Literal["full", "thumbnail", "thumb"], Query(alias="type")] = "full",
-) -> JSONResponse:
-    """A URL to read the sample's image, or its thumbnail if the datasource has them."""
-    dataset = lookups.dataset(db, dataset_id, config.user_id)
-    sample = lookups.sample(db, dataset_id, sample_id)
+def _read_url(access: S3Access, dataset: Dataset, sample: Sample, kind: str) -> str:
+    """Where the sample's image can be read now, or its thumbnail if the datasource has them."""
     if kind != "full":
         lightly = lookups.required_datasource_config(dataset, DatasourcePurpose.LIGHTLY)
         if lightly.thumb_suffix is not None:
             thumbnail = thumbnail_name(sample.file_name, lightly.thumb_suffix)
-            return answer(place_of(access, lightly).url("get_object", thumbnail))
+            return place_of(access, lightly).url("get_object", thumbnail)
     source = lookups.required_datasource_config(dataset, DatasourcePurpose.INPUT)
-    return answer(place_of(access, source).url("get_object", sample.file_name))
+    return place_of(access, source).url("get_object", sample.file_name)
+
+
+@router.get("/samples/{sample_id}/readurl")
+def read_url(
+    dataset_id: str, sample_id: str, db: Db, config: Config, access: S3, kind: ImageKind = "full"
+) -> JSONResponse:
+    """A URL to read the sample's image or thumbnail; with delegated access one that redirects."""
+    dataset = lookups.dataset(db, dataset_id, config.user_id)
+    sample = lookups.sample(db, dataset_id, sample_id)
+    source = lookups.required_datasource_config(dataset, DatasourcePurpose.INPUT)
+    if isinstance(source, DatasourceConfigS3DelegatedAccess):
+        return answer(sample_redirected_url(config, dataset_id, sample_id, kind))
+    return answer(_read_url(access, dataset, sample, kind))
+
+
+@public_router.get("/samples/{sample_id}/readurlRedirect")
+def read_url_redirect(
+    dataset_id: str,
+    sample_id: str,
+    kind: ImageKind,
+    db: Db,
+    config: Config,
+    access: S3,
+    public_token: Annotated[str, Query(alias="publicToken")] = "",
+) -> RedirectResponse:
+    """Go to where the sample's image or thumbnail can be read now."""
+    if not is_sample_token(config, dataset_id, sample_id, kind, public_token):
+        raise ApiError(
+            HTTPStatus.UNAUTHORIZED, ApiErrorCode.JWT_INVALID, "The publicToken is not for this sample."
+        )
+    dataset = lookups.anyones_dataset(db, dataset_id)
+    sample = lookups.sample(db, dataset_id, sample_id)
+    return RedirectResponse(_read_url(access, dataset, sample, kind), status_code=HTTPStatus.FOUND)
 
 
 @router.get("/samples/{sample_id}/writeurls")

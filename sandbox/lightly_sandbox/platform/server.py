@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lightly_sandbox.aws_accounts import ARTIFACT_BUCKET, REGION
 from lightly_sandbox.platform.app import create_app
-from lightly_sandbox.platform.settings import Settings
+from lightly_sandbox.platform.settings import Settings, VerifyScope
 from lightly_sandbox.serving import HOST, log_to_stderr, serve
 from lightly_sandbox.state_dir import StateDir, read_credentials
 
@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("--state-dir", type=Path, required=True)
     parser.add_argument("--aws-url", required=True)
     parser.add_argument("--mask-secrets", action="store_true")
+    parser.add_argument("--verify-scope", type=VerifyScope, default=VerifyScope.COMBINED)
     arguments = parser.parse_args()
     log_to_stderr()
     state = StateDir(arguments.state_dir)
@@ -31,11 +32,13 @@ def main() -> None:
         signing_key=credentials.signing_key,
         lightly_url=f"http://{HOST}:{arguments.port}",
         aws_url=arguments.aws_url,
+        aws_root_key=credentials.root_key,
         aws_region=REGION,
         lightly_access_key_id=credentials.lightly_access_key_id,
         lightly_secret_access_key=credentials.lightly_secret_access_key,
         artifact_bucket=ARTIFACT_BUCKET,
         mask_secrets=arguments.mask_secrets,
+        verify_scope=arguments.verify_scope,
     )
     serve(create_app(settings), arguments.fd)
 

@@ -39,6 +39,29 @@ class Dataset(Stamped, Table):
     )
 
 
+class User(Table):
+    """A user beside the one that the sandbox begins with. Of the token only a digest is kept."""
+
+    __tablename__ = "user"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    email: Mapped[str] = mapped_column(unique=True)
+    team: Mapped[str | None] = mapped_column(index=True)
+    token_digest: Mapped[str] = mapped_column(unique=True)
+
+
+class SharedAccess(Stamped, Table):
+    """Whom a dataset is shared with, by their e-mail addresses and the teams' ids, per kind of access."""
+
+    __tablename__ = "shared_access"
+    __table_args__ = (UniqueConstraint("dataset_id", "access_type"),)
+
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    access_type: Mapped[str]
+    users: Mapped[list[str]]
+    teams: Mapped[list[str]]
+
+
 class Datasource(Table):
     """Where a dataset's files are, once per purpose. ``config`` is what was put, by the wire's names."""
 

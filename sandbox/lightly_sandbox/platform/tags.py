@@ -38,16 +38,18 @@ def _bad(code: ApiErrorCode, error: str) -> ApiError:
     return ApiError(HTTPStatus.BAD_REQUEST, code, error)
 
 
-def _changes(
+def changes_by(
     user_id: str, creator: TagCreator | None, changes: TagChangeData | None, now: int
 ) -> list[dict[str, Any]]:
+    """The history entry for ``changes``, as it is kept; none for None."""
     if changes is None:
         return []
     entry = TagChangeEntry(user_id=user_id, creator=creator or TagCreator.UNKNOWN, ts=now, changes=changes)
     return [entry.wire()]
 
 
-def _flush(session: Session, name: str) -> None:
+def flush_tag(session: Session, name: str) -> None:
+    """Write the tag named ``name``, or 409 TAG_NAME_EXISTS."""
     try:
         session.flush()
     except IntegrityError as taken:
@@ -99,7 +101,7 @@ def create_initial(
     )
     dataset.img_type = dataset.img_type or body.img_type
     db.add(tag)
-    _flush(db, tag.name)
+    flush_tag(db, tag.name)
     return created(tag.id)
 
 
@@ -134,12 +136,12 @@ def create(
         bit_mask=body.bit_mask_data,
         tot_size=body.tot_size,
         run_id=body.run_id,
-        changes=_changes(config.user_id, body.creator, body.changes, now),
+        changes=changes_by(config.user_id, body.creator, body.changes, now),
         created_at=now,
         last_modified_at=now,
     )
     db.add(tag)
-    _flush(db, tag.name)
+    flush_tag(db, tag.name)
     return created(tag.id)
 
 
@@ -171,11 +173,11 @@ def update(
     tag = lookups.tag(db, dataset_id, tag_id)
     now = now_ms()
     tag.name, tag.last_modified_at = body.name, now
-    tag.changes = [*tag.changes, *_changes(config.user_id, body.update_creator, body.changes, now)]
+    tag.changes = [*tag.changes, *changes_by(config.user_id, body.update_creator, body.changes, now)]
     if body.bit_mask_data is not None:
         _check_bits(body.bit_mask_data, tag.tot_size, tag.tot_size)
         tag.bit_mask = body.bit_mask_data
-    _flush(db, body.name)
+    flush_tag(db, body.name)
     return done()
 
 

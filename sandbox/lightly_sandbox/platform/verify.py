@@ -23,9 +23,10 @@ from lightly_sandbox.platform.models_datasources import (
     DatasourceConfigVerifyData,
     DatasourceConfigVerifyDataErrors,
 )
+from lightly_sandbox.platform.settings import VerifyScope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from lightly_sandbox.platform.s3_access import Place, S3Access, S3Config
 
@@ -46,21 +47,23 @@ class Light:
 GREEN = Light(True)
 
 
-def verify(access: S3Access, source: S3Config, target: S3Config) -> DatasourceConfigVerifyData:
-    """Try list and read on ``source``, write and overwrite on ``target``; they may be the same."""
-    try:
-        place = access.fresh_place(source)
-    except (ClientError, BotoCoreError) as refused:
-        listed = read = Light(False, aws_text(refused))
-    else:
-        listed, first_key = _list(place)
-        read = _read(place, first_key)
-    try:
-        place = access.fresh_place(target)
-    except (ClientError, BotoCoreError) as refused:
-        written = overwritten = Light(False, aws_text(refused))
-    else:
-        written, overwritten = _write(place)
+def verify(
+    access: S3Access, source: S3Config, target: S3Config, scope: VerifyScope
+) -> DatasourceConfigVerifyData:
+    """Try the four on ``source`` (INPUT) and ``target`` (LIGHTLY) as ``scope`` says; they may be the same."""
+    match scope:
+        case VerifyScope.COMBINED:
+            lights = (*_reading(access, source), *_writing(access, target))
+        case VerifyScope.INPUT:
+            lights = (*_reading(access, source), *_writing(access, source))
+        case VerifyScope.LIGHTLY:
+            lights = (*_reading(access, target), *_writing(access, target))
+        case VerifyScope.WORST:
+            configs = dict.fromkeys((source, target))
+            reading = [_reading(access, config) for config in configs]
+            writing = [_writing(access, config) for config in configs]
+            lights = (*_worst(reading), *_worst(writing))
+    listed, read, written, overwritten = lights
     errors = DatasourceConfigVerifyDataErrors(
         can_list=listed.error, can_read=read.error, can_write=written.error, can_overwrite=overwritten.error
     )
@@ -71,6 +74,36 @@ def verify(access: S3Access, source: S3Config, target: S3Config) -> DatasourceCo
         can_overwrite=overwritten.allowed,
         errors=errors if errors.wire() else None,
     )
+
+
+def _reading(access: S3Access, config: S3Config) -> tuple[Light, Light]:
+    """The lights for list and read."""
+    try:
+        place = access.fresh_place(config)
+    except (ClientError, BotoCoreError) as refused:
+        light = Light(False, aws_text(refused))
+        return light, light
+    listed, first_key = _list(place)
+    return listed, _read(place, first_key)
+
+
+def _writing(access: S3Access, config: S3Config) -> tuple[Light, Light]:
+    """The lights for write and overwrite."""
+    try:
+        place = access.fresh_place(config)
+    except (ClientError, BotoCoreError) as refused:
+        light = Light(False, aws_text(refused))
+        return light, light
+    return _write(place)
+
+
+def _worst(pairs: list[tuple[Light, Light]]) -> tuple[Light, Light]:
+    """Of each light, the first that is not green; green if all are."""
+
+    def first_refusal(lights: Iterable[Light]) -> Light:
+        return next((light for light in lights if not light.allowed), GREEN)
+
+    return first_refusal(first for first, _ in pairs), first_refusal(second for _, second in pairs)
 
 
 def aws_text(failure: ClientError | BotoCoreError) -> str:

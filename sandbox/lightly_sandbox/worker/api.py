@@ -11,6 +11,8 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
+from lightly_sandbox import WORKER_AGENT, __version__
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -244,6 +246,7 @@ def _session(retries: int) -> requests.Session:
     )
     adapter = HTTPAdapter(pool_maxsize=_CONNECTIONS, max_retries=repeat)
     session = requests.Session()
+    session.headers["User-Agent"] = WORKER_AGENT + __version__
     # Neither a proxy nor a .netrc of the machine is meant for the sandbox, which listens on the loopback
     # only.
     session.trust_env = False

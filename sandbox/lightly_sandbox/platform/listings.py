@@ -1,0 +1,182 @@
+"""``…/datasource/list``: the files of the input, and URLs to read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Annotated
+
+from botocore.exceptions import BotoCoreError, ClientError
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import JSONResponse, RedirectResponse
+
+from lightly_sandbox.platform import lookups
+from lightly_sandbox.platform.datasources import credentials_error, place_of
+from lightly_sandbox.platform.enums import DatasourcePurpose
+from lightly_sandbox.platform.error_codes import ApiErrorCode
+from lightly_sandbox.platform.errors import ApiError, malformed
+from lightly_sandbox.platform.listing import OWN_FILES, Cursor, is_input, list_page, shard
+from lightly_sandbox.platform.models_datasources import (
+    DatasourceConfigS3DelegatedAccess,
+    DatasourceRawSamplesData,
+    DatasourceRawSamplesDataRow,
+    DivideAndConquerCursorData,
+)
+from lightly_sandbox.platform.read_urls import is_public_token, redirected_url
+from lightly_sandbox.platform.relevant_filenames import read_relevant_filenames
+from lightly_sandbox.platform.requests import S3, Config, Db, Flag, answer
+from lightly_sandbox.platform.s3_access import S3Access
+from lightly_sandbox.platform.settings import Settings
+from lightly_sandbox.platform.tables import Dataset
+
+router = APIRouter(prefix="/v1/datasets/{dataset_id}/datasource")
+public_router = APIRouter(prefix="/v1/datasets/{dataset_id}/datasource")
+
+
+class _Start:
+    """Where a listing begins: seconds, or a cursor that has them, and perhaps a relevant-filenames file."""
+
+    def __init__(
+        self,
+        from_seconds: Annotated[int, Query(alias="from", ge=0)] = 0,
+        to_seconds: Annotated[int | None, Query(alias="to", ge=0)] = None,
+        cursor: str | None = None,
+        relevant_filenames: Annotated[
+            str | None, Query(alias="relevantFilenamesFileName", min_length=4)
+        ] = None,
+    ) -> None:
+        self.cursor = Cursor(
+            from_seconds=from_seconds, to_seconds=to_seconds, relevant_filenames=relevant_filenames
+        )
+        if cursor is not None:
+            try:
+                self.cursor = Cursor.decode(cursor)
+            except ValueError as wrong:
+                raise malformed("query.cursor", str(wrong)) from wrong
+            if relevant_filenames is not None:
+                self.cursor = self.cursor.model_copy(update={"relevant_filenames": relevant_filenames})
+
+
+Start = Annotated[_Start, Depends(_Start)]
+Redirected = Annotated[Flag, Query(alias="useRedirectedReadUrl")]
+Shards = Annotated[int, Query(alias="dncShards", ge=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """A dataset's files below ``folder`` of the datasource for ``purpose``, as far as ``wanted``."""
+
+    dataset: Dataset
+    purpose: DatasourcePurpose
+    folder: str
+    wanted: Callable[[str], bool]
+
+    def list(
+        self, access: S3Access, settings: Settings, cursor: Cursor, *, redirected: bool
+    ) -> DatasourceRawSamplesData:
+        """One page, each file with a URL to read it."""
+        # Delegated access always reads through redirects (lightly 1.5.26,
+        # api/api_workflow_datasource_listing.py): its presigned URLs end with the role's session.
+        source = lookups.required_datasource_config(self.dataset, self.purpose)
+        place = place_of(access, source)
+        try:
+            page = list_page(place, self.folder, self.wanted, cursor)
+        except (ClientError, BotoCoreError) as refused:
+            raise credentials_error(refused) from refused
+        redirected = redirected or isinstance(source, DatasourceConfigS3DelegatedAccess)
+        paths = [f"{self.folder}{name}" for name in page.file_names]
+        urls = [
+            redirected_url(settings, self.dataset.id, path) if redirected else place.url("get_object", path)
+            for path in paths
+        ]
+        rows = [
+            DatasourceRawSamplesDataRow(file_name=name, read_url=url)
+            for name, url in zip(page.file_names, urls, strict=True)
+        ]
+        return DatasourceRawSamplesData(has_more=page.has_more, cursor=page.cursor.encode(), data=rows)
+
+    def shard(self, access: S3Access, cursor: Cursor, shards: int) -> DivideAndConquerCursorData:
+        """Cursors that cover the listing together."""
+        place = place_of(access, lookups.required_datasource_config(self.dataset, self.purpose))
+        try:
+            cursors = shard(place, self.folder, cursor, shards)
+        except (ClientError, BotoCoreError) as refused:
+            raise credentials_error(refused) from refused
+        return DivideAndConquerCursorData(cursors=[one.encode() for one in cursors])
+
+
+def _inputs(access: S3Access, dataset: Dataset, cursor: Cursor) -> Files:
+    """The images or videos, only the relevant ones if the cursor names a file of them."""
+
+    def wanted(name: str) -> bool:
+        return is_input(name, dataset.type)
+
+    file_name = cursor.relevant_filenames
+    if file_name is None:
+        return Files(dataset, DatasourcePurpose.INPUT, "", wanted)
+    own = place_of(access, lookups.required_datasource_config(dataset, DatasourcePurpose.LIGHTLY))
+    try:
+        relevant = read_relevant_filenames(own, file_name)
+    except ValueError as wrong:
+        raise ApiError(
+            HTTPStatus.BAD_REQUEST,
+            ApiErrorCode.DATASET_DATASOURCE_RELEVANT_FILENAMES_INVALID,
+            f"The relevant-filenames file {own.location.uri(file_name)} is no use: {wrong}.",
+        ) from wrong
+    return Files(dataset, DatasourcePurpose.INPUT, "", lambda name: wanted(name) and relevant.has(name))
+
+
+@router.get("/list")
+def list_files(
+    dataset_id: str, start: Start, db: Db, config: Config, access: S3, redirected: Redirected = False
+) -> JSONResponse:
+    """One page of the input's images or videos; with a cursor, ``from`` and ``to`` are the cursor's."""
+    dataset = lookups.dataset(db, dataset_id, config.user_id)
+    files = _inputs(access, dataset, start.cursor)
+    return answer(files.list(access, config, start.cursor, redirected=redirected))
+
+
+@router.get("/list/dnc")
+def list_cursors(
+    dataset_id: str, start: Start, shards: Shards, db: Db, config: Config, access: S3
+) -> JSONResponse:
+    """Cursors to list the input in parallel, at most as many as asked for."""
+    dataset = lookups.dataset(db, dataset_id, config.user_id)
+    return answer(_inputs(access, dataset, start.cursor).shard(access, start.cursor, shards))
+
+
+@router.get("/fileHEAD")
+def file_head(
+    dataset_id: str,
+    db: Db,
+    config: Config,
+    access: S3,
+    file_name: Annotated[str, Query(alias="fileName", min_length=1)],
+) -> JSONResponse:
+    """A URL to ask with HEAD whether an input file exists."""
+    dataset = lookups.dataset(db, dataset_id, config.user_id)
+    source = lookups.required_datasource_config(dataset, DatasourcePurpose.INPUT)
+    return answer(place_of(access, source).url("head_object", file_name))
+
+
+@public_router.get("/readurlRedirect")
+def read_url_redirect(
+    dataset_id: str,
+    db: Db,
+    config: Config,
+    access: S3,
+    path: str,
+    public_token: Annotated[str, Query(alias="publicToken")] = "",
+) -> RedirectResponse:
+    """Go to where a file can be read now: Lightly's own are not where the input is."""
+    if not is_public_token(config, dataset_id, path, public_token):
+        raise ApiError(
+            HTTPStatus.UNAUTHORIZED,
+            ApiErrorCode.JWT_INVALID,
+            "The publicToken is not for this file, or has ended.",
+        )
+    dataset = lookups.anyones_dataset(db, dataset_id)
+    purpose = DatasourcePurpose.LIGHTLY if path.startswith(OWN_FILES) else DatasourcePurpose.INPUT
+    place = place_of(access, lookups.required_datasource_config(dataset, purpose))
+    return RedirectResponse(place.url("get_object", path), status_code=HTTPStatus.FOUND)

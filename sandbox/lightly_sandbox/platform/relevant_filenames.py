@@ -1,0 +1,90 @@
+"""The relevant-filenames file: which of the input's files a listing is about."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+if TYPE_CHECKING:
+    from lightly_sandbox.platform.s3_access import Place
+
+MAX_BYTES = 100_000_000
+
+_WILD = re.compile(r"[*?\[]")
+_TOKEN = re.compile(r"/\*\*/|\*\*/|/\*\*|\*\*|\*|\?|\[!?[^\]]+\]|.", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class RelevantFilenames:
+    """Paths and patterns, relative to the input's path. A pattern is one of gitignore's."""
+
+    names: frozenset[str]
+    patterns: tuple[re.Pattern[str], ...]
+
+    @classmethod
+    def parse(cls, text: str) -> RelevantFilenames:
+        """Read one path or pattern per line; blank lines do not count.
+
+        Raises:
+            ValueError: a line is an absolute path or leads out of the input (docs.lightly.ai, Relevant
+                filenames).
+        """
+        lines = [line for line in (line.rstrip("\r") for line in text.split("\n")) if line.strip()]
+        for line in lines:
+            if line.startswith(("/", "./", "../")):
+                raise ValueError(f"the line '{line}' is not relative to the input's path")
+        return cls(
+            frozenset(line for line in lines if not _WILD.search(line)),
+            tuple(_pattern(line) for line in lines if _WILD.search(line)),
+        )
+
+    def has(self, file_name: str) -> bool:
+        """Whether the file is one of those meant, or is below a folder that a pattern means."""
+        return file_name in self.names or any(pattern.fullmatch(file_name) for pattern in self.patterns)
+
+
+def read_relevant_filenames(place: Place, file_name: str) -> RelevantFilenames:
+    """Read the file at ``file_name`` below the place of Lightly's own files.
+
+    Raises:
+        ValueError: it cannot be read, is no text, or has a line that cannot be.
+    """
+    try:
+        answer = place.client.get_object(Bucket=place.location.bucket, Key=place.location.key(file_name))
+        if answer["ContentLength"] > MAX_BYTES:
+            raise ValueError(f"it has more than {MAX_BYTES} bytes")
+        raw = answer["Body"].read()
+    except (ClientError, BotoCoreError) as refused:
+        raise ValueError(f"it cannot be read: {refused}") from refused
+    return RelevantFilenames.parse(raw.decode("utf-8"))
+
+
+def _pattern(line: str) -> re.Pattern[str]:
+    """Gitignore's wildcards (git docs: gitignore, pattern format), beginning at the input's path."""
+    parts = []
+    for token in _TOKEN.findall(line.rstrip("/")):
+        match token:
+            case "/**/":
+                parts.append("/(?:.*/)?")
+            case "**/":
+                parts.append("(?:.*/)?")
+            case "/**":
+                parts.append("/.*")
+            case "**":
+                parts.append(".*")
+            case "*":
+                parts.append("[^/]*")
+            case "?":
+                parts.append("[^/]")
+            case _ if len(token) > 1:
+                inside = token[1:-1].replace("\\", r"\\")
+                parts.append(f"[{'^' + inside[1:] if inside.startswith('!') else inside}]")
+            case _:
+                parts.append(re.escape(token))
+    try:
+        return re.compile(f"{''.join(parts)}(?:/.*)?", re.DOTALL)
+    except re.error as wrong:
+        raise ValueError(f"the line '{line}' is no pattern: {wrong}") from wrong

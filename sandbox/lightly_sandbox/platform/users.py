@@ -1,0 +1,68 @@
+"""``/sandbox/users``: more users than the one that the sandbox begins with.
+
+The platform's own API makes none.
+"""
+
+from __future__ import annotations
+
+import secrets
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import JSONResponse
+from pydantic import Field
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from lightly_sandbox.platform.error_codes import ApiErrorCode
+from lightly_sandbox.platform.errors import ApiError
+from lightly_sandbox.platform.identity import FIRST_USER_EMAIL, digest
+from lightly_sandbox.platform.requests import Db, answer, json_body
+from lightly_sandbox.platform.tables import User
+from lightly_sandbox.platform.wire import NonEmpty, Wire
+
+router = APIRouter(prefix="/sandbox/users")
+
+
+class UserCreateRequest(Wire):
+    email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")]
+    team: NonEmpty | None = None
+
+
+class UserData(Wire):
+    id: str
+    email: str
+    team: str | None = None
+
+
+class UserCreatedData(UserData):
+    token: str
+
+
+@router.post("")
+def create(body: Annotated[UserCreateRequest, Depends(json_body(UserCreateRequest))], db: Db) -> JSONResponse:
+    """Make a user, who may be in a team, and give the token for it; it is not shown again."""
+    token = secrets.token_hex(24)
+    made = User(
+        id=f"sandbox|{secrets.token_hex(6)}", email=body.email, team=body.team, token_digest=digest(token)
+    )
+    taken = body.email == FIRST_USER_EMAIL
+    try:
+        if not taken:
+            db.add(made)
+            db.flush()
+    except IntegrityError:
+        taken = True
+    if taken:
+        error = f"There is a user {body.email} already."
+        raise ApiError(HTTPStatus.CONFLICT, ApiErrorCode.CONFLICT, error)
+    data = UserCreatedData(id=made.id, email=made.email, team=made.team, token=token)
+    return JSONResponse(data.wire(), status_code=HTTPStatus.CREATED)
+
+
+@router.get("")
+def list_all(db: Db) -> JSONResponse:
+    """The users that were made."""
+    found = db.scalars(select(User).order_by(User.email))
+    return answer([UserData(id=one.id, email=one.email, team=one.team) for one in found])

@@ -1,0 +1,25 @@
+"""What the command says, and how it ends when something is wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from lightly_sandbox.errors import SandboxError
+
+_out = Console(highlight=False, soft_wrap=True)
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(line: str) -> None:
+    """Print ``line`` as it is."""
+    _out.print(line, markup=False)
+
+
+def fail(problem: SandboxError) -> typer.Exit:
+    """Say what is wrong; the exception to raise ends the command with exit code 1."""
+    _err.print(str(problem), style="red", markup=False)
+    return typer.Exit(1)
