@@ -7,6 +7,7 @@ VENV := .venv
 VENV_SANDBOX := .venv-sandbox
 VENV_COMPAT := .venv-airflow-2.11
 VENV_BENCHMARKS := .venv-benchmarks
+VENV_VENDOR := .venv-vendor
 SANDBOX_STATE := sandbox-state
 SANDBOX_PORT ?= 8420
 AWS_PORT ?= 8421
@@ -30,6 +31,10 @@ test: $(VENV)/.ready $(VENV_SANDBOX)/.ready ## run all tests: provider on the ne
 .PHONY: test-compat
 test-compat: $(VENV_COMPAT)/.ready $(VENV_SANDBOX)/.ready ## run the core of the tests on Airflow 2.11
 	$(VENV_COMPAT)/bin/python -m pytest
+
+.PHONY: test-vendor
+test-vendor: $(VENV_VENDOR)/.ready $(VENV_SANDBOX)/.ready ## drive the sandbox with the vendor's own client, lightly 1.5.26
+	cd sandbox && ../$(VENV_VENDOR)/bin/python -m pytest tests_vendor
 
 .PHONY: lint
 lint: $(VENV)/.ready ## format check, lint, direction of the imports
@@ -57,7 +62,7 @@ benchmarks: $(VENV_BENCHMARKS)/.ready ## measure what importing the operators co
 
 .PHONY: clean
 clean: ## remove what the targets made, environments included
-	rm -rf $(VENV) $(VENV_SANDBOX) $(VENV_COMPAT) $(VENV_BENCHMARKS) demo-output $(SANDBOX_STATE) airflow-home
+	rm -rf $(VENV) $(VENV_SANDBOX) $(VENV_COMPAT) $(VENV_BENCHMARKS) $(VENV_VENDOR) demo-output $(SANDBOX_STATE) airflow-home
 
 $(VENV)/.ready: pyproject.toml constraints.txt scripts/setup-venv
 	@scripts/setup-venv $(VENV) constraints.txt --editable . --group test --group lint
@@ -67,6 +72,9 @@ $(VENV_SANDBOX)/.ready: sandbox/pyproject.toml sandbox/constraints.txt scripts/s
 
 $(VENV_COMPAT)/.ready: pyproject.toml constraints-airflow-2.11.txt scripts/setup-venv
 	@scripts/setup-venv $(VENV_COMPAT) constraints-airflow-2.11.txt --editable . --group test
+
+$(VENV_VENDOR)/.ready: sandbox/vendor-constraints.txt scripts/setup-venv
+	@scripts/setup-venv $(VENV_VENDOR) sandbox/vendor-constraints.txt --no-deps --requirement sandbox/vendor-constraints.txt
 
 $(VENV_BENCHMARKS)/.ready: pyproject.toml constraints.txt scripts/setup-venv
 	@scripts/setup-venv $(VENV_BENCHMARKS) constraints.txt --editable . --group benchmarks
