@@ -314,7 +314,7 @@ def _notes(denied: Iterable[Permission], n_datasources: int) -> list[str]:
     if n_datasources > 1:
         notes.append(
             f"The platform's check does not say which of the {n_datasources} datasources it tested, so this "
-            "may concern another one."
+            "may concern another one; if the right is there, leave it out of the argument require."
         )
     return notes
 
