@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from running_sandbox import Api, Customer, Process
+from worker_lab import THUMBNAILS, Lab, Place, own_worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +29,21 @@ def api(ready: dict[str, Any]) -> Api:
 @pytest.fixture(scope="session")
 def customer(ready: dict[str, Any]) -> Customer:
     return Customer(ready)
+
+
+@pytest.fixture(scope="module")
+def lab(
+    ready: Mapping[str, Any], api: Api, customer: Customer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Lab]:
+    label = secrets.token_hex(8)
+    with own_worker(api, label, tmp_path_factory.mktemp("worker") / "log"):
+        yield Lab(api, customer, (ready["aws_access_key_id"], ready["aws_secret_access_key"]), label)
+
+
+@pytest.fixture
+def place(lab: Lab) -> Place:
+    """A dataset that reads 40 photos and writes thumbnails beside them."""
+    place = Place(lab.api.new_dataset(), lab.photos(40))
+    lab.datasource(place.dataset_id, "INPUT", f"s3://{place.bucket}/photos/")
+    lab.datasource(place.dataset_id, "LIGHTLY", f"s3://{place.bucket}/lightly/", **THUMBNAILS)
+    return place
