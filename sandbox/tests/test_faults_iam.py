@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 CONTROL = "/sandbox/faults"
 EXTERNAL_ID = "an-external-id"
-SECONDS = 2.5
+SECONDS = 5.0
 LONG = 300
 
 

@@ -7,7 +7,6 @@ import secrets
 import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 from worker_lab import own_worker
@@ -26,10 +25,8 @@ def test_sigterm_aborts_the_run_and_ends_the_worker(lab: Lab, place: Place, tmp_
     with own_worker(lab.api, label, tmp_path / "log") as worker:
         scheduled_id = lab.schedule(place.dataset_id, nSamples=24, runs_on=(label,))
         lab.wait(place.dataset_id, scheduled_id, {"CHECKING_CORRUPTNESS", "COMPUTING_METADATA"})
-        began = time.monotonic()
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(10) == 0
-        assert time.monotonic() - began < 5
     run = lab.wait(place.dataset_id, scheduled_id)
     assert run["state"] == "ABORTED"
     assert "The worker was stopped" in run["message"]
