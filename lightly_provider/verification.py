@@ -212,7 +212,8 @@ class Verdict:
             remedies += dict.fromkeys(check.advice for check in checks if check.advice)
             if lacking:
                 remedies.append(_remedy(datasource, _json(_fix(lacking, datasource))))
-        notes = _notes({check.permission for check in self.failed}, len(_by_datasource(self.checks)))
+        denied = {check.permission for check in self.failed if not check.advice}
+        notes = _notes(denied, len(_by_datasource(self.checks))) if denied else []
         what = f"Dataset {self.dataset_id} lacks permissions: {'; '.join(missing)}."
         return " ".join([what, *notes, *dict.fromkeys(remedies)])
 
@@ -299,8 +300,9 @@ def judge(
 def _failed_check(datasource: DatasourceFacts, permission: Permission, text: str | None, notes: Sequence[str]) -> Check:
     error = " ".join((text or "").split())[:_ERROR_CHARACTERS].rstrip(".") or None
     said = f"The platform reports: {error}." if error else "The platform gives no reason."
-    message = " ".join([f"{permission} is not granted in {_place(datasource)}.", said, *notes])
     advice = advice_for(error)
+    # The notes are about missing rights; a wrong key is no reason to require less.
+    message = " ".join([f"{permission} is not granted in {_place(datasource)}.", said, *(() if advice else notes)])
     fix = () if advice else tuple(_fix([permission], datasource))
     return Check(datasource, permission, False, True, message, error, fix, advice)
 

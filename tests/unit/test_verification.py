@@ -167,6 +167,17 @@ def test_two_datasources_say_that_the_light_may_concern_the_other() -> None:
     assert sentence not in judge(DATASET, "Images", [OUTPUT], lights(WRITE)).failure_message()
 
 
+def test_a_wrong_key_gets_its_own_advice_and_no_word_about_missing_rights() -> None:
+    refused = dict.fromkeys(("list", "read", "write", "overwrite"), "InvalidAccessKeyId: no such key")
+    verdict = judge(DATASET, "Images", [INPUT, OUTPUT], lights(*ALL, **refused))
+    for text in (verdict.failure_message(), verdict.table()):
+        assert "present key" in text
+        for word in ("argument require", "may turn green", "add to its IAM policy"):
+            assert word not in text
+    assert verdict.failure_message().count("present key") == 1
+    assert not any(check.fix for check in verdict.failed)
+
+
 def test_the_kms_key_and_the_partition_of_a_datasource_enter_its_statement() -> None:
     key = "arn:aws:kms:eu-central-1:123456789012:key/abc"
     (check,) = judge(DATASET, "Images", [replace(OUTPUT, kms_key_arn=key)], lights(WRITE)).failed
