@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lightly_sandbox import aws_decisions, aws_s3
 from lightly_sandbox.aws_accounts import CUSTOMER_ACCOUNT_ID, REGION
 from lightly_sandbox.aws_guard import Guard
 from lightly_sandbox.faults_iam import Propagation
@@ -117,6 +118,8 @@ def main() -> None:
     root_key = read_credentials(sys.stdin).root_key
     propagation = Propagation(Guard(Saving(app), root_key, max_session_seconds), root_key)
     propagation.install()
+    aws_decisions.install()
+    aws_s3.install()
     serve(propagation, arguments.fd)
 
 

@@ -158,7 +158,7 @@ class S3Access:
     ) -> S3Client:
         # Sessions are not safe to share between threads while they make a client; the clients are.
         with self._lock:
-            return self._session.client(
+            client = self._session.client(
                 "s3",
                 region_name=region,
                 endpoint_url=self._settings.aws_url,
@@ -167,3 +167,12 @@ class S3Access:
                 aws_session_token=session_token,
                 config=S3_CONFIG,
             )
+        # By itself boto3 turns to the region that S3 names. The URLs that the platform gives out cannot, so a
+        # datasource with a wrong region must not look right only here.
+        client.meta.events.register_last("before-parameter-build.s3", _stay_in_the_region)
+        return client
+
+
+def _stay_in_the_region(context: dict[str, Any], **_: object) -> None:
+    # botocore (1.43, utils.py, S3RegionRedirectorv2.redirect_from_error) redirects no request twice.
+    context["s3_redirect"]["redirected"] = True

@@ -3,7 +3,9 @@
 Every light is found without leaving anything in the bucket, whatever the policy allows:
 
 - read: an object is got where there is one; else a key that does not exist, where S3 answers 404 to those who
-  may read and 403 to others. AWS itself says 403 also to a reader who may not list (AWS docs: S3, GetObject).
+  may read and list, and to those who may only read 403 in words that ask for s3:ListBucket, no more for
+  s3:GetObject (AWS docs: S3, GetObject; in another account's bucket the words are not there, and the light
+  stays red).
 - overwrite needs delete rights on S3 (docs.lightly.ai, AWS S3, s3:DeleteObject). They are probed first, on
   the missing probe key, since deleting nothing is allowed or denied like deleting something.
 - write: with delete rights, the probe object is put, put again and deleted. Without them it could not be
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 PROBE = ".lightly/verify-permissions"
 """Lightly writes below ``.lightly/`` only, and reads its own files there."""
 
+_MAY_NOT_LIST = "is not authorized to perform: s3:ListBucket"
 _NO_SUCH_DIGEST = base64.b64encode(bytes(16)).decode()
 
 
@@ -148,7 +151,8 @@ def _read(place: Place, key: str | None) -> Light:
             "InvalidRange",
         )
     probe = place.location.key(PROBE)
-    return _try(lambda: place.client.get_object(Bucket=bucket, Key=probe)["Body"].read(), "NoSuchKey")
+    light = _try(lambda: place.client.get_object(Bucket=bucket, Key=probe)["Body"].read(), "NoSuchKey")
+    return GREEN if _MAY_NOT_LIST in (light.error or "") else light
 
 
 def _write(place: Place) -> tuple[Light, Light]:

@@ -1,0 +1,189 @@
+"""What ministack's evaluator decides, with AWS's words for why it is refused.
+
+ministack (1.5.33) refuses by the right rules, and names in its text neither the resource nor every kind of
+policy that refused; AWS names both within one account (AWS docs: IAM, "Access denied error messages"; S3,
+"Troubleshoot access denied (403 Forbidden) errors").
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+ACCESS_DENIED = "Access Denied"
+
+_NAMED_IN_TEXT = frozenset({"s3", "iam", "kms"})
+
+_why: ContextVar[str] = ContextVar("why_the_last_decision_was_a_refusal", default="")
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A resource with the policy that its owner put on it."""
+
+    arn: str
+    owner: str
+    policy: str
+    must_be_allowed_by_policy: bool = False
+    """A KMS key's policy must allow even the owner's own users (AWS docs: KMS, "Key policies")."""
+
+
+def caller(access_key_id: str) -> Any:
+    """ministack's PrincipalInfo of an access key whose signature has been checked."""
+    from ministack.core import iam_evaluator
+    from ministack.core.responses import _account_from_sts_session, get_region, request_scope
+    from ministack.services import s3
+
+    account = _account_from_sts_session(access_key_id) or s3._account_from_access_key(access_key_id)
+    # Some of ministack's look-ups are about the account of the request that is being served, which for a
+    # request to another account's bucket is the bucket owner's.
+    with request_scope(account, get_region()):
+        principal = iam_evaluator.resolve_principal(access_key_id, account)
+    if isinstance(principal, iam_evaluator.AuthError):
+        raise AssertionError(f"a caller that was let in has no principal: {principal.code}")
+    return principal
+
+
+def refusal(
+    principal: Any, action: str, resource: Guarded, region: str, context: Mapping[str, Any]
+) -> str | None:
+    """None if ``principal`` may do ``action`` on ``resource``; else the end of AWS's sentence, from "because"
+    or "with" on. ``context`` has the request's condition keys, in lower case."""
+    from ministack.core import iam_evaluator
+
+    asked = _asked(principal, action, resource.arn, region, context)
+    if principal.policies is None:
+        identity = iam_evaluator.EvalResult("Allow", principal.arn)
+    else:
+        identity = iam_evaluator.evaluate(asked, principal.policies, *principal.limits)
+    result = iam_evaluator.combine_resource_policy(
+        identity,
+        asked,
+        resource.policy,
+        resource.owner,
+        required=resource.must_be_allowed_by_policy,
+        limits=principal.limits,
+    )
+    if result.decision == "Allow":
+        return None
+    by_resource = identity.decision == "Allow" or bool(result.resource_policy_arn)
+    return _reason(principal, asked, explicit=result.decision == "Deny", by_resource=by_resource)
+
+
+def sentence(principal: Any, action: str, resource_arn: str, reason: str) -> str:
+    """AWS's whole sentence. S3 puts the resource's name in quotes, KMS does not."""
+    named = f'"{resource_arn}"' if resource_arn.startswith("arn:aws:s3:") else resource_arn
+    resource = "" if resource_arn == "*" else f" on resource: {named}"
+    return f"User: {principal.arn} is not authorized to perform: {action}{resource} {reason}"
+
+
+def install() -> None:
+    """Put the words into ministack's refusals.
+
+    What is replaced is looked up by its module at each call.
+    """
+    from ministack.core import iam_actions, iam_evaluator
+
+    enforce, respond = iam_evaluator.enforce, iam_actions.access_denied_response
+
+    def enforced(
+        access_key_id: str,
+        action: str,
+        service: str,
+        region: str,
+        resource_arn: str = "*",
+        service_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        denied = enforce(access_key_id, action, service, region, resource_arn, service_context)
+        _why.set("")
+        if service in _NAMED_IN_TEXT and isinstance(denied, iam_evaluator.EvalResult):
+            _why.set(_text(denied, access_key_id, action, region, resource_arn, service_context or {}))
+        return denied
+
+    def responded(service: str, action: str, *more: Any, **named: Any) -> Any:
+        if service in _NAMED_IN_TEXT and not named.get("error_code"):
+            named["message"] = _why.get() or named.get("message", "")
+        return respond(service, action, *more, **named)
+
+    iam_evaluator.enforce = enforced
+    iam_actions.access_denied_response = responded
+
+
+def _text(
+    denied: Any, access_key_id: str, action: str, region: str, resource_arn: str, context: Mapping[str, Any]
+) -> str:
+    from ministack.services import s3
+
+    principal = caller(access_key_id)
+    if resource_arn.startswith("arn:aws:s3:::"):
+        bucket = resource_arn.removeprefix("arn:aws:s3:::").partition("/")[0]
+        if s3._bucket_owner_account(bucket) not in (None, principal.account):
+            return ACCESS_DENIED
+    asked = _asked(principal, action, resource_arn, region, {k.lower(): v for k, v in context.items()})
+    by_identity = principal.policies is None or (
+        _allowed(asked, principal.policies) and all(_allowed(asked, limit) for limit in principal.limits)
+    )
+    by_resource = bool(denied.resource_policy_arn) or by_identity
+    reason = _reason(principal, asked, explicit=denied.decision == "Deny", by_resource=by_resource)
+    return sentence(principal, action, resource_arn, reason)
+
+
+def _reason(principal: Any, asked: Any, *, explicit: bool, by_resource: bool) -> str:
+    """Which kind of policy refused. Of several AWS names one, too."""
+    if by_resource:
+        kind = "resource-based policy"
+    elif explicit:
+        kind = next(kind for kind, layer in _layers(principal) if _decided(asked, layer) == "Deny")
+    else:
+        kind = next(kind for kind, layer in _layers(principal) if not _allowed(asked, layer))
+    if explicit:
+        return f"with an explicit deny in {'an' if kind.startswith('i') else 'a'} {kind}"
+    return f"because no {kind} allows the {asked.action} action"
+
+
+def _layers(principal: Any) -> Iterator[tuple[str, Any]]:
+    """The caller's policies, permissions boundary and session policies, of which all must allow."""
+    yield "identity-based policy", principal.policies
+    # ministack gives the limits without their kinds: the boundary first, if there is one.
+    kinds = ("permissions boundary", "session policy")
+    yield from zip(kinds if _has_boundary(principal) else kinds[1:], principal.limits, strict=False)
+
+
+def _has_boundary(principal: Any) -> bool:
+    from ministack.services import iam
+
+    kind, _, rest = principal.arn.split(":")[-1].partition("/")
+    if kind == "assumed-role":
+        entity = iam._roles.get_scoped(principal.account, None, rest.partition("/")[0])
+    else:
+        entity = iam._users.get_scoped(principal.account, None, rest.rsplit("/", 1)[-1])
+    return bool((entity or {}).get("PermissionsBoundary"))
+
+
+def _decided(asked: Any, layer: Any) -> str:
+    from ministack.core import iam_evaluator
+
+    return str(iam_evaluator.evaluate(asked, layer).decision)
+
+
+def _allowed(asked: Any, layer: Any) -> bool:
+    return _decided(asked, layer) == "Allow"
+
+
+def _asked(principal: Any, action: str, resource_arn: str, region: str, context: Mapping[str, Any]) -> Any:
+    from ministack.core import iam_evaluator
+
+    return iam_evaluator.EvalContext(
+        principal_arn=principal.arn,
+        principal_type=principal.type,
+        principal_account=principal.account,
+        action=action,
+        resource_arn=resource_arn,
+        region=region,
+        service_context={"aws:tagkeys": None, **context},
+        principal_keys=principal.keys,
+    )
