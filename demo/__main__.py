@@ -152,7 +152,7 @@ def _sandbox() -> Iterator[tuple[Sandbox, Path]]:
     ready_file = state / "ready.json"
     _stop_left_over(ready_file)
     command = [sandbox_executable(), "up", "--state-dir", str(state), "--port", "0", "--aws-port", "0"]
-    command += ["--workers", "1", "--ready-file", str(ready_file)]
+    command += ["--workers", "1", "--ready-file", str(ready_file), "--hide-secrets"]
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         try:

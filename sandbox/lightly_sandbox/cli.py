@@ -14,6 +14,7 @@ from lightly_sandbox import __version__, terminal
 from lightly_sandbox.errors import SandboxError
 from lightly_sandbox.faults_cli import faults
 from lightly_sandbox.platform.settings import VerifyScope
+from lightly_sandbox.state_dir import default_state_dir
 
 app = typer.Typer(
     help="A local Lightly platform, AWS and worker to develop and test against.",
@@ -36,14 +37,24 @@ def main(
 
 @app.command()
 def up(
-    state_dir: Annotated[Path, typer.Option(help="The folder that keeps everything; made if missing.")],
+    state_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder that keeps everything; made if missing. By default lightly-sandbox in "
+            "$XDG_STATE_HOME or ~/.local/state."
+        ),
+    ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="The platform's port; 0 picks a free one.")] = 0,
     aws_port: Annotated[
         int, typer.Option(min=0, max=65535, help="The local AWS's port; 0 picks a free one.")
     ] = 0,
     workers: Annotated[int, typer.Option(min=0, help="How many workers to start.")] = 1,
     ready_file: Annotated[
-        Path | None, typer.Option(help="Written when everything answers: addresses, token and keys as JSON.")
+        Path | None,
+        typer.Option(
+            help="Written when everything answers: addresses, token and keys as JSON. By default ready.json "
+            "in the state folder."
+        ),
     ] = None,
     mask_secrets: Annotated[
         bool, typer.Option("--mask-secrets", help="Show *** for the secrets of a datasource that is read.")
@@ -56,13 +67,36 @@ def up(
             "(worst)."
         ),
     ] = VerifyScope.COMBINED,
+    hide_secrets: Annotated[
+        bool,
+        typer.Option(
+            "--hide-secrets", help="Do not print the token and Airflow's connections: for a log's sake."
+        ),
+    ] = False,
+    until_stdin_closes: Annotated[
+        bool,
+        typer.Option(
+            "--until-stdin-closes",
+            help="Stop also when the standard input ends: for a program that starts it.",
+        ),
+    ] = False,
 ) -> None:
     """Run the sandbox in the foreground until Ctrl-C or SIGTERM."""
     from lightly_sandbox import supervisor
     from lightly_sandbox.local_boto import forget_aws_settings
 
     forget_aws_settings()
-    options = supervisor.Options(state_dir, port, aws_port, workers, ready_file, mask_secrets, verify_scope)
+    options = supervisor.Options(
+        state_dir=state_dir or default_state_dir(),
+        port=port,
+        aws_port=aws_port,
+        workers=workers,
+        ready_file=ready_file,
+        mask_secrets=mask_secrets,
+        verify_scope=verify_scope,
+        hide_secrets=hide_secrets,
+        until_stdin_closes=until_stdin_closes,
+    )
     try:
         supervisor.up(options, terminal.say)
     except SandboxError as problem:
@@ -72,17 +106,20 @@ def up(
 @app.command()
 def seed(
     destination: Annotated[str, typer.Argument(metavar="s3://BUCKET/PREFIX")],
-    ready_file: Annotated[Path, typer.Option(help="The file that `up` wrote: it says where the AWS is.")],
+    ready_file: Annotated[
+        Path | None,
+        typer.Option(help="The file that `up` wrote: it says where the AWS is. By default as that of `up`."),
+    ] = None,
     photos: Annotated[int, typer.Option(min=1, help="How many photos to put.")] = 160,
 ) -> None:
     """Put real photos into a bucket of the local AWS; the bucket is made if it is missing."""
     from lightly_sandbox import seeding
     from lightly_sandbox.local_boto import forget_aws_settings
-    from lightly_sandbox.ready_file import read_ready_file
+    from lightly_sandbox.ready_file import default_ready_file, read_ready_file
 
     forget_aws_settings()
     try:
-        keys = seeding.seed(destination, read_ready_file(ready_file), photos)
+        keys = seeding.seed(destination, read_ready_file(ready_file or default_ready_file()), photos)
     except SandboxError as problem:
         raise terminal.fail(problem) from problem
     terminal.say(f"{len(keys)} photos are in {destination}")

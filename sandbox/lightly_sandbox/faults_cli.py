@@ -135,7 +135,7 @@ def faults(
         Path | None,
         typer.Option(
             help="The file that `up` wrote: it says where the sandbox is. Without it, "
-            "LIGHTLY_SERVER_LOCATION and LIGHTLY_TOKEN do."
+            "LIGHTLY_SERVER_LOCATION and LIGHTLY_TOKEN do, or else the file of an `up` without options."
         ),
     ] = None,
 ) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from lightly_sandbox.errors import SandboxError
-from lightly_sandbox.ready_file import read_ready_file
+from lightly_sandbox.ready_file import default_ready_file, read_ready_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,13 +29,17 @@ class FaultsClient:
     def of(cls, ready_file: Path | None) -> FaultsClient:
         """The sandbox that wrote ``ready_file``; without it, the one that the vendor's variables name.
 
+        Without those, the one that was started without options.
+
         Raises:
             SandboxError: there is no such file, or the variables are not set.
         """
+        url, token = os.environ.get("LIGHTLY_SERVER_LOCATION"), os.environ.get("LIGHTLY_TOKEN")
+        if ready_file is None and not (url and token) and default_ready_file().exists():
+            ready_file = default_ready_file()
         if ready_file is not None:
             ready = read_ready_file(ready_file)
             return cls(ready["lightly_url"], ready["token"])
-        url, token = os.environ.get("LIGHTLY_SERVER_LOCATION"), os.environ.get("LIGHTLY_TOKEN")
         if not url or not token:
             raise SandboxError(
                 "Which sandbox is meant is not known; give --ready-file FILE, or set the environment "

@@ -6,10 +6,16 @@ import json
 from typing import TYPE_CHECKING
 
 from lightly_sandbox.errors import SandboxError
+from lightly_sandbox.state_dir import StateDir, default_state_dir
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+
+def default_ready_file() -> Path:
+    """The file that ``up`` writes when it is not told where."""
+    return StateDir(default_state_dir()).ready_file
 
 
 def read_ready_file(path: Path) -> Mapping[str, str]:

@@ -9,18 +9,23 @@ import os
 import secrets
 import shutil
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from lightly_sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 NEEDED_FREE_BYTES = 200 * 1024 * 1024
 
 # Their logs carry the names of files, their databases the datasources' keys: for this user's eyes only.
 PRIVATE_DIR, PRIVATE_FILE = 0o700, 0o600
+
+
+def default_state_dir() -> Path:
+    """The folder when none is given (XDG Base Directory Specification: XDG_STATE_HOME)."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "lightly-sandbox"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,7 @@ class StateDir:
         self.database = root / "platform.sqlite"
         self.aws = root / "aws"
         self.logs = root / "logs"
+        self.ready_file = root / "ready.json"
         self._credentials = root / "credentials.json"
 
     @contextlib.contextmanager

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import requests
 
+from lightly_sandbox.airflow_connections import export_lines
 from lightly_sandbox.aws_accounts import REGION, provision
 from lightly_sandbox.aws_guard import HEALTH_PATH
 from lightly_sandbox.children import Children, Program
@@ -23,7 +25,7 @@ from lightly_sandbox.serving import HOST
 from lightly_sandbox.state_dir import StateDir, write_privately
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from lightly_sandbox.state_dir import Credentials
@@ -33,7 +35,7 @@ START_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What ``up`` is asked for. Port 0 picks a free one."""
+    """What ``up`` is asked for. Port 0 picks a free one; without a ready file it is in the state folder."""
 
     state_dir: Path
     port: int = 0
@@ -43,6 +45,8 @@ class Options:
     mask_secrets: bool = False
     verify_scope: VerifyScope = VerifyScope.COMBINED
     poll_interval: float = 0.5
+    hide_secrets: bool = False
+    until_stdin_closes: bool = False
 
 
 class Stopped(Exception):
@@ -57,6 +61,8 @@ def up(options: Options, say: Callable[[str], None]) -> None:
     """
     stop = threading.Event()
     state = StateDir(options.state_dir.absolute())
+    if options.until_stdin_closes:
+        _stop_with_stdin(stop)
     with _stop_signals(stop), state.locked(), contextlib.ExitStack() as stack:
         web = stack.enter_context(bind(options.port, "--port"))
         aws = stack.enter_context(bind(options.aws_port, "--aws-port"))
@@ -70,21 +76,29 @@ def up(options: Options, say: Callable[[str], None]) -> None:
         # hang.
         web.close()
         aws.close()
-        if options.ready_file is not None:
-            write_privately(options.ready_file, ready)
-            stack.callback(options.ready_file.unlink, missing_ok=True)
-        for line in (
-            f"Lightly   {ready['lightly_url']}  (pages: {ready['web_url']})",
-            f"AWS       {ready['aws_url']}  (region {REGION})",
-            f"workers   {options.workers}",
-            f"state     {state.root}",
-            f"secrets   {options.ready_file or 'give --ready-file FILE to have them written'}",
-            f"Stop it with Ctrl-C, or: kill {os.getpid()}",
-        ):
+        ready_file = options.ready_file or state.ready_file
+        write_privately(ready_file, ready)
+        stack.callback(ready_file.unlink, missing_ok=True)
+        for line in _announcement(options, state, ready_file, ready):
             say(line)
         while not stop.wait(0.5):
             children.check()
         say("Stopping …")
+
+
+def _announcement(
+    options: Options, state: StateDir, ready_file: Path, ready: Mapping[str, object]
+) -> Iterator[str]:
+    yield f"Lightly   {ready['lightly_url']}  (pages: {ready['web_url']})"
+    yield f"AWS       {ready['aws_url']}  (region {REGION})"
+    yield f"workers   {options.workers}"
+    yield f"state     {state.root}"
+    yield f"secrets   {ready_file}"
+    if not options.hide_secrets:
+        yield f"token     {ready['token']}"
+        yield "For Airflow, paste:"
+        yield from export_lines(ready)
+    yield f"Stop it with Ctrl-C, or: kill {os.getpid()}"
 
 
 def bind(port: int, option: str) -> socket.socket:
@@ -202,6 +216,17 @@ def _stop_signals(stop: threading.Event) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _stop_with_stdin(stop: threading.Event) -> None:
+    """Stop when whoever holds the other end of the standard input lets go of it, if only by being killed."""
+
+    def watch() -> None:
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+        stop.set()
+
+    threading.Thread(target=watch, name="stdin", daemon=True).start()
 
 
 def _get(url: str, credentials: Credentials | None = None) -> requests.Response | None:

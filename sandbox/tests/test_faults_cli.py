@@ -133,7 +133,7 @@ def test_a_sandbox_that_is_not_there_is_named_and_its_token_is_not(tmp_path: Pat
     assert result.exit_code == 1
     assert "http://127.0.0.1:9 does not answer" in result.stderr
     assert "the-token" not in result.output
-    nothing = {"LIGHTLY_SERVER_LOCATION": "", "LIGHTLY_TOKEN": ""}
+    nothing = {"LIGHTLY_SERVER_LOCATION": "", "LIGHTLY_TOKEN": "", "XDG_STATE_HOME": str(tmp_path)}
     result = CliRunner().invoke(app, ["faults"], env=nothing)
     assert result.exit_code == 1
     assert "--ready-file" in result.stderr
