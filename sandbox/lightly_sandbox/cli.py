@@ -16,6 +16,8 @@ from lightly_sandbox.faults_cli import faults
 from lightly_sandbox.platform.settings import VerifyScope
 from lightly_sandbox.state_dir import default_state_dir
 
+_DEFAULT_PHOTOS = 160
+
 app = typer.Typer(
     help="A local Lightly platform, AWS and worker to develop and test against.",
     no_args_is_help=True,
@@ -110,19 +112,26 @@ def seed(
         Path | None,
         typer.Option(help="The file that `up` wrote: it says where the AWS is. By default as that of `up`."),
     ] = None,
-    photos: Annotated[int, typer.Option(min=1, help="How many photos to put.")] = 160,
+    photos: Annotated[
+        int | None, typer.Option(min=1, help="How many photos to put: 160 if videos are not asked for.")
+    ] = None,
+    videos: Annotated[int | None, typer.Option(min=1, help="How many videos to put, of 4 s each.")] = None,
 ) -> None:
-    """Put real photos into a bucket of the local AWS; the bucket is made if it is missing."""
+    """Put real photos and videos into a bucket of the local AWS; the bucket is made if it is missing."""
     from lightly_sandbox import seeding
     from lightly_sandbox.local_boto import forget_aws_settings
     from lightly_sandbox.ready_file import default_ready_file, read_ready_file
 
     forget_aws_settings()
+    n_photos = photos or (0 if videos else _DEFAULT_PHOTOS)
+    n_videos = videos or 0
     try:
-        keys = seeding.seed(destination, read_ready_file(ready_file or default_ready_file()), photos)
+        seeding.seed(destination, read_ready_file(ready_file or default_ready_file()), n_photos, n_videos)
     except SandboxError as problem:
         raise terminal.fail(problem) from problem
-    terminal.say(f"{len(keys)} photos are in {destination}")
+    put = {"photos": n_photos, "videos": n_videos}
+    named = " and ".join(f"{number} {kind}" for kind, number in put.items() if number)
+    terminal.say(f"{named} are in {destination}")
 
 
 @app.command()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -13,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from lightly_sandbox.uploading import upload_missing
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FRAME_SIZE = (320, 240)
 JPEG_QUALITY = 85
 MAX_PHOTOS = 20_000
-_UPLOAD_THREADS = 8
 
 
 @dataclass(frozen=True)
@@ -115,31 +114,18 @@ def seed(s3_client: Any, bucket: str, prefix: str, n_photos: int) -> list[str]:
         ValueError: if ``n_photos`` is out of range.
         botocore.exceptions.ClientError: if S3 refuses to list or to write.
     """
-    photos = frames(n_photos)
-    folder = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-    present = _present(s3_client, bucket, folder)
-
-    def put(photo: tuple[str, bytes]) -> str:
-        name, content = photo
-        key = folder + name
-        # Without KMS, S3's ETag of an object written in one request is its MD5; with KMS it is not, and the
-        # object is simply written again (AWS docs: S3 API reference, "Object").
-        digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        if present.get(key) != (len(content), digest):
-            s3_client.put_object(Bucket=bucket, Key=key, Body=content, ContentType="image/jpeg")
-        return key
-
-    with ThreadPoolExecutor(_UPLOAD_THREADS) as pool:
-        return list(pool.map(put, photos))
+    return upload_missing(s3_client, bucket, prefix, frames(n_photos), "image/jpeg")
 
 
-def _present(s3_client: Any, bucket: str, folder: str) -> dict[str, tuple[int, str]]:
-    pages = s3_client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder)
-    return {
-        found["Key"]: (found["Size"], found["ETag"].strip('"'))
-        for page in pages
-        for found in page.get("Contents", ())
-    }
+def view(source: str, moment: float) -> Image.Image:
+    """Return what the camera sees of a scene at one moment, as an RGB image of ``FRAME_SIZE``.
+
+    Args:
+        source: one of the sources of a scene.
+        moment: when; whole numbers are near-duplicates of their neighbours, and there is all between them.
+    """
+    photograph = _photograph(source)
+    return photograph.resize(FRAME_SIZE, Image.Resampling.BICUBIC, box=_window(photograph.size, moment))
 
 
 def _schedule(n_photos: int) -> Iterator[tuple[Scene, int]]:
@@ -152,10 +138,9 @@ def _schedule(n_photos: int) -> Iterator[tuple[Scene, int]]:
 
 
 def _frame(scene: Scene, index: int) -> tuple[str, bytes]:
-    source = _photograph(scene.sources[index % len(scene.sources)])
-    frame = source.resize(FRAME_SIZE, Image.Resampling.BICUBIC, box=_window(source.size, index))
     content = io.BytesIO()
-    frame.save(content, "JPEG", quality=JPEG_QUALITY)
+    source = scene.sources[index % len(scene.sources)]
+    view(source, index).save(content, "JPEG", quality=JPEG_QUALITY)
     return f"{scene.name}/frame_{index:04d}.jpg", content.getvalue()
 
 
@@ -169,7 +154,7 @@ def _photograph(file_name: str) -> Image.Image:
         return image.convert("RGB")
 
 
-def _window(size: tuple[int, int], index: int) -> tuple[float, float, float, float]:
+def _window(size: tuple[int, int], index: float) -> tuple[float, float, float, float]:
     """Place the camera's window for one frame: it drifts and zooms slowly and never repeats itself.
 
     The three frequencies have no common period, so the path does not close; the window moves by about one per

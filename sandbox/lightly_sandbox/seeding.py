@@ -1,4 +1,4 @@
-"""``lightly-sandbox seed``: real photos into a bucket of the local AWS."""
+"""``lightly-sandbox seed``: real photos and videos into a bucket of the local AWS."""
 
 from __future__ import annotations
 
@@ -14,13 +14,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def seed(destination: str, ready: Mapping[str, str], n_photos: int) -> list[str]:
-    """Put ``n_photos`` photos below ``destination``, whose bucket is made if missing, and return their keys.
+def seed(destination: str, ready: Mapping[str, str], n_photos: int, n_videos: int = 0) -> list[str]:
+    """Put photos and videos below a place in S3, and return their keys.
+
+    Args:
+        destination: an S3 URI. Its bucket is made if it is missing.
+        ready: what the ready file says.
+        n_photos: how many photos; see ``photos.frames``. 0 for none.
+        n_videos: how many videos; see ``videos.videos``. 0 for none.
 
     Raises:
-        SandboxError: the destination is no S3 URI, or the local AWS refuses or does not answer.
+        SandboxError: the destination is no S3 URI, a number is out of range, or the local AWS refuses or does
+            not answer.
     """
-    from lightly_sandbox import photos
+    from lightly_sandbox import photos, videos
 
     try:
         location = S3Location.parse(destination)
@@ -33,8 +40,14 @@ def seed(destination: str, ready: Mapping[str, str], n_photos: int) -> list[str]
             s3.create_bucket(
                 Bucket=location.bucket, CreateBucketConfiguration={"LocationConstraint": ready["region"]}
             )
-        return photos.seed(s3, location.bucket, location.prefix, n_photos)
+        seeded: list[str] = []
+        for seed_kind, wanted in ((photos.seed, n_photos), (videos.seed, n_videos)):
+            if wanted:
+                seeded += seed_kind(s3, location.bucket, location.prefix, wanted)
+        return seeded
+    except ValueError as wrong:
+        raise SandboxError(str(wrong)) from wrong
     except (ClientError, BotoCoreError) as refused:
         raise SandboxError(
-            f"The local AWS at {ready['aws_url']} did not take the photos: {refused}"
+            f"The local AWS at {ready['aws_url']} did not take the files: {refused}"
         ) from refused

@@ -122,14 +122,6 @@ def test_photos_are_read_and_thumbnails_written_by_delegated_access(lab: Lab, pl
     assert sum(key.startswith("lightly/") for key in lab.customer.keys(place.bucket)) == 3
 
 
-def test_videos_fail_in_plain_words(lab: Lab, place: Place) -> None:
-    dataset_id = lab.api.new_dataset(type="Videos")
-    lab.datasource(dataset_id, "INPUT_OUTPUT", f"s3://{place.bucket}/photos/")
-    run = lab.do(dataset_id, nSamples=6)
-    assert run["state"] == "FAILED"
-    assert "cannot decode videos yet" in run["message"]
-
-
 def test_what_the_worker_cannot_do_fails_and_is_named(lab: Lab, place: Place) -> None:
     run = lab.do(place.dataset_id, nSamples=6, docker={"enableTraining": True})
     assert run["state"] == "FAILED"

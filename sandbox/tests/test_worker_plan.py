@@ -138,8 +138,11 @@ def test_a_strategy_beyond_the_worker_is_named(
         ({"enableTraining": True}, r"docker\.enableTraining"),
         ({"checkpoint": "a.ckpt"}, r"docker\.checkpoint"),
         ({"pretagging": True}, r"docker\.pretagging"),
-        ({"selectedSequenceLength": 5}, r"docker\.selectedSequenceLength"),
-        ({"relevantFilenamesFile": ".lightly/names.txt"}, r"docker\.relevantFilenamesFile"),
+        ({"normalizeEmbeddings": False}, r"docker\.normalizeEmbeddings"),
+        (
+            {"datasource": {"inputExpiration": {"minDaysToExpiration": 3, "handlingStrategy": "SKIP"}}},
+            r"docker\.datasource\.inputExpiration",
+        ),
         ({"useDatapool": True, "datasource": {"enableDatapoolUpdate": False}}, r"enableDatapoolUpdate"),
     ],
 )
@@ -156,9 +159,40 @@ def test_a_setting_that_asks_for_nothing_special_is_fine(docker: dict[str, Any])
     assert plan_run("Images", config(docker=docker)).selection.strategies == (Diversity(),)
 
 
-def test_videos_are_refused_in_plain_words() -> None:
-    with pytest.raises(RunFailed, match="cannot decode videos yet"):
-        plan_run("Videos", config(nSamples=5))
+def test_videos_are_worked_frame_by_frame_unless_the_config_says_otherwise() -> None:
+    plan = plan_run("Videos", config(nSamples=5))
+    assert (plan.is_video, plan.frame_format, plan.sequence_length) == (True, "png", 1)
+    docker = {"outputImageFormat": "jpg", "selectedSequenceLength": 5}
+    plan = plan_run("Videos", config(docker=docker, nSamples=20))
+    assert (plan.frame_format, plan.sequence_length) == ("jpg", 5)
+
+
+@pytest.mark.parametrize(
+    ("dataset_type", "docker", "named"),
+    [
+        ("Images", {"selectedSequenceLength": 5}, r"selectedSequenceLength is 5.*videos only"),
+        ("Videos", {"selectedSequenceLength": 4}, r"nSamples is 10.*no multiple of.*4"),
+        ("Videos", {"outputImageFormat": "gif"}, r"outputImageFormat is 'gif'.*png, jpg"),
+        ("Images", {"relevantFilenamesFile": "names.txt"}, r"'names\.txt'.*below \.lightly/"),
+        ("Crops", {}, "type is Crops"),
+    ],
+)
+def test_a_setting_that_does_not_fit_is_named(dataset_type: str, docker: dict[str, Any], named: str) -> None:
+    with pytest.raises(RunFailed, match=named):
+        plan_run(dataset_type, config(docker=docker, nSamples=10))
+
+
+@pytest.mark.parametrize(("name", "taken"), [("", None), (".lightly/a.txt", ".lightly/a.txt")])
+def test_a_file_of_relevant_filenames_is_taken_over(name: str, taken: str | None) -> None:
+    plan = plan_run("Images", config(docker={"relevantFilenamesFile": name}))
+    assert plan.relevant_filenames == taken
+
+
+def test_a_lightly_config_that_has_no_effect_is_remarked_on() -> None:
+    with_lightly = config() | {"lightly": {"trainer": {"maxEpochs": 5}, "seed": 1}}
+    (remark,) = plan_run("Images", with_lightly).remarks
+    assert "lightly config (seed, trainer) has no effect" in remark
+    assert plan_run("Images", config()).remarks == ()
 
 
 def test_a_number_and_a_proportion_together_are_refused() -> None:

@@ -7,7 +7,13 @@ from PIL import Image
 
 from lightly_sandbox.photos import frames
 from lightly_sandbox.worker.api import TransferError, place_of
-from lightly_sandbox.worker.publishing import THUMBNAIL_SIDE, members_of, output_among, thumbnail
+from lightly_sandbox.worker.publishing import (
+    THUMBNAIL_SIDE,
+    frame_file,
+    members_of,
+    output_among,
+    thumbnail,
+)
 
 SUFFIX = ".lightly/thumbnails/[filename]_thumb.[extension]"
 INPUT = {"purpose": "INPUT", "fullPath": "s3://in/photos/"}
@@ -16,13 +22,12 @@ KMS_KEY = "arn:aws:kms:eu-central-1:123456789012:key/abc"
 
 def test_thumbnails_go_to_the_lightly_datasource() -> None:
     output = output_among([INPUT, {"purpose": "LIGHTLY", "thumbSuffix": SUFFIX}])
-    assert output is not None
     assert output.thumb_name("coffee/frame_0001.jpg") == ".lightly/thumbnails/coffee/frame_0001_thumb.jpg"
     assert output.headers == {}
 
 
 def test_thumbnails_go_to_the_one_datasource_that_serves_both_purposes() -> None:
-    assert output_among([{"purpose": "INPUT_OUTPUT", "thumbSuffix": SUFFIX}]) is not None
+    assert output_among([{"purpose": "INPUT_OUTPUT", "thumbSuffix": SUFFIX}]).thumb_suffix == SUFFIX
 
 
 @pytest.mark.parametrize(
@@ -37,14 +42,13 @@ def test_thumbnails_go_to_the_one_datasource_that_serves_both_purposes() -> None
 def test_there_are_no_thumbnails_without_a_pattern_where_lightly_writes(
     datasources: list[dict[str, str]],
 ) -> None:
-    assert output_among(datasources) is None
+    assert output_among(datasources).thumb_name("a.jpg") is None
 
 
 def test_a_write_names_the_datasources_key() -> None:
     output = output_among(
         [{"purpose": "LIGHTLY", "thumbSuffix": SUFFIX, "s3ServerSideEncryptionKMSKey": KMS_KEY}]
     )
-    assert output is not None
     assert output.headers["x-amz-server-side-encryption"] == "aws:kms"
     assert output.headers["x-amz-server-side-encryption-aws-kms-key-id"] == KMS_KEY
 
@@ -58,6 +62,14 @@ def test_a_thumbnail_is_small_and_of_the_format_that_its_name_says(name: str, ex
     small = Image.open(io.BytesIO(written))
     assert small.format == expected
     assert max(small.size) == THUMBNAIL_SIDE
+
+
+@pytest.mark.parametrize(("ending", "expected"), [("png", "PNG"), ("jpg", "JPEG"), ("tif", "TIFF")])
+def test_a_frame_becomes_a_file_of_the_format_that_its_name_says(ending: str, expected: str) -> None:
+    _, content = next(frames(1))
+    image = Image.open(io.BytesIO(content))
+    written = Image.open(io.BytesIO(frame_file(image, f"a-0-mp4.{ending}")[0]))
+    assert (written.format, written.size) == (expected, image.size)
 
 
 def test_a_picture_that_is_small_already_stays_as_it_is() -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from lightly_sandbox.platform import lookups
 from lightly_sandbox.platform.datasources import place_of
-from lightly_sandbox.platform.enums import DatasourcePurpose, FileNameFormat, FileOutputFormat
+from lightly_sandbox.platform.enums import FileNameFormat, FileOutputFormat
 from lightly_sandbox.platform.error_codes import ApiErrorCode
 from lightly_sandbox.platform.errors import ApiError
 from lightly_sandbox.platform.models_exports import (
@@ -26,6 +26,7 @@ from lightly_sandbox.platform.models_exports import (
 )
 from lightly_sandbox.platform.read_urls import redirected_url
 from lightly_sandbox.platform.requests import S3, Config, Db, Flag, Page, Paged, answer
+from lightly_sandbox.platform.sample_files import file_of, purpose_of
 from lightly_sandbox.platform.samples import sample_data
 from lightly_sandbox.platform.tables import Sample
 from lightly_sandbox.platform.tag_data import positions
@@ -93,12 +94,14 @@ class _Export:
         samples = _samples(session, dataset_id, tag_id, self.page)
         match self.name_format or default:
             case FileNameFormat.DATASOURCE_FULL:
-                source = lookups.required_datasource_config(dataset, DatasourcePurpose.INPUT)
-                folder = source.full_path.rstrip("/")
-                return [(f"{folder}/{sample.file_name}", sample) for sample in samples]
+                folders = {
+                    kind: lookups.required_datasource_config(dataset, purpose_of(kind)).full_path.rstrip("/")
+                    for kind in {sample.type for sample in samples}
+                }
+                return [(f"{folders[sample.type]}/{file_of(sample)}", sample) for sample in samples]
             case FileNameFormat.REDIRECTED_READ_URL:
                 return [
-                    (redirected_url(settings, dataset_id, sample.file_name, self.expires_in), sample)
+                    (redirected_url(settings, dataset_id, file_of(sample), self.expires_in), sample)
                     for sample in samples
                 ]
             case FileNameFormat.NAME:
@@ -143,11 +146,19 @@ def export_file_names_and_read_urls(
 ) -> JSONResponse:
     """One page of names, each with a URL to read the file."""
     dataset = lookups.dataset(db, dataset_id, config.user_id)
-    place = place_of(access, lookups.required_datasource_config(dataset, DatasourcePurpose.INPUT))
-    page = Page(1, page.offset) if preview else page
-    names = [sample.file_name for sample in _samples(db, dataset_id, tag_id, page)]
+    samples = _samples(db, dataset_id, tag_id, Page(1, page.offset) if preview else page)
+    places = {
+        kind: place_of(access, lookups.required_datasource_config(dataset, purpose_of(kind)))
+        for kind in {sample.type for sample in samples}
+    }
     return answer(
-        [FilenameAndReadUrl(file_name=name, read_url=place.url("get_object", name)) for name in names]
+        [
+            FilenameAndReadUrl(
+                file_name=sample.file_name,
+                read_url=places[sample.type].url("get_object", file_of(sample)),
+            )
+            for sample in samples
+        ]
     )
 
 

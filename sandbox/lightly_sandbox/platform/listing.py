@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 PAGE_KEYS = 1000
 
-# docs.lightly.ai, Input types: the formats that the worker reads.
+# docs.lightly.ai, Input types and Videos as input: the formats that the worker reads. Of the videos' it says
+# that the list is exhaustive.
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tiff", ".tif", ".bmp", ".webp"})
-VIDEO_SUFFIXES = frozenset({".mov", ".mp4", ".avi", ".mkv"})
+VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".hevc", ".mpg", ".mpeg", ".avi", ".mov", ".webm"})
 OWN_FILES = ".lightly/"
 
 

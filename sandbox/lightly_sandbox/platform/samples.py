@@ -27,6 +27,7 @@ from lightly_sandbox.platform.models_samples import (
 )
 from lightly_sandbox.platform.read_urls import is_sample_token, sample_redirected_url
 from lightly_sandbox.platform.requests import S3, Config, Db, Flag, Paged, answer, created, done, json_body
+from lightly_sandbox.platform.sample_files import file_of, path_of, purpose_of
 from lightly_sandbox.platform.tables import Dataset, Sample
 
 if TYPE_CHECKING:
@@ -81,11 +82,15 @@ def _store(session: Session, dataset: Dataset, body: SampleCreateRequest) -> Sam
     return found
 
 
-def _write_urls(access: S3Access, dataset: Dataset, file_name: str) -> SampleWriteUrls:
+def _write_urls(
+    access: S3Access, dataset: Dataset, kind: SampleType | str, file_name: str
+) -> SampleWriteUrls:
     config = lookups.required_datasource_config(dataset, DatasourcePurpose.LIGHTLY)
     place = place_of(access, config)
     thumbnail = thumbnail_name(file_name, config.thumb_suffix or DEFAULT_THUMB_SUFFIX)
-    return SampleWriteUrls(full=place.url("put_object", file_name), thumb=place.url("put_object", thumbnail))
+    return SampleWriteUrls(
+        full=place.url("put_object", path_of(kind, file_name)), thumb=place.url("put_object", thumbnail)
+    )
 
 
 def sample_data(sample: Sample) -> dict[str, Any]:
@@ -115,7 +120,7 @@ def create_with_write_urls(
 ) -> JSONResponse:
     """Add a sample, and get URLs to put its file and its thumbnail where Lightly's own files go."""
     dataset = lookups.dataset(db, dataset_id, config.user_id)
-    urls = _write_urls(access, dataset, body.file_name)
+    urls = _write_urls(access, dataset, _kind(body), body.file_name)
     sample = _store(db, dataset, body)
     return created(CreateSampleWithWriteUrlsResponse(id=sample.id, sample_write_urls=urls))
 
@@ -203,8 +208,8 @@ def _read_url(access: S3Access, dataset: Dataset, sample: Sample, kind: str) -> 
         if lightly.thumb_suffix is not None:
             thumbnail = thumbnail_name(sample.file_name, lightly.thumb_suffix)
             return place_of(access, lightly).url("get_object", thumbnail)
-    source = lookups.required_datasource_config(dataset, DatasourcePurpose.INPUT)
-    return place_of(access, source).url("get_object", sample.file_name)
+    source = lookups.required_datasource_config(dataset, purpose_of(sample.type))
+    return place_of(access, source).url("get_object", file_of(sample))
 
 
 @router.get("/samples/{sample_id}/readurl")
@@ -214,7 +219,7 @@ def read_url(
     """A URL to read the sample's image or thumbnail; with delegated access one that redirects."""
     dataset = lookups.dataset(db, dataset_id, config.user_id)
     sample = lookups.sample(db, dataset_id, sample_id)
-    source = lookups.required_datasource_config(dataset, DatasourcePurpose.INPUT)
+    source = lookups.required_datasource_config(dataset, purpose_of(sample.type))
     if isinstance(source, DatasourceConfigS3DelegatedAccess):
         return answer(sample_redirected_url(config, dataset_id, sample_id, kind))
     return answer(_read_url(access, dataset, sample, kind))
@@ -244,7 +249,8 @@ def read_url_redirect(
 def write_urls(dataset_id: str, sample_id: str, db: Db, config: Config, access: S3) -> JSONResponse:
     """URLs to put the sample's file and its thumbnail."""
     dataset = lookups.dataset(db, dataset_id, config.user_id)
-    return answer(_write_urls(access, dataset, lookups.sample(db, dataset_id, sample_id).file_name))
+    sample = lookups.sample(db, dataset_id, sample_id)
+    return answer(_write_urls(access, dataset, sample.type, sample.file_name))
 
 
 @router.get("/samples/{sample_id}/writeurl")
@@ -258,7 +264,8 @@ def write_url(
 ) -> JSONResponse:
     """One of those two URLs."""
     dataset = lookups.dataset(db, dataset_id, config.user_id)
-    urls = _write_urls(access, dataset, lookups.sample(db, dataset_id, sample_id).file_name)
+    sample = lookups.sample(db, dataset_id, sample_id)
+    urls = _write_urls(access, dataset, sample.type, sample.file_name)
     return answer(urls.thumb if is_thumbnail else urls.full)
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from lightly_sandbox.platform import lookups
 from lightly_sandbox.platform.read_urls import redirected_url
 from lightly_sandbox.platform.requests import Config, Db
+from lightly_sandbox.platform.sample_files import file_of
 from lightly_sandbox.platform.tables import Dataset, Run, RunLog, Sample, Tag
 from lightly_sandbox.platform.tag_data import positions
 
@@ -107,7 +108,7 @@ def dataset(dataset_id: str, db: Db, config: Config) -> HTMLResponse:
         select(Sample).where(Sample.dataset_id == dataset_id).order_by(Sample.position).limit(SHOWN_IMAGES)
     )
     images = (
-        _image(redirected_url(config, dataset_id, sample.file_name), sample.file_name) for sample in samples
+        _image(redirected_url(config, dataset_id, file_of(sample)), sample.file_name) for sample in samples
     )
     counted = ((escape(tag.name), str(len(positions(tag.bit_mask))), _time(tag.created_at)) for tag in tags)
     return _page(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -15,10 +16,12 @@ from lightly_sandbox import WORKER_AGENT, __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
 PAGE_SIZE = 5000
 _TIMEOUT_SECONDS = (10, 60)
 _CONNECTIONS = 16
+_PIECE_BYTES = 1_000_000
 
 # urllib3 logs the whole URL of a request that it repeats, and the platform takes its token in the URL.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
@@ -52,6 +55,14 @@ def place_of(url: str) -> str:
     """Return the host, bucket and key of a signed URL without its query, which is what makes it a secret."""
     parts = urlsplit(url)
     return parts.netloc + unquote(parts.path)
+
+
+@dataclass(frozen=True)
+class WriteUrls:
+    """Where a sample's image and its thumbnail are written to."""
+
+    full: str
+    thumb: str
 
 
 class Platform:
@@ -120,10 +131,16 @@ class Platform:
     def datasources(self, dataset_id: str) -> list[dict[str, Any]]:
         return self._list(f"/v1/datasets/{dataset_id}/datasource/all")
 
-    def files(self, dataset_id: str, since: int, until: int) -> Iterator[tuple[str, str]]:
-        """Yield name and read URL of each file modified from ``since`` to ``until`` (Unix seconds)."""
+    def files(
+        self, dataset_id: str, since: int, until: int, relevant_filenames: str | None
+    ) -> Iterator[tuple[str, str]]:
+        """Yield name and read URL of each file modified from ``since`` to ``until`` (Unix seconds).
+
+        ``relevant_filenames`` is a file among Lightly's own that names the files to list; None for all.
+        """
         path = f"/v1/datasets/{dataset_id}/datasource/list"
-        page = self._send("GET", path, params={"from": since, "to": until})
+        relevant = {} if relevant_filenames is None else {"relevantFilenamesFileName": relevant_filenames}
+        page = self._send("GET", path, params={"from": since, "to": until, **relevant})
         while True:
             yield from ((row["fileName"], row["readUrl"]) for row in page["data"])
             if not page["hasMore"]:
@@ -156,10 +173,11 @@ class Platform:
     def create_sample(self, dataset_id: str, body: Mapping[str, Any]) -> str:
         return self._created(f"/v1/datasets/{dataset_id}/samples", body)
 
-    def create_sample_with_urls(self, dataset_id: str, body: Mapping[str, Any]) -> tuple[str, str]:
-        """Create a sample and return its id and the URL to write its thumbnail to."""
+    def create_sample_with_urls(self, dataset_id: str, body: Mapping[str, Any]) -> tuple[str, WriteUrls]:
+        """Create a sample and return its id and where to write its files."""
         answer = self._send("POST", f"/v1/datasets/{dataset_id}/samples/withWriteUrls", body=body)
-        return answer["id"], answer["sampleWriteUrls"]["thumb"]
+        urls = answer["sampleWriteUrls"]
+        return answer["id"], WriteUrls(urls["full"], urls["thumb"])
 
     def tags(self, dataset_id: str) -> list[dict[str, Any]]:
         return self._list(f"/v1/datasets/{dataset_id}/tags")
@@ -215,18 +233,33 @@ class Transfer:
     def __init__(self) -> None:
         self._session = _session(retries=3)
 
-    def read(self, url: str) -> bytes:
-        return self._send("GET", url).content
+    def read(self, url: str, path: Path) -> int:
+        """Read an object into a file, piece by piece: a video may be larger than the memory.
+
+        Returns:
+            The object's size in bytes.
+        """
+        with self._send("GET", url, stream=True) as answer, path.open("wb") as file:
+            try:
+                return sum(file.write(piece) for piece in answer.iter_content(_PIECE_BYTES))
+            except requests.RequestException as error:
+                raise TransferError("GET", url, None, f"failed with {type(error).__name__}") from None
 
     def write(self, url: str, content: bytes, headers: Mapping[str, str] | None = None) -> None:
         self._send("PUT", url, content, headers)
 
     def _send(
-        self, method: str, url: str, content: bytes | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        url: str,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        stream: bool = False,
     ) -> requests.Response:
         try:
             answer = self._session.request(
-                method, url, data=content, headers=headers, timeout=_TIMEOUT_SECONDS
+                method, url, data=content, headers=headers, timeout=_TIMEOUT_SECONDS, stream=stream
             )
         except requests.RequestException as error:
             raise TransferError(method, url, None, f"failed with {type(error).__name__}") from None

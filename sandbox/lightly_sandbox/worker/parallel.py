@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,6 +14,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _WATCH_SECONDS = 0.2
+# For each thread so many items are taken ahead, so that none waits for the next one.
+_AHEAD = 3
 
 
 def spread(
@@ -21,7 +25,8 @@ def spread(
 
     Args:
         work: called once per item.
-        items: what to work on.
+        items: what to work on. It may be a generator: no more items are taken from it than the threads will
+            need next, so that they need not fit into memory together.
         threads: how many at the same time.
         tick: called several times a second in the calling thread. What it raises ends the work: items that
             have not been started are dropped.
@@ -34,13 +39,16 @@ def spread(
     """
     pool = ThreadPoolExecutor(threads)
     try:
-        futures = [pool.submit(work, item) for item in items]
+        coming = iter(items)
+        started = deque(pool.submit(work, item) for item in itertools.islice(coming, threads * _AHEAD))
         results = []
-        for future in futures:
+        while started:
             tick()
+            future = started[0]
             while not wait([future], timeout=_WATCH_SECONDS).done:
                 tick()
-            results.append(future.result())
+            results.append(started.popleft().result())
+            started.extend(pool.submit(work, item) for item in itertools.islice(coming, 1))
         return results
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

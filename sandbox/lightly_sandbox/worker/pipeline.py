@@ -1,4 +1,4 @@
-"""What a run does with the images: list, read, measure, embed, select, publish, report."""
+"""What a run does with images and videos: list, read, measure, embed, select, publish, report."""
 
 from __future__ import annotations
 
@@ -15,15 +15,23 @@ from lightly_sandbox.worker.outcome import RunAborted, RunFailed
 from lightly_sandbox.worker.parallel import spread
 from lightly_sandbox.worker.plan import RunPlan, plan_run
 from lightly_sandbox.worker.publishing import members_of, output_among, publish_samples, publish_tag
-from lightly_sandbox.worker.reading import LocalImage, RemoteFile, read_images
+from lightly_sandbox.worker.reading import RemoteFile, read_images
 from lightly_sandbox.worker.report import Analysed, RunFacts, build_report
 from lightly_sandbox.worker.selection import select
+from lightly_sandbox.worker.sequences import Sequences, sequence_information
+from lightly_sandbox.worker.sources import loads
+from lightly_sandbox.worker.videos import read_videos
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from PIL import Image
+
     from lightly_sandbox.worker.job import Job
+    from lightly_sandbox.worker.measurement import Measurement
+    from lightly_sandbox.worker.reading import Unreadable
+    from lightly_sandbox.worker.sources import Candidate, Load, Source
 
 _COMPUTE_THREADS = 2
 _REQUEST_THREADS = 4
@@ -39,7 +47,7 @@ class Pipeline:
         """Do the work.
 
         Args:
-            folder: an empty folder for the images' contents.
+            folder: an empty folder for the files' contents.
 
         Returns:
             What was done, in a sentence for the run's owner.
@@ -56,6 +64,8 @@ class Pipeline:
                 f"The worker config is of version {stored['version']}; the worker understands V4 only."
             )
         plan = plan_run(dataset["type"], stored["config"])
+        for remark in plan.remarks:
+            self._job.log.say(remark, "WARNING")
         datasources = self._job.platform.datasources(self._job.dataset_id)
         tags = self._job.platform.tags(self._job.dataset_id)
         if tags and not plan.use_datapool:
@@ -80,36 +90,37 @@ class Pipeline:
         self._job.log.enter(
             "CHECKING_CORRUPTNESS", f"reading {len(files)} new files and {len(datapool)} of the datapool"
         )
+        # What videos were before is image files by now.
         pool, gone = read_images(self._job.transfer, datapool, folder / "datapool", self._job.tick)
         for file in gone:
             self._job.log.say(f"{file.name} of the datapool cannot be considered: {file.reason}", "WARNING")
         new, n_corrupt = self._readable(plan, files, folder / "new")
 
-        images = self._analyse([*pool, *new], len(pool))
-        self._job.log.enter("SAMPLING", f"selecting from {len(new)} images with {len(pool)} selected before")
-        selected = select(
-            plan.selection,
-            images.embeddings,
-            {key: np.array([found.number(key) for found in images.measurements]) for key in METADATA_KEYS},
-            n_preselected=len(pool),
-        )
-        summary = f"selected {len(selected)} of {len(new)} images"
+        candidates = _candidates([*pool, *new], len(pool), frozenset(file.name for file in datapool))
+        what = _named(plan, len(candidates) - len(pool), len(new))
+        images, n_duplicates = self._analyse(candidates, len(pool))
+        self._job.log.enter("SAMPLING", f"selecting from {what} with {len(pool)} selected before")
+        selected = self._select(plan, candidates, images)
+        summary = f"selected {len(selected)} of {what}"
         self._job.log.say(summary)
 
         if selected:
             self._job.log.enter("UPLOADING_DATASET", f"adding {len(selected)} samples to the dataset")
-            readable = [*pool, *new]
             sample_ids = publish_samples(
                 self._job.platform,
                 self._job.transfer,
                 self._job.dataset_id,
-                [(readable[row], images.measurements[row]) for row in selected],
+                [(candidates[row], images.measurements[row]) for row in selected],
                 output_among(datasources),
                 self._job.tick,
             )
             tag_name = publish_tag(self._job.platform, self._job.dataset_id, self._job.run_id, sample_ids)
             summary += f" into the tag {tag_name!r}"
-        self._upload_results(plan, dataset["name"], images, selected, n_corrupt, _duplicates(new))
+        if plan.sequence_length > 1:
+            found = sequence_information([candidates[row] for row in selected], plan.sequence_length)
+            content = json.dumps(found).encode()
+            self._job.upload("SEQUENCE_INFORMATION", "sequence_information.json", content)
+        self._upload_results(plan, dataset["name"], images, selected, n_corrupt, n_duplicates)
         self._job.platform.set_processed_until(self._job.dataset_id, until)
         return summary + (f"; {n_corrupt} files were corrupt" if n_corrupt else "")
 
@@ -134,19 +145,25 @@ class Pipeline:
         processed_until = 0 if plan.process_all else self._job.platform.processed_until(self._job.dataset_id)
         since = processed_until + 1 if processed_until else 0
         # Two runs within one second would ask for a time that has not come yet.
-        listed = self._job.platform.files(self._job.dataset_id, since, until) if since <= until else ()
+        listed = (
+            self._job.platform.files(self._job.dataset_id, since, until, plan.relevant_filenames)
+            if since <= until
+            else ()
+        )
         files = [RemoteFile(name, read_url) for name, read_url in sorted(listed) if name not in known]
         if not files and not processed_until and not known:
+            kind = "videos" if plan.is_video else "images"
+            among = f" among those that {plan.relevant_filenames} names" if plan.relevant_filenames else ""
             raise RunFailed(
-                f"There are no images at all under {input_path}. Check the datasource's path and that the"
-                " images are there."
+                f"There are no {kind} at all under {input_path}{among}. Check the datasource's path and that"
+                f" the {kind} are there."
             )
         return files
 
     def _readable(
         self, plan: RunPlan, files: Sequence[RemoteFile], folder: Path
-    ) -> tuple[list[LocalImage], int]:
-        images, unreadable = read_images(self._job.transfer, files, folder, self._job.tick)
+    ) -> tuple[Sequence[Source], int]:
+        sources, unreadable = self._read(plan, files, folder)
         for file in unreadable:
             self._job.log.say(f"{file.name} is left out: {file.reason}", "WARNING")
         n_corrupt = sum(file.is_corrupt for file in unreadable)
@@ -157,25 +174,60 @@ class Pipeline:
                 f" first one is {next(file.name for file in unreadable if file.is_corrupt)}; the log names"
                 " them all."
             )
-        return images, n_corrupt
+        return sources, n_corrupt
 
-    def _analyse(self, images: Sequence[LocalImage], n_datapool: int) -> Analysed:
-        self._job.log.enter("COMPUTING_METADATA", f"measuring {len(images)} images")
-        measurements = spread(
-            lambda image: measure(image.decode(), image.size_in_bytes),
-            images,
-            threads=_COMPUTE_THREADS,
-            tick=self._job.tick,
-        )
-        self._job.log.enter("EMBEDDING", f"embedding {len(images)} images")
-        embeddings = spread(
-            lambda image: describe(image.decode()), images, threads=_COMPUTE_THREADS, tick=self._job.tick
-        )
-        return Analysed(
-            names=[image.name for image in images],
-            measurements=measurements,
+    def _read(
+        self, plan: RunPlan, files: Sequence[RemoteFile], folder: Path
+    ) -> tuple[Sequence[Source], Sequence[Unreadable]]:
+        if not plan.is_video:
+            return read_images(self._job.transfer, files, folder, self._job.tick)
+        videos, unreadable = read_videos(self._job.transfer, files, folder, plan.frame_format, self._job.tick)
+        for video in videos:
+            if video.damaged:
+                self._job.log.say(
+                    f"{len(video.damaged)} of the {len(video.frames)} frames of {video.name} are damaged and"
+                    " are left out",
+                    "WARNING",
+                )
+        return videos, unreadable
+
+    def _analyse(self, candidates: Sequence[Candidate], n_datapool: int) -> tuple[Analysed, int]:
+        self._job.log.enter("COMPUTING_METADATA", f"measuring {len(candidates)} images")
+        measured = self._of_each(candidates, _measured)
+        self._job.log.enter("EMBEDDING", f"embedding {len(candidates)} images")
+        embeddings = self._of_each(candidates, lambda _, image: describe(image))
+        images = Analysed(
+            names=[candidate.name for candidate in candidates],
+            measurements=[measurement for measurement, _ in measured],
             embeddings=np.array(embeddings, dtype=np.float32).reshape(-1, DIMENSIONS),
             n_datapool=n_datapool,
+        )
+        contents = [content for _, content in measured[n_datapool:]]
+        return images, len(contents) - len(set(contents))
+
+    def _of_each(
+        self, candidates: Sequence[Candidate], compute: Callable[[Candidate, Image.Image], Any]
+    ) -> list[Any]:
+        def work(found: tuple[Candidate, Load]) -> Any:
+            candidate, load = found
+            return compute(candidate, load())
+
+        return spread(work, loads(candidates), threads=_COMPUTE_THREADS, tick=self._job.tick)
+
+    def _select(self, plan: RunPlan, candidates: Sequence[Candidate], images: Analysed) -> list[int]:
+        metadata = {
+            key: np.array([found.number(key) for found in images.measurements]) for key in METADATA_KEYS
+        }
+        if plan.sequence_length == 1:
+            return select(plan.selection, images.embeddings, metadata, n_preselected=images.n_datapool)
+        sequences = Sequences.of(candidates, images.n_datapool, plan.sequence_length)
+        return sequences.rows(
+            select(
+                sequences.request(plan.selection),
+                sequences.embeddings(images.embeddings),
+                sequences.metadata(metadata),
+                n_preselected=images.n_datapool,
+            )
         )
 
     def _upload_results(
@@ -215,6 +267,18 @@ def _input_path(datasources: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _duplicates(images: Sequence[LocalImage]) -> int:
-    digests = {hashlib.sha256(image.path.read_bytes()).digest() for image in images}
-    return len(images) - len(digests)
+def _candidates(sources: Sequence[Source], n_datapool: int, known: frozenset[str]) -> list[Candidate]:
+    """Return what the datapool's sources hold, then what the new ones hold and the datapool does not."""
+    old = [candidate for source in sources[:n_datapool] for candidate in source.candidates()]
+    new = [candidate for source in sources[n_datapool:] for candidate in source.candidates()]
+    return old + [candidate for candidate in new if candidate.name not in known]
+
+
+def _named(plan: RunPlan, n_candidates: int, n_sources: int) -> str:
+    return f"{n_candidates} frames of {n_sources} videos" if plan.is_video else f"{n_candidates} images"
+
+
+def _measured(candidate: Candidate, image: Image.Image) -> tuple[Measurement, bytes]:
+    """Measure an image, and digest its pixels: another one with the same is a duplicate."""
+    digest = hashlib.sha256(f"{image.mode} {image.size}".encode() + image.tobytes()).digest()
+    return measure(image, candidate.size_of(image)), digest

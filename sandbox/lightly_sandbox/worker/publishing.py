@@ -1,4 +1,4 @@
-"""Writing what was selected back to the platform: samples, thumbnails, the tag."""
+"""Writing what was selected back to the platform: samples, frames of videos, thumbnails, the tag."""
 
 from __future__ import annotations
 
@@ -9,27 +9,41 @@ from typing import TYPE_CHECKING, Any
 from lightly_sandbox.worker.api import TransferError
 from lightly_sandbox.worker.outcome import RunFailed
 from lightly_sandbox.worker.parallel import spread
+from lightly_sandbox.worker.sources import loads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from PIL import Image
 
-    from lightly_sandbox.worker.api import Platform, Transfer
+    from lightly_sandbox.worker.api import Platform, Transfer, WriteUrls
     from lightly_sandbox.worker.measurement import Measurement
-    from lightly_sandbox.worker.reading import LocalImage
+    from lightly_sandbox.worker.sources import Candidate, Load
 
 THUMBNAIL_SIDE = 256
 _WRITE_THREADS = 8
 _THUMBNAIL_FORMATS = {"png": ("PNG", "image/png"), "webp": ("WEBP", "image/webp")}
+# The file name endings that frames of videos can have, with Pillow's names and the media types.
+FRAME_FORMATS = {
+    "png": ("PNG", "image/png"),
+    "jpg": ("JPEG", "image/jpeg"),
+    "jpeg": ("JPEG", "image/jpeg"),
+    "webp": ("WEBP", "image/webp"),
+    "bmp": ("BMP", "image/bmp"),
+    "tif": ("TIFF", "image/tiff"),
+    "tiff": ("TIFF", "image/tiff"),
+}
 
 
 @dataclass(frozen=True)
 class Output:
-    """Where thumbnails go: the datasource of purpose LIGHTLY, or the one that serves both purposes."""
+    """Where frames and thumbnails go: the datasource of purpose LIGHTLY, or the one that serves both.
 
-    thumb_suffix: str
-    kms_key_arn: str | None
+    Without a ``thumb_suffix`` there are no thumbnails.
+    """
+
+    thumb_suffix: str | None = None
+    kms_key_arn: str | None = None
 
     @property
     def headers(self) -> dict[str, str]:
@@ -41,20 +55,36 @@ class Output:
             "x-amz-server-side-encryption-aws-kms-key-id": self.kms_key_arn,
         }
 
-    def thumb_name(self, file_name: str) -> str:
-        """Return the name of an image's thumbnail, relative to the datasource's path."""
+    def thumb_name(self, file_name: str) -> str | None:
+        """Return the thumbnail's name, relative to the datasource's path; None if there is to be none."""
+        if self.thumb_suffix is None:
+            return None
         stem, dot, extension = file_name.rpartition(".")
         stem, extension = (stem, extension) if dot else (file_name, "")
         return self.thumb_suffix.replace("[filename]", stem).replace("[extension]", extension)
 
 
-def output_among(datasources: Iterable[Mapping[str, Any]]) -> Output | None:
-    """Find where thumbnails go. None if no datasource that may be written to has a pattern for them."""
+def output_among(datasources: Iterable[Mapping[str, Any]]) -> Output:
+    """Find where frames and thumbnails go, among the dataset's datasources."""
     by_purpose = {datasource["purpose"]: datasource for datasource in datasources}
-    datasource = by_purpose.get("LIGHTLY") or by_purpose.get("INPUT_OUTPUT")
-    if datasource is None or not datasource.get("thumbSuffix"):
-        return None
-    return Output(datasource["thumbSuffix"], datasource.get("s3ServerSideEncryptionKMSKey"))
+    datasource = by_purpose.get("LIGHTLY") or by_purpose.get("INPUT_OUTPUT") or {}
+    return Output(datasource.get("thumbSuffix") or None, datasource.get("s3ServerSideEncryptionKMSKey"))
+
+
+def frame_file(image: Image.Image, file_name: str) -> tuple[bytes, str]:
+    """Make an image file of a video's frame.
+
+    Args:
+        image: the decoded frame.
+        file_name: its ending, one of ``FRAME_FORMATS``, decides the format.
+
+    Returns:
+        The file's bytes and its media type.
+    """
+    kind, media_type = FRAME_FORMATS[file_name.rpartition(".")[2]]
+    content = io.BytesIO()
+    image.save(content, kind)
+    return content.getvalue(), media_type
 
 
 def thumbnail(image: Image.Image, thumb_name: str) -> tuple[bytes, str]:
@@ -79,54 +109,77 @@ def publish_samples(
     platform: Platform,
     transfer: Transfer,
     dataset_id: str,
-    images: Sequence[tuple[LocalImage, Measurement]],
-    output: Output | None,
+    selected: Sequence[tuple[Candidate, Measurement]],
+    output: Output,
     tick: Callable[[], None],
 ) -> list[str]:
-    """Make the selected images samples of the dataset, with their thumbnails.
+    """Make what was selected samples of the dataset: frames of videos as image files, all with thumbnails.
 
     Only what is selected becomes a sample, so that the dataset holds the selection. That is a guess: the
     vendor documents that a dataset's samples are what the runs selected, but not what the worker sends.
 
     Returns:
-        The samples' ids in the order of ``images``.
+        The samples' ids in the order of ``selected``.
 
     Raises:
-        RunFailed: S3 refuses to take a thumbnail.
+        RunFailed: S3 refuses to take a frame or a thumbnail.
     """
+    writer = _Writer(transfer, output)
     sample_ids: list[str] = []
-    pending: list[tuple[LocalImage, str]] = []
-    for image, measurement in images:
+    pending: dict[Candidate, WriteUrls] = {}
+    for candidate, measurement in selected:
         tick()
-        sample: dict[str, Any] = {"fileName": image.name, "metaData": measurement.as_wire()}
-        if output is None:
+        sample: dict[str, Any] = {"fileName": candidate.name, "metaData": measurement.as_wire()}
+        thumb_name = output.thumb_name(candidate.name)
+        if thumb_name is not None:
+            sample["thumbName"] = thumb_name
+        frame_data = candidate.video_frame_data()
+        if frame_data is not None:
+            sample["videoFrameData"] = frame_data
+        elif thumb_name is None:
             sample_ids.append(platform.create_sample(dataset_id, sample))
             continue
-        sample["thumbName"] = output.thumb_name(image.name)
-        sample_id, url = platform.create_sample_with_urls(dataset_id, sample)
+        sample_id, urls = platform.create_sample_with_urls(dataset_id, sample)
         if not sample_ids:
             # Where one write is refused all are: find out before the other samples exist.
-            _write_thumbnail(transfer, output, image, url)
+            writer.write(candidate, next(loads([candidate]))[1], urls)
         else:
-            pending.append((image, url))
+            pending[candidate] = urls
         sample_ids.append(sample_id)
-    if output is not None:
-        spread(
-            lambda job: _write_thumbnail(transfer, output, *job), pending, threads=_WRITE_THREADS, tick=tick
-        )
+    # A video is decoded from its beginning to its end, not in the order of the selection.
+    in_order = sorted(pending, key=lambda candidate: (candidate.source.name, candidate.position))
+    spread(
+        lambda found: writer.write(*found, pending[found[0]]),
+        loads(in_order),
+        threads=_WRITE_THREADS,
+        tick=tick,
+    )
     return sample_ids
 
 
-def _write_thumbnail(transfer: Transfer, output: Output, image: LocalImage, url: str) -> None:
-    content, media_type = thumbnail(image.decode(), output.thumb_name(image.name))
-    try:
-        transfer.write(url, content, {"Content-Type": media_type, **output.headers})
-    except TransferError as error:
-        raise RunFailed(
-            f"The worker may not or cannot write the thumbnail {error.place} ({error.status or 'no answer'}"
-            f" {error.reason}). Check that the output datasource's credentials allow s3:PutObject there, or"
-            " turn thumbnails off."
-        ) from error
+@dataclass(frozen=True)
+class _Writer:
+    transfer: Transfer
+    output: Output
+
+    def write(self, candidate: Candidate, load: Load, urls: WriteUrls) -> None:
+        image = load()
+        if candidate.is_frame:
+            self._put("frame", urls.full, *frame_file(image, candidate.name))
+        thumb_name = self.output.thumb_name(candidate.name)
+        if thumb_name is not None:
+            self._put("thumbnail", urls.thumb, *thumbnail(image, thumb_name))
+
+    def _put(self, what: str, url: str, content: bytes, media_type: str) -> None:
+        try:
+            self.transfer.write(url, content, {"Content-Type": media_type, **self.output.headers})
+        except TransferError as error:
+            instead = ", or turn thumbnails off" if what == "thumbnail" else ""
+            raise RunFailed(
+                f"The worker may not or cannot write the {what} {error.place} ({error.status or 'no answer'}"
+                f" {error.reason}). Check that the output datasource's credentials allow s3:PutObject"
+                f" there{instead}."
+            ) from error
 
 
 def publish_tag(platform: Platform, dataset_id: str, run_id: str, sample_ids: Sequence[str]) -> str:

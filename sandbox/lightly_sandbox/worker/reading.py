@@ -1,4 +1,4 @@
-"""Reading the files that a run is about, and finding out which of them decode."""
+"""Reading the images that a run is about, and finding out which of them decode."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from PIL import Image
 from lightly_sandbox.worker.api import TransferError
 from lightly_sandbox.worker.outcome import RunFailed
 from lightly_sandbox.worker.parallel import spread
+from lightly_sandbox.worker.sources import Candidate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
     from lightly_sandbox.worker.api import Transfer
+    from lightly_sandbox.worker.sources import Load
 
-_READ_THREADS = 8
+READ_THREADS = 8
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,15 @@ class LocalImage:
             # Pillow cuts these off at 255 instead of scaling them when it converts them to RGB.
             image = image.point(lambda value: value / 256).convert("L")
         return image
+
+    def candidates(self) -> Sequence[Candidate]:
+        """Return the one thing that can be selected of an image."""
+        return (Candidate(self.name, self),)
+
+    def pictures(self, positions: Collection[int]) -> Iterator[tuple[int, Load]]:
+        """Yield the image at position 0."""
+        if 0 in positions:
+            yield 0, self.decode
 
 
 @dataclass(frozen=True)
@@ -79,26 +90,34 @@ def read_images(
 
     def read(file: RemoteFile) -> LocalImage | Unreadable:
         # Numbered, because an object's key need not be a possible file name.
-        image = _store(transfer, file, folder / str(next(numbers)))
-        if isinstance(image, LocalImage):
-            try:
-                image.decode().convert("RGB")
-            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-                # Pillow raises all of these for files that are broken, cut off, or absurdly large.
-                image.path.unlink()
-                return Unreadable(file.name, str(error).replace(str(image.path), file.name), is_corrupt=True)
+        path = folder / str(next(numbers))
+        stored = store(transfer, file, path)
+        if isinstance(stored, Unreadable):
+            return stored
+        image = LocalImage(file.name, path, stored)
+        try:
+            image.decode().convert("RGB")
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            # Pillow raises all of these for files that are broken, cut off, or absurdly large.
+            path.unlink()
+            return Unreadable(file.name, str(error).replace(str(path), file.name), is_corrupt=True)
         return image
 
-    results = spread(read, files, threads=_READ_THREADS, tick=tick)
+    results = spread(read, files, threads=READ_THREADS, tick=tick)
     return (
         [result for result in results if isinstance(result, LocalImage)],
         [result for result in results if isinstance(result, Unreadable)],
     )
 
 
-def _store(transfer: Transfer, file: RemoteFile, path: Path) -> LocalImage | Unreadable:
+def store(transfer: Transfer, file: RemoteFile, path: Path) -> int | Unreadable:
+    """Read a file to ``path`` and return its size in bytes, unless it is no longer there.
+
+    Raises:
+        RunFailed: the file cannot be read for a reason that has nothing to do with the file itself.
+    """
     try:
-        content = transfer.read(file.read_url)
+        return transfer.read(file.read_url, path)
     except TransferError as error:
         if error.status == 404:
             return Unreadable(file.name, "it has been deleted since it was listed", is_corrupt=False)
@@ -106,5 +125,3 @@ def _store(transfer: Transfer, file: RemoteFile, path: Path) -> LocalImage | Unr
             f"The worker may not or cannot read {error.place} ({error.status or 'no answer'} {error.reason})."
             " Check that the datasource's credentials allow s3:GetObject there."
         ) from error
-    path.write_bytes(content)
-    return LocalImage(file.name, path, len(content))

@@ -1,0 +1,89 @@
+"""Selecting sequences of a video's frames instead of single ones."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from lightly_sandbox.worker.selection import SelectionRequest
+    from lightly_sandbox.worker.sources import Candidate
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Rows that are selected together or not at all. The datapool's first rows are each by itself.
+
+    The vendor documents that a video is split into sequences of one length, that the embeddings of their
+    frames are averaged, and that the selection is made among the averages (lightly-ai/lightly,
+    docs/source/docker/advanced/sequence_selection.rst). It does not document what becomes of the rest of a
+    video that is shorter than a sequence; here it is left out, as is a sequence with a damaged frame or one
+    that the datapool has.
+    """
+
+    groups: tuple[tuple[int, ...], ...]
+    length: int
+
+    @classmethod
+    def of(cls, candidates: Sequence[Candidate], n_datapool: int, length: int) -> Sequences:
+        """Split the candidates after the datapool's into sequences of ``length`` frames, in their order."""
+
+        def place(row: int) -> tuple[int, int]:
+            return id(candidates[row].source), candidates[row].position // length
+
+        alone = [(row,) for row in range(n_datapool)]
+        rows = range(n_datapool, len(candidates))
+        found = [tuple(group) for _, group in itertools.groupby(rows, key=place)]
+        return cls((*alone, *(group for group in found if len(group) == length)), length)
+
+    def request(self, request: SelectionRequest) -> SelectionRequest:
+        """Return the request for sequences where the owner's is for frames."""
+        if request.n_samples is None:
+            return request
+        return replace(request, n_samples=request.n_samples // self.length)
+
+    def averages(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Average numbers, or embeddings, that there are one of per frame."""
+        shape = (len(self.groups), *values.shape[1:])
+        return np.array([values[list(group)].mean(axis=0) for group in self.groups], values.dtype).reshape(
+            shape
+        )
+
+    def embeddings(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Average embeddings, of Euclidean length 1 as those of the frames are."""
+        averages = self.averages(embeddings)
+        lengths = np.linalg.norm(averages, axis=1, keepdims=True)
+        unit: NDArray[np.float32] = averages / np.maximum(lengths, np.finfo(np.float32).tiny)
+        return unit
+
+    def metadata(self, metadata: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+        """Average each number."""
+        return {key: self.averages(values) for key, values in metadata.items()}
+
+    def rows(self, selected: Iterable[int]) -> list[int]:
+        """Return the frames' rows of selected sequences."""
+        return [row for group in selected for row in self.groups[group]]
+
+
+def sequence_information(selected: Sequence[Candidate], length: int) -> list[dict[str, Any]]:
+    """Describe selected sequences as the run's artifact SEQUENCE_INFORMATION does.
+
+    Its members are those of the vendor's documentation (see ``Sequences``), with which the sequences can be
+    cut out of the videos.
+    """
+    return [
+        {
+            "video_name": frames[0].source.name,
+            "frame_names": [frame.name for frame in frames],
+            "frame_timestamps_pts": [frame.time.pts if frame.time else None for frame in frames],
+            "frame_indices": [frame.position for frame in frames],
+        }
+        for frames in (selected[start : start + length] for start in range(0, len(selected), length))
+    ]

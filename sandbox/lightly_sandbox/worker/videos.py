@@ -1,0 +1,185 @@
+"""Reading videos and decoding their frames, one after the other: a whole one would not fit into memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import av
+
+from lightly_sandbox.worker.parallel import spread
+from lightly_sandbox.worker.reading import READ_THREADS, Unreadable, store
+from lightly_sandbox.worker.sources import Candidate, FrameTime
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+    from pathlib import Path
+
+    from PIL import Image
+
+    from lightly_sandbox.worker.api import Transfer
+    from lightly_sandbox.worker.reading import RemoteFile
+    from lightly_sandbox.worker.sources import Load
+
+# FFmpeg finds a format by the content. Playlists and the like, which make it open other files and addresses,
+# are no videos here, whatever they are called.
+_FORMATS = "mov,matroska,avi,mpeg,mpegts,mpegvideo,m4v,h264,hevc"
+# These have a table of all their frames, so that one that was cut off can be told.
+_FORMATS_WITH_A_TABLE = "mov"
+
+
+class Undecodable(Exception):
+    """The file is no video, or no whole one. The text says what is wrong with it."""
+
+
+@dataclass(frozen=True, eq=False)
+class LocalVideo:
+    """A video that was read and decodes from its beginning to its end. It is kept on disk.
+
+    Attributes:
+        name: the file's name, relative to the datasource's path.
+        path: where it is kept.
+        size_in_bytes: the file's size.
+        frames: when each frame is shown.
+        damaged: the positions of frames that the decoder could only guess.
+        frame_format: the ending that frames get as image files.
+    """
+
+    name: str
+    path: Path
+    size_in_bytes: int
+    frames: tuple[FrameTime, ...]
+    damaged: frozenset[int]
+    frame_format: str
+
+    def candidates(self) -> Sequence[Candidate]:
+        """Return every frame that is not damaged."""
+        return [
+            Candidate(
+                frame_name(self.name, position, len(self.frames), self.frame_format), self, position, time
+            )
+            for position, time in enumerate(self.frames)
+            if position not in self.damaged
+        ]
+
+    def pictures(self, positions: Collection[int]) -> Iterator[tuple[int, Load]]:
+        """Decode the video from its beginning, and yield the frames at these positions."""
+        last = max(positions, default=-1)
+        # Counted instead of sought: seeking is inexact in many formats.
+        for position, frame in enumerate(_decode(self.path, lambda: None)):
+            if position in positions:
+                yield position, _Picture(frame)
+            if position >= last:
+                return
+
+
+@dataclass(frozen=True)
+class _Picture:
+    frame: Any
+
+    def __call__(self) -> Image.Image:
+        image: Image.Image = self.frame.to_image()
+        # Cameras that are held upright write the picture as it lies and how far it is to be turned, in
+        # degrees and counterclockwise, as Pillow counts them too.
+        turned = self.frame.rotation % 360
+        return image.rotate(turned, expand=True) if turned else image
+
+
+def frame_name(video_name: str, position: int, n_frames: int, frame_format: str) -> str:
+    """Return the file name of a frame, such as ``street-0153-mp4.png`` for the frame 153 of ``street.mp4``.
+
+    It is the vendor's (lightly 1.5.26, data/_video.py): the number has as many digits as that of all frames.
+    """
+    stem, dot, extension = video_name.rpartition(".")
+    stem, extension = (stem, extension) if dot else (video_name, "")
+    return f"{stem}-{position:0{len(str(n_frames))}}-{extension}.{frame_format}"
+
+
+def read_videos(
+    transfer: Transfer,
+    files: Sequence[RemoteFile],
+    folder: Path,
+    frame_format: str,
+    tick: Callable[[], None],
+) -> tuple[list[LocalVideo], list[Unreadable]]:
+    """Read videos and decode each once from its beginning to its end.
+
+    Args:
+        transfer: reads the URLs.
+        files: what to read.
+        folder: an empty or non-existing folder for the files' contents.
+        frame_format: the ending that frames get as image files.
+        tick: called several times a second; what it raises ends the reading.
+
+    Returns:
+        Those that decode, in the order of ``files``, and the others.
+
+    Raises:
+        RunFailed: a file cannot be read for a reason that has nothing to do with the file itself.
+    """
+    folder.mkdir(exist_ok=True)
+    # Numbered, because an object's key need not be a possible file name.
+    numbered = [(file, folder / str(number)) for number, file in enumerate(files)]
+    sizes = spread(lambda job: store(transfer, *job), numbered, threads=READ_THREADS, tick=tick)
+    videos: list[LocalVideo] = []
+    unreadable: list[Unreadable] = []
+    for (file, path), size in zip(numbered, sizes, strict=True):
+        if isinstance(size, Unreadable):
+            unreadable.append(size)
+            continue
+        try:
+            videos.append(_checked(file.name, path, size, frame_format, tick))
+        except Undecodable as wrong:
+            path.unlink()
+            unreadable.append(Unreadable(file.name, str(wrong), is_corrupt=True))
+    return videos, unreadable
+
+
+def _checked(
+    name: str, path: Path, size_in_bytes: int, frame_format: str, tick: Callable[[], None]
+) -> LocalVideo:
+    times, damaged = [], set()
+    for position, frame in enumerate(_decode(path, tick)):
+        times.append(FrameTime(frame.pts, None if frame.time is None else float(frame.time)))
+        if frame.is_corrupt:
+            damaged.add(position)
+    if not times:
+        raise Undecodable("it holds no frame")
+    if len(damaged) == len(times):
+        raise Undecodable(f"each of its {len(times)} frames is damaged")
+    return LocalVideo(name, path, size_in_bytes, tuple(times), frozenset(damaged), frame_format)
+
+
+def _decode(path: Path, tick: Callable[[], None]) -> Iterator[Any]:
+    """Yield the frames.
+
+    Raises:
+        Undecodable: there are none, or not all that there should be.
+    """
+    if path.stat().st_size == 0:
+        raise Undecodable("it is empty")
+    n_frames = n_packets = 0
+    try:
+        with av.open(str(path), options={"format_whitelist": _FORMATS}) as container:
+            stream = _video_stream(container)
+            for packet in container.demux(stream):
+                tick()
+                # The last one has no content: it asks the decoder for what it still holds.
+                n_packets += packet.dts is not None or packet.size > 0
+                for frame in packet.decode():
+                    yield frame
+                    n_frames += 1
+            if _FORMATS_WITH_A_TABLE in container.format.name.split(",") and n_packets < stream.frames:
+                raise Undecodable(f"it is cut off: it has {n_packets} of its {stream.frames} frames")
+    except av.error.FFmpegError as error:
+        raise Undecodable(f"it cannot be decoded after {n_frames} frames: {error.strerror}") from error
+
+
+def _video_stream(container: Any) -> Any:
+    # The picture of an album is a stream of one frame, and no video.
+    cover = av.stream.Disposition.attached_pic
+    for stream in container.streams.video:
+        if not stream.disposition & cover:
+            return stream
+    kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+    raise Undecodable(f"it holds no video, only {kinds}")
