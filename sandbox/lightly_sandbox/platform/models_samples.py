@@ -21,8 +21,8 @@ class CropData(Wire):
 
 class VideoFrameData(Wire):
     source_video: str | None = None
-    source_video_frame_index: float | None = None
-    source_video_frame_timestamp: float | None = None
+    source_video_frame_index: int | float | None = None
+    source_video_frame_timestamp: int | float | None = None
 
 
 class SampleMetaData(Wire):
