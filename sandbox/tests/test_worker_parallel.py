@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 import pytest
 
 from lightly_sandbox.worker.parallel import spread
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def test_results_come_in_the_order_of_the_items() -> None:
@@ -18,6 +22,28 @@ def test_results_come_in_the_order_of_the_items() -> None:
         return item * item
 
     assert spread(work, range(5), threads=2, tick=lambda: None) == [0, 1, 4, 9, 16]
+
+
+def test_no_more_items_are_taken_than_the_threads_need_next() -> None:
+    taken, done, most = 0, 0, 0
+    count = threading.Lock()
+
+    def items() -> Iterator[int]:
+        nonlocal taken, most
+        for item in range(200):
+            with count:
+                taken += 1
+                most = max(most, taken - done)
+            yield item
+
+    def work(item: int) -> None:
+        nonlocal done
+        with count:
+            done += 1
+
+    spread(work, items(), threads=2, tick=lambda: None)
+    assert taken == 200
+    assert most <= 10
 
 
 def test_a_tick_that_raises_ends_the_work_while_an_item_hangs() -> None:

@@ -173,7 +173,7 @@ def test_a_datapool_of_frames_grows_by_new_videos(lab: Lab, clips: tuple[bytes, 
     lab.put(bucket, "raw/b.mp4", clips[1])
     grown = lab.do(place.dataset_id, docker=datapool, nSamples=4)
 
-    assert grown["message"].startswith(f"selected 4 of {N_FRAMES} frames of 1 videos")
+    assert grown["message"].startswith(f"selected 4 of {N_FRAMES} frames of 1 video")
     sizes = lab.sizes(grown)
     assert (sizes["nPreselectedDatapool"], sizes["nSelectedWithDatapool"]) == (5, 9)
     second = lab.tags(place.dataset_id)[1]
@@ -204,7 +204,7 @@ def test_corrupt_videos_are_counted_and_named_and_left_out(lab: Lab, clips: tupl
     assert lab.samples(place.dataset_id) == []
 
     run = lab.do(place.dataset_id, nSamples=4, docker=TOLERANT)
-    message = f"selected 4 of {N_FRAMES} frames of 1 videos into the tag 'initial-tag'; 3 files were corrupt"
+    message = f"selected 4 of {N_FRAMES} frames of 1 video into the tag 'initial-tag'; 3 files were corrupt"
     assert (run["state"], run["message"]) == ("COMPLETED", message)
     assert lab.sizes(run)["nCorrupt"] == 3
     warnings = {line["msg"].split()[0]: line["msg"] for line in lab.logs(run) if line["level"] == "WARNING"}
@@ -261,14 +261,14 @@ def test_one_place_for_both_purposes_does_not_take_its_own_frames_for_input(
     docker = {"useDatapool": True, "datasource": {"processAll": True}}
     lab.do(dataset_id, docker=docker, nSamples=3)
     again = lab.do(dataset_id, docker=docker, nSamples=3)
-    assert again["message"].startswith(f"selected 3 of {N_FRAMES - 3} frames of 1 videos")
+    assert again["message"].startswith(f"selected 3 of {N_FRAMES - 3} frames of 1 video")
 
 
 def test_only_relevant_files_are_considered(lab: Lab, two_videos: str) -> None:
     place = dataset(lab, two_videos)
     lab.put(two_videos, "lightly/.lightly/relevant.txt", b"b.mp4\n")
     run = lab.do(place.dataset_id, nSamples=3, docker={"relevantFilenamesFile": ".lightly/relevant.txt"})
-    assert run["message"].startswith(f"selected 3 of {N_FRAMES} frames of 1 videos")
+    assert run["message"].startswith(f"selected 3 of {N_FRAMES} frames of 1 video")
     (tag,) = lab.tags(place.dataset_id)
     assert all(name.startswith("b-") for name in lab.filenames(place.dataset_id, tag))
 

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 N_FRAMES = 12
 
 
+def untroubled() -> None:
+    """A tick of a worker that nobody tells to stop."""
+
+
 class Bucket:
     """What the worker reads from, without a network: URLs are names."""
 
@@ -35,7 +39,7 @@ class Bucket:
 def read(folder: Path, content: bytes) -> LocalVideo | Unreadable:
     transfer = Bucket(it=content)
     files = [RemoteFile("street.mp4", "it")]
-    read, unreadable = read_videos(transfer, files, folder / "read", "png", lambda: None)  # type: ignore[arg-type]
+    read, unreadable = read_videos(transfer, files, folder / "read", "png", untroubled)  # type: ignore[arg-type]
     return (*read, *unreadable)[0]
 
 
@@ -82,7 +86,7 @@ def test_every_frame_is_decoded_in_order(
     assert not found.damaged
     candidates = found.candidates()
     assert [candidate.position for candidate in candidates] == list(range(N_FRAMES))
-    for candidate, load in loads(candidates):
+    for candidate, load in loads(candidates, untroubled):
         differences = [difference(load(), picture) for picture in shown]
         assert min(differences) == differences[candidate.position]
         assert differences[candidate.position] < 20
@@ -91,7 +95,7 @@ def test_every_frame_is_decoded_in_order(
 def test_only_the_frames_asked_for_are_given(tmp_path: Path) -> None:
     shown = pictures(N_FRAMES)
     found = video(tmp_path, film(tmp_path / "film", shown))
-    given = [(position, load().size) for position, load in found.pictures({2, 7})]
+    given = [(position, load().size) for position, load in found.pictures({2, 7}, untroubled)]
     assert given == [(2, shown[0].size), (7, shown[0].size)]
 
 
@@ -117,7 +121,7 @@ def test_times_are_the_containers_own_also_when_they_are_irregular(tmp_path: Pat
 def test_a_video_of_a_camera_held_upright_is_turned(tmp_path: Path) -> None:
     shown = pictures(2)
     found = video(tmp_path, turned(film(tmp_path / "film", shown)))
-    ((_, load),) = found.pictures({0})
+    ((_, load),) = found.pictures({0}, untroubled)
     upright = load()
     assert upright.size == (shown[0].height, shown[0].width)
     assert difference(upright, shown[0].transpose(Image.Transpose.ROTATE_270)) < 8
@@ -166,7 +170,7 @@ def test_a_playlist_does_not_lead_to_another_file(tmp_path: Path) -> None:
 def test_the_others_are_read_when_one_is_corrupt(tmp_path: Path) -> None:
     transfer = Bucket(good=film(tmp_path / "film", pictures(3)), bad=b"no video")
     files = [RemoteFile("a.mp4", "good"), RemoteFile("b.mp4", "bad"), RemoteFile("c.mp4", "good")]
-    found, unreadable = read_videos(transfer, files, tmp_path / "read", "png", lambda: None)  # type: ignore[arg-type]
+    found, unreadable = read_videos(transfer, files, tmp_path / "read", "png", untroubled)  # type: ignore[arg-type]
     assert [video.name for video in found] == ["a.mp4", "c.mp4"]
     assert [file.name for file in unreadable] == ["b.mp4"]
 
@@ -175,7 +179,7 @@ def test_a_video_that_has_changed_since_it_was_checked_ends_the_run(tmp_path: Pa
     found = video(tmp_path, film(tmp_path / "film", pictures(N_FRAMES)))
     found.path.write_bytes(film(tmp_path / "film", pictures(3)))
     with pytest.raises(RunFailed, match=r"street\.mp4 gave 12 pictures .* and 3 later"):
-        list(loads(found.candidates()))
+        list(loads(found.candidates(), untroubled))
 
 
 def test_a_tick_that_raises_ends_the_reading(tmp_path: Path) -> None:
@@ -190,3 +194,12 @@ def test_a_tick_that_raises_ends_the_reading(tmp_path: Path) -> None:
     transfer = Bucket(it=film(tmp_path / "film", pictures(N_FRAMES)))
     with pytest.raises(KeyboardInterrupt):
         read_videos(transfer, [RemoteFile("a.mp4", "it")], tmp_path / "read", "png", tick)  # type: ignore[arg-type]
+
+
+def test_a_tick_that_raises_ends_the_way_to_a_late_frame(tmp_path: Path) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    found = video(tmp_path, film(tmp_path / "film", pictures(N_FRAMES)))
+    with pytest.raises(KeyboardInterrupt):
+        list(loads(found.candidates()[-1:], stop))

@@ -212,7 +212,7 @@ class Pipeline:
             candidate, load = found
             return compute(candidate, load())
 
-        return spread(work, loads(candidates), threads=_COMPUTE_THREADS, tick=self._job.tick)
+        return spread(work, loads(candidates, self._job.tick), threads=_COMPUTE_THREADS, tick=self._job.tick)
 
     def _select(self, plan: RunPlan, candidates: Sequence[Candidate], images: Analysed) -> list[int]:
         metadata = {
@@ -275,7 +275,9 @@ def _candidates(sources: Sequence[Source], n_datapool: int, known: frozenset[str
 
 
 def _named(plan: RunPlan, n_candidates: int, n_sources: int) -> str:
-    return f"{n_candidates} frames of {n_sources} videos" if plan.is_video else f"{n_candidates} images"
+    if not plan.is_video:
+        return f"{n_candidates} images"
+    return f"{n_candidates} frames of {n_sources} video{'' if n_sources == 1 else 's'}"
 
 
 def _measured(candidate: Candidate, image: Image.Image) -> tuple[Measurement, bytes]:

@@ -142,7 +142,7 @@ def publish_samples(
         sample_id, urls = platform.create_sample_with_urls(dataset_id, sample)
         if not sample_ids:
             # Where one write is refused all are: find out before the other samples exist.
-            writer.write(candidate, next(loads([candidate]))[1], urls)
+            writer.write(candidate, next(loads([candidate], tick))[1], urls)
         else:
             pending[candidate] = urls
         sample_ids.append(sample_id)
@@ -150,7 +150,7 @@ def publish_samples(
     in_order = sorted(pending, key=lambda candidate: (candidate.source.name, candidate.position))
     spread(
         lambda found: writer.write(*found, pending[found[0]]),
-        loads(in_order),
+        loads(in_order, tick),
         threads=_WRITE_THREADS,
         tick=tick,
     )

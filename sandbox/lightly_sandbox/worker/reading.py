@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lightly_sandbox.worker.api import Transfer
-    from lightly_sandbox.worker.sources import Load
+    from lightly_sandbox.worker.sources import Load, Tick
 
 READ_THREADS = 8
 
@@ -53,8 +53,9 @@ class LocalImage:
         """Return the one thing that can be selected of an image."""
         return (Candidate(self.name, self),)
 
-    def pictures(self, positions: Collection[int]) -> Iterator[tuple[int, Load]]:
+    def pictures(self, positions: Collection[int], tick: Tick) -> Iterator[tuple[int, Load]]:
         """Yield the image at position 0."""
+        tick()
         if 0 in positions:
             yield 0, self.decode
 

@@ -18,6 +18,10 @@ Load = Callable[[], Image.Image]
 """Gives a picture; to be called in the thread that needs it, and soon."""
 
 
+Tick = Callable[[], None]
+"""Called several times a second while something takes long; what it raises ends that."""
+
+
 class Source(Protocol):
     """A file of the input that was read and decodes."""
 
@@ -32,7 +36,7 @@ class Source(Protocol):
     def candidates(self) -> Sequence[Candidate]:
         """Return what can be selected of it, in order."""
 
-    def pictures(self, positions: Collection[int]) -> Iterator[tuple[int, Load]]:
+    def pictures(self, positions: Collection[int], tick: Tick) -> Iterator[tuple[int, Load]]:
         """Yield the pictures at these positions, in order, each before the next one is decoded."""
 
 
@@ -79,12 +83,13 @@ class Candidate:
         return wire
 
 
-def loads(candidates: Iterable[Candidate]) -> Iterator[tuple[Candidate, Load]]:
+def loads(candidates: Iterable[Candidate], tick: Tick) -> Iterator[tuple[Candidate, Load]]:
     """Yield each candidate with its picture.
 
     Args:
         candidates: those of one source have to be next to each other, and in the order of their positions:
             the source is decoded once, from its beginning.
+        tick: also called for the frames between those that are wanted.
 
     Raises:
         RunFailed: a source does not decode as it did before.
@@ -93,7 +98,7 @@ def loads(candidates: Iterable[Candidate]) -> Iterator[tuple[Candidate, Load]]:
         wanted = {candidate.position: candidate for candidate in group}
         source = next(iter(wanted.values())).source
         n_given = 0
-        for position, load in source.pictures(wanted):
+        for position, load in source.pictures(wanted, tick):
             yield wanted[position], load
             n_given += 1
         if n_given < len(wanted):

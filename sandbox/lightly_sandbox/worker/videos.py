@@ -12,14 +12,14 @@ from lightly_sandbox.worker.reading import READ_THREADS, Unreadable, store
 from lightly_sandbox.worker.sources import Candidate, FrameTime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     from PIL import Image
 
     from lightly_sandbox.worker.api import Transfer
     from lightly_sandbox.worker.reading import RemoteFile
-    from lightly_sandbox.worker.sources import Load
+    from lightly_sandbox.worker.sources import Load, Tick
 
 # FFmpeg finds a format by the content. Playlists and the like, which make it open other files and addresses,
 # are no videos here, whatever they are called.
@@ -62,11 +62,11 @@ class LocalVideo:
             if position not in self.damaged
         ]
 
-    def pictures(self, positions: Collection[int]) -> Iterator[tuple[int, Load]]:
+    def pictures(self, positions: Collection[int], tick: Tick) -> Iterator[tuple[int, Load]]:
         """Decode the video from its beginning, and yield the frames at these positions."""
         last = max(positions, default=-1)
         # Counted instead of sought: seeking is inexact in many formats.
-        for position, frame in enumerate(_decode(self.path, lambda: None)):
+        for position, frame in enumerate(_decode(self.path, tick)):
             if position in positions:
                 yield position, _Picture(frame)
             if position >= last:
@@ -100,7 +100,7 @@ def read_videos(
     files: Sequence[RemoteFile],
     folder: Path,
     frame_format: str,
-    tick: Callable[[], None],
+    tick: Tick,
 ) -> tuple[list[LocalVideo], list[Unreadable]]:
     """Read videos and decode each once from its beginning to its end.
 
@@ -109,7 +109,7 @@ def read_videos(
         files: what to read.
         folder: an empty or non-existing folder for the files' contents.
         frame_format: the ending that frames get as image files.
-        tick: called several times a second; what it raises ends the reading.
+        tick: called while it takes long.
 
     Returns:
         Those that decode, in the order of ``files``, and the others.
@@ -135,9 +135,7 @@ def read_videos(
     return videos, unreadable
 
 
-def _checked(
-    name: str, path: Path, size_in_bytes: int, frame_format: str, tick: Callable[[], None]
-) -> LocalVideo:
+def _checked(name: str, path: Path, size_in_bytes: int, frame_format: str, tick: Tick) -> LocalVideo:
     times, damaged = [], set()
     for position, frame in enumerate(_decode(path, tick)):
         times.append(FrameTime(frame.pts, None if frame.time is None else float(frame.time)))
@@ -150,7 +148,7 @@ def _checked(
     return LocalVideo(name, path, size_in_bytes, tuple(times), frozenset(damaged), frame_format)
 
 
-def _decode(path: Path, tick: Callable[[], None]) -> Iterator[Any]:
+def _decode(path: Path, tick: Tick) -> Iterator[Any]:
     """Yield the frames.
 
     Raises:
