@@ -176,6 +176,8 @@ def test_a_datapool_of_frames_grows_by_new_videos(lab: Lab, clips: tuple[bytes, 
     assert grown["message"].startswith(f"selected 4 of {N_FRAMES} frames of 1 video")
     sizes = lab.sizes(grown)
     assert (sizes["nPreselectedDatapool"], sizes["nSelectedWithDatapool"]) == (5, 9)
+    sizes = lab.video_sizes(grown)
+    assert (sizes["nPreselectedDatapool"], sizes["nSelectedWithDatapool"]) == (1, 2)
     second = lab.tags(place.dataset_id)[1]
     assert all(name.startswith("b-") for name in lab.filenames(place.dataset_id, second))
 
@@ -206,7 +208,9 @@ def test_corrupt_videos_are_counted_and_named_and_left_out(lab: Lab, clips: tupl
     run = lab.do(place.dataset_id, nSamples=4, docker=TOLERANT)
     message = f"selected 4 of {N_FRAMES} frames of 1 video into the tag 'initial-tag'; 3 files were corrupt"
     assert (run["state"], run["message"]) == ("COMPLETED", message)
-    assert lab.sizes(run)["nCorrupt"] == 3
+    assert (lab.sizes(run)["nInput"], lab.sizes(run)["nCorrupt"]) == (N_FRAMES, 0)
+    of_videos = lab.video_sizes(run)
+    assert (of_videos["nInput"], of_videos["nCorrupt"], of_videos["nSelected"]) == (4, 3, 1)
     warnings = {line["msg"].split()[0]: line["msg"] for line in lab.logs(run) if line["level"] == "WARNING"}
     assert set(warnings) == {"cut-off.mp4", "empty.mp4", "sound.mp4"}
     assert "cannot be decoded" in warnings["cut-off.mp4"]

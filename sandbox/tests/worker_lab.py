@@ -119,6 +119,10 @@ class Lab:
         report = json.loads(self.artifact(run, "REPORT_V2_JSON"))
         return dict(report["generalInformation"]["datasetInformation"]["datasetSizes"])
 
+    def video_sizes(self, run: Mapping[str, Any]) -> dict[str, int]:
+        report = json.loads(self.artifact(run, "REPORT_V2_JSON"))
+        return dict(report["generalInformation"]["datasetInformation"]["videoLevelSizes"])
+
     def logs(self, run: Mapping[str, Any]) -> list[dict[str, Any]]:
         return list(self.api.ok("GET", f"/v1/docker/runs/{run['id']}/logs")["logs"])
 

@@ -20,10 +20,11 @@ from lightly_sandbox.worker.report import Analysed, RunFacts, build_report
 from lightly_sandbox.worker.selection import select
 from lightly_sandbox.worker.sequences import Sequences, sequence_information
 from lightly_sandbox.worker.sources import loads
-from lightly_sandbox.worker.videos import read_videos
+from lightly_sandbox.worker.video_sizes import video_level_sizes
+from lightly_sandbox.worker.videos import LocalVideo, read_videos
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from PIL import Image
@@ -94,7 +95,7 @@ class Pipeline:
         pool, gone = read_images(self._job.transfer, datapool, folder / "datapool", self._job.tick)
         for file in gone:
             self._job.log.say(f"{file.name} of the datapool cannot be considered: {file.reason}", "WARNING")
-        new, n_corrupt = self._readable(plan, files, folder / "new")
+        new, corrupt = self._readable(plan, files, folder / "new")
 
         candidates = _candidates([*pool, *new], len(pool), frozenset(file.name for file in datapool))
         what = _named(plan, len(candidates) - len(pool), len(new))
@@ -116,13 +117,21 @@ class Pipeline:
             )
             tag_name = publish_tag(self._job.platform, self._job.dataset_id, self._job.run_id, sample_ids)
             summary += f" into the tag {tag_name!r}"
+        videos = [source for source in new if isinstance(source, LocalVideo)]
+        n_corrupt, video_sizes = len(corrupt), None
+        if plan.is_video:
+            # What is counted as images here is frames.
+            n_corrupt = sum(len(video.damaged) for video in videos)
+            video_sizes = video_level_sizes(
+                videos, len(corrupt), [candidates[row] for row in selected], [image.name for image in pool]
+            )
         if plan.sequence_length > 1:
             found = sequence_information([candidates[row] for row in selected], plan.sequence_length)
             content = json.dumps(found).encode()
             self._job.upload("SEQUENCE_INFORMATION", "sequence_information.json", content)
-        self._upload_results(plan, dataset["name"], images, selected, n_corrupt, n_duplicates)
+        self._upload_results(plan, dataset["name"], images, selected, n_corrupt, n_duplicates, video_sizes)
         self._job.platform.set_processed_until(self._job.dataset_id, until)
-        return summary + (f"; {n_corrupt} files were corrupt" if n_corrupt else "")
+        return summary + (f"; {len(corrupt)} files were corrupt" if corrupt else "")
 
     def _datapool(self, tags: Sequence[dict[str, Any]]) -> list[RemoteFile]:
         """Find what earlier runs selected. The real worker keeps its embeddings; this one reads it again."""
@@ -162,19 +171,19 @@ class Pipeline:
 
     def _readable(
         self, plan: RunPlan, files: Sequence[RemoteFile], folder: Path
-    ) -> tuple[Sequence[Source], int]:
+    ) -> tuple[Sequence[Source], dict[str, str]]:
         sources, unreadable = self._read(plan, files, folder)
         for file in unreadable:
             self._job.log.say(f"{file.name} is left out: {file.reason}", "WARNING")
-        n_corrupt = sum(file.is_corrupt for file in unreadable)
-        if n_corrupt > plan.corruption_threshold * len(files):
+        corrupt = {file.name: file.reason for file in unreadable if file.is_corrupt}
+        if len(corrupt) > plan.corruption_threshold * len(files):
             raise RunFailed(
-                f"{n_corrupt} of {len(files)} files are corrupt, more than the"
+                f"{len(corrupt)} of {len(files)} files are corrupt, more than the"
                 f" {plan.corruption_threshold:.0%} that corruptness_check.corruption_threshold allows. The"
-                f" first one is {next(file.name for file in unreadable if file.is_corrupt)}; the log names"
+                f" first one is {next(iter(corrupt))}; the log names"
                 " them all."
             )
-        return sources, n_corrupt
+        return sources, corrupt
 
     def _read(
         self, plan: RunPlan, files: Sequence[RemoteFile], folder: Path
@@ -238,6 +247,7 @@ class Pipeline:
         selected: Sequence[int],
         n_corrupt: int,
         n_duplicates: int,
+        video_sizes: Mapping[str, int] | None,
     ) -> None:
         if plan.upload_report:
             self._job.log.enter("GENERATING_REPORT", "writing the report")
@@ -249,7 +259,9 @@ class Pipeline:
                 started=self._job.started,
                 ended=time.time(),
             )
-            report = json.dumps(build_report(facts, images, selected, n_corrupt, n_duplicates)).encode()
+            report = json.dumps(
+                build_report(facts, images, selected, n_corrupt, n_duplicates, video_sizes)
+            ).encode()
             self._job.log.enter("UPLOADING_REPORT", "uploading the report")
             self._job.upload("REPORT_V2_JSON", "report_v2.json", report)
             self._job.log.enter("UPLOADED_REPORT", "the report is uploaded")

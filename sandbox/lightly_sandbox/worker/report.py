@@ -10,7 +10,7 @@ import numpy as np
 from lightly_sandbox.worker.measurement import METADATA_KEYS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -45,7 +45,12 @@ class RunFacts:
 
 
 def build_report(
-    facts: RunFacts, images: Analysed, selected: Sequence[int], n_corrupt: int, n_duplicates: int
+    facts: RunFacts,
+    images: Analysed,
+    selected: Sequence[int],
+    n_corrupt: int,
+    n_duplicates: int,
+    video_sizes: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Build the report.
 
@@ -58,9 +63,10 @@ def build_report(
         selected: rows of ``images`` that were newly selected.
         n_corrupt: files that could not be decoded.
         n_duplicates: new files whose content equals that of an earlier one. They are counted, not left out.
+        video_sizes: the same counts of videos, where ``images`` are their frames.
     """
     n_new = len(images.names) - images.n_datapool
-    general = {
+    general: dict[str, Any] = {
         "workerInformation": {"buildVersion": facts.worker_version},
         "runInformation": {
             "runId": facts.run_id,
@@ -83,6 +89,8 @@ def build_report(
         },
         "selectedAndRemovedImageExamples": _nearest_removed(images, selected),
     }
+    if video_sizes is not None:
+        general["datasetInformation"]["videoLevelSizes"] = dict(video_sizes)
     analysis: dict[str, Any] = {
         "metadataInformation": {
             "lightlyNumeric": _metadata(images, selected),
