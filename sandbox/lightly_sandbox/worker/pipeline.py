@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -27,12 +27,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from PIL import Image
 
     from lightly_sandbox.worker.job import Job
     from lightly_sandbox.worker.measurement import Measurement
     from lightly_sandbox.worker.reading import Unreadable
     from lightly_sandbox.worker.sources import Candidate, Load, Source
+
+Result = TypeVar("Result")
 
 _COMPUTE_THREADS = 2
 _REQUEST_THREADS = 4
@@ -201,23 +204,25 @@ class Pipeline:
         return videos, unreadable
 
     def _analyse(self, candidates: Sequence[Candidate], n_datapool: int) -> tuple[Analysed, int]:
-        self._job.log.enter("COMPUTING_METADATA", f"measuring {len(candidates)} images")
-        measured = self._of_each(candidates, _measured)
-        self._job.log.enter("EMBEDDING", f"embedding {len(candidates)} images")
-        embeddings = self._of_each(candidates, lambda _, image: describe(image))
+        # Decoding costs more than the computations: each image is decoded once for all of them.
+        self._job.log.enter("COMPUTING_METADATA", f"measuring and embedding {len(candidates)} images")
+        found = self._of_each(candidates, _analysed)
+        self._job.log.enter("EMBEDDING", f"collecting {len(candidates)} embeddings")
         images = Analysed(
             names=[candidate.name for candidate in candidates],
-            measurements=[measurement for measurement, _ in measured],
-            embeddings=np.array(embeddings, dtype=np.float32).reshape(-1, DIMENSIONS),
+            measurements=[measurement for measurement, _, _ in found],
+            embeddings=np.array([embedding for _, embedding, _ in found], dtype=np.float32).reshape(
+                -1, DIMENSIONS
+            ),
             n_datapool=n_datapool,
         )
-        contents = [content for _, content in measured[n_datapool:]]
+        contents = [content for _, _, content in found[n_datapool:]]
         return images, len(contents) - len(set(contents))
 
     def _of_each(
-        self, candidates: Sequence[Candidate], compute: Callable[[Candidate, Image.Image], Any]
-    ) -> list[Any]:
-        def work(found: tuple[Candidate, Load]) -> Any:
+        self, candidates: Sequence[Candidate], compute: Callable[[Candidate, Image.Image], Result]
+    ) -> list[Result]:
+        def work(found: tuple[Candidate, Load]) -> Result:
             candidate, load = found
             return compute(candidate, load())
 
@@ -292,7 +297,7 @@ def _named(plan: RunPlan, n_candidates: int, n_sources: int) -> str:
     return f"{n_candidates} frames of {n_sources} video{'' if n_sources == 1 else 's'}"
 
 
-def _measured(candidate: Candidate, image: Image.Image) -> tuple[Measurement, bytes]:
-    """Measure an image, and digest its pixels: another one with the same is a duplicate."""
+def _analysed(candidate: Candidate, image: Image.Image) -> tuple[Measurement, NDArray[np.float32], bytes]:
+    """Measure an image, embed it, and digest its pixels: another one with the same is a duplicate."""
     digest = hashlib.sha256(f"{image.mode} {image.size}".encode() + image.tobytes()).digest()
-    return measure(image, candidate.size_of(image)), digest
+    return measure(image, candidate.size_of(image)), describe(image), digest
