@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import av
-
 from lightly_sandbox.worker.parallel import spread
 from lightly_sandbox.worker.reading import READ_THREADS, Unreadable, store
 from lightly_sandbox.worker.sources import Candidate, FrameTime
@@ -154,6 +152,9 @@ def _decode(path: Path, tick: Tick) -> Iterator[Any]:
     Raises:
         Undecodable: there are none, or not all that there should be.
     """
+    # FFmpeg is large, and a worker that has met no video yet is to be small.
+    import av
+
     if path.stat().st_size == 0:
         raise Undecodable("it is empty")
     n_frames = n_packets = 0
@@ -174,10 +175,11 @@ def _decode(path: Path, tick: Tick) -> Iterator[Any]:
 
 
 def _video_stream(container: Any) -> Any:
+    from av.stream import Disposition
+
     # The picture of an album is a stream of one frame, and no video.
-    cover = av.stream.Disposition.attached_pic
     for stream in container.streams.video:
-        if not stream.disposition & cover:
+        if not stream.disposition & Disposition.attached_pic:
             return stream
     kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
     raise Undecodable(f"it holds no video, only {kinds}")
