@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
+import re
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,8 @@ from lightly_sandbox import photos, videos
 from lightly_sandbox.videos import FRAMES_PER_VIDEO
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from worker_lab import Lab
 
 N_FRAMES = 20
@@ -119,6 +123,25 @@ def test_the_exports_lead_to_the_frames(lab: Lab, place: Place) -> None:
     for url in [row["readUrl"] for row in rows] + [task["data"]["image"] for task in tasks]:
         answer = requests.get(url, timeout=30)
         assert (answer.status_code, answer.content[:4]) == (200, b"\x89PNG")
+
+
+def test_the_web_page_shows_the_frames(lab: Lab, place: Place) -> None:
+    lab.do(place.dataset_id, nSamples=2)
+    page = requests.get(f"{lab.api.url}/web/dataset/{place.dataset_id}", timeout=30).text
+    urls = [html.unescape(url) for url in re.findall(r'<img [^>]*src="([^"]+)"', page)]
+    assert len(urls) == 2
+    assert {requests.get(url, timeout=30).content[:4] for url in urls} == {b"\x89PNG"}
+
+
+def test_equal_frames_are_counted_as_duplicates(lab: Lab, tmp_path: Path) -> None:
+    bucket = lab.customer.bucket()
+    picture = pictures(1)[0]
+    # Lossless, or each repetition would come out a little different.
+    still = film(tmp_path / "still", [picture] * 4, container="mov", codec="png", pixel_format="rgb24")
+    lab.put(bucket, "raw/still.mov", still)
+    run = lab.do(dataset(lab, bucket).dataset_id, nSamples=1)
+    assert run["state"] == "COMPLETED", run["message"]
+    assert (lab.sizes(run)["nInput"], lab.sizes(run)["nDuplicate"]) == (4, 3)
 
 
 def test_the_output_format_decides_how_frames_are_written(lab: Lab, two_videos: str) -> None:

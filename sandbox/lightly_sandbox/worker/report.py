@@ -62,7 +62,7 @@ def build_report(
         images: what could be read.
         selected: rows of ``images`` that were newly selected.
         n_corrupt: files that could not be decoded.
-        n_duplicates: new files whose content equals that of an earlier one. They are counted, not left out.
+        n_duplicates: new images with the pixels of an earlier one. They are counted, not left out.
         video_sizes: the same counts of videos, where ``images`` are their frames.
     """
     n_new = len(images.names) - images.n_datapool
