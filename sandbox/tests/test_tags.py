@@ -211,8 +211,9 @@ def test_the_pages_show_a_dataset_and_its_images(api: Api, filled: tuple[str, st
 
 def test_with_a_kms_key_write_urls_demand_its_headers(api: Api, customer: Customer) -> None:
     bucket = customer.bucket()
-    keys = customer.user(*allow(bucket, LIST, READ, WRITE))
     key_arn = customer.client("kms").create_key()["KeyMetadata"]["Arn"]
+    may_encrypt = {"Effect": "Allow", "Action": "kms:GenerateDataKey", "Resource": key_arn}
+    keys = customer.user(*allow(bucket, LIST, READ, WRITE), may_encrypt)
     dataset_id = api.new_dataset()
     source = with_keys(f"s3://{bucket}", "INPUT_OUTPUT", keys)
     api.put_datasource(dataset_id, **source, s3ServerSideEncryptionKMSKey=key_arn)
