@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import contextlib
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lightly_sandbox import aws_decisions, aws_s3
 from lightly_sandbox.aws_accounts import CUSTOMER_ACCOUNT_ID, REGION
+from lightly_sandbox.aws_durability import Durable, Uploads, keep_sessions, mend_objects
 from lightly_sandbox.aws_guard import Guard
 from lightly_sandbox.faults_iam import Propagation
 from lightly_sandbox.serving import HOST, log_to_stderr, serve
 from lightly_sandbox.state_dir import StateDir, read_credentials
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-SAVE_EVERY_SECONDS = 2.0
 
 
 def configure(state: StateDir, port: int) -> None:
@@ -57,52 +50,6 @@ def max_session_seconds(role_arn: str) -> int | None:
     return None if role is None else int(role.get("MaxSessionDuration", 3600))
 
 
-class Saving:
-    """ASGI middleware that saves ministack's state soon after it changes, not only at the end.
-
-    ministack itself saves at shutdown; a sandbox that is killed would come back with its objects and without
-    its users.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        self._changed = False
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Note a change; around the application's life, save."""
-        if scope["type"] == "lifespan":
-            await self._live(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
-        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
-            self._changed = True
-
-    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        saving: asyncio.Task[None] | None = None
-
-        async def started(message: Message) -> None:
-            nonlocal saving
-            if message["type"] == "lifespan.startup.complete":
-                saving = asyncio.create_task(self._save_changes())
-            await send(message)
-
-        await self._app(scope, receive, started)
-        if saving is not None:
-            saving.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await saving
-
-    async def _save_changes(self) -> None:
-        from ministack import app as ministack
-        from ministack.core.persistence import save_all
-
-        while True:
-            await asyncio.sleep(SAVE_EVERY_SECONDS)
-            if self._changed:
-                self._changed = False
-                save_all(ministack._build_persistence_save_dict())
-
-
 def main() -> None:
     """Serve the local AWS on an inherited socket; its secrets come through standard input."""
     parser = argparse.ArgumentParser()
@@ -113,10 +60,16 @@ def main() -> None:
     state = StateDir(arguments.state_dir)
     configure(state, arguments.port)
     log_to_stderr()
+    # Before ministack is imported, which then loads the objects.
+    mend_objects(state.aws / "s3")
     from ministack.app import app
 
     root_key = read_credentials(sys.stdin).root_key
-    propagation = Propagation(Guard(Saving(app), root_key, max_session_seconds), root_key)
+    uploads = Uploads(state.aws / "uploads")
+    uploads.restore()
+    keep_sessions()
+    durable = Durable(app, uploads)
+    propagation = Propagation(Guard(durable, root_key, max_session_seconds), root_key)
     propagation.install()
     aws_decisions.install()
     aws_s3.install()

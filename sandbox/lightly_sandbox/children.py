@@ -23,12 +23,15 @@ HOPELESS_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run: a module of ours, its arguments (no secrets: others see them), and what it inherits."""
+    """What to run: a module of ours, its arguments (no secrets: others see them), and what it inherits.
+
+    ``inherits`` are file descriptors, of sockets and locks.
+    """
 
     name: str
     module: str
     arguments: tuple[str, ...]
-    sockets: tuple[int, ...] = ()
+    inherits: tuple[int, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     restarts: bool = False
 
@@ -86,7 +89,7 @@ class Children:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                pass_fds=(self._lifeline, *program.sockets),
+                pass_fds=(self._lifeline, *program.inherits),
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **program.environment},
                 # A Ctrl-C in the terminal is the supervisor's to hear; it then stops the others in order.
                 start_new_session=True,

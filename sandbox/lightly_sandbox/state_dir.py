@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import shutil
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NEEDED_FREE_BYTES = 200 * 1024 * 1024
+WRITERS_END_SECONDS = 20.0
+"""More than the grace that ``lifeline`` gives a process whose supervisor is gone."""
 
 # Their logs carry the names of files, their databases the datasources' keys: for this user's eyes only.
 PRIVATE_DIR, PRIVATE_FILE = 0o700, 0o600
@@ -65,8 +68,11 @@ class StateDir:
         self._credentials = root / "credentials.json"
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[int]:
         """Make the folder if need be, and keep every other ``up`` out of it.
+
+        Gives a descriptor for the processes that write here to inherit: as long as one of them has it, also
+        after this process was killed, the next ``up`` waits.
 
         Raises:
             SandboxError: the folder cannot be made or written to, is in use, or the disk is full.
@@ -93,7 +99,23 @@ class StateDir:
                     f"The disk of {self.root} has {free // 2**20} MiB free, and the sandbox needs "
                     f"{NEEDED_FREE_BYTES // 2**20} MiB; make room, or give another --state-dir."
                 )
-            yield
+            with (self.root / "writers.lock").open("a+") as writers:
+                self._wait_for_writers(writers)
+                yield writers.fileno()
+
+    def _wait_for_writers(self, writers: TextIO) -> None:
+        """Wait until the processes of a sandbox that was killed have ended, too, as they then do."""
+        deadline = time.monotonic() + WRITERS_END_SECONDS
+        while True:
+            try:
+                return fcntl.flock(writers, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as held:
+                if time.monotonic() > deadline:
+                    raise SandboxError(
+                        f"Processes of a sandbox that was killed still write to {self.root} after "
+                        f"{WRITERS_END_SECONDS:.0f} s; end them, or give another --state-dir."
+                    ) from held
+                time.sleep(0.05)
 
     def credentials(self) -> Credentials:
         """The secrets of this folder, made on the first call.

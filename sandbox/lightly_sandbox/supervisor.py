@@ -63,13 +63,13 @@ def up(options: Options, say: Callable[[str], None]) -> None:
     state = StateDir(options.state_dir.absolute())
     if options.until_stdin_closes:
         _stop_with_stdin(stop)
-    with _stop_signals(stop), state.locked(), contextlib.ExitStack() as stack:
+    with _stop_signals(stop), state.locked() as writers, contextlib.ExitStack() as stack:
         web = stack.enter_context(bind(options.port, "--port"))
         aws = stack.enter_context(bind(options.aws_port, "--aws-port"))
         children = Children(state.logs, say)
         stack.callback(children.stop)
         try:
-            ready = _Start(options, state, children, stop).run(web, aws)
+            ready = _Start(options, state, children, stop, writers).run(web, aws)
         except Stopped:
             return
         # Only the children hold the sockets from here on: the port of one that ended refuses, and does not
@@ -130,6 +130,7 @@ class _Start:
     state: StateDir
     children: Children
     stop: threading.Event
+    writers: int
 
     def run(self, web: socket.socket, aws: socket.socket) -> dict[str, object]:
         """Start everything and return what the ready file says.
@@ -171,7 +172,7 @@ class _Start:
             *("--fd", str(bound.fileno()), "--port", str(bound.getsockname()[1])),
             *("--state-dir", str(self.state.root), *more),
         )
-        return Program(name, module, arguments, sockets=(bound.fileno(),))
+        return Program(name, module, arguments, inherits=(bound.fileno(), self.writers))
 
     def _start_workers(self, lightly_url: str, credentials: Credentials) -> None:
         began_ms = time.time_ns() // 1_000_000

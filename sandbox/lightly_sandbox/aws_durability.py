@@ -1,0 +1,192 @@
+"""Nothing that the local AWS has acknowledged is lost when it is killed.
+
+ministack (1.5.33) writes objects as they come, everything else when it ends by itself, and two things never:
+sessions of assumed roles, and uploads in parts. Here a request that may have changed something is answered
+after the change is written. Written is: given to the operating system, which outlives every process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_SCOPE = re.compile(rb"(?:Credential=|X-Amz-Credential=)[^/%]+(?:/|%2F)\d+(?:/|%2F)[^/%]+(?:/|%2F)(\w+)")
+_ACTION = re.compile(rb"(?:^|&)Action=(\w+)")
+
+# The operations of each service that change nothing; of S3 the method says it.
+_READING = {
+    "iam": re.compile(rb"Get|List|Simulate"),
+    "sts": re.compile(rb"GetCallerIdentity|GetAccessKeyInfo|Decode"),
+    "kms": re.compile(rb"Get|List|Describe|Generate|Encrypt|Decrypt|ReEncrypt|Sign|Verify"),
+    "sqs": re.compile(rb"Get|List"),
+}
+
+SIDECAR = ".meta.json"
+
+
+class Durable:
+    """ASGI middleware around ministack: answers come after what they acknowledge is on the disk."""
+
+    def __init__(self, app: ASGIApp, uploads: Uploads) -> None:
+        self._app = app
+        self._uploads = uploads
+        self._changed: set[str] = set()
+        self._saving: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the request; before an answer that acknowledges a change, write the change."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        query = scope["query_string"]
+        found = _SCOPE.search(headers.get(b"authorization", b"")) or _SCOPE.search(query)
+        # ministack names its states as AWS its services. A form of S3's names none, and is an object.
+        service = found[1].decode() if found else ""
+        action = headers.get(b"x-amz-target", b"").rpartition(b".")[2]
+
+        async def heard() -> Message:
+            nonlocal action
+            message = await receive()
+            if not action and (named := _ACTION.search(message.get("body", b""))):
+                action = named[1]
+            return message
+
+        async def answered(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] < 400:
+                if service == "s3":
+                    await self._s3(scope, query)
+                elif service in _READING and not _READING[service].match(action):
+                    await self._saved(service)
+            await send(message)
+
+        await self._app(scope, heard if service in _READING else receive, answered)
+
+    async def _s3(self, scope: Scope, query: bytes) -> None:
+        if scope["method"] in ("GET", "HEAD"):
+            return
+        if b"uploads" in query or b"uploadId" in query:
+            self._uploads.keep()
+        _, _, key = scope["path"].lstrip("/").partition("/")
+        # An object is written by ministack itself.
+        if not key:
+            await self._saved("s3")
+
+    async def _saved(self, state: str) -> None:
+        """Wait until ``state`` is written. One writing serves all the changes made before it."""
+        self._changed.add(state)
+        if self._saving is None:
+            self._saving = asyncio.create_task(self._save())
+        await self._saving
+
+    async def _save(self) -> None:
+        # Lets the requests that are ready join in.
+        await asyncio.sleep(0)
+        self._saving = None
+        changed, self._changed = self._changed, set()
+        for state in changed:
+            save(state)
+
+
+def save(state: str) -> None:
+    """Write what ministack has of ``state``, as its own ``save_state`` does, which hides what goes wrong."""
+    from ministack import app
+    from ministack.core import persistence
+
+    current = app._build_persistence_save_dict()[state]()
+    version = persistence._state_format_version(state)
+    content = json.dumps(
+        {"__ministack_format__": version, "payload": current}, default=persistence._json_default
+    )
+    _write(Path(persistence.STATE_DIR, f"{state}.json"), content.encode())
+
+
+def keep_sessions() -> None:
+    """Let the sessions of assumed roles be part of ministack's state."""
+    from ministack.services import sts
+
+    def get_state() -> dict[str, Any]:
+        sts._evict_expired_sessions()
+        return {"sessions": dict(sts._sessions)}
+
+    def load_persisted_state(state: dict[str, Any]) -> None:
+        sts._sessions.update(state.get("sessions", {}))
+
+    sts.get_state, sts.load_persisted_state = get_state, load_persisted_state
+
+
+class Uploads:
+    """The uploads in parts that are not complete, each a folder below ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._kept: dict[tuple[str, str], dict[int, str]] = {}
+
+    def keep(self) -> None:
+        """Write what is new, and remove what is complete or aborted."""
+        from ministack.services import s3
+
+        current: dict[tuple[str, str], dict[str, Any]] = s3._multipart_uploads._data
+        for scoped, upload in current.items():
+            folder = self._folder / "-".join(scoped)
+            if scoped not in self._kept:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                about = {name: value for name, value in upload.items() if name != "parts"}
+                _write(folder / "upload.json", json.dumps({"scoped": scoped, "upload": about}).encode())
+                self._kept[scoped] = {}
+            for number, part in upload["parts"].items():
+                if self._kept[scoped].get(number) != part["etag"]:
+                    about = {name: value for name, value in part.items() if name != "body"}
+                    # One file, so that a part is there as a whole or not at all.
+                    head = json.dumps(about).encode()
+                    _write(folder / f"{number}.part", head + b"\n" + part["body"])
+                    self._kept[scoped][number] = part["etag"]
+        for scoped in self._kept.keys() - current.keys():
+            shutil.rmtree(self._folder / "-".join(scoped))
+            del self._kept[scoped]
+
+    def restore(self) -> None:
+        """Give ministack back what was written."""
+        from ministack.services import s3
+
+        for described in self._folder.glob("*/upload.json"):
+            about = json.loads(described.read_text())
+            upload, scoped = {**about["upload"], "parts": {}}, tuple(about["scoped"])
+            for path in described.parent.glob("*.part"):
+                head, _, body = path.read_bytes().partition(b"\n")
+                upload["parts"][int(path.stem)] = {**json.loads(head), "body": body}
+            s3._multipart_uploads._data[scoped] = upload
+            self._kept[scoped] = {number: part["etag"] for number, part in upload["parts"].items()}
+
+
+def mend_objects(folder: Path) -> None:
+    """Let each object's description be that of its content.
+
+    ministack writes an object's content and then its description (``.meta.json``). Killed in between, it
+    would serve the new content with the old length and ETag. Nobody was told which of the two objects it is:
+    either may be found, and no mixture.
+    """
+    for described in folder.rglob(f"*{SIDECAR}"):
+        content = described.with_name(described.name.removesuffix(SIDECAR))
+        if not content.is_file() or content.stat().st_mtime_ns <= described.stat().st_mtime_ns:
+            continue
+        about = json.loads(described.read_text())
+        body = content.read_bytes()
+        etag = f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
+        _write(described, json.dumps({**about, "size": len(body), "etag": etag, "checksums": {}}).encode())
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write so that a reader after a kill finds the old file or the whole new one."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_bytes(content)
+    temporary.replace(path)
