@@ -45,7 +45,7 @@ lint: $(VENV)/.ready ## format check, lint, direction of the imports
 .PHONY: types
 types: $(VENV)/.ready $(VENV_SANDBOX)/.ready ## mypy, strict
 	$(VENV)/bin/mypy
-	cd sandbox && ../$(VENV_SANDBOX)/bin/mypy
+	cd sandbox && ../$(VENV_SANDBOX)/bin/mypy && ../$(VENV_SANDBOX)/bin/mypy ../benchmarks/sandbox.py
 
 .PHONY: sandbox
 sandbox: $(VENV_SANDBOX)/.ready ## run the local Lightly platform, AWS and worker until Ctrl-C
@@ -57,8 +57,9 @@ airflow: $(VENV)/.ready $(VENV_SANDBOX)/.ready ## run Airflow with the example D
 	@$(VENV)/bin/python -m demo.standalone --ready-file $(SANDBOX_STATE)/ready.json --port $(AIRFLOW_PORT)
 
 .PHONY: benchmarks
-benchmarks: $(VENV_BENCHMARKS)/.ready ## measure what importing the operators costs, beside two peers
+benchmarks: $(VENV_BENCHMARKS)/.ready $(VENV_SANDBOX)/.ready ## measure what importing the operators costs, and the sandbox
 	$(VENV_BENCHMARKS)/bin/python benchmarks/import_cost.py
+	$(VENV_SANDBOX)/bin/python benchmarks/sandbox.py
 
 .PHONY: clean
 clean: ## remove what the targets made, environments included

@@ -53,7 +53,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # A literal path comes before one with a parameter in its place: /worker/schedule before /worker/{workerId}.
+# FastAPI tries one route after the other: what is polled comes first.
 _ROUTERS = (
+    runs.router,
     not_implemented.router,
     account.router,
     enriched.router,
@@ -70,7 +72,6 @@ _ROUTERS = (
     schedule.router,
     workers.router,
     artifacts.router,
-    runs.router,
     users.router,
 )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import StaticPool
 
 from lightly_sandbox.platform.tables import Table
 
@@ -32,13 +33,22 @@ class Database:
     """Opens (and on the first use makes) the database file ``path``."""
 
     def __init__(self, path: Path) -> None:
-        self._reader = _engine(path, "BEGIN")
+        # As many as Starlette has threads for handlers, so that none waits for a connection.
+        self._reader = _engine(path, "BEGIN", pool_size=HANDLER_THREADS)
         # A transaction that will write takes the lock when it begins: SQLite cannot turn a read lock into a
         # write lock once another writer was faster, and waiting (busy_timeout) does not help there.
-        self._writer = _engine(path, "BEGIN IMMEDIATE")
+        self._writer = _engine(path, "BEGIN IMMEDIATE", pool_size=HANDLER_THREADS)
         Table.metadata.create_all(self._writer)
+        for table in Table.metadata.sorted_tables:
+            for index in table.indexes:
+                # Also on a table that an earlier version made.
+                index.create(self._writer, checkfirst=True)
         self.read = sessionmaker(self._reader, expire_on_commit=False)
         self.write = sessionmaker(self._writer, expire_on_commit=False)
+        # For one thread, that of the event loop, and for look-ups that are sooner done than another thread is
+        # woken. It has no transactions: each statement sees what is committed by then.
+        self._glances = _engine(path, None, poolclass=StaticPool)
+        self.glance = self._glances.connect()
 
     def session(self, *, writes: bool) -> Session:
         """A new session; ``writes`` says whether it takes the write lock at once."""
@@ -46,17 +56,14 @@ class Database:
 
     def close(self) -> None:
         """Close every connection, which also folds the write-ahead log back."""
+        self.glance.close()
+        self._glances.dispose()
         self._reader.dispose()
         self._writer.dispose()
 
 
-def _engine(path: Path, begin: str) -> Engine:
-    engine = create_engine(
-        f"sqlite:///{path}",
-        connect_args={"check_same_thread": False},
-        # As many as Starlette has threads for handlers, so that none waits for a connection.
-        pool_size=HANDLER_THREADS,
-    )
+def _engine(path: Path, begin: str | None, **pool: Any) -> Engine:
+    engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False}, **pool)
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: Any) -> None:
@@ -69,6 +76,7 @@ def _engine(path: Path, begin: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin_transaction(connection: Any) -> None:
-        connection.exec_driver_sql(begin)
+        if begin is not None:
+            connection.exec_driver_sql(begin)
 
     return engine

@@ -11,7 +11,7 @@ from lightly_sandbox.platform.settings import FIRST_USER_ID
 from lightly_sandbox.platform.tables import Dataset, SharedAccess, User
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Connection
     from sqlalchemy.orm import Session
 
 FIRST_USER_EMAIL = "sandbox@example.com"
@@ -23,7 +23,7 @@ def digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def user_of_token(session: Session, token: str) -> str | None:
+def user_of_token(session: Session | Connection, token: str) -> str | None:
     """The id of the user whose token this is, other than the one that the sandbox begins with."""
     return session.scalar(select(User.id).where(User.token_digest == digest(token)))
 

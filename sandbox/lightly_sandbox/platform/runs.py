@@ -5,12 +5,12 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
-from lightly_sandbox.platform import lookups
+from lightly_sandbox.platform import glances, lookups
 from lightly_sandbox.platform.database import new_id, now_ms
 from lightly_sandbox.platform.datasets import Scope
 from lightly_sandbox.platform.enums import (
@@ -149,9 +149,9 @@ def of_dataset(dataset_id: str, scope: Scope, page: Paged, db: Db, config: Confi
 
 
 @router.get("/schedule/{scheduled_id}")
-def of_scheduled(scheduled_id: str, db: Db, config: Config) -> JSONResponse:
+async def of_scheduled(scheduled_id: str, request: Request, config: Config) -> JSONResponse:
     """The run of a scheduled run; 404 until a worker has begun it."""
-    run = db.scalar(select(Run).where(Run.user_id == config.user_id, Run.scheduled_id == scheduled_id))
+    run = glances.run_of_scheduled(request.app.state.database.glance, config.user_id, scheduled_id)
     if run is None:
         raise unknown(ApiErrorCode.DOCKER_RUN_UNKNOWN, "run of scheduled run", scheduled_id)
     return answer(run_data(run))

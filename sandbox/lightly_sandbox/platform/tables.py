@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 
@@ -27,7 +27,10 @@ class Dataset(Stamped, Table):
     """A dataset; its name is unique per owner."""
 
     __tablename__ = "dataset"
-    __table_args__ = (UniqueConstraint("user_id", "name"),)
+    __table_args__ = (
+        UniqueConstraint("user_id", "name"),
+        Index("ix_dataset_user_created", "user_id", "created_at", "id"),
+    )
 
     name: Mapped[str]
     type: Mapped[str]
@@ -108,6 +111,7 @@ class ScheduledRun(Stamped, Table):
     __table_args__ = (
         Index("ix_scheduled_run_dataset_state", "dataset_id", "state"),
         Index("ix_scheduled_run_state", "state"),
+        Index("ix_scheduled_run_user_state", "user_id", "state"),
     )
 
     dataset_id: Mapped[str] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
@@ -122,10 +126,15 @@ class Run(Stamped, Table):
     """What a worker does for a scheduled run. It outlives its dataset."""
 
     __tablename__ = "run"
+    # In the order of the lists: the newest first.
+    __table_args__ = (
+        Index("ix_run_user_created", "user_id", text("created_at DESC"), "id"),
+        Index("ix_run_dataset_created", "dataset_id", text("created_at DESC"), "id"),
+    )
 
     docker_version: Mapped[str]
     state: Mapped[str] = mapped_column(index=True)
-    dataset_id: Mapped[str | None] = mapped_column(index=True)
+    dataset_id: Mapped[str | None]
     config_id: Mapped[str | None]
     scheduled_id: Mapped[str | None] = mapped_column(unique=True)
     message: Mapped[str | None]
@@ -166,6 +175,9 @@ class Sample(Table):
     __table_args__ = (
         UniqueConstraint("dataset_id", "file_name"),
         UniqueConstraint("dataset_id", "position"),
+        Index("ix_sample_dataset_id", "dataset_id", "id"),
+        # Counts and adds up without reading a row.
+        Index("ix_sample_dataset_size", "dataset_id", "size_in_bytes"),
     )
 
     id: Mapped[str] = mapped_column(String(24), primary_key=True)
@@ -188,7 +200,7 @@ class Tag(Table):
     id: Mapped[str] = mapped_column(String(24), primary_key=True)
     dataset_id: Mapped[str] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
     name: Mapped[str]
-    prev_tag_id: Mapped[str | None]
+    prev_tag_id: Mapped[str | None] = mapped_column(index=True)
     query_tag_id: Mapped[str | None]
     preselected_tag_id: Mapped[str | None]
     bit_mask: Mapped[str]
