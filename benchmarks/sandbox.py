@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 
 import requests
 from lightly_sandbox.platform.database import Database, new_id, now_ms
-from lightly_sandbox.platform.tables import Run, ScheduledRun
+from lightly_sandbox.platform.tables import Run, Sample, ScheduledRun
 from lightly_sandbox.seeding import seed
 from sqlalchemy import insert
 
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 START_SECONDS, IDLE_MIB, POLLS_A_SECOND, PHOTOS_SECONDS, LARGE_SECONDS = 4.0, 350.0, 1000.0, 15.0, 240.0
-STORED_RUNS, CONNECTIONS, POLL_SECONDS, STARTS = 10_000, 16, 5.0, 3
+PAGE_MS = 500.0
+STORED_RUNS, STORED_SAMPLES, CONNECTIONS, POLL_SECONDS, STARTS = 10_000, 100_000, 16, 5.0, 3
 PHOTOS, LARGE_PHOTOS = 200, 5000
 PATIENCE_SECONDS = 900.0
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -197,6 +198,50 @@ def polls() -> Iterator[Figure]:
     yield Figure("   the same per CPU second", of_a_core, "/s", POLLS_A_SECOND, cpu, more_is_better=True)
 
 
+def pages() -> Iterator[Figure]:
+    """The slowest of some pages of a large dataset and of a long list of runs."""
+    with sandbox(workers=0) as one:
+        dataset_id = one.api("POST", "/v1/datasets", {"name": "benchmark", "type": "Images"})["id"]
+        store_runs(one.state / "platform.sqlite", dataset_id, one.api("GET", f"/v1/datasets/{dataset_id}")["userId"])
+        store_samples(one.state / "platform.sqlite", dataset_id)
+        last, of = {"pageSize": 1000, "pageOffset": STORED_SAMPLES - 1000}, f"/v1/datasets/{dataset_id}"
+        asked: list[tuple[str, dict[str, Any]]] = [
+            (of, {}),
+            ("/v1/datasets/enriched", {}),
+            (f"{of}/mappings", {"field": "fileName", **last}),
+            (f"{of}/samples", last),
+            (f"{of}/samples", {"fileName": f"{STORED_SAMPLES - 1}.jpg"}),
+            ("/v1/docker/runs", {"pageSize": 100, "pageOffset": STORED_RUNS - 100}),
+            (f"/v1/docker/runs/query/datasetId/{dataset_id}", {"pageSize": 100, "pageOffset": STORED_RUNS - 100}),
+        ]
+        slowest, before = 0.0, one.cpu_seconds()
+        for path, query in asked:
+            began = time.perf_counter()
+            one.api("GET", path, **query)
+            slowest = max(slowest, time.perf_counter() - began)
+        cpu = one.cpu_seconds() - before
+    what = f"slowest page, {STORED_SAMPLES:,} samples, {STORED_RUNS:,} runs"
+    yield Figure(what, slowest * 1000, "ms", PAGE_MS, cpu)
+
+
+def store_samples(path: Path, dataset_id: str) -> None:
+    """Put the samples of a large dataset straight into the database."""
+    now = now_ms()
+    common = {"dataset_id": dataset_id, "type": "IMAGES", "details": {}, "size_in_bytes": 50_000}
+    times = {"created_at": now, "last_modified_at": now}
+    database = Database(path)
+    with database.session(writes=True) as session:
+        session.execute(
+            insert(Sample),
+            [
+                {**common, **times, "id": new_id(), "file_name": f"{place}.jpg", "position": place}
+                for place in range(STORED_SAMPLES)
+            ],
+        )
+        session.commit()
+    database.close()
+
+
 def store_runs(path: Path, dataset_id: str, user_id: str) -> list[str]:
     """Put runs straight into the database, as they are when they are over, and return their scheduled runs."""
     now = now_ms()
@@ -300,7 +345,9 @@ def main() -> int:
     """Print the table; 1 if a figure is not within its budget."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--large", action="store_true", help=f"also {LARGE_PHOTOS:,} photos with 2 workers")
-    parser.add_argument("--only", choices=("start", "polls", "photos", "large"), help="one of the measurements alone")
+    parser.add_argument(
+        "--only", choices=("start", "polls", "pages", "photos", "large"), help="one of the measurements alone"
+    )
     parser.add_argument("--poll", type=int, metavar="PORT", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.poll is not None:
@@ -309,6 +356,7 @@ def main() -> int:
     measurements: dict[str, Callable[[], Iterator[Figure]]] = {
         "start": start_and_idle,
         "polls": polls,
+        "pages": pages,
         "photos": lambda: photos(PHOTOS, 1, PHOTOS_SECONDS),
         "large": lambda: photos(LARGE_PHOTOS, 2, LARGE_SECONDS),
     }

@@ -150,12 +150,21 @@ class _Start:
         platform = self.children.start(
             self._server("platform", "lightly_sandbox.platform.server", web, *settings)
         )
+        began_ms = time.time_ns() // 1_000_000
+        # They load meanwhile, too, and wait for the platform.
+        workers = self._start_workers(lightly_url, credentials)
         self._wait("local AWS", lambda: _get(f"{aws_url}{HEALTH_PATH}") is not None)
         credentials = provision(aws_url, credentials)
         self.state.keep(credentials)
         platform.tell(credentials.dumped())
         self._wait("platform", lambda: _get(f"{lightly_url}/v1/quota", credentials) is not None)
-        self._start_workers(lightly_url, credentials)
+
+        def registered() -> bool:
+            response = _get(f"{lightly_url}/v1/docker/worker", credentials)
+            seen = () if response is None else response.json()
+            return {worker["name"] for worker in seen if worker["lastModifiedAt"] >= began_ms} >= workers
+
+        self._wait("workers", registered)
         return {
             "lightly_url": lightly_url,
             "token": credentials.token,
@@ -174,25 +183,17 @@ class _Start:
         )
         return Program(name, module, arguments, inherits=(bound.fileno(), self.writers))
 
-    def _start_workers(self, lightly_url: str, credentials: Credentials) -> None:
-        began_ms = time.time_ns() // 1_000_000
-        names = [f"sandbox-worker-{number}" for number in range(1, self.options.workers + 1)]
+    def _start_workers(self, lightly_url: str, credentials: Credentials) -> set[str]:
+        """Start the workers, and return their names."""
+        names = {f"sandbox-worker-{number}" for number in range(1, self.options.workers + 1)}
         interval = str(self.options.poll_interval)
-        for name in names:
+        for name in sorted(names):
             arguments = ("--url", lightly_url, "--name", name, "--poll-interval", interval)
             token = {"LIGHTLY_TOKEN": credentials.token}
             self.children.start(
                 Program(name, "lightly_sandbox.worker", arguments, environment=token, restarts=True)
             )
-
-        def registered() -> bool:
-            response = _get(f"{lightly_url}/v1/docker/worker", credentials)
-            seen = () if response is None else response.json()
-            return {worker["name"] for worker in seen if worker["lastModifiedAt"] >= began_ms}.issuperset(
-                names
-            )
-
-        self._wait("workers", registered)
+        return names
 
     def _wait(self, what: str, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_SECONDS

@@ -176,7 +176,7 @@ def scans(app: FastAPI, asked: list[Asked]) -> list[str]:
         ("GET", f"/v1/docker/worker/{WORKER}/schedule?state=OPEN", None),
         ("PUT", f"/v1/datasets/{DATASET}/docker/worker/{WORKER}/schedule/{SCHEDULED}", {"state": "DONE"}),
         ("PUT", f"/v1/docker/worker/{WORKER}", {"state": "BUSY"}),
-        ("POST", "/v1/docker/worker", {"name": "worker 1", "labels": []}),
+        ("POST", "/v1/docker/worker", {"name": "worker 1", "workerType": "FULL", "labels": []}),
         ("GET", f"/v1/datasets/{DATASET}", None),
         ("GET", "/v1/datasets?pageSize=25", None),
         ("GET", "/v1/datasets/query/name/one?exact=true", None),

@@ -26,13 +26,10 @@ PREVIEWED_SAMPLES = 4
 
 def _enriched(session: Session, datasets: Sequence[Dataset]) -> JSONResponse:
     ids = [dataset.id for dataset in datasets]
-    n_tags = dict(
-        session.execute(
-            select(Tag.dataset_id, func.count()).where(Tag.dataset_id.in_(ids)).group_by(Tag.dataset_id)
-        )
-        .tuples()
-        .all()
+    counted = session.execute(
+        select(Tag.dataset_id, func.count()).where(Tag.dataset_id.in_(ids)).group_by(Tag.dataset_id)
     )
+    n_tags = {dataset_id: count for dataset_id, count in counted}
     first = select(Sample.dataset_id, Sample.id).where(
         Sample.dataset_id.in_(ids), Sample.position < PREVIEWED_SAMPLES
     )
