@@ -8,19 +8,21 @@ import pytest
 from PIL import Image
 
 from lightly_sandbox.photos import frames, scene_of
-from lightly_sandbox.worker.embedding import DIMENSIONS, describe
-from lightly_sandbox.worker.measurement import measure
-from lightly_sandbox.worker.selection import (
+from lightly_sandbox.selection.request import (
     Diversity,
     Metadata,
+    Operation,
     Randomness,
     SelectionRequest,
     Strategy,
     Threshold,
     Typicality,
     Weights,
-    select,
 )
+from lightly_sandbox.worker.embedding import DIMENSIONS, describe
+from lightly_sandbox.worker.material import Material
+from lightly_sandbox.worker.measurement import measure
+from lightly_sandbox.worker.selection import select
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 N_PHOTOS = 160
 N_SELECTED = 24
-SHARPNESS = "lightly.sharpness"
+SHARPNESS = Metadata("lightly.sharpness")
 
 
 class Photos:
@@ -42,7 +44,8 @@ class Photos:
             embeddings.append(describe(image))
             sharpness.append(measure(image, len(content)).sharpness)
         self.embeddings: NDArray[np.float32] = np.stack(embeddings)
-        self.metadata = {SHARPNESS: np.array(sharpness)}
+        self.sharpness = np.array(sharpness)
+        self.material = Material(self.embeddings, {SHARPNESS: self.sharpness})
 
     def select(
         self,
@@ -52,7 +55,7 @@ class Photos:
         n_preselected: int = 0,
     ) -> list[int]:
         request = SelectionRequest(strategies, n_samples, proportion)
-        return select(request, self.embeddings, self.metadata, n_preselected)
+        return select(request, self.material, n_preselected)
 
     def distances(self, rows: Sequence[int]) -> NDArray[np.float64]:
         """Euclidean distances between different images."""
@@ -153,13 +156,13 @@ def test_the_number_of_samples_counts_new_images_only(photos: Photos) -> None:
 
 
 def test_weights_take_the_largest_numbers_first(photos: Photos) -> None:
-    sharpest = np.argsort(-photos.metadata[SHARPNESS], kind="stable")[:5]
-    assert photos.select(Weights(Metadata(SHARPNESS)), n_samples=5) == sharpest.tolist()
+    sharpest = np.argsort(-photos.sharpness, kind="stable")[:5]
+    assert photos.select(Weights(SHARPNESS), n_samples=5) == sharpest.tolist()
 
 
 def test_a_negative_strength_takes_the_smallest_numbers_first(photos: Photos) -> None:
-    bluntest = np.argsort(photos.metadata[SHARPNESS], kind="stable")[:5]
-    assert photos.select(Weights(Metadata(SHARPNESS), strength=-1.0), n_samples=5) == bluntest.tolist()
+    bluntest = np.argsort(photos.sharpness, kind="stable")[:5]
+    assert photos.select(Weights(SHARPNESS, strength=-1.0), n_samples=5) == bluntest.tolist()
 
 
 def test_random_weights_depend_on_the_seed_alone(photos: Photos) -> None:
@@ -174,35 +177,37 @@ def test_random_weights_depend_on_the_seed_alone(photos: Photos) -> None:
 )
 def test_thresholds_leave_images_out(operation: str, keeps: list[int]) -> None:
     embeddings = np.eye(4, dtype=np.float32)
-    request = SelectionRequest((Threshold(Metadata(SHARPNESS), operation, 3.0), Diversity()))
-    selected = select(request, embeddings, {SHARPNESS: np.array([1.0, 2.0, 3.0, 4.0])})
+    request = SelectionRequest((Threshold(SHARPNESS, Operation(operation), 3.0), Diversity()))
+    selected = select(request, Material(embeddings, {SHARPNESS: np.array([1.0, 2.0, 3.0, 4.0])}))
     assert sorted(selected) == keeps
 
 
 def test_a_threshold_that_nothing_passes_selects_nothing(photos: Photos) -> None:
-    never = Threshold(Metadata(SHARPNESS), "SMALLER", 0.0)
+    never = Threshold(SHARPNESS, Operation.SMALLER, 0.0)
     assert photos.select(never, Diversity(), n_samples=5) == []
     assert photos.select(never, Diversity(), n_samples=5, n_preselected=10) == []
 
 
 def test_a_threshold_does_not_touch_the_datapool(photos: Photos) -> None:
-    sharp = float(np.median(photos.metadata[SHARPNESS]))
-    strategies = (Threshold(Metadata(SHARPNESS), "BIGGER", sharp), Diversity())
+    sharp = float(np.median(photos.sharpness))
+    strategies = (Threshold(SHARPNESS, Operation.BIGGER, sharp), Diversity())
     selected = photos.select(*strategies, n_samples=5, n_preselected=60)
 
-    rows = [row for row in range(N_PHOTOS) if row < 60 or photos.metadata[SHARPNESS][row] > sharp]
-    filtered = select(SelectionRequest((Diversity(),), 5), photos.embeddings[rows], {}, n_preselected=60)
+    rows = [row for row in range(N_PHOTOS) if row < 60 or photos.sharpness[row] > sharp]
+    filtered = select(
+        SelectionRequest((Diversity(),), 5), Material(photos.embeddings[rows]), n_preselected=60
+    )
     assert len(selected) == 5
     assert selected == [rows[index] for index in filtered]
 
 
 def test_several_strategies_are_weighed_by_their_strength(photos: Photos) -> None:
     def mean_sharpness(*strategies: Strategy) -> float:
-        return float(photos.metadata[SHARPNESS][photos.select(*strategies, n_samples=N_SELECTED)].mean())
+        return float(photos.sharpness[photos.select(*strategies, n_samples=N_SELECTED)].mean())
 
     diverse = mean_sharpness(Diversity())
-    both = mean_sharpness(Diversity(), Weights(Metadata(SHARPNESS)))
-    mostly_sharp = mean_sharpness(Diversity(), Weights(Metadata(SHARPNESS), strength=20.0))
+    both = mean_sharpness(Diversity(), Weights(SHARPNESS))
+    mostly_sharp = mean_sharpness(Diversity(), Weights(SHARPNESS, strength=20.0))
     assert diverse < both < mostly_sharp
 
 
@@ -216,9 +221,9 @@ def test_typicality_prefers_the_crowd(photos: Photos) -> None:
 def test_one_image_alone_can_be_selected() -> None:
     one = np.ones((1, 4), dtype=np.float32) / 2
     for strategy in (Diversity(), Typicality(5), Weights(Randomness(0))):
-        assert select(SelectionRequest((strategy,), 1), one, {}) == [0]
+        assert select(SelectionRequest((strategy,), 1), Material(one)) == [0]
 
 
 def test_no_image_at_all_selects_nothing() -> None:
     none = np.zeros((0, DIMENSIONS), dtype=np.float32)
-    assert select(SelectionRequest((Diversity(),), 5), none, {}) == []
+    assert select(SelectionRequest((Diversity(),), 5), Material(none)) == []

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lightly_sandbox.selection.request import Diversity, Metadata, SelectionRequest
+from lightly_sandbox.worker.material import Material
 from lightly_sandbox.worker.reading import LocalImage
-from lightly_sandbox.worker.selection import Diversity, SelectionRequest
 from lightly_sandbox.worker.sequences import Sequences, sequence_information
 from lightly_sandbox.worker.sources import Candidate, FrameTime
 from lightly_sandbox.worker.videos import LocalVideo
@@ -36,18 +37,18 @@ def test_what_was_selected_before_is_not_put_into_sequences() -> None:
 
 
 def test_a_sequence_is_the_average_of_its_frames() -> None:
-    sequences = Sequences.of(frames("a.mp4", 4), 0, 2)
+    groups = Sequences.of(frames("a.mp4", 4), 0, 2).groups
     embeddings = np.array([[1, 0], [0, 1], [1, 0], [1, 0]], dtype=np.float32)
-    averages = sequences.embeddings(embeddings)
-    assert averages == pytest.approx(np.array([[0.5**0.5, 0.5**0.5], [1, 0]]))
-    assert averages.dtype == np.float32
-    numbers = sequences.metadata({"lightly.sharpness": np.array([1.0, 3.0, 10.0, 20.0])})
-    assert numbers["lightly.sharpness"] == pytest.approx(np.array([2.0, 15.0]))
+    sharpness = Metadata("lightly.sharpness")
+    of_sequences = Material(embeddings, {sharpness: np.array([1.0, 3.0, 10.0, 20.0])}).joined(groups)
+    assert of_sequences.embeddings == pytest.approx(np.array([[0.5**0.5, 0.5**0.5], [1, 0]]))
+    assert of_sequences.embeddings.dtype == np.float32
+    assert of_sequences.numbers[sharpness] == pytest.approx(np.array([2.0, 15.0]))
 
 
 def test_a_video_that_is_shorter_than_a_sequence_leaves_nothing_to_average() -> None:
-    sequences = Sequences.of(frames("a.mp4", 2), 0, 3)
-    assert sequences.embeddings(np.eye(2, dtype=np.float32)).shape == (0, 2)
+    groups = Sequences.of(frames("a.mp4", 2), 0, 3).groups
+    assert Material(np.eye(2, dtype=np.float32)).joined(groups).embeddings.shape == (0, 2)
 
 
 def test_the_number_asked_for_counts_frames() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lightly_sandbox.platform.enums import DatasetType
+from lightly_sandbox.selection.schemas import OWN_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,6 @@ PAGE_KEYS = 1000
 # that the list is exhaustive.
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tiff", ".tif", ".bmp", ".webp"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".hevc", ".mpg", ".mpeg", ".avi", ".mov", ".webm"})
-OWN_FILES = ".lightly/"
 
 
 class Cursor(BaseModel):

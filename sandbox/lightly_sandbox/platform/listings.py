@@ -16,7 +16,7 @@ from lightly_sandbox.platform.datasources import credentials_error, place_of
 from lightly_sandbox.platform.enums import DatasourcePurpose
 from lightly_sandbox.platform.error_codes import ApiErrorCode
 from lightly_sandbox.platform.errors import ApiError, malformed
-from lightly_sandbox.platform.listing import OWN_FILES, Cursor, is_input, list_page, shard
+from lightly_sandbox.platform.listing import Cursor, is_input, list_page, shard
 from lightly_sandbox.platform.models_datasources import (
     DatasourceConfigS3DelegatedAccess,
     DatasourceRawSamplesData,
@@ -29,6 +29,7 @@ from lightly_sandbox.platform.requests import S3, Config, Db, Flag, answer
 from lightly_sandbox.platform.s3_access import S3Access
 from lightly_sandbox.platform.settings import Settings
 from lightly_sandbox.platform.tables import Dataset
+from lightly_sandbox.selection.schemas import OWN_FILES
 
 router = APIRouter(prefix="/v1/datasets/{dataset_id}/datasource")
 public_router = APIRouter(prefix="/v1/datasets/{dataset_id}/datasource")

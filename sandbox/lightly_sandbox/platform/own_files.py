@@ -13,19 +13,16 @@ from lightly_sandbox.platform.datasources import place_of
 from lightly_sandbox.platform.enums import DatasourcePurpose
 from lightly_sandbox.platform.error_codes import ApiErrorCode
 from lightly_sandbox.platform.errors import ApiError
-from lightly_sandbox.platform.listing import OWN_FILES, Cursor
+from lightly_sandbox.platform.listing import Cursor
 from lightly_sandbox.platform.listings import Files, Redirected, Shards, Start
 from lightly_sandbox.platform.requests import S3, Config, Db, answer
 from lightly_sandbox.platform.s3_access import S3Access
 from lightly_sandbox.platform.settings import Settings
 from lightly_sandbox.platform.tables import Dataset
 from lightly_sandbox.platform.wire import TaskName
+from lightly_sandbox.selection.schemas import EMBEDDINGS, METADATA, PREDICTIONS, SCHEMA_FILE
 
 router = APIRouter(prefix="/v1/datasets/{dataset_id}/datasource")
-
-PREDICTIONS = f"{OWN_FILES}predictions/"
-METADATA = f"{OWN_FILES}metadata/"
-EMBEDDINGS = f"{OWN_FILES}embeddings/"
 
 
 def _own_files(dataset: Dataset, folder: str, cursor: Cursor, *unserved: str | None) -> Files:
@@ -40,7 +37,7 @@ def _own_files(dataset: Dataset, folder: str, cursor: Cursor, *unserved: str | N
         dataset,
         DatasourcePurpose.LIGHTLY,
         folder,
-        lambda name: name.endswith(".json") and name != "schema.json",
+        lambda name: name.endswith(".json") and name != SCHEMA_FILE,
     )
 
 

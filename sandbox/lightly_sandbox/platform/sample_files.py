@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lightly_sandbox.platform.enums import DatasourcePurpose, SampleType
-from lightly_sandbox.platform.listing import OWN_FILES
+from lightly_sandbox.selection.schemas import OWN_FILES
 
 if TYPE_CHECKING:
     from lightly_sandbox.platform.tables import Sample

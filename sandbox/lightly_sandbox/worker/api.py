@@ -140,12 +140,34 @@ class Platform:
         """
         path = f"/v1/datasets/{dataset_id}/datasource/list"
         relevant = {} if relevant_filenames is None else {"relevantFilenamesFileName": relevant_filenames}
-        page = self._send("GET", path, params={"from": since, "to": until, **relevant})
+        yield from self._listing(path, {"from": since, "to": until, **relevant})
+
+    def prediction_files(self, dataset_id: str, task: str) -> Iterator[tuple[str, str]]:
+        """Yield name, relative to the task's folder, and read URL of each of its files."""
+        path = f"/v1/datasets/{dataset_id}/datasource/predictions/list"
+        yield from self._listing(path, {"taskName": task})
+
+    def metadata_files(self, dataset_id: str) -> Iterator[tuple[str, str]]:
+        """Yield name, relative to ``.lightly/metadata/``, and read URL of each file there."""
+        yield from self._listing(f"/v1/datasets/{dataset_id}/datasource/metadata/list", {})
+
+    def _listing(self, path: str, params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        page = self._send("GET", path, params=params)
         while True:
             yield from ((row["fileName"], row["readUrl"]) for row in page["data"])
             if not page["hasMore"]:
                 return
-            page = self._send("GET", path, params={"cursor": page["cursor"]})
+            page = self._send("GET", path, params={**params, "cursor": page["cursor"]})
+
+    def prediction_file_url(self, dataset_id: str, name: str) -> str:
+        """Return the URL to read a file below ``.lightly/predictions/``; it need not be there."""
+        path = f"/v1/datasets/{dataset_id}/datasource/predictions/file"
+        return str(self._send("GET", path, params={"fileName": name}))
+
+    def metadata_file_url(self, dataset_id: str, name: str) -> str:
+        """Return the URL to read a file below ``.lightly/metadata/``; it need not be there."""
+        path = f"/v1/datasets/{dataset_id}/datasource/metadata/file"
+        return str(self._send("GET", path, params={"fileName": name}))
 
     def processed_until(self, dataset_id: str) -> int:
         path = f"/v1/datasets/{dataset_id}/datasource/processedUntilTimestamp"
@@ -244,6 +266,10 @@ class Transfer:
                 return sum(file.write(piece) for piece in answer.iter_content(_PIECE_BYTES))
             except requests.RequestException as error:
                 raise TransferError("GET", url, None, f"failed with {type(error).__name__}") from None
+
+    def content(self, url: str) -> bytes:
+        """Read a small object."""
+        return self._send("GET", url).content
 
     def write(self, url: str, content: bytes, headers: Mapping[str, str] | None = None) -> None:
         self._send("PUT", url, content, headers)

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from lightly_sandbox.worker.embedding import DIMENSIONS, describe
-from lightly_sandbox.worker.measurement import METADATA_KEYS, measure
+from lightly_sandbox.worker.measurement import measure
 from lightly_sandbox.worker.outcome import RunAborted, RunFailed
 from lightly_sandbox.worker.parallel import spread
 from lightly_sandbox.worker.plan import RunPlan, plan_run
-from lightly_sandbox.worker.publishing import members_of, output_among, publish_samples, publish_tag
+from lightly_sandbox.worker.publishing import output_among, publish_samples, publish_tag
 from lightly_sandbox.worker.reading import RemoteFile, read_images
 from lightly_sandbox.worker.report import Analysed, RunFacts, build_report
-from lightly_sandbox.worker.selection import select
+from lightly_sandbox.worker.samples import sample_files
+from lightly_sandbox.worker.selection import select, shortfalls
+from lightly_sandbox.worker.selection_inputs import SelectionInputs
 from lightly_sandbox.worker.sequences import Sequences, sequence_information
 from lightly_sandbox.worker.sources import loads
 from lightly_sandbox.worker.video_sizes import video_level_sizes
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from lightly_sandbox.worker.job import Job
+    from lightly_sandbox.worker.material import Material
     from lightly_sandbox.worker.measurement import Measurement
     from lightly_sandbox.worker.reading import Unreadable
     from lightly_sandbox.worker.sources import Candidate, Load, Source
@@ -38,7 +41,6 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _COMPUTE_THREADS = 2
-_REQUEST_THREADS = 4
 
 
 class Pipeline:
@@ -91,6 +93,7 @@ class Pipeline:
             # ordinary day for a scheduled pipeline and no failure, so this is a success that adds no tag.
             return "no new files since the last run: nothing was selected"
 
+        inputs = SelectionInputs.load(self._job, plan.selection, {file.name for file in (*files, *datapool)})
         self._job.log.enter(
             "CHECKING_CORRUPTNESS", f"reading {len(files)} new files and {len(datapool)} of the datapool"
         )
@@ -103,8 +106,16 @@ class Pipeline:
         candidates = _candidates([*pool, *new], len(pool), frozenset(file.name for file in datapool))
         what = _named(plan, len(candidates) - len(pool), len(new))
         images, n_duplicates = self._analyse(candidates, len(pool))
+        material = inputs.material(
+            self._job,
+            images,
+            lambda compute: self._of_each(
+                candidates, lambda candidate, image: compute(candidate.name, image)
+            ),
+            folder,
+        )
         self._job.log.enter("SAMPLING", f"selecting from {what} with {len(pool)} selected before")
-        selected = self._select(plan, candidates, images)
+        selected = self._select(plan, candidates, material, len(pool))
         summary = f"selected {len(selected)} of {what}"
         self._job.log.say(summary)
 
@@ -138,18 +149,7 @@ class Pipeline:
 
     def _datapool(self, tags: Sequence[dict[str, Any]]) -> list[RemoteFile]:
         """Find what earlier runs selected. The real worker keeps its embeddings; this one reads it again."""
-        if not tags:
-            return []
-        sample_ids = self._job.platform.mappings(self._job.dataset_id, "_id")
-        names = self._job.platform.mappings(self._job.dataset_id, "fileName")
-        return spread(
-            lambda bit: RemoteFile(
-                names[bit], self._job.platform.sample_read_url(self._job.dataset_id, sample_ids[bit])
-            ),
-            members_of(tags, sample_ids),
-            threads=_REQUEST_THREADS,
-            tick=self._job.tick,
-        )
+        return sample_files(self._job, self._job.dataset_id, tags)
 
     def _new_files(
         self, plan: RunPlan, until: int, input_path: str, known: frozenset[str]
@@ -228,21 +228,18 @@ class Pipeline:
 
         return spread(work, loads(candidates, self._job.tick), threads=_COMPUTE_THREADS, tick=self._job.tick)
 
-    def _select(self, plan: RunPlan, candidates: Sequence[Candidate], images: Analysed) -> list[int]:
-        metadata = {
-            key: np.array([found.number(key) for found in images.measurements]) for key in METADATA_KEYS
-        }
+    def _select(
+        self, plan: RunPlan, candidates: Sequence[Candidate], material: Material, n_datapool: int
+    ) -> list[int]:
         if plan.sequence_length == 1:
-            return select(plan.selection, images.embeddings, metadata, n_preselected=images.n_datapool)
-        sequences = Sequences.of(candidates, images.n_datapool, plan.sequence_length)
-        return sequences.rows(
-            select(
-                sequences.request(plan.selection),
-                sequences.embeddings(images.embeddings),
-                sequences.metadata(metadata),
-                n_preselected=images.n_datapool,
-            )
-        )
+            selected = select(plan.selection, material, n_datapool)
+        else:
+            sequences = Sequences.of(candidates, n_datapool, plan.sequence_length)
+            of_sequences = material.joined(sequences.groups)
+            selected = sequences.rows(select(sequences.request(plan.selection), of_sequences, n_datapool))
+        for shortfall in shortfalls(plan.selection, material, selected):
+            self._job.log.say(shortfall, "WARNING")
+        return selected
 
     def _upload_results(
         self,

@@ -6,14 +6,10 @@ import itertools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from numpy.typing import NDArray
-
-    from lightly_sandbox.worker.selection import SelectionRequest
+    from lightly_sandbox.selection.request import SelectionRequest
     from lightly_sandbox.worker.sources import Candidate
 
 
@@ -48,24 +44,6 @@ class Sequences:
         if request.n_samples is None:
             return request
         return replace(request, n_samples=request.n_samples // self.length)
-
-    def averages(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Average numbers, or embeddings, that there are one of per frame."""
-        shape = (len(self.groups), *values.shape[1:])
-        return np.array([values[list(group)].mean(axis=0) for group in self.groups], values.dtype).reshape(
-            shape
-        )
-
-    def embeddings(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Average embeddings, of Euclidean length 1 as those of the frames are."""
-        averages = self.averages(embeddings)
-        lengths = np.linalg.norm(averages, axis=1, keepdims=True)
-        unit: NDArray[np.float32] = averages / np.maximum(lengths, np.finfo(np.float32).tiny)
-        return unit
-
-    def metadata(self, metadata: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
-        """Average each number."""
-        return {key: self.averages(values) for key, values in metadata.items()}
 
     def rows(self, selected: Iterable[int]) -> list[int]:
         """Return the frames' rows of selected sequences."""

@@ -1,0 +1,42 @@
+"""Making embeddings short, so that large sets can be selected from in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_EXACT = 4000
+"""Up to so many embeddings are compared as they are."""
+
+SHORT_DIMENSIONS = 128
+
+
+Projection = Callable[["NDArray[np.float32]"], "NDArray[np.float32]"]
+
+
+def shortening(embeddings: NDArray[np.float32]) -> Projection:
+    """Return the projection onto the directions in which embeddings differ most, if there are many of them.
+
+    It is orthogonal and so brings nothing further apart: a minimum distance that holds afterwards holds for
+    the embeddings themselves, too.
+
+    Args:
+        embeddings: one per row. Up to ``MAX_EXACT``, or ``SHORT_DIMENSIONS`` numbers each, they stay as they
+            are.
+
+    Returns:
+        What makes these embeddings short, and others that are to be compared with them.
+    """
+    if len(embeddings) <= MAX_EXACT or embeddings.shape[1] <= SHORT_DIMENSIONS:
+        return lambda same: same
+    centre = embeddings.mean(axis=0)
+    centred = embeddings - centre
+    # The eigenvalues come in rising order.
+    vectors = np.linalg.eigh((centred.T @ centred).astype(np.float64))[1]
+    directions = vectors[:, : -SHORT_DIMENSIONS - 1 : -1].astype(np.float32)
+    return lambda others: (others - centre) @ directions
