@@ -50,6 +50,11 @@ def _session(request: Request) -> Iterator[Session]:
         session.commit()
 
 
+def _reading_session(request: Request) -> Iterator[Session]:
+    with request.app.state.database.session(writes=False) as session:
+        yield session
+
+
 async def authenticate(request: Request) -> None:
     """Refuse a request without a user's token in its query; the request is that user's from here on.
 
@@ -136,6 +141,8 @@ Flag = Annotated[bool, BeforeValidator(_flag)]
 Paged = Annotated[Page, Depends(Page)]
 # scope="function": committed before the answer leaves, so that whoever reads it finds what it speaks of.
 Db = Annotated[Session, Depends(_session, scope="function")]
+# For what a writing request must know before it takes the write lock, such as what S3 answers.
+ReadOnlyDb = Annotated[Session, Depends(_reading_session, scope="function")]
 Config = Annotated[Settings, Depends(_settings)]
 S3 = Annotated[S3Access, Depends(_s3)]
 

@@ -25,7 +25,18 @@ from lightly_sandbox.platform.models_workers import (
     DockerRunScheduledData,
     DockerRunScheduledUpdateRequest,
 )
-from lightly_sandbox.platform.requests import Config, Db, Flag, answer, created, done, json_body
+from lightly_sandbox.platform.requests import (
+    S3,
+    Config,
+    Db,
+    Flag,
+    ReadOnlyDb,
+    answer,
+    created,
+    done,
+    json_body,
+)
+from lightly_sandbox.platform.selection_checks import check_selection
 from lightly_sandbox.platform.tables import ScheduledRun
 
 if TYPE_CHECKING:
@@ -69,14 +80,23 @@ def create(
     dataset_id: str,
     body: Annotated[DockerRunScheduledCreateRequest, Depends(json_body(DockerRunScheduledCreateRequest))],
     db: Db,
+    reading: ReadOnlyDb,
     config: Config,
-    _unvalidated: Annotated[Flag, Query(alias="disableConfigValidation")] = False,
+    access: S3,
+    unvalidated: Annotated[Flag, Query(alias="disableConfigValidation")] = False,
 ) -> JSONResponse:
-    """Ask for a run of a configuration on a dataset that has an input and a place for Lightly's own files."""
-    dataset = lookups.dataset(db, dataset_id, config.user_id)
-    lookups.worker_config(db, body.config_id, config.user_id)
+    """Ask for a run of a configuration on a dataset that has an input and a place for Lightly's own files.
+
+    What the selection needs must be there, unless the client asks not to have it checked.
+    """
+    dataset = lookups.dataset(reading, dataset_id, config.user_id)
+    worker_config = lookups.worker_config(reading, body.config_id, config.user_id)
     lookups.required_datasource_config(dataset, DatasourcePurpose.INPUT)
     lookups.required_datasource_config(dataset, DatasourcePurpose.LIGHTLY)
+    if not unvalidated:
+        check_selection(reading, access, config, dataset, worker_config.config)
+    # It may have been deleted meanwhile.
+    lookups.dataset(db, dataset_id, config.user_id)
     now = now_ms()
     scheduled = ScheduledRun(
         id=new_id(),
