@@ -34,6 +34,7 @@ class Program:
     inherits: tuple[int, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     restarts: bool = False
+    """Whether it is started again when it fails, as Docker's restart policy ``on-failure`` does it."""
 
 
 @dataclass(slots=True)
@@ -99,13 +100,20 @@ class Children:
         return child
 
     def check(self) -> None:
-        """Start a worker again that has ended.
+        """Start a worker again that has failed. One that ended well was told to, by a run or by a person.
 
         Raises:
-            SandboxError: another part has ended, or a worker right after its start.
+            SandboxError: another part has ended, or a worker has failed right after its start.
         """
         for child in list(self._running):
             if child.process.poll() is None:
+                continue
+            if child.program.restarts and child.process.returncode == 0:
+                self._running.remove(child)
+                self._say(
+                    f"{child.program.name} has shut down, as a run's shutdown_when_job_finished or a signal "
+                    "told it to. Start one with `lightly-sandbox worker`, or this sandbox again."
+                )
                 continue
             hopeless = time.monotonic() - child.started_at < HOPELESS_SECONDS
             if hopeless or not child.program.restarts:

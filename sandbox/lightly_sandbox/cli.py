@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lightly_sandbox import __version__, terminal
+from lightly_sandbox import SIGN_OF_LIFE_SECONDS, __version__, terminal
 from lightly_sandbox.errors import SandboxError
 from lightly_sandbox.faults_cli import faults
-from lightly_sandbox.platform.settings import VerifyScope
+from lightly_sandbox.platform.settings import CRASH_AFTER_SECONDS, VerifyScope
 from lightly_sandbox.state_dir import default_state_dir
+from lightly_sandbox.worker_cli import worker
 
 _DEFAULT_PHOTOS = 160
 
@@ -69,6 +67,15 @@ def up(
             "(worst)."
         ),
     ] = VerifyScope.COMBINED,
+    crash_after: Annotated[
+        float,
+        typer.Option(
+            min=1,
+            metavar="SECONDS",
+            help="Without a sign of life from its worker for so long a run is CRASHED. A worker gives one "
+            f"every {SIGN_OF_LIFE_SECONDS:g} s, less often while it computes.",
+        ),
+    ] = CRASH_AFTER_SECONDS,
     hide_secrets: Annotated[
         bool,
         typer.Option(
@@ -96,6 +103,7 @@ def up(
         ready_file=ready_file,
         mask_secrets=mask_secrets,
         verify_scope=verify_scope,
+        crash_after=crash_after,
         hide_secrets=hide_secrets,
         until_stdin_closes=until_stdin_closes,
     )
@@ -134,31 +142,5 @@ def seed(
     terminal.say(f"{named} are in {destination}")
 
 
-@app.command()
-def worker(
-    url: Annotated[str, typer.Option(help="The platform's address.")],
-    name: Annotated[str, typer.Option(help="The name to register under.")] = "sandbox-worker",
-    label: Annotated[
-        list[str] | None, typer.Option(help="A label that scheduled runs may ask for; repeat it.")
-    ] = None,
-    poll_interval: Annotated[float, typer.Option(min=0.1, help="Seconds between looks for work.")] = 1.0,
-) -> None:
-    """Run one worker in the foreground; the token comes from the environment variable LIGHTLY_TOKEN."""
-    from lightly_sandbox.worker import run
-    from lightly_sandbox.worker.api import ApiError
-
-    token = os.environ.get("LIGHTLY_TOKEN")
-    if not token:
-        raise terminal.fail(
-            SandboxError("The environment variable LIGHTLY_TOKEN is not set; set it to the platform's token.")
-        )
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: stop.set())
-    try:
-        run(url, token, name=name, labels=tuple(label or ()), poll_interval=poll_interval, stop=stop)
-    except ApiError as refused:
-        raise terminal.fail(SandboxError(f"The worker cannot work for {url}: {refused}")) from refused
-
-
+app.command()(worker)
 app.command()(faults)

@@ -20,7 +20,7 @@ from lightly_sandbox.aws_accounts import REGION, provision
 from lightly_sandbox.aws_guard import HEALTH_PATH
 from lightly_sandbox.children import Children, Program
 from lightly_sandbox.errors import SandboxError
-from lightly_sandbox.platform.settings import VerifyScope
+from lightly_sandbox.platform.settings import CRASH_AFTER_SECONDS, VerifyScope
 from lightly_sandbox.serving import HOST
 from lightly_sandbox.state_dir import StateDir, write_privately
 
@@ -44,6 +44,7 @@ class Options:
     ready_file: Path | None = None
     mask_secrets: bool = False
     verify_scope: VerifyScope = VerifyScope.COMBINED
+    crash_after: float = CRASH_AFTER_SECONDS
     poll_interval: float = 0.5
     hide_secrets: bool = False
     until_stdin_closes: bool = False
@@ -145,6 +146,7 @@ class _Start:
         local_aws.tell(credentials.dumped())
         # It loads while the local AWS starts and its accounts are made, and then waits for the key pairs.
         settings = ["--aws-url", aws_url, "--verify-scope", self.options.verify_scope]
+        settings += ["--crash-after", str(self.options.crash_after)]
         if self.options.mask_secrets:
             settings.append("--mask-secrets")
         platform = self.children.start(

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from fastapi import Depends, FastAPI
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import MutableHeaders
 
 from lightly_sandbox import __version__, faults_control
@@ -40,7 +41,6 @@ from lightly_sandbox.platform.database import Database
 from lightly_sandbox.platform.lifecycle import crash_silent_runs
 from lightly_sandbox.platform.requests import authenticate
 from lightly_sandbox.platform.s3_access import S3Access
-from lightly_sandbox.platform.settings import CRASHED_AFTER_SECONDS
 from lightly_sandbox.web import pages
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ _ROUTERS = (
     users.router,
 )
 
-LOOK_FOR_SILENT_RUNS_SECONDS = 30.0
+LOOKS_PER_SILENCE = 10
+"""How often the platform looks for silent runs while one has to be silent to be found."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -84,7 +85,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        watching = asyncio.create_task(_crash_silent_runs(database))
+        watching = asyncio.create_task(_crash_silent_runs(database, settings.crash_after_seconds))
         yield
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -145,12 +146,16 @@ class NameAndLog:
         await self._app(scope, receive, named)
 
 
-async def _crash_silent_runs(database: Database) -> None:
+async def _crash_silent_runs(database: Database, silent_seconds: float) -> None:
     def once() -> None:
-        with database.session(writes=True) as session:
-            crash_silent_runs(session, CRASHED_AFTER_SECONDS)
-            session.commit()
+        try:
+            with database.session(writes=True) as session:
+                crash_silent_runs(session, silent_seconds)
+                session.commit()
+        except SQLAlchemyError:
+            # A database that is busy for once must not end the watch: a run would hang for ever.
+            log.exception("silent runs could not be looked for; they are the next time")
 
     while True:
         await asyncio.to_thread(once)
-        await asyncio.sleep(LOOK_FOR_SILENT_RUNS_SECONDS)
+        await asyncio.sleep(silent_seconds / LOOKS_PER_SILENCE)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, func, select, update
 
 from lightly_sandbox.platform.database import now_ms
 from lightly_sandbox.platform.enums import DockerRunScheduledState, DockerRunState
-from lightly_sandbox.platform.tables import Run, ScheduledRun, Worker
+from lightly_sandbox.platform.error_codes import ApiErrorCode
+from lightly_sandbox.platform.errors import ApiError
+from lightly_sandbox.platform.tables import Run, Sample, ScheduledRun, Tag, Worker
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -16,15 +19,58 @@ if TYPE_CHECKING:
 TERMINAL = frozenset(
     {DockerRunState.COMPLETED, DockerRunState.FAILED, DockerRunState.CRASHED, DockerRunState.ABORTED}
 )
+_PLACES = {state: place for place, state in enumerate(DockerRunState)}
 
 
-def crash(session: Session, scheduled: ScheduledRun, why: str) -> None:
-    """End a taken scheduled run whose worker is gone, and its run if there is one."""
-    now = now_ms()
-    scheduled.state, scheduled.last_modified_at = DockerRunScheduledState.DONE, now
+def advance(session: Session, run: Run, state: DockerRunState, message: str | None) -> None:
+    """Bring ``run`` into ``state``: ahead in the contract's order, or to one of the four ends.
+
+    The contract tells the order of the states by the order of its enum. That the platform refuses to go back
+    is a guess; a worker may say a state again, and leave out those whose work it was not asked for.
+
+    Raises:
+        ApiError: 409, the run has ended, or is further already.
+    """
+    if run.state in TERMINAL:
+        raise refused(run, f"has ended as {run.state}; that is final.")
+    if _PLACES[state] < _PLACES[DockerRunState(run.state)]:
+        raise refused(run, f"is at {run.state} and cannot go back to {state}.")
+    run.state, run.last_modified_at = state, now_ms()
+    if message is not None:
+        run.message = message
+    if state in TERMINAL and state != DockerRunState.COMPLETED:
+        _withdraw_unpublished(session, run)
+
+
+def refused(run: Run, why: str) -> ApiError:
+    """409 CONFLICT: ``run``, as it is, does not allow it."""
+    return ApiError(HTTPStatus.CONFLICT, ApiErrorCode.CONFLICT, f"Run {run.id} {why}")
+
+
+def _withdraw_unpublished(session: Session, run: Run) -> None:
+    """Take away the samples that ``run`` has added and that no tag counts: it ended before its tag.
+
+    A tag counts (``totSize``) every sample that there was when it was made, so those beyond are in none, and
+    the others keep their bits.
+    """
+    if run.dataset_id is None or run.scheduled_id is None:
+        return
+    counted = select(func.coalesce(func.max(Tag.tot_size), 0)).where(Tag.dataset_id == run.dataset_id)
+    session.execute(
+        delete(Sample).where(
+            Sample.dataset_id == run.dataset_id,
+            Sample.position >= counted.scalar_subquery(),
+            Sample.created_at >= run.created_at,
+        )
+    )
+
+
+def finish(session: Session, scheduled: ScheduledRun, why: str) -> None:
+    """Let a taken scheduled run be done. A run of it that has not ended is CRASHED, ``why`` its message."""
+    scheduled.state, scheduled.last_modified_at = DockerRunScheduledState.DONE, now_ms()
     run = session.scalar(select(Run).where(Run.scheduled_id == scheduled.id))
     if run is not None and run.state not in TERMINAL:
-        run.state, run.message, run.last_modified_at = DockerRunState.CRASHED, why, now
+        advance(session, run, DockerRunState.CRASHED, why)
 
 
 def crash_runs_of(session: Session, worker: Worker) -> None:
@@ -33,7 +79,7 @@ def crash_runs_of(session: Session, worker: Worker) -> None:
         ScheduledRun.worker_id == worker.id, ScheduledRun.state == DockerRunScheduledState.LOCKED
     )
     for scheduled in session.scalars(taken).all():
-        crash(session, scheduled, f"Worker '{worker.name}' ended before the run did.")
+        finish(session, scheduled, f"Worker '{worker.name}' ended before the run did.")
 
 
 def crash_silent_runs(session: Session, silent_seconds: float) -> None:
@@ -54,7 +100,7 @@ def crash_silent_runs(session: Session, silent_seconds: float) -> None:
         )
     )
     for scheduled in session.scalars(taken).all():
-        crash(session, scheduled, f"There was no sign of life for {silent_seconds:.0f} s.")
+        finish(session, scheduled, f"There was no sign of life for {silent_seconds:g} s.")
 
 
 def lock(session: Session, scheduled: ScheduledRun, worker: Worker) -> bool:

@@ -21,7 +21,7 @@ from lightly_sandbox.platform.enums import (
 )
 from lightly_sandbox.platform.error_codes import ApiErrorCode
 from lightly_sandbox.platform.errors import ApiError, unknown
-from lightly_sandbox.platform.lifecycle import TERMINAL
+from lightly_sandbox.platform.lifecycle import advance
 from lightly_sandbox.platform.models_runs import (
     DockerRunArtifactData,
     DockerRunCreateRequest,
@@ -170,17 +170,8 @@ def update(
     db: Db,
     config: Config,
 ) -> Response:
-    """Set a run's state, until it has ended."""
-    run = lookups.run(db, run_id, config.user_id)
-    if run.state in TERMINAL:
-        raise ApiError(
-            HTTPStatus.CONFLICT,
-            ApiErrorCode.CONFLICT,
-            f"Run {run_id} has ended as {run.state}; that is final.",
-        )
-    run.state, run.last_modified_at = body.state, now_ms()
-    if body.message is not None:
-        run.message = body.message
+    """Set a run's state, never backwards, until it has ended."""
+    advance(db, lookups.run(db, run_id, config.user_id), body.state, body.message)
     return done()
 
 

@@ -19,7 +19,7 @@ from lightly_sandbox.platform.enums import (
 )
 from lightly_sandbox.platform.error_codes import ApiErrorCode
 from lightly_sandbox.platform.errors import ApiError
-from lightly_sandbox.platform.lifecycle import lock
+from lightly_sandbox.platform.lifecycle import finish, lock
 from lightly_sandbox.platform.models_workers import (
     DockerRunScheduledCreateRequest,
     DockerRunScheduledData,
@@ -37,7 +37,7 @@ from lightly_sandbox.platform.requests import (
     json_body,
 )
 from lightly_sandbox.platform.selection_checks import check_selection
-from lightly_sandbox.platform.tables import ScheduledRun
+from lightly_sandbox.platform.tables import Run, ScheduledRun
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -138,7 +138,7 @@ def _eligible(
     state: DockerRunScheduledState,
     labels: Collection[str],
     *,
-    include_unlockable: bool,
+    include_unlockable: bool = False,
 ) -> Sequence[ScheduledRun]:
     """The scheduled runs for a worker with these labels, the most urgent and then the oldest first."""
     query = (
@@ -172,8 +172,13 @@ def by_labels(
 def by_worker(worker_id: str, db: Db, config: Config, state: DockerRunScheduledState = OPEN) -> JSONResponse:
     """What this worker may take (open), or what it took (every other state)."""
     worker = lookups.worker(db, worker_id, config.user_id)
-    found = _eligible(db, config.user_id, state, worker.labels, include_unlockable=False)
-    return answer([_data(entry) for entry in found if state == OPEN or entry.worker_id == worker_id])
+    # What it took under other labels than it has now is still its own.
+    if state == OPEN:
+        found = _eligible(db, config.user_id, state, worker.labels)
+    else:
+        query = select(ScheduledRun).where(ScheduledRun.worker_id == worker_id, ScheduledRun.state == state)
+        found = db.scalars(query.order_by(_URGENCY, ScheduledRun.created_at, ScheduledRun.id)).all()
+    return answer([_data(entry) for entry in found])
 
 
 @router.put("/datasets/{dataset_id}/docker/worker/schedule/{scheduled_id}")
@@ -207,12 +212,12 @@ def update_by_worker(
                     f"Scheduled run {scheduled_id} or another one of its dataset is taken already."
                 )
             db.refresh(scheduled)
-        case DockerRunScheduledState.OPEN | DockerRunScheduledState.DONE if (
-            scheduled.worker_id == worker_id and (scheduled.state == LOCKED)
-        ):
-            scheduled.state, scheduled.last_modified_at = body.state, now_ms()
-            if body.state == OPEN:
-                scheduled.worker_id = None
+        case DockerRunScheduledState.DONE if scheduled.worker_id == worker_id and scheduled.state == LOCKED:
+            finish(db, scheduled, f"Worker '{worker.name}' was done with the run before it had ended.")
+        case DockerRunScheduledState.OPEN if scheduled.worker_id == worker_id and scheduled.state == LOCKED:
+            if db.scalar(select(Run.id).where(Run.scheduled_id == scheduled_id)) is not None:
+                raise _refused(f"Scheduled run {scheduled_id} has a run already; it cannot be OPEN again.")
+            scheduled.state, scheduled.last_modified_at, scheduled.worker_id = OPEN, now_ms(), None
         case _:
             raise _refused(
                 f"Scheduled run {scheduled_id} is {scheduled.state}; this worker cannot make it {body.state}."

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lightly_sandbox.aws_accounts import ARTIFACT_BUCKET, REGION
 from lightly_sandbox.platform.app import create_app
-from lightly_sandbox.platform.settings import Settings, VerifyScope
+from lightly_sandbox.platform.settings import CRASH_AFTER_SECONDS, Settings, VerifyScope
 from lightly_sandbox.serving import HOST, log_to_stderr, serve
 from lightly_sandbox.state_dir import StateDir, read_credentials
 
@@ -22,6 +22,7 @@ def main() -> None:
     parser.add_argument("--aws-url", required=True)
     parser.add_argument("--mask-secrets", action="store_true")
     parser.add_argument("--verify-scope", type=VerifyScope, default=VerifyScope.COMBINED)
+    parser.add_argument("--crash-after", type=float, default=CRASH_AFTER_SECONDS)
     arguments = parser.parse_args()
     log_to_stderr()
     state = StateDir(arguments.state_dir)
@@ -39,6 +40,7 @@ def main() -> None:
         artifact_bucket=ARTIFACT_BUCKET,
         mask_secrets=arguments.mask_secrets,
         verify_scope=arguments.verify_scope,
+        crash_after_seconds=arguments.crash_after,
     )
     serve(create_app(settings), arguments.fd)
 

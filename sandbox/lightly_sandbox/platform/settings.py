@@ -18,7 +18,7 @@ DELEGATED_SESSION_SECONDS = 12 * 60 * 60
 FIRST_USER_ID = "sandbox|user"
 """The user whose token is the sandbox's."""
 
-CRASHED_AFTER_SECONDS = 5 * 60.0
+CRASH_AFTER_SECONDS = 5 * 60.0
 """A run without a sign of life for so long is set to CRASHED (lightly-ai/lightly, issue 994)."""
 
 
@@ -61,4 +61,5 @@ class Settings:
     artifact_bucket: str
     mask_secrets: bool = False
     verify_scope: VerifyScope = VerifyScope.COMBINED
+    crash_after_seconds: float = CRASH_AFTER_SECONDS
     user_id: str = FIRST_USER_ID

@@ -15,6 +15,7 @@ from lightly_sandbox.platform.database import new_id, now_ms
 from lightly_sandbox.platform.enums import TagCreator
 from lightly_sandbox.platform.error_codes import ApiErrorCode
 from lightly_sandbox.platform.errors import ApiError
+from lightly_sandbox.platform.lifecycle import TERMINAL, refused
 from lightly_sandbox.platform.models_tags import (
     InitialTagCreateRequest,
     TagChangeData,
@@ -72,6 +73,12 @@ def _check_bits(bit_mask: str, tot_size: int, n_samples: int) -> None:
         )
 
 
+def _check_run(session: Session, run_id: str | None, user_id: str) -> None:
+    """Refuse a run that has ended: a worker that was taken for dead must not publish what it has done."""
+    if run_id is not None and (run := lookups.run(session, run_id, user_id)).state in TERMINAL:
+        raise refused(run, f"has ended as {run.state}; it makes no tags any more.")
+
+
 @router.post("/initial")
 def create_initial(
     dataset_id: str,
@@ -85,8 +92,7 @@ def create_initial(
         raise ApiError(
             HTTPStatus.CONFLICT, ApiErrorCode.TAG_INITIAL_EXISTS, f"Dataset {dataset_id} has an initial tag."
         )
-    if body.run_id is not None:
-        lookups.run(db, body.run_id, config.user_id)
+    _check_run(db, body.run_id, config.user_id)
     size, now = lookups.sample_count(db, dataset_id), now_ms()
     tag = Tag(
         id=new_id(),
@@ -122,8 +128,7 @@ def create(
         other = None if tag_id is None else db.get(Tag, tag_id)
         if tag_id is not None and (other is None or other.dataset_id != dataset_id):
             raise _bad(code, f"Dataset {dataset_id} has no tag {tag_id}.")
-    if body.run_id is not None:
-        lookups.run(db, body.run_id, config.user_id)
+    _check_run(db, body.run_id, config.user_id)
     _check_bits(body.bit_mask_data, body.tot_size, lookups.sample_count(db, dataset_id))
     now = now_ms()
     tag = Tag(

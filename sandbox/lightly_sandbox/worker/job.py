@@ -37,7 +37,8 @@ class Job:
         self.transfer.write(url, content)
         self.platform.confirm_artifact(self.run_id, artifact_id)
 
-    def upload_log(self) -> None:
-        """Leave all log lines so far as an artifact."""
+    def upload_logs(self) -> None:
+        """Leave all log lines and the memory taken so far as artifacts."""
         self.log.flush()
         self.upload("LOG", "log.txt", self.log.as_text().encode())
+        self.upload("MEMLOG", "memlog.txt", self.log.memory.as_text().encode())

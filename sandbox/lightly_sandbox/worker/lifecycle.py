@@ -51,7 +51,7 @@ def execute(job: Job) -> None:
 def _end(job: Job, state: str, message: str) -> None:
     try:
         job.log.say(message, "ERROR")
-        job.upload_log()
+        job.upload_logs()
     except (ApiError, TransferError) as error:
-        logger.warning("the log of run %s could not be uploaded: %s", job.run_id, error)
+        logger.warning("the logs of run %s could not be uploaded: %s", job.run_id, error)
     job.platform.set_run_state(job.run_id, state, message)

@@ -16,7 +16,13 @@ from lightly_sandbox.worker.parallel import spread
 from lightly_sandbox.worker.plan import RunPlan, plan_run
 from lightly_sandbox.worker.publishing import output_among, publish_samples, publish_tag
 from lightly_sandbox.worker.reading import RemoteFile, read_images
-from lightly_sandbox.worker.report import Analysed, RunFacts, build_report
+from lightly_sandbox.worker.report import Analysed, Findings
+from lightly_sandbox.worker.report_delivery import (
+    corruptness_check,
+    deliver_artifacts,
+    deliver_report,
+    relevant_filenames,
+)
 from lightly_sandbox.worker.samples import sample_files
 from lightly_sandbox.worker.selection import select, shortfalls
 from lightly_sandbox.worker.selection_inputs import SelectionInputs
@@ -26,7 +32,7 @@ from lightly_sandbox.worker.video_sizes import video_level_sizes
 from lightly_sandbox.worker.videos import LocalVideo, read_videos
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -91,6 +97,7 @@ class Pipeline:
         if not files:
             # What the real worker does here is not documented. A bucket in which nothing has changed is an
             # ordinary day for a scheduled pipeline and no failure, so this is a success that adds no tag.
+            deliver_artifacts(self._job, ())
             return "no new files since the last run: nothing was selected"
 
         inputs = SelectionInputs.load(self._job, plan.selection, {file.name for file in (*files, *datapool)})
@@ -119,6 +126,14 @@ class Pipeline:
         summary = f"selected {len(selected)} of {what}"
         self._job.log.say(summary)
 
+        self._job.log.enter("SAVING_RESULTS", "writing the lists of files")
+        corrupt_samples, corruptness = _corruptness(plan, new, corrupt)
+        considered = relevant_filenames(file.name for file in files)
+        lists = [corruptness, ("RELEVANT_FILENAMES", "relevant_filenames.txt", considered)]
+        if plan.sequence_length > 1:
+            found = sequence_information([candidates[row] for row in selected], plan.sequence_length)
+            content = json.dumps(found).encode()
+            lists.append(("SEQUENCE_INFORMATION", "sequence_information.json", content))
         if selected:
             self._job.log.enter("UPLOADING_DATASET", f"adding {len(selected)} samples to the dataset")
             sample_ids = publish_samples(
@@ -132,18 +147,25 @@ class Pipeline:
             tag_name = publish_tag(self._job.platform, self._job.dataset_id, self._job.run_id, sample_ids)
             summary += f" into the tag {tag_name!r}"
         videos = [source for source in new if isinstance(source, LocalVideo)]
-        n_corrupt, video_sizes = len(corrupt), None
+        video_sizes = None
         if plan.is_video:
-            # What is counted as images here is frames.
-            n_corrupt = sum(len(video.damaged) for video in videos)
             video_sizes = video_level_sizes(
                 videos, len(corrupt), [candidates[row] for row in selected], [image.name for image in pool]
             )
-        if plan.sequence_length > 1:
-            found = sequence_information([candidates[row] for row in selected], plan.sequence_length)
-            content = json.dumps(found).encode()
-            self._job.upload("SEQUENCE_INFORMATION", "sequence_information.json", content)
-        self._upload_results(plan, dataset["name"], images, selected, n_corrupt, n_duplicates, video_sizes)
+        if plan.upload_report:
+            findings = Findings(
+                images=images,
+                selected=selected,
+                corrupt=corrupt_samples,
+                corrupt_videos=corrupt if plan.is_video else {},
+                n_duplicates=n_duplicates,
+                video_sizes=video_sizes,
+                selection=stored["config"]["selection"],
+                open_images=lambda rows: self._open(candidates, rows),
+            )
+            deliver_report(self._job, dataset["name"], findings)
+        deliver_artifacts(self._job, lists)
+        # Last of all: what a run that ends before this has read is read again by the next one.
         self._job.platform.set_processed_until(self._job.dataset_id, until)
         return summary + (f"; {len(corrupt)} files were corrupt" if corrupt else "")
 
@@ -180,6 +202,8 @@ class Pipeline:
             self._job.log.say(f"{file.name} is left out: {file.reason}", "WARNING")
         corrupt = {file.name: file.reason for file in unreadable if file.is_corrupt}
         if len(corrupt) > plan.corruption_threshold * len(files):
+            # The run's owner needs this list most where it is all that there is.
+            self._job.upload(*_corruptness(plan, sources, corrupt)[1])
             raise RunFailed(
                 f"{len(corrupt)} of {len(files)} files are corrupt, more than the"
                 f" {plan.corruption_threshold:.0%} that corruptness_check.corruption_threshold allows. The"
@@ -228,6 +252,14 @@ class Pipeline:
 
         return spread(work, loads(candidates, self._job.tick), threads=_COMPUTE_THREADS, tick=self._job.tick)
 
+    def _open(
+        self, candidates: Sequence[Candidate], rows: Iterable[int]
+    ) -> Iterator[tuple[int, Image.Image]]:
+        ordered = sorted(rows)
+        wanted = loads([candidates[row] for row in ordered], self._job.tick)
+        for row, (_, load) in zip(ordered, wanted, strict=True):
+            yield row, load()
+
     def _select(
         self, plan: RunPlan, candidates: Sequence[Candidate], material: Material, n_datapool: int
     ) -> list[int]:
@@ -241,36 +273,6 @@ class Pipeline:
             self._job.log.say(shortfall, "WARNING")
         return selected
 
-    def _upload_results(
-        self,
-        plan: RunPlan,
-        dataset_name: str,
-        images: Analysed,
-        selected: Sequence[int],
-        n_corrupt: int,
-        n_duplicates: int,
-        video_sizes: Mapping[str, int] | None,
-    ) -> None:
-        if plan.upload_report:
-            self._job.log.enter("GENERATING_REPORT", "writing the report")
-            facts = RunFacts(
-                run_id=self._job.run_id,
-                dataset_id=self._job.dataset_id,
-                dataset_name=dataset_name,
-                worker_version=self._job.worker_version,
-                started=self._job.started,
-                ended=time.time(),
-            )
-            report = json.dumps(
-                build_report(facts, images, selected, n_corrupt, n_duplicates, video_sizes)
-            ).encode()
-            self._job.log.enter("UPLOADING_REPORT", "uploading the report")
-            self._job.upload("REPORT_V2_JSON", "report_v2.json", report)
-            self._job.log.enter("UPLOADED_REPORT", "the report is uploaded")
-        self._job.log.enter("UPLOADING_ARTIFACTS", "uploading the log")
-        self._job.upload_log()
-        self._job.log.enter("UPLOADED_ARTIFACTS", "the log is uploaded")
-
 
 def _input_path(datasources: Sequence[dict[str, Any]]) -> str:
     for datasource in datasources:
@@ -279,6 +281,20 @@ def _input_path(datasources: Sequence[dict[str, Any]]) -> str:
     raise RunFailed(
         "The dataset has no datasource to read from. Configure one of purpose INPUT or INPUT_OUTPUT."
     )
+
+
+def _corruptness(
+    plan: RunPlan, sources: Sequence[Source], corrupt: Mapping[str, str]
+) -> tuple[Mapping[str, str], tuple[str, str, bytes]]:
+    """Return the images or frames that are corrupt, and the artifact on them and on whole videos."""
+    damaged: Mapping[str, str] = corrupt
+    if plan.is_video:
+        videos = [source for source in sources if isinstance(source, LocalVideo)]
+        damaged = {
+            name: "the decoder could only guess it" for video in videos for name in video.damaged_names()
+        }
+    content = corruptness_check(damaged, corrupt if plan.is_video else {})
+    return damaged, ("CORRUPTNESS_CHECK_INFORMATION", "corruptness_check_information.json", content)
 
 
 def _candidates(sources: Sequence[Source], n_datapool: int, known: frozenset[str]) -> list[Candidate]:

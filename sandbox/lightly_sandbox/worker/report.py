@@ -8,18 +8,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lightly_sandbox.worker.measurement import METADATA_KEYS
+from lightly_sandbox.worker.report_distances import (
+    distances,
+    nearest_among,
+    nearest_in_set,
+    projected,
+    random_rows,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
+    from PIL import Image
 
     from lightly_sandbox.worker.measurement import Measurement
 
+MAX_COMPARED = 5000
+"""Of more images the distances are left out: comparing each with each takes the square of their number."""
+
 _BINS = 20
 _EXAMPLES = 8
-# Comparing every image with every other takes memory and time with the square of their number.
-_MAX_COMPARED = 5000
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,27 @@ class Analysed:
     measurements: Sequence[Measurement]
     embeddings: NDArray[np.float32]
     n_datapool: int
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a run found: all that its report and its lists of files are made of.
+
+    ``selected`` are rows of ``images`` in the order in which they were taken, without the datapool's.
+    ``corrupt`` has the reason for each image or frame that does not decode, ``corrupt_videos`` that for whole
+    videos. ``n_duplicates`` new images have the pixels of an earlier one. ``video_sizes`` are the report's
+    counts of videos. ``selection`` is the selection config in the platform's spelling. ``open_images``
+    decodes the images of some rows, one after the other and in the order of the rows.
+    """
+
+    images: Analysed
+    selected: Sequence[int]
+    corrupt: Mapping[str, str]
+    corrupt_videos: Mapping[str, str]
+    n_duplicates: int
+    video_sizes: Mapping[str, int] | None
+    selection: Mapping[str, Any]
+    open_images: Callable[[Iterable[int]], Iterator[tuple[int, Image.Image]]]
 
 
 @dataclass(frozen=True)
@@ -87,7 +117,10 @@ def build_report(
                 "nSelectedWithDatapool": images.n_datapool + len(selected),
             },
         },
-        "selectedAndRemovedImageExamples": _nearest_removed(images, selected),
+        "selectedAndRemovedImageExamples": [
+            {"selectedImage": images.names[row], "removedImage": images.names[removed], "distance": distance}
+            for row, removed, distance in nearest_removed(images, selected)
+        ],
     }
     if video_sizes is not None:
         general["datasetInformation"]["videoLevelSizes"] = dict(video_sizes)
@@ -98,21 +131,61 @@ def build_report(
             "customCategorical": {},
         }
     }
-    if len(images.names) <= _MAX_COMPARED:
-        analysis["embeddingInformation"] = {
-            "distanceToNearestNeighborInSet": _per_set(
-                input=_nearest_distances(images.embeddings[images.n_datapool :]),
-                selected=_nearest_distances(images.embeddings[list(selected)]),
-            )
-        }
+    if len(images.names) <= MAX_COMPARED:
+        analysis["embeddingInformation"] = _embedding_information(images, selected)
     return {"generalInformation": general, "datasetAnalysis": analysis}
 
 
+def rows_of_sets(images: Analysed, selected: Sequence[int]) -> dict[str, NDArray[np.intp]]:
+    """Return which rows of ``images`` each set of the report has, by the platform's name for the set.
+
+    The random one is as large as the selected one and of the same images: what chance would have chosen.
+    """
+    n_images, datapool = len(images.names), np.arange(images.n_datapool)
+    chosen = np.array(selected, dtype=np.intp)
+    sets = {
+        "input": np.arange(images.n_datapool, n_images),
+        "selected": chosen,
+        "random": random_rows(images.n_datapool, n_images, len(chosen)),
+    }
+    if images.n_datapool:
+        sets |= {"preselectedDatapool": datapool, "selectedWithDatapool": np.concatenate([datapool, chosen])}
+    return sets
+
+
+def _embedding_information(images: Analysed, selected: Sequence[int]) -> dict[str, Any]:
+    sets = {name: images.embeddings[rows] for name, rows in rows_of_sets(images, selected).items()}
+    places = np.round(projected(images.embeddings), 6)
+    return {
+        "distanceToNearestNeighborInSet": _per_set(
+            **{name: nearest_in_set(members) for name, members in sets.items()}
+        ),
+        "distanceToCoverInput": _per_set(
+            **{
+                name: nearest_among(sets["input"], members)
+                for name, members in sets.items()
+                if name != "input"
+            }
+        ),
+        "scatterPlotData": {
+            "pcaEmbeddingData": {
+                "input2dEmbeddings": places[images.n_datapool :].tolist(),
+                "datapool2dEmbeddings": places[: images.n_datapool].tolist(),
+                "selectedExcludingDatapool2dEmbeddings": places[list(selected)].tolist(),
+                "exampleImages": [
+                    {"location": places[row].tolist(), "filename": images.names[row]}
+                    for row in selected[:_EXAMPLES]
+                ],
+            }
+        },
+    }
+
+
 def _metadata(images: Analysed, selected: Sequence[int]) -> dict[str, Any]:
-    distributions = {}
+    sets, distributions = rows_of_sets(images, selected), {}
     for key in METADATA_KEYS:
         values = np.array([measurement.number(key) for measurement in images.measurements])
-        distributions[key] = _per_set(input=values[images.n_datapool :], selected=values[list(selected)])
+        distributions[key] = _per_set(**{name: values[rows] for name, rows in sets.items()})
     return distributions
 
 
@@ -140,35 +213,18 @@ def _distribution(numbers: NDArray[Any], limits: tuple[float, float]) -> dict[st
     }
 
 
-def _nearest_distances(embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
-    if len(embeddings) < 2:
-        return np.zeros(0)
-    distances = _distances(embeddings, embeddings)
-    np.fill_diagonal(distances, np.inf)
-    nearest: NDArray[np.float64] = distances.min(axis=1)
-    return nearest
+def nearest_removed(images: Analysed, selected: Sequence[int]) -> list[tuple[int, int, float]]:
+    """Pair the first selected images with what each of them stands for: the nearest image left out.
 
-
-def _nearest_removed(images: Analysed, selected: Sequence[int]) -> list[dict[str, Any]]:
-    """Pair the first selected images with what each of them stands for: the nearest image left out."""
-    taken = set(selected)
-    removed = [row for row in range(images.n_datapool, len(images.names)) if row not in taken]
+    Returns:
+        The two rows and their distance.
+    """
+    removed = sorted(set(range(images.n_datapool, len(images.names))) - set(selected))
     shown = list(selected[:_EXAMPLES])
     if not removed or not shown:
         return []
-    distances = _distances(images.embeddings[shown], images.embeddings[removed])
-    nearest = distances.argmin(axis=1)
+    apart = distances(images.embeddings[shown], images.embeddings[removed])
+    nearest = apart.argmin(axis=1)
     return [
-        {
-            "selectedImage": images.names[row],
-            "removedImage": images.names[removed[nearest[place]]],
-            "distance": float(distances[place, nearest[place]]),
-        }
-        for place, row in enumerate(shown)
+        (row, removed[nearest[place]], float(apart[place, nearest[place]])) for place, row in enumerate(shown)
     ]
-
-
-def _distances(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float64]:
-    # Of vectors of length 1: |a - b|^2 = 2 - 2ab, which rounding can bring a little below zero.
-    products: NDArray[np.float64] = left.astype(np.float64) @ right.astype(np.float64).T
-    return np.sqrt(np.maximum(0.0, 2.0 - 2.0 * products))

@@ -1,4 +1,4 @@
-"""What a run tells its owner: its state and its log lines."""
+"""What a run tells its owner: its state, its log lines, and the memory that it takes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import logging
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from lightly_sandbox.worker.memlog import MemoryLog
 
 if TYPE_CHECKING:
     from lightly_sandbox.worker.api import Platform
@@ -16,18 +18,23 @@ _FLUSH_LINES = 50
 
 
 class RunLog:
-    """Collects a run's log lines, and sends them when the state changes or enough have come together."""
+    """Collects a run's log lines, and sends them when the state changes or enough have come together.
+
+    ``memory`` is not sent; it becomes an artifact.
+    """
 
     def __init__(self, platform: Platform, run_id: str) -> None:
         self._platform = platform
         self._run_id = run_id
         self._lines: list[dict[str, Any]] = []
         self._n_sent = 0
+        self.memory = MemoryLog()
         self.state = "STARTED"
 
     def enter(self, state: str, message: str) -> None:
         """Pass to the next state."""
         self.flush()
+        self.memory.note(self.state, now=True)
         self.state = state
         self._platform.set_run_state(self._run_id, state, message)
         self.say(message)

@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from lightly_sandbox import __version__
+from lightly_sandbox import SIGN_OF_LIFE_SECONDS, __version__
 from lightly_sandbox.worker.api import ApiError, Platform, Transfer
 from lightly_sandbox.worker.job import Job
 from lightly_sandbox.worker.lifecycle import execute
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 VERSION = f"lightly-sandbox-{__version__}"
-HEARTBEAT_SECONDS = 15.0
 _TERMINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "ABORTED"})
 
 
@@ -33,7 +32,7 @@ def run(
     poll_interval: float,
     stop: threading.Event,
 ) -> None:
-    """Work until told to stop.
+    """Work until told to stop, by ``stop`` or by the worker config of a run that has been done.
 
     Args:
         url: the platform's address.
@@ -41,7 +40,8 @@ def run(
         name: the worker's name. Registering the same name again continues as the same worker.
         labels: a scheduled run is taken if everything in its ``runsOn`` is among these.
         poll_interval: seconds between two looks at the schedule while there is nothing to do.
-        stop: set it to stop. A run in progress is ABORTED within about a second.
+        stop: set it to stop. A run in progress is ABORTED within about a second. It is also set by a run
+            whose worker config says ``shutdown_when_job_finished``, once that has ended.
 
     Raises:
         ApiError: the platform refuses the worker, for example because of the token.
@@ -143,6 +143,12 @@ class _Worker:
     def _do(self, scheduled: dict[str, Any]) -> None:
         self._enter("BUSY")
         run_id = self._create_run(scheduled)
+        log = RunLog(self._platform, run_id)
+
+        def tick() -> None:
+            log.memory.note(log.state)
+            self._tick()
+
         job = Job(
             self._platform,
             self._transfer,
@@ -150,13 +156,21 @@ class _Worker:
             dataset_id=scheduled["datasetId"],
             config_id=scheduled["configId"],
             worker_version=VERSION,
-            tick=self._tick,
-            log=RunLog(self._platform, run_id),
+            tick=tick,
+            log=log,
         )
         try:
             execute(job)
         finally:
             self._set_schedule_state(scheduled, "DONE")
+        if self._is_last(scheduled["configId"]):
+            logger.info("run %s was the last one: its config says shutdown_when_job_finished", run_id)
+            self._stop.set()
+
+    def _is_last(self, config_id: str) -> bool:
+        # However the run ended: what is wrong with the rest of its config does not keep the worker going.
+        config = self._platform.config(config_id)["config"]
+        return bool((config.get("docker") or {}).get("shutdownWhenJobFinished"))
 
     def _create_run(self, scheduled: dict[str, Any]) -> str:
         try:
@@ -174,7 +188,7 @@ class _Worker:
         self._heartbeat()
 
     def _heartbeat(self) -> None:
-        if time.monotonic() - self._last_heartbeat >= HEARTBEAT_SECONDS:
+        if time.monotonic() - self._last_heartbeat >= SIGN_OF_LIFE_SECONDS:
             self._enter(self._state)
 
     def _enter(self, state: str) -> None:

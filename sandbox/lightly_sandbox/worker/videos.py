@@ -60,6 +60,13 @@ class LocalVideo:
             if position not in self.damaged
         ]
 
+    def damaged_names(self) -> list[str]:
+        """Return the names that the damaged frames would have."""
+        n_frames = len(self.frames)
+        return [
+            frame_name(self.name, position, n_frames, self.frame_format) for position in sorted(self.damaged)
+        ]
+
     def pictures(self, positions: Collection[int], tick: Tick) -> Iterator[tuple[int, Load]]:
         """Decode the video from its beginning, and yield the frames at these positions."""
         last = max(positions, default=-1)

@@ -1,0 +1,104 @@
+"""``lightly-sandbox worker``."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from pathlib import Path  # noqa: TC003 (typer reads the annotations at run time)
+from typing import Annotated
+
+import typer
+
+from lightly_sandbox import terminal
+from lightly_sandbox.errors import SandboxError
+
+
+def worker(
+    url: Annotated[
+        str | None,
+        typer.Option(envvar="LIGHTLY_SERVER_LOCATION", help="The platform's address."),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="LIGHTLY_TOKEN",
+            help="The platform's API token. As an option everybody on the machine can see it in the list "
+            "of processes; the variable or --token-file keep it to you.",
+        ),
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="A file that holds the token and nothing else.")
+    ] = None,
+    ready_file: Annotated[
+        Path | None,
+        typer.Option(help="The file that `up` wrote. It says the address and the token, whatever else does."),
+    ] = None,
+    name: Annotated[
+        str, typer.Option(help="The worker's name; who registers under one that is known is that worker.")
+    ] = "sandbox-worker",
+    label: Annotated[
+        list[str] | None, typer.Option(help="What scheduled runs may ask for in runs_on; repeat it.")
+    ] = None,
+    poll_interval: Annotated[
+        float, typer.Option(min=0.05, metavar="SECONDS", help="The time between two looks for work.")
+    ] = 1.0,
+) -> None:
+    """Take scheduled runs and do them, one after the other, until Ctrl-C or SIGTERM.
+
+    It needs nothing but the platform's address and token, and ends by itself, with 0, after a run whose
+    worker config says shutdown_when_job_finished.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        url, token = _where(url, token, token_file, ready_file)
+        _work(url, token, name, label or [], poll_interval, stop)
+    except SandboxError as problem:
+        raise terminal.fail(problem) from None
+
+
+def _where(
+    url: str | None, token: str | None, token_file: Path | None, ready_file: Path | None
+) -> tuple[str, str]:
+    """The address and the token."""
+    if ready_file is not None:
+        from lightly_sandbox.ready_file import read_ready_file
+
+        ready = read_ready_file(ready_file)
+        return ready["lightly_url"], ready["token"]
+    if token_file is not None:
+        # Named on the command line, where the token may be in the environment by habit.
+        try:
+            token = token_file.read_text().strip()
+        except (OSError, ValueError) as problem:
+            reason = problem.strerror if isinstance(problem, OSError) else "it is no text"
+            raise SandboxError(f"The token file {token_file} cannot be read: {reason}.") from None
+        if not token:
+            raise SandboxError(f"The token file {token_file} is empty; write the platform's token into it.")
+    if not url:
+        raise SandboxError(
+            "The worker does not know where the platform is; give --url, or --ready-file with the file that "
+            "`lightly-sandbox up` wrote."
+        )
+    if not token:
+        raise SandboxError(
+            "The worker has no token; set the environment variable LIGHTLY_TOKEN, or give --token-file or "
+            "--ready-file."
+        )
+    return url, token
+
+
+def _work(
+    url: str, token: str, name: str, labels: list[str], poll_interval: float, stop: threading.Event
+) -> None:
+    # NumPy and the selection engine are not for who only asks for --help.
+    from lightly_sandbox.worker import run
+    from lightly_sandbox.worker.api import ApiError
+
+    try:
+        run(url, token, name=name, labels=labels, poll_interval=poll_interval, stop=stop)
+    except ApiError as refused:
+        raise SandboxError(f"The worker cannot work for {url}: {refused}") from None
