@@ -74,6 +74,14 @@ def test_a_run_crashes_when_nothing_was_heard_of_it(
     assert (run.message is not None) == (state == "CRASHED")
 
 
+def test_what_was_taken_and_never_begun_is_open_again_when_its_worker_is_gone(session: Session) -> None:
+    scheduled, run = _taken(session, scheduled=400, run=400, worker=400)
+    session.delete(run)
+    session.flush()
+    crash_silent_runs(session, SILENT_SECONDS)
+    assert (scheduled.state, scheduled.worker_id) == ("OPEN", None)
+
+
 def test_a_run_that_ended_stays_as_it_ended_when_its_worker_is_gone(session: Session) -> None:
     scheduled, run = _taken(session, scheduled=400, run=400, worker=400)
     run.state = "COMPLETED"

@@ -75,7 +75,7 @@ def test_a_run_from_schedule_to_end(work: Work) -> None:
     assert work.offered() == []
     run = work.run_of(scheduled_id)
     assert (run["id"], run["state"], run["configId"]) == (run_id, "STARTED", work.config_id)
-    for state in ("EMBEDDING", "SAMPLING", "LOADING_DATASET"):
+    for state in ("LOADING_DATASET", "LOADING_DATASET", "EMBEDDING", "SAMPLING"):
         api.ok("PUT", f"/v1/docker/runs/{run_id}", {"state": state, "message": f"now {state}"})
         run = work.run_of(scheduled_id)
         assert (run["state"], run["message"]) == (state, f"now {state}")
@@ -85,7 +85,7 @@ def test_a_run_from_schedule_to_end(work: Work) -> None:
     assert work.states(states=["DONE", "CANCELED"]) == [(scheduled_id, "DONE")]
     assert work.states(state="DONE") == [(scheduled_id, "DONE")]
     run = work.run_of(scheduled_id)
-    assert (run["state"], run["message"]) == ("COMPLETED", "now LOADING_DATASET")
+    assert (run["state"], run["message"]) == ("COMPLETED", "now SAMPLING")
     assert [found["id"] for found in api.ok("GET", f"/v1/docker/runs/query/datasetId/{work.dataset_id}")] == [
         run_id
     ]
@@ -98,6 +98,65 @@ def test_the_end_of_a_run_is_final(work: Work, end: str) -> None:
     work.api.ok("PUT", path, {"state": end})
     assert work.api.refused("PUT", path, {"state": "EMBEDDING"})[0] == 409
     assert work.api.ok("GET", path)["state"] == end
+
+
+def test_a_run_never_goes_back(work: Work) -> None:
+    path = f"/v1/docker/runs/{work.begin(work.schedule())}"
+    work.api.ok("PUT", path, {"state": "SAMPLING", "message": "now SAMPLING"})
+    status, code, error = work.api.refused("PUT", path, {"state": "EMBEDDING"})
+    assert (status, code) == (409, "CONFLICT")
+    assert "is at SAMPLING and cannot go back to EMBEDDING" in error
+    assert work.api.ok("GET", path)["state"] == "SAMPLING"
+
+
+def test_a_run_whose_worker_is_done_with_it_before_its_end_has_crashed(work: Work) -> None:
+    scheduled_id = work.schedule()
+    work.begin(scheduled_id)
+    assert work.by_worker(scheduled_id, "DONE").ok
+    run = work.run_of(scheduled_id)
+    assert run["state"] == "CRASHED", "nobody will ever end it"
+    assert "done with the run before it had ended" in run["message"]
+
+
+def test_an_ended_run_makes_no_tag(work: Work) -> None:
+    run_id = work.begin(work.schedule())
+    work.api.ok("PUT", f"/v1/docker/runs/{run_id}", {"state": "CRASHED"})
+    body = {"name": "initial-tag", "imgType": "full", "runId": run_id}
+    path = f"/v1/datasets/{work.dataset_id}/tags"
+    status, code, error = work.api.refused("POST", f"{path}/initial", body)
+    assert (status, code) == (409, "CONFLICT")
+    assert "has ended as CRASHED" in error
+    assert work.api.ok("GET", path) == []
+
+
+@pytest.mark.parametrize("end", ["FAILED", "CRASHED", "ABORTED"])
+def test_what_a_run_added_goes_with_it_unless_a_tag_counts_it(work: Work, end: str) -> None:
+    api, samples = work.api, f"/v1/datasets/{work.dataset_id}/samples"
+    api.ok("POST", samples, {"fileName": "before.jpg"})
+    run_id = work.begin(work.schedule())
+    api.ok("POST", samples, {"fileName": "tagged.jpg"})
+    tag = {"name": "initial-tag", "imgType": "full", "runId": run_id}
+    api.ok("POST", f"/v1/datasets/{work.dataset_id}/tags/initial", tag)
+    api.ok("POST", samples, {"fileName": "left.jpg"})
+    api.ok("PUT", f"/v1/docker/runs/{run_id}", {"state": end})
+    left = [(sample["fileName"], sample["index"]) for sample in api.ok("GET", samples)]
+    assert left == [("before.jpg", 0), ("tagged.jpg", 1)]
+
+
+def test_a_completed_run_keeps_what_it_added(work: Work) -> None:
+    samples = f"/v1/datasets/{work.dataset_id}/samples"
+    run_id = work.begin(work.schedule())
+    work.api.ok("POST", samples, {"fileName": "a.jpg"})
+    work.api.ok("PUT", f"/v1/docker/runs/{run_id}", {"state": "COMPLETED"})
+    assert len(work.api.ok("GET", samples)) == 1
+
+
+def test_what_was_in_the_dataset_before_a_run_outlives_it(work: Work) -> None:
+    samples = f"/v1/datasets/{work.dataset_id}/samples"
+    work.api.ok("POST", samples, {"fileName": "before.jpg"})
+    run_id = work.begin(work.schedule())
+    work.api.ok("PUT", f"/v1/docker/runs/{run_id}", {"state": "CRASHED"})
+    assert len(work.api.ok("GET", samples)) == 1
 
 
 def test_of_many_workers_one_takes_the_run(work: Work) -> None:
@@ -161,6 +220,10 @@ def test_a_worker_may_give_a_run_back(work: Work) -> None:
     assert work.by_worker(scheduled_id, "OPEN").ok
     assert work.offered() == [scheduled_id]
     assert "owner" not in work.api.ok("GET", work.schedule_path)[0]
+    work.begin(scheduled_id)
+    refused = work.by_worker(scheduled_id, "OPEN")
+    assert refused.status_code == 409, "it has a run, and can have only one"
+    assert "has a run already" in refused.json()["error"]
 
 
 def test_what_is_missing_is_said_before_a_run_is_scheduled(work: Work) -> None:

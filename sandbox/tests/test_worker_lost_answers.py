@@ -2,88 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import subprocess
 import sys
-import threading
-from collections.abc import Callable
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import requests
+from network import Match, Network, passing
 from running_sandbox import wait_until, with_keys
 
 from lightly_sandbox import photos
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from running_sandbox import Api, Customer
 
 RUN_SECONDS = 60.0
-
-
-class Network(ThreadingHTTPServer):
-    """Passes requests on to the platform, but loses the answers to the first ones that match ``loses``.
-
-    With ``drops`` the requests themselves are lost.
-    """
-
-    daemon_threads = True
-
-    def __init__(
-        self, target: str, loses: Callable[[str, str, Any], bool], times: int = 1, *, drops: bool = False
-    ) -> None:
-        super().__init__(("127.0.0.1", 0), Passage)
-        self.target = target
-        self.loses = loses
-        self.left = times
-        self.drops = drops
-        self.lock = threading.Lock()
-
-    def is_lost(self, method: str, path: str, content: bytes) -> bool:
-        with self.lock:
-            lost = self.left > 0 and self.loses(method, path, json.loads(content) if content else None)
-            self.left -= lost
-            return lost
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class Passage(BaseHTTPRequestHandler):
-    server: Network
-    protocol_version = "HTTP/1.1"
-
-    def _pass(self) -> None:
-        content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        lost = self.server.is_lost(self.command, self.path.partition("?")[0], content)
-        if lost and self.server.drops:
-            self.close_connection = True
-            return
-        headers = {"Content-Type": self.headers.get("Content-Type", "application/json")}
-        answer = requests.request(
-            self.command, self.server.target + self.path, data=content, headers=headers, timeout=30
-        )
-        if lost:
-            self.close_connection = True
-            return
-        self.send_response(answer.status_code)
-        self.send_header("Content-Type", answer.headers.get("Content-Type", "application/json"))
-        self.send_header("Content-Length", str(len(answer.content)))
-        self.end_headers()
-        self.wfile.write(answer.content)
-
-    do_GET = do_PUT = do_POST = _pass
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing: the requests' lines hold the token."""
 
 
 @pytest.fixture
@@ -101,19 +38,6 @@ def scheduled(ready: Mapping[str, Any], api: Api, customer: Customer) -> tuple[s
     body = {"configId": config_id, "priority": "MID", "runsOn": [label]}
     schedule = api.ok("POST", f"/v1/datasets/{dataset_id}/docker/worker/schedule", body)
     return dataset_id, schedule["id"], label
-
-
-@contextmanager
-def passing(network: Network) -> Iterator[Network]:
-    threading.Thread(target=network.serve_forever, daemon=True).start()
-    try:
-        yield network
-    finally:
-        network.shutdown()
-        network.server_close()
-
-
-Match = Callable[[str, str, Any], bool]
 
 
 def is_schedule_state(state: str) -> Match:

@@ -47,6 +47,7 @@ def test_the_platform_shows_what_the_run_did(lab: Lab, place: Place) -> None:
         "COMPUTING_METADATA",
         "EMBEDDING",
         "SAMPLING",
+        "SAVING_RESULTS",
         "UPLOADING_DATASET",
         "GENERATING_REPORT",
         "UPLOADING_REPORT",

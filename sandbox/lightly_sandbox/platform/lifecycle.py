@@ -73,13 +73,30 @@ def finish(session: Session, scheduled: ScheduledRun, why: str) -> None:
         advance(session, run, DockerRunState.CRASHED, why)
 
 
+def _abandon(session: Session, scheduled: ScheduledRun, why: str) -> None:
+    """End a taken scheduled run whose worker is gone; without a run it has lost nothing and is OPEN again.
+
+    DONE without a run would let whoever asks for the run (404 until there is one) wait for ever.
+    """
+    if session.scalar(select(Run.id).where(Run.scheduled_id == scheduled.id)) is None:
+        give_back(scheduled)
+    else:
+        finish(session, scheduled, why)
+
+
+def give_back(scheduled: ScheduledRun) -> None:
+    """Let a taken scheduled run be OPEN again, for any worker."""
+    scheduled.state, scheduled.worker_id = DockerRunScheduledState.OPEN, None
+    scheduled.last_modified_at = now_ms()
+
+
 def crash_runs_of(session: Session, worker: Worker) -> None:
     """End what ``worker`` had taken."""
     taken = select(ScheduledRun).where(
         ScheduledRun.worker_id == worker.id, ScheduledRun.state == DockerRunScheduledState.LOCKED
     )
     for scheduled in session.scalars(taken).all():
-        finish(session, scheduled, f"Worker '{worker.name}' ended before the run did.")
+        _abandon(session, scheduled, f"Worker '{worker.name}' ended before the run did.")
 
 
 def crash_silent_runs(session: Session, silent_seconds: float) -> None:
@@ -100,7 +117,7 @@ def crash_silent_runs(session: Session, silent_seconds: float) -> None:
         )
     )
     for scheduled in session.scalars(taken).all():
-        finish(session, scheduled, f"There was no sign of life for {silent_seconds:g} s.")
+        _abandon(session, scheduled, f"There was no sign of life for {silent_seconds:g} s.")
 
 
 def lock(session: Session, scheduled: ScheduledRun, worker: Worker) -> bool:

@@ -19,7 +19,7 @@ from lightly_sandbox.platform.enums import (
 )
 from lightly_sandbox.platform.error_codes import ApiErrorCode
 from lightly_sandbox.platform.errors import ApiError
-from lightly_sandbox.platform.lifecycle import finish, lock
+from lightly_sandbox.platform.lifecycle import finish, give_back, lock
 from lightly_sandbox.platform.models_workers import (
     DockerRunScheduledCreateRequest,
     DockerRunScheduledData,
@@ -217,7 +217,7 @@ def update_by_worker(
         case DockerRunScheduledState.OPEN if scheduled.worker_id == worker_id and scheduled.state == LOCKED:
             if db.scalar(select(Run.id).where(Run.scheduled_id == scheduled_id)) is not None:
                 raise _refused(f"Scheduled run {scheduled_id} has a run already; it cannot be OPEN again.")
-            scheduled.state, scheduled.last_modified_at, scheduled.worker_id = OPEN, now_ms(), None
+            give_back(scheduled)
         case _:
             raise _refused(
                 f"Scheduled run {scheduled_id} is {scheduled.state}; this worker cannot make it {body.state}."
