@@ -150,6 +150,46 @@ def test_a_worker_that_ends_is_started_again(started: list[Process], tmp_path: P
     assert "starts again" in process.stop()
 
 
+def test_a_worker_that_a_run_shuts_down_stays_down(started: list[Process], tmp_path: Path) -> None:
+    process, api, customer, _ = _up(started, tmp_path / "state", "--workers", "1")
+    bucket, dataset_id = customer.bucket(), api.new_dataset()
+    keys = customer.user(*allow(bucket, LIST, READ))
+    api.put_datasource(dataset_id, **with_keys(f"s3://{bucket}/in", "INPUT_OUTPUT", keys))
+    docker = {"shutdownWhenJobFinished": True}
+    body = {"version": "V4", "config": {"workerType": "FULL", "docker": docker}}
+    config_id = api.ok("POST", "/v1/docker/worker/config/vX", body)["id"]
+    path = f"/v1/datasets/{dataset_id}/docker/worker/schedule"
+    api.ok("POST", path, {"configId": config_id, "priority": "MID"})
+    wait_until(lambda: api.ok("GET", "/v1/docker/worker")[0]["state"] == "OFFLINE")
+    wait_until(lambda: len(_children(process.popen.pid)) == 2, 10)
+    assert api.ok("GET", path, states=["DONE"]), "the run is over, and the sandbox is not"
+    said = process.stop()
+    assert process.popen.returncode == 0
+    assert "sandbox-worker-1 has shut down" in said
+    assert "starts again" not in said
+
+
+def test_a_silent_run_crashes_after_the_time_that_up_was_given(
+    started: list[Process], tmp_path: Path
+) -> None:
+    _, api, customer, _ = _up(started, tmp_path / "state", "--workers", "0", "--crash-after", "1.5")
+    dataset_id = api.new_dataset()
+    keys = customer.user()
+    api.put_datasource(dataset_id, **with_keys("s3://bucket/in", "INPUT_OUTPUT", keys))
+    config_id = api.ok(
+        "POST", "/v1/docker/worker/config/vX", {"version": "V4", "config": {"workerType": "FULL"}}
+    )["id"]
+    worker_id = api.ok("POST", "/v1/docker/worker", {"name": "silent", "workerType": "FULL"})["id"]
+    path = f"/v1/datasets/{dataset_id}/docker/worker"
+    scheduled_id = api.ok("POST", f"{path}/schedule", {"configId": config_id, "priority": "MID"})["id"]
+    api.ok("PUT", f"{path}/{worker_id}/schedule/{scheduled_id}", {"state": "LOCKED"})
+    body = {"dockerVersion": "1", "scheduledId": scheduled_id}
+    run_path = f"/v1/docker/runs/{api.ok('POST', '/v1/docker/runs', body)['id']}"
+    run = wait_until(lambda: (run := api.ok("GET", run_path))["state"] != "STARTED" and run)
+    assert (run["state"], run["message"]) == ("CRASHED", "There was no sign of life for 1.5 s.")
+    assert [entry["id"] for entry in api.ok("GET", f"{path}/schedule", states=["DONE"])] == [scheduled_id]
+
+
 def _seconds_old(pid: int) -> float:
     started_ticks = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19])
     uptime = float(Path("/proc/uptime").read_text().split()[0])

@@ -1,12 +1,10 @@
-"""The worker as a process: ended, killed, two at once, labels, a wrong token."""
+"""The worker as a process: ended, killed, several at once, labels, priorities, the last run."""
 
 from __future__ import annotations
 
-import os
 import secrets
 import signal
-import subprocess
-import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from worker_lab import own_worker
@@ -49,17 +47,62 @@ def test_a_killed_workers_run_is_ended_when_it_comes_back(lab: Lab, place: Place
         assert lab.wait(place.dataset_id, again)["state"] == "COMPLETED"
 
 
-def test_two_workers_do_each_run_once(lab: Lab, tmp_path: Path) -> None:
+def test_three_workers_share_the_runs_of_six_datasets(lab: Lab, tmp_path: Path) -> None:
     bucket, label = lab.photos(5), secrets.token_hex(8)
-    scheduled = {}
+    docker = {"useDatapool": True, "uploadReport": False}
+    scheduled: dict[str, list[str]] = {}
     for _ in range(6):
         dataset_id = lab.api.new_dataset()
         lab.datasource(dataset_id, "INPUT_OUTPUT", f"s3://{bucket}/photos/")
-        scheduled[dataset_id] = lab.schedule(dataset_id, nSamples=2, runs_on=(label,))
-    with own_worker(lab.api, label, tmp_path / "one"), own_worker(lab.api, label, tmp_path / "two", "other"):
-        for dataset_id, scheduled_id in scheduled.items():
-            assert lab.wait(dataset_id, scheduled_id)["state"] == "COMPLETED"
-            assert len(lab.api.ok("GET", f"/v1/docker/runs/query/datasetId/{dataset_id}")) == 1
+        # Two for each, so that a worker may be tempted to take the second while another has the first.
+        scheduled[dataset_id] = [
+            lab.schedule(dataset_id, docker=docker, nSamples=2, runs_on=(label,)) for _ in range(2)
+        ]
+    with ExitStack() as workers:
+        for name in ("one", "two", "three"):
+            workers.enter_context(own_worker(lab.api, label, tmp_path / name, name))
+        for dataset_id, entries in scheduled.items():
+            for scheduled_id in entries:
+                assert lab.wait(dataset_id, scheduled_id)["state"] == "COMPLETED"
+    owners = set()
+    for dataset_id, entries in scheduled.items():
+        runs = lab.api.ok("GET", f"/v1/docker/runs/query/datasetId/{dataset_id}")
+        assert sorted(run["scheduledId"] for run in runs) == sorted(entries), "each is worked on once"
+        later, earlier = runs
+        assert earlier["lastModifiedAt"] <= later["createdAt"], "one at a time on a dataset"
+        path = f"/v1/datasets/{dataset_id}/docker/worker/schedule"
+        owners |= {entry["owner"] for entry in lab.api.ok("GET", path, states=["DONE"])}
+    assert len(owners) > 1, "they share the load"
+
+
+def test_a_worker_takes_the_urgent_first(lab: Lab, place: Place, tmp_path: Path) -> None:
+    label, other = secrets.token_hex(8), lab.api.new_dataset()
+    lab.datasource(other, "INPUT_OUTPUT", f"s3://{place.bucket}/photos/")
+    low = lab.schedule(place.dataset_id, nSamples=2, priority="LOW", runs_on=(label,))
+    critical = lab.schedule(other, nSamples=2, priority="CRITICAL", runs_on=(label,))
+    with own_worker(lab.api, label, tmp_path / "log"):
+        first, second = lab.wait(other, critical), lab.wait(place.dataset_id, low)
+    assert first["lastModifiedAt"] <= second["createdAt"]
+
+
+def test_the_last_run_shuts_the_worker_down(lab: Lab, place: Place, tmp_path: Path) -> None:
+    label = secrets.token_hex(8)
+    last = {"shutdownWhenJobFinished": True, "useDatapool": True, "uploadReport": False}
+    with own_worker(lab.api, label, tmp_path / "log") as worker:
+        scheduled_id = lab.schedule(place.dataset_id, docker=last, nSamples=2, runs_on=(label,))
+        assert lab.wait(place.dataset_id, scheduled_id)["state"] == "COMPLETED"
+        assert worker.wait(20) == 0
+    (registered,) = [found for found in lab.api.ok("GET", "/v1/docker/worker") if label in found["labels"]]
+    assert registered["state"] == "OFFLINE"
+
+
+def test_a_last_run_that_fails_shuts_the_worker_down_too(lab: Lab, place: Place, tmp_path: Path) -> None:
+    label = secrets.token_hex(8)
+    last = {"shutdownWhenJobFinished": True, "enableTraining": True}
+    with own_worker(lab.api, label, tmp_path / "log") as worker:
+        scheduled_id = lab.schedule(place.dataset_id, docker=last, nSamples=2, runs_on=(label,))
+        assert lab.wait(place.dataset_id, scheduled_id)["state"] == "FAILED"
+        assert worker.wait(20) == 0
 
 
 def test_a_worker_leaves_runs_alone_that_ask_for_other_labels(lab: Lab, place: Place, tmp_path: Path) -> None:
@@ -71,26 +114,3 @@ def test_a_worker_leaves_runs_alone_that_ask_for_other_labels(lab: Lab, place: P
         later = lab.schedule(other, nSamples=2, runs_on=(label,))
         assert lab.wait(other, later)["state"] == "COMPLETED"
     assert lab.schedule_state(place.dataset_id, elsewhere) == "OPEN"
-
-
-def test_a_wrong_token_is_refused_without_being_shown(lab: Lab, tmp_path: Path) -> None:
-    wrong = "canary-that-is-no-token"
-    ended = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "lightly_sandbox.worker",
-            "--url",
-            lab.api.url,
-            "--name",
-            "impostor",
-        ],
-        env={**os.environ, "LIGHTLY_TOKEN": wrong},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert ended.returncode == 1
-    assert "HTTP 401" in ended.stderr
-    assert wrong not in ended.stdout + ended.stderr

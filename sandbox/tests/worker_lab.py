@@ -57,6 +57,7 @@ class Lab:
         strategies: tuple[dict[str, Any], ...] = (DIVERSITY,),
         docker: dict[str, Any] | None = None,
         runs_on: tuple[str, ...] | None = None,
+        priority: str = "MID",
         **selection: Any,
     ) -> str:
         config = {
@@ -66,7 +67,7 @@ class Lab:
         }
         body = {"version": "V4", "creator": "USER_PIP", "config": config}
         config_id = self.api.ok("POST", "/v1/docker/worker/config/vX", body)["id"]
-        body = {"configId": config_id, "priority": "MID", "runsOn": list(runs_on or (self.label,))}
+        body = {"configId": config_id, "priority": priority, "runsOn": list(runs_on or (self.label,))}
         return str(self.api.ok("POST", f"/v1/datasets/{dataset_id}/docker/worker/schedule", body)["id"])
 
     def wait(self, dataset_id: str, scheduled_id: str, states: set[str] = TERMINAL) -> dict[str, Any]:
