@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from PIL import Image
+from pypdf import PdfReader
 from running_sandbox import LIST, READ, WRITE, allow, with_role
 from worker_lab import DIVERSITY, THUMBNAILS
 
@@ -31,6 +32,10 @@ def test_a_few_corrupt_files_are_counted_and_left_out(lab: Lab, place: Place) ->
     run = lab.do(place.dataset_id, nSamples=42)
     assert run["state"] == "COMPLETED"
     assert run["message"].endswith("; 2 files were corrupt")
+    corruptness = json.loads(lab.artifact(run, "CORRUPTNESS_CHECK_INFORMATION"))
+    assert list(corruptness["corrupt_samples"]) == ["broken.jpg", "cut-off.jpg"]
+    assert "cannot identify image file" in corruptness["corrupt_samples"]["broken.jpg"]
+    assert "broken.jpg" in PdfReader(io.BytesIO(lab.artifact(run, "REPORT_PDF"))).pages[-1].extract_text()
     assert lab.sizes(run)["nCorrupt"] == 2
     assert lab.sizes(run)["nSelected"] == 40
     warnings = [line["msg"] for line in lab.logs(run) if line["level"] == "WARNING"]
@@ -45,6 +50,8 @@ def test_too_many_corrupt_files_fail_the_run(lab: Lab, place: Place) -> None:
     assert "broken.jpg" in run["message"]
     assert lab.samples(place.dataset_id) == []
     assert b"broken.jpg is left out" in lab.artifact(run, "LOG")
+    corruptness = json.loads(lab.artifact(run, "CORRUPTNESS_CHECK_INFORMATION"))
+    assert list(corruptness["corrupt_samples"]) == ["broken.jpg"]
 
 
 def test_all_kinds_of_images_are_read(lab: Lab, place: Place) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 import time
 from typing import TYPE_CHECKING
 
 from PIL import Image
+from pypdf import PdfReader
 from running_sandbox import wait_until
 from worker_lab import THUMBNAILS
 
@@ -65,7 +67,26 @@ def test_the_platform_shows_what_the_run_did(lab: Lab, place: Place) -> None:
         "nPreselectedDatapool": 0,
         "nSelectedWithDatapool": 6,
     }
+    kinds = {artifact["type"]: artifact["fileName"] for artifact in run["artifacts"]}
+    assert kinds == {
+        "REPORT_V2_JSON": "report_v2.json",
+        "REPORT_PDF": "report.pdf",
+        "CORRUPTNESS_CHECK_INFORMATION": "corruptness_check_information.json",
+        "RELEVANT_FILENAMES": "relevant_filenames.txt",
+        "LOG": "log.txt",
+        "MEMLOG": "memlog.txt",
+    }
     assert b"SAMPLING: selected 6 of 40 images" in lab.artifact(run, "LOG")
+    considered = lab.artifact(run, "RELEVANT_FILENAMES").decode().splitlines()
+    assert considered == sorted(name for name, _ in photos.frames(40))
+    corruptness = json.loads(lab.artifact(run, "CORRUPTNESS_CHECK_INFORMATION"))
+    assert corruptness == {"corrupt_samples": {}, "corrupt_videos": {}}
+    memory = [line.split() for line in lab.artifact(run, "MEMLOG").decode().splitlines()]
+    assert {"INITIALIZING", "EMBEDDING", "UPLOADED_REPORT"} <= {state for _, state, _, _ in memory}
+    assert all(20 < float(mebibytes) < 2000 for _, _, mebibytes, _ in memory)
+    report = PdfReader(io.BytesIO(lab.artifact(run, "REPORT_PDF")))
+    assert run["id"] in report.pages[0].extract_text()
+    assert lab.samples(place.dataset_id)[0]["fileName"] in report.pages[3].extract_text()
     samples = lab.samples(place.dataset_id)
     assert len(samples) == 6
     assert all(sample["metaData"]["sharpness"] > 0 for sample in samples)
@@ -114,6 +135,7 @@ def test_a_datapool_grows_by_what_is_new(lab: Lab, place: Place) -> None:
 
     unchanged = lab.do(place.dataset_id, docker=datapool, nSamples=6)
     assert unchanged["state"] == "COMPLETED"
+    assert {artifact["type"] for artifact in unchanged["artifacts"]} == {"LOG", "MEMLOG"}
     assert unchanged["message"].startswith("no new files")
     assert len(lab.tags(place.dataset_id)) == 1
 
@@ -141,6 +163,17 @@ def test_process_all_considers_what_was_left_out_before(lab: Lab, place: Place) 
     assert run["message"].startswith("selected 5 of 34 images")
     first, second = lab.tags(place.dataset_id)
     assert not set(lab.filenames(place.dataset_id, first)) & set(lab.filenames(place.dataset_id, second))
+
+
+def test_a_run_without_a_report_has_its_lists_all_the_same(lab: Lab, place: Place) -> None:
+    run = lab.do(place.dataset_id, docker={"uploadReport": False}, nSamples=6)
+    assert {artifact["type"] for artifact in run["artifacts"]} == {
+        "CORRUPTNESS_CHECK_INFORMATION",
+        "RELEVANT_FILENAMES",
+        "LOG",
+        "MEMLOG",
+    }
+    assert not {line["state"] for line in lab.logs(run)} & {"GENERATING_REPORT", "UPLOADING_REPORT"}
 
 
 def test_a_filled_dataset_is_not_touched_without_the_datapool(lab: Lab, place: Place) -> None:

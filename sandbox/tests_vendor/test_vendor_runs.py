@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 
 # The client has no helper for the file names.
 _KINDS = [kind for kind in DockerRunArtifactType if kind != DockerRunArtifactType.RELEVANT_FILENAMES]
+_BEGINNINGS = {
+    "LOG": b"20",
+    "MEMLOG": b"20",
+    "REPORT_PDF": b"%PDF",
+    "REPORT_V2_JSON": b"{",
+    "CORRUPTNESS_CHECK_INFORMATION": b"{",
+}
 DIVERSITY = {"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}}
 
 
@@ -222,12 +229,20 @@ def test_each_kind_of_artifact_is_there_or_is_told_to_be_missing(
         "CORRUPTNESS_CHECK_INFORMATION": client.download_compute_worker_run_corruptness_check_information,
         "SEQUENCE_INFORMATION": client.download_compute_worker_run_sequence_information,
     }
-    if kind in {artifact.type for artifact in run.artifacts}:
+    if kind.value in _BEGINNINGS:
         downloads[kind.value](run, str(path))
-        assert path.read_bytes().startswith(b"%PDF" if kind.value == "REPORT_PDF" else b"")
+        assert path.read_bytes().startswith(_BEGINNINGS[kind.value])
     else:
         with pytest.raises(ArtifactNotExist):
             downloads[kind.value](run, str(path))
+
+
+def test_the_corrupt_files_are_named_as_the_clients_documentation_reads_them(
+    onboarded: Onboarded, tmp_path: Path
+) -> None:
+    path = tmp_path / "corruptness_check_information.json"
+    onboarded.client.download_compute_worker_run_corruptness_check_information(onboarded.run, str(path))
+    assert json.loads(path.read_text())["corrupt_samples"] == {}
 
 
 def test_a_run_without_training_has_no_checkpoint(onboarded: Onboarded) -> None:

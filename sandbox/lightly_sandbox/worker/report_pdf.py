@@ -33,6 +33,7 @@ from lightly_sandbox.worker.report_plots import (
     compared_bars,
     gallery,
     histograms,
+    legend,
     page,
     rule,
     scatter,
@@ -195,7 +196,7 @@ def _properties(figure: Figure, findings: Findings, sets: Mapping[str, NDArray[n
         axes = figure.add_subplot(grid[place // 2, place % 2])
         histograms(axes, title, unit, {name: values[sets[name]] for name in shown})
         if place == 0:
-            axes.legend(loc="lower left", bbox_to_anchor=(0, 1.12), ncols=3, borderpad=0, handlelength=1)
+            legend(axes, "lower left", (0, 1.12))
     axes = figure.add_subplot(grid[2, 1])
     axes.set_title("Width and height")
     axes.set_xlabel("pixels wide")
@@ -218,13 +219,12 @@ def _embeddings(
     axes.set_title("All images in two dimensions (PCA)", pad=22)
     shown = [name for name in ("input", "preselectedDatapool", "selected") if name in sets]
     scatter(axes, projected(findings.images.embeddings), {name: sets[name] for name in shown})
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, borderpad=0, handletextpad=0.2)
+    legend(axes, "lower left", (0, 1.0))
 
     axes = figure.add_axes((LEFT + 0.05, 0.24, RIGHT - LEFT - 0.05, 0.15))
     compared = {name: nearest[name] for name in ("input", "random", "selected") if name in nearest}
     histograms(axes, "Distance to the nearest neighbour in the same set", "", compared)
-    if any(len(numbers) for numbers in compared.values()):
-        axes.legend(loc="upper right", handlelength=1)
+    legend(axes, "upper right", (1, 1), columns=1)
     rows = [
         [SET_NAMES[name], f"{len(sets[name]):,}", *(f"{of(numbers):.3f}" for of in (np.min, np.mean, np.max))]
         for name, numbers in nearest.items()

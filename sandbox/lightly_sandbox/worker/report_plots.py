@@ -6,7 +6,7 @@ Nothing here uses pyplot, which keeps figures for a screen that a worker does no
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -61,6 +61,7 @@ STYLE: dict[Any, Any] = {
 }
 
 _BINS = 24
+_Corner = Literal["upper left", "upper right", "lower left"]
 
 
 def page(title: str, number: int, footer: str) -> Figure:
@@ -98,8 +99,7 @@ def stacked_bar(axes: Axes, parts: Mapping[str, tuple[int, str]]) -> None:
             start += number
     axes.set_axis_off()
     axes.set_xlim(0, max(start, 1))
-    if start:
-        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.05), ncols=4, borderpad=0, handlelength=1)
+    legend(axes, "upper left", (0, -0.05))
 
 
 def histograms(axes: Axes, title: str, unit: str, values: Mapping[str, NDArray[Any]]) -> None:
@@ -145,9 +145,17 @@ def compared_bars(axes: Axes, values: Mapping[str, float]) -> None:
     axes.margins(x=0.1)
 
 
+def legend(axes: Axes, corner: _Corner, at: tuple[float, float], columns: int = 4) -> None:
+    """Say what the colours are, if anything has been drawn. That ``corner`` of it is put ``at`` the place."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(
+            loc=corner, bbox_to_anchor=at, ncols=columns, borderpad=0, handlelength=1, handletextpad=0.5
+        )
+
+
 def scatter(axes: Axes, places: NDArray[np.float64], sets: Mapping[str, NDArray[np.intp]]) -> None:
     """Draw a point for each image, each set over the ones before it."""
-    sizes = {"input": 9.0, "preselectedDatapool": 16.0}
+    sizes = {"input": 11.0, "preselectedDatapool": 16.0}
     for name, rows in sets.items():
         if len(rows):
             axes.scatter(
