@@ -32,7 +32,10 @@ def worker(
     ] = None,
     ready_file: Annotated[
         Path | None,
-        typer.Option(help="The file that `up` wrote. It says the address and the token, whatever else does."),
+        typer.Option(
+            help="The file that `up` wrote. It says the address and the token, whatever else does. "
+            "By default that of `up`, where neither is given."
+        ),
     ] = None,
     name: Annotated[
         str, typer.Option(help="The worker's name; who registers under one that is known is that worker.")
@@ -64,9 +67,12 @@ def _where(
     url: str | None, token: str | None, token_file: Path | None, ready_file: Path | None
 ) -> tuple[str, str]:
     """The address and the token."""
-    if ready_file is not None:
-        from lightly_sandbox.ready_file import read_ready_file
+    from lightly_sandbox.ready_file import default_ready_file, read_ready_file
 
+    # As the other commands do it: of a sandbox that was started without options nothing need be said.
+    if url is None and token is None and token_file is None and default_ready_file().exists():
+        ready_file = ready_file or default_ready_file()
+    if ready_file is not None:
         ready = read_ready_file(ready_file)
         return ready["lightly_url"], ready["token"]
     if token_file is not None:
@@ -80,8 +86,8 @@ def _where(
             raise SandboxError(f"The token file {token_file} is empty; write the platform's token into it.")
     if not url:
         raise SandboxError(
-            "The worker does not know where the platform is; give --url, or --ready-file with the file that "
-            "`lightly-sandbox up` wrote."
+            "The worker does not know where the platform is; start `lightly-sandbox up`, give --url, or give "
+            "--ready-file with the file that `up` wrote."
         )
     if not token:
         raise SandboxError(

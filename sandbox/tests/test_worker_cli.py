@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import signal
@@ -89,6 +90,17 @@ def test_the_vendors_variables_are_enough(lab: Lab, place: Place, tmp_path: Path
     label = secrets.token_hex(8)
     variables = {"LIGHTLY_SERVER_LOCATION": lab.api.url + "/", "LIGHTLY_TOKEN": lab.api.token}
     with _worker(tmp_path / "elsewhere", "--name", f"two {label}", "--label", label, **variables):
+        _works(lab, place, label)
+
+
+def test_of_a_sandbox_that_was_started_without_options_nothing_need_be_said(
+    lab: Lab, place: Place, ready: Mapping[str, Any], tmp_path: Path
+) -> None:
+    label, state = secrets.token_hex(8), tmp_path / "lightly-sandbox"
+    state.mkdir()
+    (state / "ready.json").write_text(json.dumps(ready))
+    options = ("--name", f"home {label}", "--label", label)
+    with _worker(tmp_path / "elsewhere", *options, XDG_STATE_HOME=str(tmp_path)):
         _works(lab, place, label)
 
 
