@@ -39,7 +39,16 @@ def findings() -> Findings:
         embeddings=np.stack([describe(image) for _, _, image in photos]),
         n_datapool=20,
     )
-    return Findings(images, list(range(20, 200, 36)), {}, 2, SELECTION, lambda row: photos[row][2])
+    return Findings(
+        images=images,
+        selected=list(range(20, 200, 36)),
+        corrupt={},
+        corrupt_videos={},
+        n_duplicates=2,
+        video_sizes=None,
+        selection=SELECTION,
+        open_images=lambda rows: ((row, photos[row][2]) for row in sorted(rows)),
+    )
 
 
 def _pages(findings: Findings) -> list[str]:
@@ -96,8 +105,16 @@ def test_the_selection_is_compared_with_a_random_one_of_its_size(findings: Findi
 
 def test_corrupt_files_are_named_whatever_their_names(findings: Findings) -> None:
     corrupt = {"a $x_{1}$ b.jpg": "cut off", "two\nlines.jpg": "no image", "größe ファイル.png": "empty"}
-    *_, last = _pages(replace(findings, corrupt=corrupt))
-    for said in ("3 of them", "a $x_{1}$ b.jpg", "cut off", "two·lines.jpg", "größe ファイル.png"):
+    *_, last = _pages(replace(findings, corrupt=corrupt, corrupt_videos={"clip.mp4": "no video"}))
+    for said in (
+        "4 of them",
+        "clip.mp4",
+        "no video",
+        "a $x_{1}$ b.jpg",
+        "cut off",
+        "two·lines.jpg",
+        "größe ファイル.png",
+    ):
         assert said in last
     many = {f"broken {number}.jpg": "no image" for number in range(1000)}
     *_, last = _pages(replace(findings, corrupt=many))

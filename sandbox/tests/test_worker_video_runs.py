@@ -226,6 +226,8 @@ def test_corrupt_videos_are_counted_and_named_and_left_out(lab: Lab, clips: tupl
     refused = lab.do(place.dataset_id, nSamples=4)
     assert refused["state"] == "FAILED"
     assert "3 of 4 files are corrupt" in refused["message"]
+    corruptness = json.loads(lab.artifact(refused, "CORRUPTNESS_CHECK_INFORMATION"))
+    assert (len(corruptness["corrupt_videos"]), corruptness["corrupt_samples"]) == (3, {})
     assert lab.samples(place.dataset_id) == []
 
     run = lab.do(place.dataset_id, nSamples=4, docker=TOLERANT)
