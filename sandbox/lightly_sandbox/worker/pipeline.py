@@ -273,6 +273,7 @@ class Pipeline:
             self._job.log.say(shortfall, "WARNING")
         return selected
 
+
 def _input_path(datasources: Sequence[dict[str, Any]]) -> str:
     for datasource in datasources:
         if datasource["purpose"] in ("INPUT", "INPUT_OUTPUT"):
