@@ -38,6 +38,8 @@ OBJECTS = {"type": "EMBEDDINGS", "task": "cars"}
 TEMPERATURE = {"type": "METADATA", "key": "weather.temperature"}
 QUERY = {"type": "EMBEDDINGS", "tagName": "query"}
 SIMILARITY = {"type": "SIMILARITY"}
+# The workers of other tests shall not take what is scheduled here.
+NOBODY = "a label that no worker has"
 INVALID_FILES = "DOCKER_WORKER_CONFIG_REFERENCES_INVALID_FILES"
 
 
@@ -67,7 +69,7 @@ class Scheduling:
         config = {"version": "V4", "config": {"workerType": "FULL", "selection": selection}}
         config_id = self.api.ok("POST", "/v1/docker/worker/config/vX", config)["id"]
         path = f"/v1/datasets/{dataset_id}/docker/worker/schedule"
-        return "POST", path, {"configId": config_id, "priority": "MID"}
+        return "POST", path, {"configId": config_id, "priority": "MID", "runsOn": [NOBODY]}
 
 
 @pytest.fixture
@@ -242,7 +244,9 @@ def test_custom_embeddings_are_looked_for(scheduling: Scheduling, name: str, cod
     config = {"version": "V4", "config": {"workerType": "FULL", "docker": {"embeddings": name}}}
     config_id = scheduling.api.ok("POST", "/v1/docker/worker/config/vX", config)["id"]
     path = f"/v1/datasets/{dataset_id}/docker/worker/schedule"
-    status, found, error = scheduling.api.refused("POST", path, {"configId": config_id, "priority": "MID"})
+    status, found, error = scheduling.api.refused(
+        "POST", path, {"configId": config_id, "priority": "MID", "runsOn": [NOBODY]}
+    )
     assert (status, found) == (422, code)
     assert said.replace("{}", own) in error
 
@@ -259,4 +263,6 @@ def test_a_config_without_a_selection_is_scheduled(scheduling: Scheduling) -> No
     config = {"version": "V4", "config": {"workerType": "FULL"}}
     config_id = scheduling.api.ok("POST", "/v1/docker/worker/config/vX", config)["id"]
     path = f"/v1/datasets/{dataset_id}/docker/worker/schedule"
-    assert scheduling.api.ok("POST", path, {"configId": config_id, "priority": "MID"})["id"]
+    assert scheduling.api.ok("POST", path, {"configId": config_id, "priority": "MID", "runsOn": [NOBODY]})[
+        "id"
+    ]
