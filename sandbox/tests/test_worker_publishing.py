@@ -6,7 +6,6 @@ import pytest
 from PIL import Image
 
 from lightly_sandbox.photos import frames
-from lightly_sandbox.worker.api import TransferError, place_of
 from lightly_sandbox.worker.publishing import (
     THUMBNAIL_SIDE,
     frame_file,
@@ -14,6 +13,7 @@ from lightly_sandbox.worker.publishing import (
     output_among,
     thumbnail,
 )
+from lightly_sandbox.worker.transfer import TransferError, place_of
 
 SUFFIX = ".lightly/thumbnails/[filename]_thumb.[extension]"
 INPUT = {"purpose": "INPUT", "fullPath": "s3://in/photos/"}

@@ -1,30 +1,20 @@
-"""The part of the Lightly REST API that a worker uses, and the signed URLs that it hands out."""
+"""The part of the Lightly REST API that a worker uses."""
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3.util import Retry
 
-from lightly_sandbox import WORKER_AGENT, __version__
+from lightly_sandbox.worker.network import TIMEOUT_SECONDS, new_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
 PAGE_SIZE = 5000
-_TIMEOUT_SECONDS = (10, 60)
-_CONNECTIONS = 16
-_PIECE_BYTES = 1_000_000
-
-# urllib3 logs the whole URL of a request that it repeats, and the platform takes its token in the URL.
-logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 class ApiError(Exception):
@@ -38,23 +28,6 @@ class ApiError(Exception):
         super().__init__(f"{operation}: {said}: {reason}")
         self.status = status
         self.reason = reason
-
-
-class TransferError(Exception):
-    """A signed URL was refused or could not be reached (then ``status`` is None)."""
-
-    def __init__(self, method: str, url: str, status: int | None, reason: str) -> None:
-        said = f"HTTP {status} {reason}".strip() if status else reason
-        super().__init__(f"{method} {place_of(url)}: {said}")
-        self.status = status
-        self.reason = reason
-        self.place = place_of(url)
-
-
-def place_of(url: str) -> str:
-    """Return the host, bucket and key of a signed URL without its query, which is what makes it a secret."""
-    parts = urlsplit(url)
-    return parts.netloc + unquote(parts.path)
 
 
 @dataclass(frozen=True)
@@ -71,11 +44,11 @@ class Platform:
     def __init__(self, url: str, token: str) -> None:
         self._url = url.rstrip("/")
         self._token = token
-        self._session = _session(retries=5)
+        self._session = new_session(retries=5)
 
     def hurry(self) -> None:
         """Repeat nothing any more: the process is about to end."""
-        self._session = _session(retries=0)
+        self._session = new_session(retries=0)
 
     def register_worker(self, name: str, labels: Sequence[str], version: str) -> str:
         body = {"name": name, "workerType": "FULL", "labels": list(labels), "dockerVersion": version}
@@ -239,7 +212,7 @@ class Platform:
                 params={**(params or {}), "token": self._token},
                 json=body,
                 headers={"Accept": "application/json"},
-                timeout=_TIMEOUT_SECONDS,
+                timeout=TIMEOUT_SECONDS,
             )
         except requests.RequestException as error:
             # The exception's own text holds the URL with the token; its class says enough.
@@ -247,71 +220,6 @@ class Platform:
         if not answer.ok:
             raise _refusal(operation, answer)
         return answer.json() if answer.content else None
-
-
-class Transfer:
-    """Reads and writes objects by signed URLs. It never sees the token. Safe to use from several threads."""
-
-    def __init__(self) -> None:
-        self._session = _session(retries=3)
-
-    def read(self, url: str, path: Path) -> int:
-        """Read an object into a file, piece by piece: a video may be larger than the memory.
-
-        Returns:
-            The object's size in bytes.
-        """
-        with self._send("GET", url, stream=True) as answer, path.open("wb") as file:
-            try:
-                return sum(file.write(piece) for piece in answer.iter_content(_PIECE_BYTES))
-            except requests.RequestException as error:
-                raise TransferError("GET", url, None, f"failed with {type(error).__name__}") from None
-
-    def content(self, url: str) -> bytes:
-        """Read a small object."""
-        return self._send("GET", url).content
-
-    def write(self, url: str, content: bytes, headers: Mapping[str, str] | None = None) -> None:
-        self._send("PUT", url, content, headers)
-
-    def _send(
-        self,
-        method: str,
-        url: str,
-        content: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        *,
-        stream: bool = False,
-    ) -> requests.Response:
-        try:
-            answer = self._session.request(
-                method, url, data=content, headers=headers, timeout=_TIMEOUT_SECONDS, stream=stream
-            )
-        except requests.RequestException as error:
-            raise TransferError(method, url, None, f"failed with {type(error).__name__}") from None
-        if not answer.ok:
-            raise TransferError(method, url, answer.status_code, _s3_error_code(answer.text))
-        return answer
-
-
-def _session(retries: int) -> requests.Session:
-    repeat = Retry(
-        total=retries,
-        backoff_factor=0.2,
-        backoff_max=5,
-        status_forcelist=(429, 500, 502, 503, 504),
-        allowed_methods=("GET", "PUT"),
-        raise_on_status=False,
-    )
-    adapter = HTTPAdapter(pool_maxsize=_CONNECTIONS, max_retries=repeat)
-    session = requests.Session()
-    session.headers["User-Agent"] = WORKER_AGENT + __version__
-    # Neither a proxy nor a .netrc of the machine is meant for the sandbox, which listens on the loopback
-    # only.
-    session.trust_env = False
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
-    return session
 
 
 def _refusal(operation: str, answer: requests.Response) -> ApiError:
@@ -324,10 +232,3 @@ def _refusal(operation: str, answer: requests.Response) -> ApiError:
     return ApiError(
         operation, answer.status_code, str(body.get("code", "")), str(body.get("error", answer.reason))
     )
-
-
-def _s3_error_code(body: str) -> str:
-    # S3 answers with a small XML document; only its code is of use here, and the rest may echo the signed
-    # request.
-    _, found, rest = body.partition("<Code>")
-    return rest.partition("</Code>")[0] if found else ""

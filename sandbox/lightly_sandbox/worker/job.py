@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lightly_sandbox.worker.api import Platform, Transfer
+    from lightly_sandbox.worker.api import Platform
     from lightly_sandbox.worker.runlog import RunLog
+    from lightly_sandbox.worker.transfer import Transfer
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightly_sandbox.worker.api import ApiError, TransferError
+from lightly_sandbox.worker.api import ApiError
 from lightly_sandbox.worker.outcome import RunAborted, RunFailed, WorkerStopped
 from lightly_sandbox.worker.pipeline import Pipeline
+from lightly_sandbox.worker.transfer import TransferError
 
 if TYPE_CHECKING:
     from lightly_sandbox.worker.job import Job

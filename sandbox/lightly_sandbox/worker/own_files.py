@@ -14,11 +14,11 @@ from lightly_sandbox.selection.schemas import (
     parse_metadata_schema,
     video_of,
 )
-from lightly_sandbox.worker.api import TransferError
 from lightly_sandbox.worker.custom_metadata import CustomMetadata, parse_metadata
 from lightly_sandbox.worker.outcome import RunFailed
 from lightly_sandbox.worker.parallel import spread
 from lightly_sandbox.worker.predictions import TaskPredictions, parse_predictions
+from lightly_sandbox.worker.transfer import TransferError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable

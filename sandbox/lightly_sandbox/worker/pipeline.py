@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from lightly_sandbox.worker.embedding import DIMENSIONS, describe
-from lightly_sandbox.worker.measurement import measure
+from lightly_sandbox.worker.analysis import analyse, of_each, open_images
 from lightly_sandbox.worker.outcome import RunAborted, RunFailed
-from lightly_sandbox.worker.parallel import spread
 from lightly_sandbox.worker.plan import RunPlan, plan_run
 from lightly_sandbox.worker.publishing import output_among, publish_samples, publish_tag
 from lightly_sandbox.worker.reading import RemoteFile, read_images
-from lightly_sandbox.worker.report import Analysed, Findings
+from lightly_sandbox.worker.report import Findings
 from lightly_sandbox.worker.report_delivery import (
     corruptness_check,
     deliver_artifacts,
@@ -27,26 +22,17 @@ from lightly_sandbox.worker.samples import sample_files
 from lightly_sandbox.worker.selection import select, shortfalls
 from lightly_sandbox.worker.selection_inputs import SelectionInputs
 from lightly_sandbox.worker.sequences import Sequences, sequence_information
-from lightly_sandbox.worker.sources import loads
 from lightly_sandbox.worker.video_sizes import video_level_sizes
 from lightly_sandbox.worker.videos import LocalVideo, read_videos
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-    from numpy.typing import NDArray
-    from PIL import Image
 
     from lightly_sandbox.worker.job import Job
     from lightly_sandbox.worker.material import Material
-    from lightly_sandbox.worker.measurement import Measurement
     from lightly_sandbox.worker.reading import Unreadable
-    from lightly_sandbox.worker.sources import Candidate, Load, Source
-
-Result = TypeVar("Result")
-
-_COMPUTE_THREADS = 2
+    from lightly_sandbox.worker.sources import Candidate, Source
 
 
 class Pipeline:
@@ -112,12 +98,12 @@ class Pipeline:
 
         candidates = _candidates([*pool, *new], len(pool), frozenset(file.name for file in datapool))
         what = _named(plan, len(candidates) - len(pool), len(new))
-        images, n_duplicates = self._analyse(candidates, len(pool))
+        images, n_duplicates = analyse(self._job, candidates, len(pool))
         material = inputs.material(
             self._job,
             images,
-            lambda compute: self._of_each(
-                candidates, lambda candidate, image: compute(candidate.name, image)
+            lambda compute: of_each(
+                self._job, candidates, lambda candidate, image: compute(candidate.name, image)
             ),
             folder,
         )
@@ -161,7 +147,7 @@ class Pipeline:
                 n_duplicates=n_duplicates,
                 video_sizes=video_sizes,
                 selection=stored["config"]["selection"],
-                open_images=lambda rows: self._open(candidates, rows),
+                open_images=lambda rows: open_images(self._job, candidates, rows),
             )
             deliver_report(self._job, dataset["name"], findings)
         deliver_artifacts(self._job, lists)
@@ -227,39 +213,6 @@ class Pipeline:
                 )
         return videos, unreadable
 
-    def _analyse(self, candidates: Sequence[Candidate], n_datapool: int) -> tuple[Analysed, int]:
-        # Decoding costs more than the computations: each image is decoded once for all of them.
-        self._job.log.enter("COMPUTING_METADATA", f"measuring and embedding {len(candidates)} images")
-        found = self._of_each(candidates, _analysed)
-        self._job.log.enter("EMBEDDING", f"collecting {len(candidates)} embeddings")
-        images = Analysed(
-            names=[candidate.name for candidate in candidates],
-            measurements=[measurement for measurement, _, _ in found],
-            embeddings=np.array([embedding for _, embedding, _ in found], dtype=np.float32).reshape(
-                -1, DIMENSIONS
-            ),
-            n_datapool=n_datapool,
-        )
-        contents = [content for _, _, content in found[n_datapool:]]
-        return images, len(contents) - len(set(contents))
-
-    def _of_each(
-        self, candidates: Sequence[Candidate], compute: Callable[[Candidate, Image.Image], Result]
-    ) -> list[Result]:
-        def work(found: tuple[Candidate, Load]) -> Result:
-            candidate, load = found
-            return compute(candidate, load())
-
-        return spread(work, loads(candidates, self._job.tick), threads=_COMPUTE_THREADS, tick=self._job.tick)
-
-    def _open(
-        self, candidates: Sequence[Candidate], rows: Iterable[int]
-    ) -> Iterator[tuple[int, Image.Image]]:
-        ordered = sorted(rows)
-        wanted = loads([candidates[row] for row in ordered], self._job.tick)
-        for row, (_, load) in zip(ordered, wanted, strict=True):
-            yield row, load()
-
     def _select(
         self, plan: RunPlan, candidates: Sequence[Candidate], material: Material, n_datapool: int
     ) -> list[int]:
@@ -308,9 +261,3 @@ def _named(plan: RunPlan, n_candidates: int, n_sources: int) -> str:
     if not plan.is_video:
         return f"{n_candidates} images"
     return f"{n_candidates} frames of {n_sources} video{'' if n_sources == 1 else 's'}"
-
-
-def _analysed(candidate: Candidate, image: Image.Image) -> tuple[Measurement, NDArray[np.float32], bytes]:
-    """Measure an image, embed it, and digest its pixels: another one with the same is a duplicate."""
-    digest = hashlib.sha256(f"{image.mode} {image.size}".encode() + image.tobytes()).digest()
-    return measure(image, candidate.size_of(image)), describe(image), digest

@@ -6,19 +6,20 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lightly_sandbox.worker.api import TransferError
 from lightly_sandbox.worker.outcome import RunFailed
 from lightly_sandbox.worker.parallel import spread
 from lightly_sandbox.worker.sources import loads
+from lightly_sandbox.worker.transfer import TransferError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from PIL import Image
 
-    from lightly_sandbox.worker.api import Platform, Transfer, WriteUrls
+    from lightly_sandbox.worker.api import Platform, WriteUrls
     from lightly_sandbox.worker.measurement import Measurement
     from lightly_sandbox.worker.sources import Candidate, Load
+    from lightly_sandbox.worker.transfer import Transfer
 
 THUMBNAIL_SIDE = 256
 _WRITE_THREADS = 8

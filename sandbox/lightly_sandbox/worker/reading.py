@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from lightly_sandbox.worker.api import TransferError
 from lightly_sandbox.worker.outcome import RunFailed
 from lightly_sandbox.worker.parallel import spread
 from lightly_sandbox.worker.sources import Candidate
+from lightly_sandbox.worker.transfer import TransferError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
-    from lightly_sandbox.worker.api import Transfer
     from lightly_sandbox.worker.sources import Load, Tick
+    from lightly_sandbox.worker.transfer import Transfer
 
 READ_THREADS = 8
 

@@ -7,11 +7,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from lightly_sandbox import SIGN_OF_LIFE_SECONDS, __version__
-from lightly_sandbox.worker.api import ApiError, Platform, Transfer
+from lightly_sandbox.worker.api import ApiError, Platform
 from lightly_sandbox.worker.job import Job
 from lightly_sandbox.worker.lifecycle import execute
 from lightly_sandbox.worker.outcome import WorkerStopped
 from lightly_sandbox.worker.runlog import RunLog
+from lightly_sandbox.worker.transfer import Transfer
 
 if TYPE_CHECKING:
     import threading

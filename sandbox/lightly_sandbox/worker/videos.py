@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from lightly_sandbox.worker.api import Transfer
     from lightly_sandbox.worker.reading import RemoteFile
     from lightly_sandbox.worker.sources import Load, Tick
+    from lightly_sandbox.worker.transfer import Transfer
 
 # FFmpeg finds a format by the content. Playlists and the like, which make it open other files and addresses,
 # are no videos here, whatever they are called.
