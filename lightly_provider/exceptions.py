@@ -117,6 +117,10 @@ class LightlyPermissionsError(LightlyError):
     """The permissions that this use of the dataset requires are not all granted."""
 
 
+class LightlyAccessError(LightlyError):
+    """A role, a user, a key, or the place where its secret is kept cannot be made, changed or used as asked."""
+
+
 class LightlyRunError(LightlyError):
     """
     A worker run did not complete.

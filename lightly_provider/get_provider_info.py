@@ -74,6 +74,7 @@ def get_provider_info() -> dict:  # type: ignore[type-arg]
             {
                 "integration-name": "Lightly",
                 "python-modules": [
+                    "lightly_provider.operators.access",
                     "lightly_provider.operators.dataset",
                     "lightly_provider.operators.datasource",
                     "lightly_provider.operators.verification",

@@ -85,13 +85,13 @@ _WORKERS = TypeAdapter(list[Worker], config=_NO_VALUES).validate_python
 # --- account -----------------------------------------------------------------------------------------------------
 
 
-def list_datasets(*, page_size: int) -> Call[list[Dataset]]:
-    """The token's own datasets, at most ``page_size`` of them."""
+def list_datasets(*, page_size: int, page_offset: int = 0) -> Call[list[Dataset]]:
+    """The token's own datasets, at most ``page_size`` of them, after the first ``page_offset``."""
     return Call(
         operation="get_datasets",
         method="GET",
         path="/v1/datasets",
-        query={"shared": "False", "pageSize": page_size, "pageOffset": 0},
+        query={"shared": "False", "pageSize": page_size, "pageOffset": page_offset},
         repeatable=True,
         parse=_DATASETS,
     )

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from lightly_provider.aws.location import S3Location
 
@@ -22,6 +22,8 @@ PolicyDocument: TypeAlias = dict[str, Any]
 
 # Lightly's account as its guide to delegated access names it. It has changed once (lightly-ai/lightly#872).
 LIGHTLY_ACCOUNT_ID = "916419735646"
+# The same guide: with a shorter maximum session the platform cannot use the role. AWS allows no longer one.
+ROLE_SESSION_SECONDS = 12 * 3600
 _POLICY_VERSION = "2012-10-17"  # AWS docs: the version in which policy variables work; there is no newer one
 
 # "${", "*" and "?" mean something in a policy's resources and conditions; AWS docs: IAM policy variables,
@@ -101,42 +103,76 @@ def statements_for(
     """
     granted = frozenset(map(Permission, permissions))
     bucket_arn = f"arn:{partition}:s3:::{location.bucket}"
-    prefix = _plain(location.prefix)
+    prefix = plain(location.prefix)
     statements: list[Statement] = []
     if Permission.LIST in granted:
         listing: Statement = {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": [bucket_arn]}
         if prefix:
             listing["Condition"] = {"StringLike": {"s3:prefix": [prefix, f"{prefix}*"]}}
         statements.append(listing)
-    if actions := _actions(_OBJECT_ACTIONS, granted):
+    if actions := object_actions(granted):
         statements.append({"Effect": "Allow", "Action": actions, "Resource": [f"{bucket_arn}/{prefix}*"]})
-    if kms_key_arn and (actions := _actions(_KMS_ACTIONS, granted)):
+    if kms_key_arn and (actions := kms_actions(granted)):
         statements.append({"Effect": "Allow", "Action": actions, "Resource": [kms_key_arn]})
     return statements
 
 
-def trust_policy(external_id: str, lightly_account_id: str = LIGHTLY_ACCOUNT_ID) -> PolicyDocument:
+def key_policy_statement(principal_arn: str, permissions: Iterable[Permission]) -> Statement:
+    """
+    The statement to add to a KMS key's own policy, without which the identity's policy is not enough.
+
+    AWS docs: KMS developer guide, "Key policies in AWS KMS": unless the key policy names the account or the principal,
+    IAM policies on the key have no effect.
+
+    :param principal_arn: The user or role that uses the key.
+    :param permissions: What it may do at the locations whose objects the key encrypts.
+    """
+    return {
+        "Effect": "Allow",
+        "Principal": {"AWS": principal_arn},
+        "Action": kms_actions(frozenset(map(Permission, permissions))),
+        # In a key policy the only resource is the key itself.
+        "Resource": "*",
+    }
+
+
+def trust_policy(
+    external_id: str | Sequence[str], lightly_account_id: str = LIGHTLY_ACCOUNT_ID, *, partition: str = "aws"
+) -> PolicyDocument:
     """
     The trust policy of the role that the platform assumes.
 
-    :param external_id: The passphrase that the platform must present. It stands in the document, which is
-        therefore as secret as the external ID.
+    :param external_id: The passphrase that the platform must present; several while one replaces another. It
+        stands in the document, which is therefore as secret as the external ID.
     :param lightly_account_id: The platform's AWS account.
+    :param partition: The AWS partition of the role.
     """
+    ids = [external_id] if isinstance(external_id, str) else list(external_id)
     statement: Statement = {
         "Effect": "Allow",
-        "Principal": {"AWS": f"arn:aws:iam::{lightly_account_id}:root"},
+        "Principal": {"AWS": f"arn:{partition}:iam::{lightly_account_id}:root"},
         "Action": "sts:AssumeRole",
-        "Condition": {"StringEquals": {"sts:ExternalId": external_id}},
+        "Condition": {"StringEquals": {"sts:ExternalId": ids[0] if len(ids) == 1 else ids}},
     }
     return {"Version": _POLICY_VERSION, "Statement": [statement]}
+
+
+def object_actions(granted: frozenset[Permission]) -> list[str]:
+    """The actions on objects that these permissions take."""
+    return _actions(_OBJECT_ACTIONS, granted)
+
+
+def kms_actions(granted: frozenset[Permission]) -> list[str]:
+    """The actions on a KMS key that these permissions take where it encrypts the objects."""
+    return _actions(_KMS_ACTIONS, granted)
+
+
+def plain(prefix: str) -> str:
+    """A prefix as a policy's resources and conditions must spell it, so that it means itself."""
+    return re.sub(_POLICY_SIGN, lambda sign: "${" + sign.group() + "}", prefix)
 
 
 def _actions(table: Mapping[Permission, tuple[str, ...]], granted: frozenset[Permission]) -> list[str]:
     return list(
         dict.fromkeys(action for permission in Permission if permission in granted for action in table[permission])
     )
-
-
-def _plain(prefix: str) -> str:
-    return re.sub(_POLICY_SIGN, lambda sign: "${" + sign.group() + "}", prefix)

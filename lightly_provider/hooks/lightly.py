@@ -25,7 +25,7 @@ from lightly_provider.get_provider_info import CONNECTION_FORM
 from lightly_provider.worker_run import Observation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from lightly_provider.api.client import LightlyClient
     from lightly_provider.api.models.dataset import Dataset, DatasetType, Tag
@@ -217,6 +217,18 @@ class LightlyHook(BaseHook):
         from lightly_provider.api import calls
 
         return self.client.send(calls.get_dataset(dataset_id))
+
+    def list_datasets(self) -> Iterator[Dataset]:
+        """The token's own datasets, page by page."""
+        from lightly_provider.api import calls
+
+        offset = 0
+        while True:
+            page = self.client.send(calls.list_datasets(page_size=calls.PAGE_SIZE, page_offset=offset))
+            yield from page
+            offset += len(page)
+            if len(page) < calls.PAGE_SIZE:
+                return
 
     # --- datasources ---------------------------------------------------------------------------------------------
 

@@ -16,26 +16,13 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 
-class LightlyBaseOperator(BaseOperator):
+class CheckedOperator(BaseOperator):
     """
-    Base of all Lightly operators.
+    Base of all operators here.
 
     Arguments that are plain values are checked when the DAG is parsed; templates and other tasks' outputs first thing
     in ``execute``, before any request.
-
-    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
     """
-
-    template_fields: Sequence[str] = ("lightly_conn_id",)
-
-    def __init__(self, *, lightly_conn_id: str = LightlyHook.default_conn_name, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.lightly_conn_id = lightly_conn_id
-
-    @cached_property
-    def hook(self) -> LightlyHook:
-        """The hook on this operator's connection."""
-        return LightlyHook(self.lightly_conn_id)
 
     def check_arguments(self) -> None:
         """
@@ -52,3 +39,22 @@ class LightlyBaseOperator(BaseOperator):
     @abstractmethod
     def perform(self, context: Context) -> Any:
         """The operator's work, on checked arguments."""
+
+
+class LightlyBaseOperator(CheckedOperator):
+    """
+    Base of the operators that talk to the platform.
+
+    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
+    """
+
+    template_fields: Sequence[str] = ("lightly_conn_id",)
+
+    def __init__(self, *, lightly_conn_id: str = LightlyHook.default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.lightly_conn_id = lightly_conn_id
+
+    @cached_property
+    def hook(self) -> LightlyHook:
+        """The hook on this operator's connection."""
+        return LightlyHook(self.lightly_conn_id)

@@ -30,7 +30,7 @@ def configure(state: StateDir, port: int) -> None:
             "SFTP_ENABLED": "0",
             # Nothing of Docker's, whatever this machine has: a sandbox reaps no containers.
             "DOCKER_HOST": "unix:///nonexistent/docker.sock",
-            "SERVICES": "s3,iam,sts,kms,sqs",
+            "SERVICES": "s3,iam,sts,kms,sqs,secretsmanager,ssm",
             "PERSIST_STATE": "1",
             "STATE_DIR": str(state.aws / "state"),
             "S3_PERSIST": "1",

@@ -80,7 +80,7 @@ def test_everything_that_the_info_names_exists(name: str) -> None:
 def test_every_module_with_an_operator_or_hook_is_named() -> None:
     package = Path(importlib.import_module("lightly_provider").__path__[0])
     operators = {f"lightly_provider.operators.{f.stem}" for f in (package / "operators").glob("[!_]*.py")}
-    shared = {f"lightly_provider.operators.{name}" for name in ("arguments", "base")}
+    shared = {f"lightly_provider.operators.{name}" for name in ("access_base", "arguments", "base")}
     assert operators - set(named_things()) == shared
 
 

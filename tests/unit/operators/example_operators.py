@@ -5,21 +5,57 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from lightly_provider.operators.access import (
+    CreateLightlyAccessRoleOperator,
+    CreateLightlyAccessUserOperator,
+    DeleteLightlyAccessOperator,
+)
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
 
 if TYPE_CHECKING:
-    from lightly_provider.operators.base import LightlyBaseOperator
+    from lightly_provider.operators.base import CheckedOperator
 
 DATASET = "a" * 24
 ROLE = "arn:aws:iam::123456789012:role/Lightly"
 EXTERNAL_ID = "CANARY-external-id"
+KMS_KEY = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+ACCESS: dict[str, Any] = {
+    "purpose": "INPUT",
+    "output_resource_path": ["s3://my-bucket/lightly/"],
+    "kms_key_arn": KMS_KEY,
+    "read_kms_key_arns": [KMS_KEY],
+    "source_ips": ["203.0.113.0/24"],
+    "source_vpcs": ["vpc-0123456789abcdef0"],
+    "aws_conn_id": "my_aws",
+    "airflow_api_conn_id": "airflow_api",
+    "path": "/lightly/",
+    "permissions_boundary": "arn:aws:iam::123456789012:policy/boundary",
+    "tags": {"team": "vision"},
+    "allow_unmanaged": True,
+    "propagation_timeout": timedelta(seconds=90),
+    "rotate": True,
+    "dataset_ids": [DATASET],
+    "lightly_conn_id": "other",
+}
 SELECTION = {"n_samples": 10, "strategies": [{"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}}]}
 
 # The operator, the arguments that it needs, and all others.
-OPERATORS: dict[type[LightlyBaseOperator], tuple[dict[str, Any], dict[str, Any]]] = {
+OPERATORS: dict[type[CheckedOperator], tuple[dict[str, Any], dict[str, Any]]] = {
+    CreateLightlyAccessRoleOperator: (
+        {"role_name": "lightly", "access_conn_id": "lightly_photos", "resource_path": "s3://my-bucket/photos/"},
+        {**ACCESS, "external_id": EXTERNAL_ID},
+    ),
+    CreateLightlyAccessUserOperator: (
+        {"user_name": "lightly", "access_conn_id": "lightly_photos", "resource_path": "s3://my-bucket/photos/"},
+        ACCESS,
+    ),
+    DeleteLightlyAccessOperator: (
+        {"role_name": "lightly", "access_conn_id": "lightly_photos"},
+        {"user_name": None, "aws_conn_id": "my_aws", "airflow_api_conn_id": "airflow_api", "allow_unmanaged": True},
+    ),
     CreateLightlyDatasetOperator: (
         {"dataset_name": "my photos"},
         {"dataset_type": "Videos", "if_exists": "fail", "lightly_conn_id": "other"},
@@ -34,7 +70,7 @@ OPERATORS: dict[type[LightlyBaseOperator], tuple[dict[str, Any], dict[str, Any]]
             "region": "eu-central-1",
             "generate_thumbnails": True,
             "thumbnail_suffix": ".lightly/[filename].[extension]",
-            "kms_key_arn": "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+            "kms_key_arn": KMS_KEY,
             "output_resource_path": "s3://my-bucket/lightly/",
             "output_aws_conn_id": "other_aws",
             "lightly_conn_id": "other",
@@ -67,12 +103,12 @@ OPERATORS: dict[type[LightlyBaseOperator], tuple[dict[str, Any], dict[str, Any]]
 }
 
 
-def arguments(operator: type[LightlyBaseOperator], **changes: Any) -> dict[str, Any]:
+def arguments(operator: type[CheckedOperator], **changes: Any) -> dict[str, Any]:
     """All arguments of an operator, some of them changed."""
     needed, others = OPERATORS[operator]
     return {"task_id": "a_task", **needed, **others, **changes}
 
 
-def needed(operator: type[LightlyBaseOperator], **changes: Any) -> dict[str, Any]:
+def needed(operator: type[CheckedOperator], **changes: Any) -> dict[str, Any]:
     """The arguments that an operator needs, and some more."""
     return {"task_id": "a_task", **OPERATORS[operator][0], **changes}

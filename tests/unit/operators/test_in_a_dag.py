@@ -12,7 +12,12 @@ from airflow.providers.common.compat.sdk import DAG
 from example_operators import DATASET, EXTERNAL_ID, OPERATORS, ROLE, SELECTION, arguments, needed
 
 from lightly_provider.links import LightlyDatasetLink, LightlyRunsLink
-from lightly_provider.operators.base import LightlyBaseOperator
+from lightly_provider.operators.access import (
+    CreateLightlyAccessRoleOperator,
+    CreateLightlyAccessUserOperator,
+    DeleteLightlyAccessOperator,
+)
+from lightly_provider.operators.base import CheckedOperator
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
@@ -23,9 +28,14 @@ if TYPE_CHECKING:
 
 Create, Configure = CreateLightlyDatasetOperator, ConfigureS3DatasourceOperator
 Verify, Run = VerifyDatasourcePermissionsOperator, RunLightlyWorkerOperator
+CreateRole, CreateUser = CreateLightlyAccessRoleOperator, CreateLightlyAccessUserOperator
+DeleteAccess = DeleteLightlyAccessOperator
 
 # What is decided by the DAG's author alone, and what is a secret.
 NOT_TEMPLATED = {
+    CreateRole: {"external_id", "allow_unmanaged", "propagation_timeout", "rotate"},
+    CreateUser: {"allow_unmanaged", "propagation_timeout", "rotate"},
+    DeleteAccess: {"allow_unmanaged"},
     Create: set(),
     Configure: {"external_id", "generate_thumbnails"},
     Verify: {"propagation_timeout"},
@@ -33,8 +43,8 @@ NOT_TEMPLATED = {
 }
 
 
-def own_parameters(operator: type[LightlyBaseOperator]) -> set[str]:
-    classes = [cls for cls in operator.__mro__ if issubclass(cls, LightlyBaseOperator)]
+def own_parameters(operator: type[CheckedOperator]) -> set[str]:
+    classes = [cls for cls in operator.__mro__ if issubclass(cls, CheckedOperator) and cls is not CheckedOperator]
     parameters = [inspect.signature(cls.__init__).parameters.values() for cls in classes]
     return {p.name for of_class in parameters for p in of_class if p.kind is p.KEYWORD_ONLY}
 
@@ -54,18 +64,18 @@ def serialized(build: Callable[[], Any]) -> str:
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_every_argument_that_names_something_is_a_template_field(operator: type[LightlyBaseOperator]) -> None:
+def test_every_argument_that_names_something_is_a_template_field(operator: type[CheckedOperator]) -> None:
     assert set(operator.template_fields) == own_parameters(operator) - NOT_TEMPLATED[operator]
     assert len(set(operator.template_fields)) == len(operator.template_fields)
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_no_template_field_holds_a_secret(operator: type[LightlyBaseOperator]) -> None:
+def test_no_template_field_holds_a_secret(operator: type[CheckedOperator]) -> None:
     assert "external_id" not in operator.template_fields
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_all_own_arguments_are_keywords_kept_under_their_own_names(operator: type[LightlyBaseOperator]) -> None:
+def test_all_own_arguments_are_keywords_kept_under_their_own_names(operator: type[CheckedOperator]) -> None:
     given = arguments(operator)
     assert set(given) - {"task_id"} == own_parameters(operator), "an argument has no example"
     made = operator(**given)
@@ -75,13 +85,13 @@ def test_all_own_arguments_are_keywords_kept_under_their_own_names(operator: typ
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_every_own_argument_is_documented(operator: type[LightlyBaseOperator]) -> None:
+def test_every_own_argument_is_documented(operator: type[CheckedOperator]) -> None:
     for name in own_parameters(operator):
         assert f":param {name}:" in str(operator.__doc__), name
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_every_renderer_belongs_to_a_template_field(operator: type[LightlyBaseOperator]) -> None:
+def test_every_renderer_belongs_to_a_template_field(operator: type[CheckedOperator]) -> None:
     assert set(operator.template_fields_renderers) <= set(operator.template_fields)
 
 
@@ -107,6 +117,11 @@ def test_templates_are_rendered_deep_inside_configurations() -> None:
 @pytest.mark.parametrize(
     ("operator", "field", "rendered", "told"),
     [
+        (CreateRole, "role_name", "a/b", "role_name is 'a/b'"),
+        (CreateRole, "access_conn_id", "s3://a/b", "'s3://a/b' is no place where an access is kept"),
+        (CreateUser, "resource_path", "my-bucket", "resource_path='my-bucket': the scheme s3:// is missing"),
+        (CreateUser, "path", "lightly", "path is 'lightly'"),
+        (DeleteAccess, "role_name", "", "Give one of role_name and user_name"),
         (Create, "dataset_name", "a.b", "dataset_name is 'a.b'"),
         (Create, "dataset_type", "images", "dataset_type is 'images'; did you mean 'Images'?"),
         (Configure, "dataset_id", "None", "dataset_id is 'None'"),
@@ -123,7 +138,7 @@ def test_templates_are_rendered_deep_inside_configurations() -> None:
     ],
 )
 def test_a_rendered_value_is_checked_first_thing_when_the_task_runs(
-    operator: type[LightlyBaseOperator], field: str, rendered: str, told: str, context: dict[str, Any]
+    operator: type[CheckedOperator], field: str, rendered: str, told: str, context: dict[str, Any]
 ) -> None:
     # There is neither a connection nor a platform here, so that a request before the check would be another error.
     changes: dict[str, Any] = {field: "{{ params.x }}"}
@@ -142,13 +157,13 @@ def test_a_rendered_value_is_checked_first_thing_when_the_task_runs(
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_an_operator_is_serialized_with_its_template_fields(operator: type[LightlyBaseOperator]) -> None:
+def test_an_operator_is_serialized_with_its_template_fields(operator: type[CheckedOperator]) -> None:
     text = serialized(lambda: operator(**arguments(operator)))
     (task,) = json.loads(text)["dag"]["tasks"]
     stored = task["__var"]
     assert stored["_task_module"] == operator.__module__
     for field in operator.template_fields:
-        assert field in stored, field
+        assert field in stored or arguments(operator)[field] is None, field
     assert stored["template_fields"] == list(operator.template_fields)
 
 
@@ -177,7 +192,7 @@ def test_a_template_of_the_external_id_is_not_rendered_into_a_field(context: dic
         (Run, [LightlyDatasetLink, LightlyRunsLink]),
     ],
 )
-def test_an_operator_links_to_the_platforms_pages(operator: type[LightlyBaseOperator], links: list[type]) -> None:
+def test_an_operator_links_to_the_platforms_pages(operator: type[CheckedOperator], links: list[type]) -> None:
     made = operator(**needed(operator))
     assert [type(link) for link in made.operator_extra_links] == links
     text = serialized(lambda: operator(**needed(operator)))
@@ -187,7 +202,10 @@ def test_an_operator_links_to_the_platforms_pages(operator: type[LightlyBaseOper
 
 # --- mapping ------------------------------------------------------------------------------------------------------
 
-MAPPED: dict[type[LightlyBaseOperator], dict[str, list[Any]]] = {
+MAPPED: dict[type[CheckedOperator], dict[str, list[Any]]] = {
+    CreateRole: {"role_name": ["one", "two"], "access_conn_id": ["one", "two"]},
+    CreateUser: {"resource_path": ["s3://my-bucket/a/", "s3://my-bucket/b/"]},
+    DeleteAccess: {"role_name": ["one", "two"]},
     Create: {"dataset_name": ["abc", "def"]},
     Configure: {"dataset_id": [DATASET, "b" * 24], "resource_path": ["s3://my-bucket/a/", "s3://my-bucket/b/"]},
     Verify: {"dataset_id": [DATASET]},
@@ -195,12 +213,12 @@ MAPPED: dict[type[LightlyBaseOperator], dict[str, list[Any]]] = {
 }
 
 
-def partial_arguments(operator: type[LightlyBaseOperator]) -> dict[str, Any]:
+def partial_arguments(operator: type[CheckedOperator]) -> dict[str, Any]:
     return {k: v for k, v in arguments(operator).items() if k not in MAPPED[operator] and k not in ("external_id",)}
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_an_operator_can_be_mapped(operator: type[LightlyBaseOperator]) -> None:
+def test_an_operator_can_be_mapped(operator: type[CheckedOperator]) -> None:
     given = partial_arguments(operator)
     given.pop("role_arn", None)
     text = serialized(lambda: operator.partial(**given).expand(**MAPPED[operator]))

@@ -1,0 +1,164 @@
+"""
+The one policy of a user or role for all that it is given: several locations and purposes, and not a statement twice.
+
+Pure. :mod:`lightly_provider.aws.policies` says what one permission at one location takes; this says it for all of them
+in the smallest document, as IAM's limits are tight.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lightly_provider.aws.policies import (
+    PURPOSE_PERMISSIONS,
+    Permission,
+    Purpose,
+    kms_actions,
+    object_actions,
+    plain,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from lightly_provider.aws.location import S3Location
+    from lightly_provider.aws.policies import PolicyDocument, Statement
+
+_ALL_ACTIONS = object_actions(frozenset(Permission))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grant:
+    """
+    What is given at one location.
+
+    :param location: Where.
+    :param purpose: What for; it decides the permissions.
+    :param kms_key_arn: The key that encrypts the objects there; None when S3's own keys do.
+    """
+
+    location: S3Location
+    purpose: Purpose
+    kms_key_arn: str | None = None
+
+    @property
+    def permissions(self) -> frozenset[Permission]:
+        """What may be done there."""
+        return PURPOSE_PERMISSIONS[self.purpose]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """
+    Where objects may be read and written from; listing stays open, as the platform itself must list.
+
+    The vendor's guide to minimum policies: only ``s3:ListBucket`` must be open to the platform, all else may be
+    limited to the addresses or the VPC of the worker.
+
+    :param source_ips: Address ranges in CIDR form, of public addresses.
+    :param source_vpcs: Ids of VPCs whose endpoints for S3 are used. A request through an endpoint carries no public
+        address (AWS docs: global condition keys, "aws:SourceIp"), so either suffices when both are given.
+    """
+
+    source_ips: tuple[str, ...] = ()
+    source_vpcs: tuple[str, ...] = ()
+
+    def conditions(self) -> list[dict[str, Any] | None]:
+        """A statement's conditions, one statement each; one None when everywhere will do."""
+        conditions: list[dict[str, Any] | None] = []
+        if self.source_ips:
+            conditions.append({"IpAddress": {"aws:SourceIp": list(self.source_ips)}})
+        if self.source_vpcs:
+            conditions.append({"StringEquals": {"aws:SourceVpc": list(self.source_vpcs)}})
+        return conditions or [None]
+
+
+EVERYWHERE = Network()
+
+
+def access_policy(grants: Iterable[Grant], *, network: Network = EVERYWHERE, partition: str = "aws") -> PolicyDocument:
+    """
+    The policy for a user or role that is given all of this.
+
+    What one grant allows already is not said again: locations within another fall away for the actions that they
+    share, and equal statements become one. Grants never widen each other: two buckets share a statement only where
+    the same prefixes are meant in both.
+
+    :param grants: At least one.
+    :param network: Where objects may be read and written from. Default: everywhere.
+    :param partition: The AWS partition of the buckets.
+    :raises ValueError: There is no grant.
+    """
+    given = list(grants)
+    if not given:
+        raise ValueError("Nothing is granted, and IAM takes no policy without a statement; name at least one location.")
+    statements = [
+        *_listing(_outermost(g.location for g in given), partition),
+        *(
+            _statement(actions, resources, condition)
+            for actions, resources in _objects(given, partition)
+            for condition in network.conditions()
+        ),
+        *(_statement(actions, keys, None) for actions, keys in _keys(given)),
+    ]
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def permissions_on_key(grants: Iterable[Grant], kms_key_arn: str) -> frozenset[Permission]:
+    """What may be done, somewhere, with objects that this key encrypts."""
+    return frozenset[Permission]().union(*(g.permissions for g in grants if g.kms_key_arn == kms_key_arn))
+
+
+def _listing(locations: Sequence[S3Location], partition: str) -> list[Statement]:
+    prefixes: dict[str, list[str]] = {}
+    for location in locations:
+        prefixes.setdefault(location.bucket, []).append(plain(location.prefix))
+    # Buckets with the same prefixes share a statement; any others would see each other's.
+    buckets = _inverted({bucket: tuple(sorted(found)) for bucket, found in prefixes.items()})
+    statements = []
+    for found, names in buckets:
+        # "photos/*" is true of "photos/" too, so this says all that the longer form of policies.py says.
+        likes = [f"{prefix}*" for prefix in found]
+        condition = {"StringLike": {"s3:prefix": likes}} if all(found) else None
+        arns = [f"arn:{partition}:s3:::{name}" for name in names]
+        statements.append(_statement(["s3:ListBucket"], arns, condition))
+    return statements
+
+
+def _objects(grants: Sequence[Grant], partition: str) -> list[tuple[list[str], list[str]]]:
+    """Actions, and the ARNs of the objects on which they are allowed."""
+    actions: dict[S3Location, list[str]] = {}
+    for action in _ALL_ACTIONS:
+        places = (g.location for g in grants if action in object_actions(g.permissions))
+        for location in _outermost(places):
+            actions.setdefault(location, []).append(action)
+    arns = {
+        f"arn:{partition}:s3:::{location.bucket}/{plain(location.prefix)}*": tuple(allowed)
+        for location, allowed in actions.items()
+    }
+    return [(list(allowed), found) for allowed, found in _inverted(arns)]
+
+
+def _keys(grants: Sequence[Grant]) -> list[tuple[list[str], list[str]]]:
+    keys = dict.fromkeys(g.kms_key_arn for g in grants if g.kms_key_arn)
+    needed = {key: tuple(kms_actions(permissions_on_key(grants, key))) for key in keys}
+    return [(list(actions), found) for actions, found in _inverted(needed)]
+
+
+def _outermost(locations: Iterable[S3Location]) -> list[S3Location]:
+    """The locations that lie in no other one."""
+    distinct = list(dict.fromkeys(locations))
+    return [one for one in distinct if not any(other != one and other.contains(one) for other in distinct)]
+
+
+def _inverted(by_key: Mapping[str, tuple[str, ...]]) -> list[tuple[tuple[str, ...], list[str]]]:
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for key, value in by_key.items():
+        groups.setdefault(value, []).append(key)
+    return list(groups.items())
+
+
+def _statement(actions: list[str], resources: list[str], condition: dict[str, Any] | None) -> Statement:
+    statement: Statement = {"Effect": "Allow", "Action": actions, "Resource": resources}
+    return statement | ({"Condition": condition} if condition else {})
