@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lightly_provider.exceptions import LightlyAccessError
 from lightly_provider.operators.access import (
     CreateLightlyAccessRoleOperator,
     CreateLightlyAccessUserOperator,
