@@ -200,12 +200,12 @@ class AccessProvisioning:
             endpoint=self.endpoint,
         )
         try:
-            self._keep(access, wanted)
+            kept = self._keep(access, wanted)
         except Exception:
             # Nobody has the secret now, and AWS allows but two keys.
             users.delete_key(wanted.name, key_id)
             raise
-        return access, ("access key",)
+        return access, ("access key", *kept)
 
     def _wait_for_user(self, access: KeptAccess, locations: Sequence[S3Location]) -> None:
         from botocore.exceptions import ClientError

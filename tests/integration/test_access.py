@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lightly_provider.exceptions import LightlyAccessError
 from lightly_provider.operators.access import (
     CreateLightlyAccessRoleOperator,
     CreateLightlyAccessUserOperator,
@@ -16,11 +19,22 @@ from lightly_provider.operators.access import (
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
+from tests.integration.sandbox import CUSTOMER_ACCOUNT, LIGHTLY_ACCOUNT, Keys, executable
+from tests.integration.test_policies import client
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.integration.sandbox import Sandbox
 
 STORES = ["secretsmanager", "ssm"]
+
+
+@pytest.fixture(autouse=True)
+def in_the_sandboxs_region(lightly: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Secrets Manager and SSM have regions; Airflow's own identity looks into the sandbox's."""
+    connection = lightly.aws_connection(lightly.admin, region_name=lightly.region)
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", connection)
 
 
 @pytest.fixture
@@ -54,13 +68,15 @@ def create_user(name: str, context: dict[str, Any], **arguments: Any) -> dict[st
     return dict(operator.execute(context))
 
 
-def verified(dataset_name: str, conn_id: str, bucket: str, context: dict[str, Any], **arguments: Any) -> str:
+def verified(dataset_name: str, conn_id: str, bucket: str, context: dict[str, Any], patience: float = 0) -> str:
     """Onboard the bucket with an access, and verify it; the dataset's id."""
     dataset_id = CreateLightlyDatasetOperator(task_id="create", dataset_name=dataset_name).execute(context)
     ConfigureS3DatasourceOperator(
-        task_id="configure", dataset_id=dataset_id, datasource_aws_conn_id=conn_id, **places(bucket), **arguments
+        task_id="configure", dataset_id=dataset_id, datasource_aws_conn_id=conn_id, **places(bucket)
     ).execute(context)
-    verdict = VerifyDatasourcePermissionsOperator(task_id="verify", dataset_id=dataset_id).execute(context)
+    verdict = VerifyDatasourcePermissionsOperator(
+        task_id="verify", dataset_id=dataset_id, propagation_timeout=patience
+    ).execute(context)
     assert verdict["ok"]
     return str(dataset_id)
 
@@ -84,6 +100,7 @@ def test_an_access_is_created_works_and_goes_without_a_trace(
     assert context["ti"].pushed["conn_id"] == conn_id
     assert outcome["arn"].endswith(f"/{name}")
     assert context["ti"].pushed["arn"] == outcome["arn"]
+    assert kept(lightly, store, name) is not None
     verified(dataset_name, conn_id, bucket, context)
 
     again = create(name, context, access_conn_id=conn_id, **places(bucket))
@@ -113,3 +130,235 @@ def kept(sandbox: Sandbox, store: str, name: str) -> dict[str, Any] | None:
         return None
     assert found["Type"] == "SecureString"
     return dict(json.loads(found["Value"]))
+
+
+# --- what is there already ----------------------------------------------------------------------------------------
+
+
+def test_a_role_is_as_lightly_needs_it_and_what_drifts_is_set_back(
+    lightly: Sandbox, bucket: str, name: str, context: dict[str, Any]
+) -> None:
+    iam = lightly.aws("iam")
+    document = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
+    boundary = iam.create_policy(PolicyName=f"{name}-boundary", PolicyDocument=document)["Policy"]["Arn"]
+    arguments: dict[str, Any] = {
+        "access_conn_id": f"ssm://aws_default/lightly/{name}",
+        "path": "/lightly/",
+        "tags": {"team": "vision"},
+        "permissions_boundary": boundary,
+        **places(bucket),
+    }
+
+    outcome = create_role(name, context, **arguments)
+
+    role = iam.get_role(RoleName=name)["Role"]
+    assert outcome["arn"] == role["Arn"] == f"arn:aws:iam::{CUSTOMER_ACCOUNT}:role/lightly/{name}"
+    assert role["MaxSessionDuration"] == 43200
+    assert role["PermissionsBoundary"]["PermissionsBoundaryArn"] == boundary
+    assert tags_of(role) == {"team": "vision", "managed-by": "airflow-provider-lightly"}
+    (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"AWS": f"arn:aws:iam::{LIGHTLY_ACCOUNT}:root"}
+    external_id = statement["Condition"]["StringEquals"]["sts:ExternalId"]
+    assert len(external_id) >= 32
+    connection = kept(lightly, "ssm", name)
+    assert connection is not None
+    assert connection["conn_type"] == "aws"
+    assert connection["extra"]["role_arn"] == role["Arn"]
+    assert connection["extra"]["assume_role_kwargs"] == {"ExternalId": external_id}
+    assert connection["extra"]["region_name"] == lightly.region
+
+    iam.update_role(RoleName=name, MaxSessionDuration=3600)
+    iam.put_role_policy(RoleName=name, PolicyName="lightly-access", PolicyDocument=document)
+    iam.delete_role_permissions_boundary(RoleName=name)
+    iam.untag_role(RoleName=name, TagKeys=["team"])
+    iam.tag_role(RoleName=name, Tags=[{"Key": "theirs", "Value": "kept"}])
+    again = create_role(name, context, **arguments)
+
+    assert set(again["changed"]) == {"tags", "permissions boundary", "maximum session duration", "policy"}
+    role = iam.get_role(RoleName=name)["Role"]
+    assert role["MaxSessionDuration"] == 43200
+    assert role["PermissionsBoundary"]["PermissionsBoundaryArn"] == boundary
+    assert tags_of(role)["theirs"] == "kept", "tags of others are left alone"
+    assert role["AssumeRolePolicyDocument"]["Statement"] == [statement], "the external ID stays"
+    policy = iam.get_role_policy(RoleName=name, PolicyName="lightly-access")["PolicyDocument"]
+    assert '"*"' not in json.dumps(policy)
+    assert create_role(name, context, **arguments)["changed"] == []
+
+    without = create_role(name, context, **{**arguments, "permissions_boundary": None})
+    assert without["changed"] == ["permissions boundary"]
+
+
+def tags_of(told: dict[str, Any]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in told["Tags"]}
+
+
+@pytest.mark.parametrize("create", [create_role, create_user])
+def test_what_somebody_else_made_is_left_alone_unless_told(
+    create: Any, lightly: Sandbox, bucket: str, name: str, context: dict[str, Any]
+) -> None:
+    iam, kind = lightly.aws("iam"), "role" if create is create_role else "user"
+    if kind == "role":
+        theirs = {"Version": "2012-10-17", "Statement": []}
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(theirs))
+    else:
+        iam.create_user(UserName=name)
+    arguments = {"access_conn_id": f"ssm://aws_default/lightly/{name}", **places(bucket)}
+    delete = {f"{kind}_name": name, "access_conn_id": arguments["access_conn_id"]}
+
+    with pytest.raises(LightlyAccessError, match=f"The {kind} '{name}' exists .* without the tag"):
+        create(name, context, **arguments)
+    with pytest.raises(LightlyAccessError, match="without the tag"):
+        DeleteLightlyAccessOperator(task_id="delete", **delete).execute(context)
+    assert kept(lightly, "ssm", name) is None
+
+    taken = create(name, context, allow_unmanaged=True, **arguments)
+    assert {"tags", "policy", "kept access"} <= set(taken["changed"])
+    assert DeleteLightlyAccessOperator(task_id="delete", **delete).execute(context) == [kind, "kept access"]
+
+
+def test_a_secret_of_somebody_else_is_neither_read_nor_replaced_nor_removed(
+    lightly: Sandbox, bucket: str, name: str, context: dict[str, Any]
+) -> None:
+    lightly.aws("ssm").put_parameter(Name=f"/lightly/{name}", Value="CANARY, and no JSON", Type="SecureString")
+    other = f"{name}-2"
+    create_user(other, context, access_conn_id=f"ssm://aws_default/lightly/{other}", **places(bucket))
+
+    with pytest.raises(LightlyAccessError, match="holds something else than an Airflow connection") as refused:
+        create_user(name, context, access_conn_id=f"ssm://aws_default/lightly/{name}", **places(bucket))
+    assert "CANARY" not in str(refused.value)
+    with pytest.raises(LightlyAccessError, match=f"holds the access of arn:aws:iam::{CUSTOMER_ACCOUNT}:user/{other},"):
+        create_user(name, context, access_conn_id=f"ssm://aws_default/lightly/{other}", **places(bucket))
+    with pytest.raises(LightlyAccessError, match="which is left alone"):
+        DeleteLightlyAccessOperator(
+            task_id="delete", user_name=name, access_conn_id=f"ssm://aws_default/lightly/{other}"
+        ).execute(context)
+    iam = lightly.aws("iam")
+    with pytest.raises(iam.exceptions.NoSuchEntityException):
+        iam.get_user(UserName=name)
+    assert kept(lightly, "ssm", other) is not None
+
+
+def test_a_role_that_others_hung_something_on_is_not_deleted_and_says_so(
+    lightly: Sandbox, bucket: str, name: str, context: dict[str, Any]
+) -> None:
+    conn_id = f"ssm://aws_default/lightly/{name}"
+    create_role(name, context, access_conn_id=conn_id, **places(bucket))
+    iam = lightly.aws("iam")
+    deny = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}
+    iam.put_role_policy(RoleName=name, PolicyName="theirs", PolicyDocument=json.dumps(deny))
+    delete = DeleteLightlyAccessOperator(task_id="delete", role_name=name, access_conn_id=conn_id)
+
+    with pytest.raises(LightlyAccessError, match="has something that this provider did not make"):
+        delete.execute(context)
+
+    assert iam.list_role_policies(RoleName=name)["PolicyNames"] == ["theirs"]
+    assert kept(lightly, "ssm", name) is not None, "the next try finds what is left to do"
+    iam.delete_role_policy(RoleName=name, PolicyName="theirs")
+    assert delete.execute(context) == ["role", "kept access"]
+
+
+def test_nothing_is_created_for_a_bucket_that_does_not_exist(
+    lightly: Sandbox, name: str, context: dict[str, Any]
+) -> None:
+    with pytest.raises(LookupError, match="does not exist"):
+        create_role(name, context, access_conn_id=f"ssm://aws_default/lightly/{name}", **places(f"no-{name}"))
+
+    iam = lightly.aws("iam")
+    with pytest.raises(iam.exceptions.NoSuchEntityException):
+        iam.get_role(RoleName=name)
+
+
+def test_a_denial_to_airflows_own_identity_names_it_and_the_operation(
+    lightly: Sandbox, bucket: str, name: str, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_POOR", lightly.aws_connection(lightly.user()))
+
+    with pytest.raises(LightlyAccessError, match=r"^AWS refused GetRole to .*\(AWS connection 'poor'\): AccessDenied"):
+        create_role(name, context, access_conn_id=f"ssm://poor/lightly/{name}", aws_conn_id="poor", **places(bucket))
+
+
+# --- keys that are lost -------------------------------------------------------------------------------------------
+
+
+def test_a_key_whose_secret_is_lost_is_replaced_by_one_that_works(
+    lightly: Sandbox, bucket: str, name: str, dataset_name: str, context: dict[str, Any]
+) -> None:
+    arguments = {"access_conn_id": f"ssm://aws_default/lightly/{name}", **places(bucket)}
+    create_user(name, context, **arguments)
+    (first,) = keys_of(lightly, name)
+    lightly.aws("ssm").delete_parameter(Name=f"/lightly/{name}")
+
+    again = create_user(name, context, **arguments)
+
+    assert again["changed"] == ["access key", "kept access"]
+    connection = kept(lightly, "ssm", name)
+    assert connection is not None
+    assert connection["login"] != first
+    assert set(keys_of(lightly, name)) == {first, connection["login"]}
+    verified(dataset_name, arguments["access_conn_id"], bucket, context)
+
+
+def keys_of(sandbox: Sandbox, name: str) -> list[str]:
+    """The ids of a user's keys."""
+    return [key["AccessKeyId"] for key in sandbox.aws("iam").list_access_keys(UserName=name)["AccessKeyMetadata"]]
+
+
+# --- waiting ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def slow_iam(lightly: Sandbox) -> Iterator[None]:
+    """An IAM whose changes take 3 seconds."""
+    faults(lightly, "--iam-delay", "3")
+    yield
+    faults(lightly, "--iam-delay", "0")
+
+
+def faults(sandbox: Sandbox, *options: str) -> None:
+    """Tell the sandbox what to do wrongly."""
+    command = [executable(), "faults", *options, "--ready-file", str(sandbox.ready_file)]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+@pytest.mark.usefixtures("slow_iam")
+def test_a_new_user_is_waited_for_until_its_keys_have_effect(
+    lightly: Sandbox, bucket: str, name: str, context: dict[str, Any]
+) -> None:
+    conn_id = f"ssm://aws_default/lightly/{name}"
+    with pytest.raises(LightlyAccessError, match=r"After \d+ s, list in s3://.* is denied .*raise propagation_timeout"):
+        create_user(name, context, access_conn_id=conn_id, propagation_timeout=0, **places(bucket))
+
+    create_user(f"{name}-2", context, access_conn_id=f"{conn_id}-2", **places(bucket))
+
+    connection = kept(lightly, "ssm", f"{name}-2")
+    assert connection is not None
+    s3 = client(lightly, Keys(access_key_id=connection["login"], secret_access_key=connection["password"]))
+    assert s3.list_objects_v2(Bucket=bucket, Prefix="raw/")["KeyCount"] == 1, "without waiting any longer"
+
+
+@pytest.mark.usefixtures("slow_iam")
+def test_a_new_role_works_for_the_platform_within_the_patience_of_the_verification(
+    lightly: Sandbox, bucket: str, name: str, dataset_name: str, context: dict[str, Any]
+) -> None:
+    conn_id = f"ssm://aws_default/lightly/{name}"
+    create_role(name, context, access_conn_id=conn_id, **places(bucket))
+
+    verified(dataset_name, conn_id, bucket, context, patience=30)
+
+
+def test_an_explicit_deny_is_not_waited_for(lightly: Sandbox, bucket: str, name: str, context: dict[str, Any]) -> None:
+    deny = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:ListBucket",
+        "Resource": f"arn:aws:s3:::{bucket}",
+        "Condition": {"ArnLike": {"aws:PrincipalArn": f"arn:aws:iam::{CUSTOMER_ACCOUNT}:user/{name}"}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [deny]})
+    lightly.aws("s3").put_bucket_policy(Bucket=bucket, Policy=policy)
+    started = time.monotonic()
+
+    with pytest.raises(LightlyAccessError, match=r"cannot list .*explicit deny.*Waiting does not help"):
+        create_user(name, context, access_conn_id=f"ssm://aws_default/lightly/{name}", **places(bucket))
+
+    assert time.monotonic() - started < 30, "of 60"

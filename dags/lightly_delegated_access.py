@@ -1,0 +1,98 @@
+"""
+### Give Lightly a role of yours, and onboard a bucket with it
+
+Creates the IAM role that Lightly assumes, with no more rights than these two places take, waits until IAM shows it,
+then creates the dataset, connects it to your bucket, and verifies what Lightly may do there. Run it as often as you
+like: what is so already is left alone. Run it with *Take the role away* to delete the role and what is kept of it.
+
+Before the first run, make two connections (Admin > Connections, or environment variables):
+
+* `lightly_default`, type *Lightly*: your API token.
+* `aws_default`, type *Amazon Web Services*: Airflow's own identity, which may manage roles and keep secrets; the
+  guide's page on access lists its rights.
+
+The role's external ID is made by chance and kept under *Where the access is kept*: a secret of AWS Secrets Manager
+(`secretsmanager://<aws_conn_id>/<name>`), an SSM parameter (`ssm://<aws_conn_id>/<name>`), or an Airflow connection.
+For the latter, Airflow 3 needs a connection to its own API besides.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from airflow.providers.common.compat.sdk import DAG, Param, task
+
+from lightly_provider.operators.access import CreateLightlyAccessRoleOperator, DeleteLightlyAccessOperator
+from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
+from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
+from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
+
+with DAG(
+    dag_id="lightly_delegated_access",
+    schedule=None,
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    # Two runs at once would both rotate, or one would delete what the other creates.
+    max_active_runs=1,
+    tags=["lightly"],
+    doc_md=__doc__,
+    params={
+        "dataset_name": Param("my-photos", type="string", title="Dataset"),
+        "dataset_type": Param("Images", enum=["Images", "Videos"], title="What is in the bucket"),
+        "input_path": Param("s3://my-bucket/photos/", type="string", title="Where the files are (only read)"),
+        "lightly_path": Param("s3://my-bucket/lightly/", type="string", title="Where Lightly may write"),
+        "role_name": Param("Lightly-S3-Integration", type="string", title="Role to create"),
+        "access_conn_id": Param(
+            "secretsmanager://aws_default/lightly/s3-integration", type="string", title="Where the access is kept"
+        ),
+        "aws_conn_id": Param("aws_default", type="string", title="AWS connection of Airflow's own identity"),
+        "airflow_api_conn_id": Param(
+            "", type="string", title="Connection to Airflow's API (Airflow 3, to keep the access in a connection)"
+        ),
+        "tear_down": Param(False, type="boolean", title="Take the role away"),
+    },
+):
+
+    @task.branch
+    def onboard_or_tear_down(params: dict[str, object]) -> str:
+        """The first task of what is to be done."""
+        return "delete_role" if params["tear_down"] else "create_role"
+
+    role = CreateLightlyAccessRoleOperator(
+        task_id="create_role",
+        role_name="{{ params.role_name }}",
+        access_conn_id="{{ params.access_conn_id }}",
+        airflow_api_conn_id="{{ params.airflow_api_conn_id }}",
+        aws_conn_id="{{ params.aws_conn_id }}",
+        resource_path="{{ params.input_path }}",
+        output_resource_path="{{ params.lightly_path }}",
+    )
+    dataset = CreateLightlyDatasetOperator(
+        task_id="create_dataset",
+        dataset_name="{{ params.dataset_name }}",
+        dataset_type="{{ params.dataset_type }}",
+    )
+    datasources = ConfigureS3DatasourceOperator(
+        task_id="configure",
+        dataset_id=dataset.output,
+        datasource_aws_conn_id=role.output["conn_id"],
+        resource_path="{{ params.input_path }}",
+        output_resource_path="{{ params.lightly_path }}",
+        generate_thumbnails=True,
+    )
+    verify = VerifyDatasourcePermissionsOperator(
+        task_id="verify_permissions",
+        dataset_id=dataset.output,
+        # What IAM shows may still be on its way to S3 and STS.
+        propagation_timeout=60,
+    )
+    delete = DeleteLightlyAccessOperator(
+        task_id="delete_role",
+        role_name="{{ params.role_name }}",
+        access_conn_id="{{ params.access_conn_id }}",
+        airflow_api_conn_id="{{ params.airflow_api_conn_id }}",
+        aws_conn_id="{{ params.aws_conn_id }}",
+    )
+
+    onboard_or_tear_down() >> [role, delete]  # type: ignore[list-item]
+    role >> dataset >> datasources >> verify

@@ -1,0 +1,238 @@
+"""A rotation that is killed after any of its steps leaves a datasource that works, and the next run finishes it."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lightly_provider.exceptions import LightlyAccessError
+from lightly_provider.hooks.lightly import LightlyHook
+from lightly_provider.operators.access import CreateLightlyAccessRoleOperator, CreateLightlyAccessUserOperator
+from tests.integration.test_access import (
+    bucket,
+    create_role,
+    create_user,
+    in_the_sandboxs_region,
+    kept,
+    keys_of,
+    name,
+    places,
+    verified,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.integration.conftest import Traffic
+    from tests.integration.sandbox import Sandbox
+
+__all__ = ["bucket", "in_the_sandboxs_region", "name"]  # fixtures, which pytest finds by their names here
+
+CRASHED, FINISHED = 9, 0
+OPERATORS = {
+    create_role: (CreateLightlyAccessRoleOperator, "role_name"),
+    create_user: (CreateLightlyAccessUserOperator, "user_name"),
+}
+
+
+def killed_after(n_writes: int, run: Callable[[], Any]) -> int:
+    """Run in a process of its own, which dies right after so many changes in AWS and on the platform."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            die_after(n_writes)
+            run()
+            status = FINISHED
+        except BaseException:  # noqa: BLE001 - nothing of the child may come back into the test
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def die_after(n_writes: int) -> None:
+    """Count every change once it is made, and end the process at the last of them."""
+    import requests
+    from botocore.client import BaseClient
+
+    left = n_writes
+
+    def changed() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            os._exit(CRASHED)
+
+    call, send = BaseClient._make_api_call, requests.Session.send
+
+    def counted_call(client: Any, operation: str, arguments: Any) -> Any:
+        answer = call(client, operation, arguments)
+        if not operation.startswith(("Get", "List", "Head", "Describe")):
+            changed()
+        return answer
+
+    def counted_send(session: Any, request: Any, **arguments: Any) -> Any:
+        answer = send(session, request, **arguments)
+        if request.method != "GET":
+            changed()
+        return answer
+
+    BaseClient._make_api_call = counted_call
+    requests.Session.send = counted_send  # type: ignore[method-assign]
+
+
+def secret_of(sandbox: Sandbox, name: str) -> str:
+    """What is kept: a key's id, or an external ID."""
+    connection = kept(sandbox, "ssm", name)
+    assert connection is not None
+    return str(connection.get("login") or connection["extra"]["assume_role_kwargs"]["ExternalId"])
+
+
+def secrets_on_the_platform(dataset_id: str) -> set[str]:
+    """What the datasources have of it."""
+    datasources = LightlyHook().get_datasources(dataset_id)
+    return {str(datasource.s3_access_key_id or datasource.s3_external_id) for datasource in datasources}
+
+
+def secrets_in_aws(sandbox: Sandbox, create: Any, name: str) -> set[str]:
+    """What AWS accepts of it."""
+    if create is create_user:
+        return set(keys_of(sandbox, name))
+    trust = sandbox.aws("iam").get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
+    ids = trust["Statement"][0]["Condition"]["StringEquals"]["sts:ExternalId"]
+    return {ids} if isinstance(ids, str) else set(ids)
+
+
+def lights(dataset_id: str) -> list[bool]:
+    """The platform's four lights."""
+    answer = LightlyHook().verify_datasource(dataset_id)
+    return [answer.can_list, answer.can_read, answer.can_write, answer.can_overwrite]
+
+
+@pytest.mark.parametrize("create", [create_role, create_user])
+def test_a_rotation_moves_every_datasource_and_takes_the_old_secret_away(
+    create: Any,
+    lightly: Sandbox,
+    bucket: str,
+    name: str,
+    dataset_name: str,
+    context: dict[str, Any],
+    traffic: Traffic,
+) -> None:
+    arguments = {"access_conn_id": f"ssm://aws_default/lightly/{name}", **places(bucket)}
+    create(name, context, **arguments)
+    datasets = [verified(f"{dataset_name} {n}", arguments["access_conn_id"], bucket, context) for n in range(2)]
+    old = secret_of(lightly, name)
+
+    outcome = create(name, context, rotate=True, **arguments)
+
+    new = secret_of(lightly, name)
+    assert new != old
+    assert set(outcome["rotated_datasets"]) == set(datasets), "all of the token's datasets are looked at"
+    assert secrets_in_aws(lightly, create, name) == {new}
+    assert [secrets_on_the_platform(dataset_id) for dataset_id in datasets] == [{new}, {new}]
+    assert [lights(dataset_id) for dataset_id in datasets] == [[True] * 4] * 2
+    before = len(traffic.writes())
+    assert create(name, context, **arguments)["changed"] == [], "without rotate, nothing changes any more"
+    assert traffic.writes()[before:] == []
+
+
+@pytest.mark.parametrize("create", [create_role, create_user])
+def test_killed_after_any_step_the_datasource_works_and_the_next_run_finishes(
+    create: Any, lightly: Sandbox, bucket: str, name: str, dataset_name: str, context: dict[str, Any]
+) -> None:
+    arguments = {"access_conn_id": f"ssm://aws_default/lightly/{name}", **places(bucket)}
+    create(name, context, **arguments)
+    dataset_id = verified(dataset_name, arguments["access_conn_id"], bucket, context)
+    n_killed, status = 0, CRASHED
+    while status == CRASHED:
+        old = secret_of(lightly, name)
+        rotate = {"rotate": True, "dataset_ids": [dataset_id], **arguments}
+
+        status = killed_after(n_killed + 1, lambda rotate=rotate: create(name, context, **rotate))
+
+        assert lights(dataset_id) == [True] * 4, f"killed after {n_killed + 1} changes"
+        if status == CRASHED:
+            n_killed += 1
+            create(name, context, **rotate)
+        new = secret_of(lightly, name)
+        assert new != old
+        assert secrets_in_aws(lightly, create, name) == {new}
+        assert secrets_on_the_platform(dataset_id) == {new}
+        assert lights(dataset_id) == [True] * 4
+    assert status == FINISHED
+    # A new secret, its keeping, two datasources, the old one's end, and the note of that.
+    assert n_killed >= 6
+
+
+@pytest.mark.parametrize("create", [create_role, create_user])
+def test_killed_after_any_step_a_creation_is_finished_by_the_next_run(
+    create: Any, lightly: Sandbox, bucket: str, name: str, dataset_name: str, context: dict[str, Any]
+) -> None:
+    n_killed, status = 0, CRASHED
+    while status == CRASHED:
+        mine = f"{name}-{n_killed}"
+        arguments = {"access_conn_id": f"ssm://aws_default/lightly/{mine}", **places(bucket)}
+
+        status = killed_after(n_killed + 1, lambda mine=mine, arguments=arguments: create(mine, context, **arguments))
+
+        if status == CRASHED:
+            n_killed += 1
+            create(mine, context, **arguments)
+        assert secret_of(lightly, mine) in secrets_in_aws(lightly, create, mine)
+    assert status == FINISHED
+    assert n_killed >= 3, "the role or user, its policy, its key, and its keeping"
+    verified(dataset_name, arguments["access_conn_id"], bucket, context)
+
+
+def test_a_key_that_a_dataset_elsewhere_uses_is_kept_when_it_gets_no_new_one(
+    lightly: Sandbox, bucket: str, name: str, dataset_name: str, context: dict[str, Any]
+) -> None:
+    """Two keys, both in use: AWS takes no third, and none may go."""
+    arguments = {"access_conn_id": f"ssm://aws_default/lightly/{name}", **places(bucket)}
+    create_user(name, context, **arguments)
+    dataset_id = verified(dataset_name, arguments["access_conn_id"], bucket, context)
+    first = secret_of(lightly, name)
+    # Somebody makes a key by hand, gives it to the other datasource, and puts nothing into the parameter.
+    second = lightly.aws("iam").create_access_key(UserName=name)["AccessKey"]
+    hook = LightlyHook()
+    (given,) = [d for d in hook.get_datasources(dataset_id) if d.purpose == "LIGHTLY"]
+    from lightly_provider.api.models.datasource import S3UserAccessDatasource
+
+    by_hand = S3UserAccessDatasource(
+        purpose="LIGHTLY",
+        full_path=given.full_path,
+        s3_region=str(given.s3_region),
+        s3_access_key_id=second["AccessKeyId"],
+        s3_secret_access_key=second["SecretAccessKey"],
+    )
+    hook.set_datasource(dataset_id, by_hand)
+
+    create_user(name, context, rotate=True, dataset_ids=[dataset_id], **arguments)
+
+    assert secrets_on_the_platform(dataset_id) == {first}, "the kept key serves all, and the one by hand goes"
+    assert keys_of(lightly, name) == [first]
+    assert lights(dataset_id) == [True] * 4
+
+
+def test_a_given_external_id_replaces_the_old_one_only_in_a_rotation(
+    lightly: Sandbox, bucket: str, name: str, dataset_name: str, context: dict[str, Any]
+) -> None:
+    arguments = {"access_conn_id": f"ssm://aws_default/lightly/{name}", **places(bucket)}
+    create_role(name, context, external_id="CANARY-the-first-one", **arguments)
+    dataset_id = verified(dataset_name, arguments["access_conn_id"], bucket, context)
+
+    with pytest.raises(LightlyAccessError, match="another external ID") as refused:
+        create_role(name, context, external_id="CANARY-the-second-one", **arguments)
+    assert "CANARY" not in str(refused.value)
+    assert secrets_in_aws(lightly, create_role, name) == {"CANARY-the-first-one"}
+
+    given = {"external_id": "CANARY-the-second-one", "rotate": True, "dataset_ids": [dataset_id], **arguments}
+    create_role(name, context, **given)
+    assert secrets_in_aws(lightly, create_role, name) == {"CANARY-the-second-one"}
+    assert secrets_on_the_platform(dataset_id) == {"CANARY-the-second-one"}
+    assert create_role(name, context, **given)["changed"] == [], "it is the given one already"
