@@ -94,5 +94,5 @@ with DAG(
         aws_conn_id="{{ params.aws_conn_id }}",
     )
 
-    onboard_or_tear_down() >> [role, delete]  # type: ignore[list-item]
+    onboard_or_tear_down() >> [role, delete]
     role >> dataset >> datasources >> verify

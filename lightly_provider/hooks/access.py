@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightly_provider.aws.access import IamPrincipals, PrincipalKind
 from lightly_provider.aws.credentials import DelegatedAccess, UserAccess
-from lightly_provider.aws.policies import trust_policy
+from lightly_provider.aws.policies import EXTERNAL_ID_BYTES, trust_policy
 from lightly_provider.aws.policy_documents import external_ids, same_meaning
 from lightly_provider.aws.propagation import may_be_on_its_way, wait_until
 from lightly_provider.aws.rotation import plan_external_id, plan_keys
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from lightly_provider.hooks.datasource_secrets import DatasourceSecrets
 
 log = logging.getLogger(__name__)
-
-_EXTERNAL_ID_BYTES = 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +100,7 @@ class AccessProvisioning:
             given=external_id,
             rotate=rotate,
         )
-        present = plan.present or secrets.token_urlsafe(_EXTERNAL_ID_BYTES)
+        present = plan.present or secrets.token_urlsafe(EXTERNAL_ID_BYTES)
         _mask(present)
         role, changed = roles.ensure(wanted, trust=trust_policy([present, *plan.replaced]))
         replaces = plan.replaced[0] if rotate and plan.replaced else None

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.aws.access import MARK_KEY, MARK_VALUE, PrincipalKind, Wanted
-from lightly_provider.aws.credentials import check_kms_key_arn
-from lightly_provider.aws.grants import Grant, Network, access_policy
-from lightly_provider.aws.location import S3Location
+from lightly_provider.aws.grant_arguments import grants_for, network_of
+from lightly_provider.aws.grants import access_policy
 from lightly_provider.aws.policies import Purpose
 from lightly_provider.aws.policy_documents import PolicyKind, check_size
 from lightly_provider.hooks.access_store import check_access_conn_id
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
+    from lightly_provider.aws.grants import Grant
     from lightly_provider.aws.policies import PolicyDocument
     from lightly_provider.hooks.access import AccessOutcome, AccessProvisioning
 
@@ -32,6 +31,11 @@ _NAME = r"(?a)[\w+=,.@-]{1,64}"
 _PATH = r"/|/[\x21-\x7e]{1,510}/"
 _BOUNDARY = r"arn:aws[a-z-]*:iam::(?:[0-9]{12}|aws):policy/.+"
 _MAX_TAGS = 50
+_NAMES = {
+    "inputs": "resource_path",
+    "outputs": "output_resource_path",
+    **{name: name for name in ("purpose", "kms_key_arn", "read_kms_key_arns", "source_ips", "source_vpcs")},
+}
 
 
 class CreateAccessOperator(LightlyBaseOperator):
@@ -115,11 +119,6 @@ class CreateAccessOperator(LightlyBaseOperator):
             check_access_conn_id(self.access_conn_id, argument="access_conn_id")
         if self.purpose and is_static(self.purpose):
             check_choice(self.purpose, [str(p) for p in Purpose], argument="purpose")
-            if self.output_resource_path and self.purpose != Purpose.INPUT:
-                raise ValueError(
-                    f"purpose is {self.purpose!r} and output_resource_path is given, which makes resource_path the "
-                    "INPUT; leave purpose out."
-                )
         if is_static(self.path) and not (isinstance(self.path, str) and re.fullmatch(_PATH, self.path)):
             raise ValueError(f"path is {self.path!r}; an IAM path begins and ends with a slash, e.g. '/lightly/'.")
         boundary = self.permissions_boundary
@@ -149,33 +148,22 @@ class CreateAccessOperator(LightlyBaseOperator):
             check_size(self._policy("aws"), inline, argument="resource_path")
 
     def _policy(self, partition: str) -> PolicyDocument:
-        network = Network(
-            source_ips=tuple(_checked_ips(self.source_ips)),
-            source_vpcs=tuple(_checked_vpcs(self.source_vpcs)),
+        network = network_of(
+            source_ips=labels_of(self.source_ips, argument="source_ips"),
+            source_vpcs=labels_of(self.source_vpcs, argument="source_vpcs"),
+            names=_NAMES,
         )
         return access_policy(self._grants(), network=network, partition=partition)
 
     def _grants(self) -> list[Grant]:
-        inputs = _locations(self.resource_path, argument="resource_path")
-        outputs = _locations(self.output_resource_path, argument="output_resource_path")
-        purpose = Purpose(self.purpose) if self.purpose else Purpose.INPUT if outputs else Purpose.INPUT_OUTPUT
-        key = self.kms_key_arn or None
-        if key:
-            check_kms_key_arn(key, argument="kms_key_arn")
-        read_keys = labels_of(self.read_kms_key_arns, argument="read_kms_key_arns")
-        for read_key in read_keys:
-            check_kms_key_arn(read_key, argument="read_kms_key_arns")
-        if key and not outputs and purpose == Purpose.INPUT:
-            raise ValueError(
-                "kms_key_arn is given for an INPUT, to which Lightly does not write; if it encrypts your files, write "
-                "read_kms_key_arns=[…] instead."
-            )
-        grants = [Grant(location=place, purpose=Purpose.INPUT, kms_key_arn=k) for place in inputs for k in read_keys]
-        if purpose == Purpose.INPUT:
-            grants += [Grant(location=place, purpose=purpose) for place in inputs]
-        else:
-            grants += [Grant(location=place, purpose=purpose, kms_key_arn=key) for place in inputs]
-        return grants + [Grant(location=place, purpose=Purpose.LIGHTLY, kms_key_arn=key) for place in outputs]
+        return grants_for(
+            inputs=_listed(self.resource_path),
+            outputs=_listed(self.output_resource_path),
+            purpose=self.purpose or None,
+            kms_key_arn=self.kms_key_arn or None,
+            read_kms_key_arns=labels_of(self.read_kms_key_arns, argument="read_kms_key_arns"),
+            names=_NAMES,
+        )
 
     def _buckets(self) -> list[str]:
         return list(dict.fromkeys(grant.location.bucket for grant in self._grants()))
@@ -252,26 +240,6 @@ def _check_tags(tags: Any) -> None:
         )
 
 
-def _locations(value: str | Sequence[str] | None, *, argument: str) -> list[S3Location]:
-    texts = [value] if isinstance(value, str) else list(value or [])
-    if value is not None and not texts:
-        raise ValueError(f"{argument} is empty; name at least one location.")
-    return [S3Location.parse(text, argument=argument) for text in texts]
-
-
-def _checked_ips(value: Sequence[str] | None) -> list[str]:
-    ranges = labels_of(value, argument="source_ips")
-    for text in ranges:
-        try:
-            ipaddress.ip_network(text)
-        except ValueError as error:
-            raise ValueError(f"source_ips has {text!r}, which is no address range: {error}.") from None
-    return ranges
-
-
-def _checked_vpcs(value: Sequence[str] | None) -> list[str]:
-    vpcs = labels_of(value, argument="source_vpcs")
-    for text in vpcs:
-        if not re.fullmatch(r"vpc-[0-9a-f]{8,17}", text):
-            raise ValueError(f"source_vpcs has {text!r}; write the id of a VPC, e.g. 'vpc-0123456789abcdef0'.")
-    return vpcs
+def _listed(value: str | Sequence[str] | None) -> list[str]:
+    """One location or several as a list; a template that renders to nothing means none."""
+    return [value] if value and isinstance(value, str) else list(value or [])

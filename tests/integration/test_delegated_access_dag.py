@@ -1,0 +1,274 @@
+"""The DAG that creates a role and onboards with it, through Airflow itself; and where an access may be kept."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lightly_provider.exceptions import LightlyAccessError
+from lightly_provider.operators.access import CreateLightlyAccessRoleOperator
+from tests.integration.airflow_run import everything_stored, run_dag, run_dag_in_a_process
+from tests.integration.test_access import bucket, create_user, in_the_sandboxs_region, kept, name, places, verified
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.integration.sandbox import Sandbox
+
+__all__ = ["bucket", "in_the_sandboxs_region", "name"]  # fixtures, which pytest finds by their names here
+
+DAG_ID = "lightly_delegated_access"
+AIRFLOW_3 = int(version("apache-airflow").split(".")[0]) >= 3
+API_START_DEADLINE_S = 120
+
+
+@pytest.fixture
+def conf(bucket: str, name: str, dataset_name: str) -> dict[str, Any]:
+    """The DAG's parameters for one onboarding."""
+    return {
+        "dataset_name": dataset_name,
+        "input_path": f"s3://{bucket}/raw/",
+        "lightly_path": f"s3://{bucket}/lightly/",
+        "role_name": name,
+        "access_conn_id": f"secretsmanager://aws_default/lightly/{name}",
+    }
+
+
+def test_a_role_is_created_works_at_once_and_is_taken_away(
+    lightly: Sandbox, conf: dict[str, Any], name: str, database: Path
+) -> None:
+    first = run_dag(DAG_ID, conf, database)
+
+    assert first.state == "success", first.tasks
+    role = first.xcoms["create_role", "return_value"]
+    assert role["conn_id"] == conf["access_conn_id"]
+    assert role["arn"].endswith(f":role/{name}")
+    assert first.tasks["delete_role"] == "skipped"
+    assert first.xcoms["configure", "return_value"]["changed"] == ["INPUT", "LIGHTLY"]
+    assert first.xcoms["verify_permissions", "return_value"]["ok"]
+
+    second = run_dag(DAG_ID, conf, database)
+
+    assert second.state == "success", second.tasks
+    assert second.xcoms["create_role", "return_value"]["changed"] == []
+    assert second.xcoms["configure", "return_value"]["changed"] == []
+
+    last = run_dag(DAG_ID, conf | {"tear_down": True}, database)
+
+    assert last.state == "success", last.tasks
+    assert last.xcoms["delete_role", "return_value"] == ["role", "kept access"]
+    assert last.tasks["create_role"] == "skipped"
+    assert kept(lightly, "secretsmanager", name) is None
+    assert not [r for r in lightly.aws("iam").list_roles()["Roles"] if r["RoleName"] == name]
+
+
+def test_the_external_id_shows_in_no_log_xcom_rendered_field_or_serialized_dag(
+    lightly: Sandbox, conf: dict[str, Any], name: str, database: Path, airflow_home: Path
+) -> None:
+    printed = run_dag_in_a_process(DAG_ID, conf, AIRFLOW__LOGGING__LOGGING_LEVEL="DEBUG")
+
+    assert "DAG run success" in printed, printed[-3000:]
+    # At DEBUG, the supervisor that Airflow 3 runs inside dag.test prints each message, those that ask for masking too.
+    printed = "\n".join(line for line in printed.splitlines() if "loc=supervisor.py" not in line)
+    connection = kept(lightly, "secretsmanager", name)
+    assert connection is not None
+    external_id = connection["extra"]["assume_role_kwargs"]["ExternalId"]
+    stored = everything_stored(database)
+    written = "".join(path.read_text(errors="replace") for path in airflow_home.rglob("*.log"))
+    assert name in printed
+    assert name in stored
+    for place in (printed, stored, written):
+        assert external_id not in place
+
+
+def test_the_secret_key_shows_nowhere_but_where_it_is_kept(
+    lightly: Sandbox,
+    bucket: str,
+    name: str,
+    context: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    arguments = {"access_conn_id": f"ssm://aws_default/lightly/{name}", **places(bucket)}
+    with caplog.at_level(logging.DEBUG):
+        outcome = create_user(name, context, **arguments)
+        again = create_user(name, context, rotate=True, dataset_ids=[], **arguments)
+
+    connection = kept(lightly, "ssm", name)
+    assert connection is not None
+    secret = connection["password"]
+    assert len(secret) >= 40
+    logged = caplog.text + "".join(capfd.readouterr())
+    assert connection["login"] in logged or name in logged, "nothing was logged, so this proves nothing"
+    for place in (logged, json.dumps([outcome, again]), json.dumps(context["ti"].pushed)):
+        assert secret not in place
+
+
+@pytest.fixture(scope="session")
+def airflow_api(airflow_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Airflow's own API on this database, as an Airflow connection of a user who may edit connections."""
+    folder = tmp_path_factory.mktemp("airflow-api")
+    passwords = folder / "passwords.json"
+    passwords.write_text(json.dumps({"editor": "the-editors-password"}))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        **os.environ,
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "editor:op",
+        # As in this process, which has read its configuration before `airflow db migrate` wrote one with a key.
+        "AIRFLOW__CORE__FERNET_KEY": "",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+    }
+    command = [str(Path(sys.executable).with_name("airflow")), "api-server", "--host", "127.0.0.1", "--port", str(port)]
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(
+            [*command, "--workers", "1"], env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            wait_for_port(server, port, folder / "log")
+            yield json.dumps(
+                {"conn_type": "http", "host": "127.0.0.1", "port": port, "login": "editor"}
+                | {"password": "the-editors-password"}
+            )
+        finally:
+            os.killpg(server.pid, 15)
+            server.wait(timeout=60)
+
+
+def wait_for_port(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Until somebody listens there."""
+    deadline = time.monotonic() + API_START_DEADLINE_S
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        if server.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"Airflow's API did not start:\n{log.read_text()[-3000:]}")
+        time.sleep(0.2)
+
+
+def kept_in_airflow(database: Path, conn_id: str) -> bool:
+    """Whether Airflow's database has the connection."""
+    import sqlite3
+
+    with sqlite3.connect(database) as connection:
+        return bool(connection.execute("SELECT 1 FROM connection WHERE conn_id = ?", (conn_id,)).fetchone())
+
+
+def test_the_access_may_be_kept_in_an_airflow_connection(
+    request: pytest.FixtureRequest,
+    lightly: Sandbox,
+    conf: dict[str, Any],
+    name: str,
+    database: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    conf |= {"access_conn_id": f"made_{name}"}
+    if AIRFLOW_3:
+        monkeypatch.setenv("AIRFLOW_CONN_AIRFLOW_API", request.getfixturevalue("airflow_api"))
+        conf["airflow_api_conn_id"] = "airflow_api"
+
+    first = run_dag(DAG_ID, conf, database)
+
+    assert first.state == "success", first.tasks
+    assert first.xcoms["create_role", "return_value"]["conn_id"] == f"made_{name}"
+    assert first.xcoms["verify_permissions", "return_value"]["ok"]
+    assert kept_in_airflow(database, f"made_{name}")
+    second = run_dag(DAG_ID, conf, database)
+    assert second.xcoms["create_role", "return_value"]["changed"] == []
+    lightly.aws("iam").update_role(RoleName=name, MaxSessionDuration=3600)
+    third = run_dag(DAG_ID, conf | {"lightly_path": f"{conf['lightly_path']}deeper/"}, database)
+    assert set(third.xcoms["create_role", "return_value"]["changed"]) == {"maximum session duration", "policy"}
+
+    last = run_dag(DAG_ID, conf | {"tear_down": True}, database)
+
+    assert last.xcoms["delete_role", "return_value"] == ["role", "kept access"]
+    assert not kept_in_airflow(database, f"made_{name}")
+    role = lightly.aws("iam").list_roles()["Roles"]
+    assert name not in [each["RoleName"] for each in role]
+
+
+@pytest.mark.skipif(not AIRFLOW_3, reason="a task of Airflow 2 writes connections itself")
+def test_on_airflow_3_a_connection_without_the_api_is_refused_before_anything_is_created(
+    lightly: Sandbox, bucket: str, name: str, context: dict[str, Any]
+) -> None:
+    operator = CreateLightlyAccessRoleOperator(
+        task_id="create", role_name=name, access_conn_id=f"made_{name}", **places(bucket)
+    )
+    with pytest.raises(ValueError, match="a task of Airflow 3 cannot write connections; give airflow_api_conn_id, or"):
+        operator.execute(context)
+    assert not [r for r in lightly.aws("iam").list_roles()["Roles"] if r["RoleName"] == name]
+
+
+@pytest.mark.skipif(not AIRFLOW_3, reason="Airflow 2's own database is written")
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"password": "CANARY-wrong"}, r"refused the login with status 401; .*'airflow_api'"),
+        ({"port": 9}, r"\(connection 'airflow_api'\) gave no answer: ConnectionError"),
+    ],
+)
+def test_an_api_that_refuses_leaves_no_key_behind_and_says_what_to_check(
+    change: dict[str, Any],
+    told: str,
+    airflow_api: str,
+    lightly: Sandbox,
+    bucket: str,
+    name: str,
+    context: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AIRFLOW_API", json.dumps(json.loads(airflow_api) | change))
+
+    with pytest.raises(LightlyAccessError, match=told) as refused:
+        create_user(name, context, access_conn_id=f"made_{name}", airflow_api_conn_id="airflow_api", **places(bucket))
+
+    assert "CANARY" not in str(refused.value)
+    assert lightly.aws("iam").list_access_keys(UserName=name)["AccessKeyMetadata"] == []
+
+
+def test_a_connection_that_airflow_finds_elsewhere_is_not_mistaken_for_what_was_written(
+    lightly: Sandbox, bucket: str, name: str, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An environment variable of that name comes before every other place."""
+    monkeypatch.setenv("AIRFLOW_CONN_SHADOWED", lightly.aws_connection(lightly.user()))
+
+    with pytest.raises(LightlyAccessError, match="'shadowed' holds what somebody else put there"):
+        create_user(name, context, access_conn_id="shadowed", airflow_api_conn_id="airflow_api", **places(bucket))
+
+
+def test_a_configured_secrets_backend_of_airflow_reads_what_is_kept(
+    lightly: Sandbox, bucket: str, name: str, dataset_name: str, context: dict[str, Any]
+) -> None:
+    from airflow.providers.amazon.aws.secrets.secrets_manager import SecretsManagerBackend
+
+    conn_id = f"secretsmanager://aws_default/airflow/connections/{name}"
+    outcome = create_user(name, context, access_conn_id=conn_id, **places(bucket))
+    backend = SecretsManagerBackend(
+        connections_prefix="airflow/connections",
+        endpoint_url=lightly.aws_url,
+        region_name=lightly.region,
+        aws_access_key_id=lightly.aws_access_key_id,
+        aws_secret_access_key=lightly.aws_secret_access_key,
+    )
+
+    found = backend.get_connection(name)
+
+    assert found is not None
+    assert found.conn_type == "aws"
+    assert found.extra_dejson["lightly_access"]["principal"] == outcome["arn"]
+    assert found.login in [
+        k["AccessKeyId"] for k in lightly.aws("iam").list_access_keys(UserName=name)["AccessKeyMetadata"]
+    ]
+    verified(dataset_name, conn_id, bucket, context)
