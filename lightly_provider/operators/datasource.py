@@ -59,8 +59,9 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator):
     :param purpose: ``INPUT`` (raw files, only read), ``LIGHTLY`` (what Lightly stores, and predictions), or
         ``INPUT_OUTPUT``
         (both in one place). None (default): INPUT_OUTPUT, or INPUT if ``output_resource_path`` is given. Templated.
-    :param datasource_aws_conn_id: AWS connection that holds what Lightly shall use. Default: ``aws_default``.
-        Not used if ``role_arn`` is given. Templated.
+    :param datasource_aws_conn_id: AWS connection that holds what Lightly shall use, or the address of a secret that
+        holds such a connection, e.g. ``secretsmanager://aws_default/lightly/photos``. Default: ``aws_default``. Not
+        used if ``role_arn`` is given. Templated.
     :param role_arn: Role that Lightly shall assume, instead of a connection; needs ``external_id``. Templated.
     :param external_id: The external ID that the role's trust policy asks for: at least 10 characters. It is a secret,
         and is kept out of rendered fields, logs and the serialized DAG; better still, keep it in a
