@@ -11,7 +11,13 @@ import pytest
 
 from lightly_provider.aws.grants import Grant, Network, access_policy
 from lightly_provider.aws.location import S3Location
-from lightly_provider.aws.policies import Purpose, policy_document, trust_policy
+from lightly_provider.aws.policies import (
+    PURPOSE_PERMISSIONS,
+    Purpose,
+    key_policy_statement,
+    policy_document,
+    trust_policy,
+)
 from tests.integration.sandbox import CUSTOMER_ACCOUNT, Keys
 
 if TYPE_CHECKING:
@@ -274,3 +280,87 @@ def test_iam_gives_back_a_document_that_means_the_same(sandbox: Sandbox, buckets
     assert same_meaning(trust, trust_policy(EXTERNAL_ID))
     assert external_ids(trust) == [EXTERNAL_ID]
     assert json.dumps(stored)
+
+
+# --- KMS ----------------------------------------------------------------------------------------------------------
+
+KEY_OWNER = {
+    "Effect": "Allow",
+    "Principal": {"AWS": f"arn:aws:iam::{CUSTOMER_ACCOUNT}:user/admin"},
+    "Action": "kms:*",
+    "Resource": "*",
+}
+
+
+@dataclass(frozen=True)
+class Encrypted:
+    """A bucket whose objects are encrypted with a key of ours."""
+
+    bucket: str
+    key: str
+
+    @property
+    def sse(self) -> dict[str, str]:
+        return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self.key}
+
+    def grant(self, purpose: Purpose, *, with_key: bool = True) -> PolicyDocument:
+        return access_policy(
+            [
+                Grant(
+                    location=S3Location(self.bucket, "raw/"),
+                    purpose=purpose,
+                    kms_key_arn=self.key if with_key else None,
+                )
+            ]
+        )
+
+    def reads(self, doer: Doer) -> bool:
+        return doer.may("get_object", Bucket=self.bucket, Key="raw/a.jpg")
+
+    def writes(self, doer: Doer) -> bool:
+        return doer.may("put_object", Bucket=self.bucket, Key="raw/b.jpg", Body=b"1", **self.sse)
+
+
+def encrypted(sandbox: Sandbox, *key_statements: dict[str, Any]) -> Encrypted:
+    """A new key, whose policy leaves it to IAM if no statement is given, and a bucket with an object under it."""
+    policy = json.dumps({"Version": "2012-10-17", "Statement": list(key_statements)})
+    key = sandbox.aws("kms").create_key(**({"Policy": policy} if key_statements else {}))["KeyMetadata"]["Arn"]
+    made = Encrypted(sandbox.bucket(), key)
+    sandbox.aws("s3").put_object(Bucket=made.bucket, Key="raw/a.jpg", Body=b"content", **made.sse)
+    return made
+
+
+@pytest.mark.parametrize("holder", [user_with, role_with])
+def test_the_statement_on_the_key_opens_what_the_purpose_needs_of_it(holder: Any, sandbox: Sandbox) -> None:
+    place = encrypted(sandbox)
+
+    without = holder(sandbox, place.grant(Purpose.LIGHTLY, with_key=False))
+    assert not place.reads(without)
+    assert not place.writes(without)
+    reader = holder(sandbox, place.grant(Purpose.INPUT))
+    assert place.reads(reader)
+    assert not place.writes(reader)
+    writer = holder(sandbox, place.grant(Purpose.LIGHTLY))
+    assert place.reads(writer)
+    assert place.writes(writer)
+    other = encrypted(sandbox)
+    assert not other.reads(writer)
+
+
+@pytest.mark.parametrize(("purpose", "reads", "writes"), [(Purpose.INPUT, True, False), (Purpose.LIGHTLY, True, True)])
+def test_the_statement_in_the_key_policy_is_needed_where_that_does_not_leave_it_to_iam(
+    purpose: Purpose, reads: bool, writes: bool, sandbox: Sandbox
+) -> None:
+    place = encrypted(sandbox, KEY_OWNER)
+    keys = sandbox.user(*place.grant(Purpose.LIGHTLY, with_key=False)["Statement"])
+    doer = Doer(client(sandbox, keys))
+    assert not place.reads(doer)
+
+    statement = key_policy_statement(
+        f"arn:aws:iam::{CUSTOMER_ACCOUNT}:user/{keys.user_name}", PURPOSE_PERMISSIONS[purpose]
+    )
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [KEY_OWNER, statement]})
+    sandbox.aws("kms").put_key_policy(KeyId=place.key, PolicyName="default", Policy=policy)
+
+    assert place.reads(doer) is reads
+    assert place.writes(doer) is writes
