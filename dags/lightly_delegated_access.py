@@ -19,6 +19,7 @@ For the latter, Airflow 3 needs a connection to its own API besides.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, Param, task
 
@@ -54,9 +55,9 @@ with DAG(
 ):
 
     @task.branch
-    def onboard_or_tear_down(params: dict[str, object]) -> str:
+    def onboard_or_tear_down(**context: Any) -> str:
         """The first task of what is to be done."""
-        return "delete_role" if params["tear_down"] else "create_role"
+        return "delete_role" if context["params"]["tear_down"] else "create_role"
 
     role = CreateLightlyAccessRoleOperator(
         task_id="create_role",

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.aws.access import MARK_KEY, MARK_VALUE
+from lightly_provider.aws.propagation import wait_until
 from lightly_provider.exceptions import LightlyAccessError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _NOTE = "lightly_access"
 _ADDRESS = r"(?P<service>secretsmanager|ssm)://(?P<aws_conn_id>[\w.-]+)/(?P<name>[\w/+=.@-]*[\w+=.@-])"
 _ANY_ADDRESS = r"[a-zA-Z0-9+.-]+://.*"
+_READ_BACK_S = 10
 _CONN_ID = r"[\w.-]{1,200}"  # airflow 3.3.2, api_fastapi/core_api/datamodels/connections.py
 ADDRESS_FORMS = "the id of an Airflow connection, secretsmanager://<aws_conn_id>/<name> or ssm://<aws_conn_id>/<name>"
 
@@ -168,7 +170,9 @@ class AccessStore(ABC):
         if present is not None:
             self.check_ownership(present, access.principal_arn, allow_unmanaged=allow_unmanaged)
         self.write(access)
-        if self.read() != access:
+        # A parameter may be read as it was for a moment (AWS docs: SSM, "PutParameter").
+        fault, _ = wait_until(lambda: None if self.read() == access else "another", timeout=_READ_BACK_S)
+        if fault:
             raise LightlyAccessError(
                 f"{self.conn_id!r} was written, but what is read under that name is something else; another of "
                 "Airflow's secrets backends has it too (an environment variable, for one), so choose another name."

@@ -64,8 +64,8 @@ class CreateLightlyAccessRoleOperator(CreateAccessOperator):
         the platform can use it. 0 looks once. Default: 60.
     :param rotate: Whether the external ID shall be another one: both are accepted until all datasources have the new
         one and the platform has verified it. A run that was interrupted is finished by the next. Default: False.
-    :param dataset_ids: With ``rotate``: the datasets whose datasources use the role. None (default): all of the token's
-        own are looked at. Templated.
+    :param dataset_ids: With ``rotate``: the datasets whose datasources use the role, and no others are looked at. None
+        (default): all of the token's own. Templated.
     :param external_id: The external ID: at least 10 characters. None (default): the one that the role has, or a
         random one. It is a secret; see :class:`ConfigureS3DatasourceOperator` for how it is kept out of fields.
     :param lightly_conn_id: Airflow connection of type ``lightly``; used with ``rotate`` only. Default:
@@ -176,8 +176,8 @@ class CreateLightlyAccessUserOperator(CreateAccessOperator):
     :param rotate: Whether the key shall be a new one: it is kept, given to all datasources that have the old one, and
         verified by the platform; then the old one is deleted. A run that was interrupted is finished by the next.
         Default: False.
-    :param dataset_ids: With ``rotate``: the datasets whose datasources use the user. None (default): all of the token's
-        own are looked at. Templated.
+    :param dataset_ids: With ``rotate``: the datasets whose datasources use the user, and no others are looked at. None
+        (default): all of the token's own. Templated.
     :param lightly_conn_id: Airflow connection of type ``lightly``; used with ``rotate`` only. Default:
         ``lightly_default``.
     :return: ``{"arn", "conn_id", "changed", "rotated_datasets"}``; ``arn`` and ``conn_id`` are in XComs of their own,

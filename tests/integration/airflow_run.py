@@ -34,6 +34,20 @@ def run_dag(dag_id: str, conf: dict[str, Any], database: Path) -> DagOutcome:
     return outcome_of(database, dag_id, run.run_id)
 
 
+def run_own_dag(dag: Any, database: Path) -> DagOutcome:
+    """Run a DAG of a test's own to its end in this process."""
+    try:
+        from airflow.dag_processing.bundles.manager import DagBundlesManager
+        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+    except ImportError:  # Airflow 2 takes it as it is
+        return outcome_of(database, dag.dag_id, dag.test().run_id)
+    DagBundlesManager().sync_bundles_to_db()
+    bag = DagBag(os.devnull, bundle_name="dags-folder")
+    bag.bag_dag(dag)
+    sync_bag_to_db(bag, "dags-folder", None)
+    return outcome_of(database, dag.dag_id, dag.test().run_id)
+
+
 def run_dag_in_a_process(dag_id: str, conf: dict[str, Any], **environment: str) -> str:
     """Run one of the example DAGs in a process of its own; everything that it printed."""
     code = (

@@ -9,15 +9,21 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.providers.common.compat.sdk import DAG, task
 
 from lightly_provider.exceptions import LightlyAccessError
-from lightly_provider.operators.access import CreateLightlyAccessRoleOperator
-from tests.integration.airflow_run import everything_stored, run_dag, run_dag_in_a_process
+from lightly_provider.operators.access import (
+    CreateLightlyAccessRoleOperator,
+    CreateLightlyAccessUserOperator,
+    DeleteLightlyAccessOperator,
+)
+from tests.integration.airflow_run import everything_stored, run_dag, run_dag_in_a_process, run_own_dag
 from tests.integration.test_access import bucket, create_user, in_the_sandboxs_region, kept, name, places, verified
 
 if TYPE_CHECKING:
@@ -112,6 +118,33 @@ def test_the_secret_key_shows_nowhere_but_where_it_is_kept(
     assert connection["login"] in logged or name in logged, "nothing was logged, so this proves nothing"
     for place in (logged, json.dumps([outcome, again]), json.dumps(context["ti"].pushed)):
         assert secret not in place
+
+
+@pytest.mark.parametrize("work_fails", [False, True])
+def test_a_user_that_is_a_setup_is_deleted_by_its_teardown_also_when_the_work_fails(
+    work_fails: bool, lightly: Sandbox, bucket: str, name: str, database: Path
+) -> None:
+    with DAG(f"rented_{name}", schedule=None, start_date=datetime(2026, 1, 1)) as dag:
+        access = {"user_name": name, "access_conn_id": f"ssm://aws_default/lightly/{name}"}
+        create = CreateLightlyAccessUserOperator(task_id="create", **access, **places(bucket))
+        delete = DeleteLightlyAccessOperator(task_id="delete", **access)
+
+        @task
+        def work(conn_id: str) -> str:
+            """Use the access."""
+            if work_fails:
+                raise RuntimeError("the work failed")
+            return conn_id
+
+        work(create.output["conn_id"]) >> delete.as_teardown(setups=create)
+
+    outcome = run_own_dag(dag, database)
+
+    assert outcome.tasks == {"create": "success", "work": "failed" if work_fails else "success", "delete": "success"}
+    assert outcome.xcoms["delete", "return_value"] == ["user", "kept access"]
+    assert outcome.state == ("failed" if work_fails else "success")
+    assert not [user for user in lightly.aws("iam").list_users()["Users"] if user["UserName"] == name]
+    assert kept(lightly, "ssm", name) is None
 
 
 @pytest.fixture(scope="session")
