@@ -122,7 +122,7 @@ def test_every_command_leads_to_a_function() -> None:
         assert callable(getattr(import_module(module), name))
 
 
-@pytest.mark.skipif(AIRFLOW < (3, 2), reason="this Airflow takes no commands from providers' metadata")
+@pytest.mark.skipif(AIRFLOW < (3, 3), reason="this Airflow takes no commands from providers' metadata")
 def test_airflow_has_the_commands(tmp_path: Path) -> None:
     import os
 
