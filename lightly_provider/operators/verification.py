@@ -1,9 +1,13 @@
-"""Verification: let Lightly try what it may do in a dataset's datasources."""
+"""Verification: let Lightly try what it may do in a dataset's datasources, and look from this worker."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import conf
 
 from lightly_provider.aws.credentials import DelegatedAccess, UserAccess
 from lightly_provider.aws.location import S3Location
@@ -13,40 +17,74 @@ from lightly_provider.exceptions import LightlyPermissionsError
 from lightly_provider.links import LightlyDatasetLink, push_dataset_link
 from lightly_provider.operators.arguments import check_choice, check_id, is_static, seconds_of
 from lightly_provider.operators.base import LightlyBaseOperator
-from lightly_provider.verification import DatasourceFacts, Lights, check_require, judge
+from lightly_provider.verification import DatasetUse, DatasourceFacts, Lights, changes_between, check_require, judge
+from lightly_provider.verification.requirements import required_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import timedelta
 
     from airflow.providers.common.compat.sdk import Context
 
+    from lightly_provider.api.models.dataset import Dataset
     from lightly_provider.api.models.datasource import Datasource, PermissionLights
-    from lightly_provider.verification import Verdict
+    from lightly_provider.verification import Finding, Verdict
+
+# AWS docs: IAM, troubleshooting: a change needs some time to be seen everywhere; a minute covers what is reported.
+PROPAGATION_SECONDS = 60.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 2.0, 15.0
+_XCOM_KEY = "verdict"
+# Tasks that may have granted something in this very DAG run; by name, as this module need not import theirs.
+_GRANTING = frozenset({"CreateLightlyAccessRoleOperator", "CreateLightlyAccessUserOperator"})
 
 
 class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
     """
     Let Lightly try what it may do in the dataset's datasources, and fail if something that this use needs is missing.
 
-    The log has the verdict as a table. A failure names the permission, the bucket and prefix, and the IAM
-    statement to add.
+    The log has the verdict as a table: what Lightly says, and, where an AWS connection is given, what is seen from this
+    worker. A failure names the permission, the bucket and prefix, the cause, and the statement to add. Three requests
+    to the platform, one more for each further try.
 
     :param dataset_id: Dataset. Templated.
     :param require: Permissions that the datasources must grant, of ``list``, ``read``, ``write`` and ``overwrite``; or
         ``auto`` (default), what this use of the dataset needs: list and read always; write and overwrite where Lightly
-        writes, that is on LIGHTLY, and on INPUT_OUTPUT for thumbnails and videos. Templated.
+        writes, that is on LIGHTLY, and on INPUT_OUTPUT for thumbnails, videos and crops. Templated.
+    :param datasource_aws_conn_id: AWS connection that holds what Lightly uses, as in ``ConfigureS3DatasourceOperator``.
+        With an IAM user's keys, this worker tries the same with them; what it writes, it deletes. With a role, it looks
+        at the role. None (default): nothing is tried from here. Templated.
+    :param output_aws_conn_id: The same for the datasource of purpose LIGHTLY. None (default): the same connection.
+        Templated.
+    :param aws_conn_id: AWS connection of Airflow's own, to look at a role (``iam:GetRole``,
+        ``iam:SimulatePrincipalPolicy``) and into the bucket behind it. None (default): the keys that stand beside the
+        role in ``datasource_aws_conn_id``, if any. Templated.
+    :param object_level: Whether runs cut crops of objects out of the images. Default: False.
+    :param relevant_filenames: Whether runs are restricted to a file of filenames. Default: False.
+    :param bypass_verify: Whether the Lightly Worker runs inside a closed network with ``datasource.bypass_verify``, so
+        that Lightly itself needs to list only. Default: False.
     :param propagation_timeout: For how long a denial is tried again, in seconds or as a timedelta, because access
-        that was granted a moment ago takes effect within about a minute. Default: 0, one try.
+        that was granted a moment ago takes effect within about a minute. None (default): 60 s if a task before this one
+        created or changed access in the same DAG run, else one try. 0: one try. Never on an explicit deny.
     :param on_failure: ``fail`` the task (default), ``skip`` it and what follows, or ``warn`` in the log and go on.
+        Templated.
+    :param deferrable: Whether a wait of more than 60 s gives the worker's slot back. Default: Airflow's
+        ``operators.default_deferrable``.
     :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
-    :return: The verdict: ``{"dataset_id", "ok", "checks": [...]}``. It is pushed as XCom ``verdict`` as well, also when
-        the task fails.
+    :return: The verdict: ``{"dataset_id", "ok", "status", "checks": [...], "from_this_worker": [...], "changes":
+        [...]}``. It is pushed as XCom ``verdict`` as well, also when the task fails; ``changes`` says what is not as in
+        the run before.
     :raises ValueError: An argument cannot be right.
     :raises LightlyPermissionsError: Something required is missing, and ``on_failure`` is ``fail``.
     """
 
-    template_fields: Sequence[str] = ("lightly_conn_id", "dataset_id", "require", "on_failure")
+    template_fields: Sequence[str] = (
+        "lightly_conn_id",
+        "dataset_id",
+        "require",
+        "datasource_aws_conn_id",
+        "output_aws_conn_id",
+        "aws_conn_id",
+        "on_failure",
+    )
     operator_extra_links = (LightlyDatasetLink(),)
     ui_color = "#e9fbe9"
 
@@ -55,15 +93,29 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         *,
         dataset_id: str,
         require: str | Sequence[str] = "auto",
-        propagation_timeout: float | timedelta = 0.0,
+        datasource_aws_conn_id: str | None = None,
+        output_aws_conn_id: str | None = None,
+        aws_conn_id: str | None = None,
+        object_level: bool = False,
+        relevant_filenames: bool = False,
+        bypass_verify: bool = False,
+        propagation_timeout: float | timedelta | None = None,
         on_failure: str = "fail",
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.dataset_id = dataset_id
         self.require = require
+        self.datasource_aws_conn_id = datasource_aws_conn_id
+        self.output_aws_conn_id = output_aws_conn_id
+        self.aws_conn_id = aws_conn_id
+        self.object_level = object_level
+        self.relevant_filenames = relevant_filenames
+        self.bypass_verify = bypass_verify
         self.propagation_timeout = propagation_timeout
         self.on_failure = on_failure
+        self.deferrable = deferrable
         self.check_arguments()
 
     def check_arguments(self) -> None:
@@ -72,48 +124,158 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
             check_id(self.dataset_id, argument="dataset_id")
         if is_static(self.require):
             check_require(self.require)
-        seconds_of(self.propagation_timeout, argument="propagation_timeout", zero_allowed=True)
+        if self.propagation_timeout is not None:
+            seconds_of(self.propagation_timeout, argument="propagation_timeout", zero_allowed=True)
         if is_static(self.on_failure):
             check_choice(self.on_failure, ("fail", "skip", "warn"), argument="on_failure")
+        if self.output_aws_conn_id and not self.datasource_aws_conn_id:
+            raise ValueError(
+                "output_aws_conn_id is given without datasource_aws_conn_id; give that too, or leave it out."
+            )
 
     def perform(self, context: Context) -> dict[str, Any]:
         """Verify, again and again while the grant may still be on its way."""
         push_dataset_link(context, self.hook.connection.web_url, self.dataset_id)
-        verdict = self._verdict_within_propagation()
-        self.log.info("What Lightly may do in dataset %s:\n%s", self.dataset_id, verdict.table())
+        patience = self._patience(context)
+        return self._verify_until(context, time.time(), patience)
+
+    def resume(self, context: Context, event: Any, started: float, patience: float) -> dict[str, Any]:
+        """
+        Go on after a pause in the triggerer.
+
+        :param context: The task's context.
+        :param event: The trigger's event; it only says that the time is over.
+        :param started: When the first try was, in seconds since 1970.
+        :param patience: For how many seconds after that a denial is tried again.
+        """
+        self.log.debug("Going on after the pause: %s", event)
+        return self._verify_until(context, started, patience, _LONGEST_PAUSE_S)
+
+    def _verify_until(
+        self, context: Context, started: float, patience: float, pause: float = _FIRST_PAUSE_S
+    ) -> dict[str, Any]:
+        dataset, datasources = self._read()
+        while True:
+            verdict = self._look(dataset, datasources)
+            age = time.time() - started
+            left = patience - age
+            if verdict.ok or left <= 0 or not verdict.may_pass:
+                return self._conclude(context, verdict, age if patience else None)
+            self.log.info(
+                "Denied, but it may still be propagating (age %.0f s); trying again for %.0f s: %s",
+                age,
+                left,
+                ", ".join(f"{check.subject} in {check.datasource.purpose}" for check in verdict.failed),
+            )
+            wait = min(pause, left)
+            pause = min(pause * 2, _LONGEST_PAUSE_S)
+            if self.deferrable and patience > PROPAGATION_SECONDS and wait >= _LONGEST_PAUSE_S:
+                self._defer_for(wait, started, patience)
+            time.sleep(wait)
+
+    def _defer_for(self, seconds: float, started: float, patience: float) -> None:
+        from lightly_provider.triggers.verification import PropagationPauseTrigger
+
+        until = datetime.now(UTC) + timedelta(seconds=seconds)
+        self.defer(
+            trigger=PropagationPauseTrigger(until.isoformat()),
+            method_name="resume",
+            kwargs={"started": started, "patience": patience},
+        )
+
+    def _conclude(self, context: Context, verdict: Verdict, age: float | None) -> dict[str, Any]:
+        table = verdict.table()
+        self.log.info("What may be done in the datasources of dataset %s:\n%s", self.dataset_id, table)
         result = verdict.as_dict()
-        context["ti"].xcom_push(key="verdict", value=result)
+        result["changes"] = changes_between(self._previous(context), result)
+        for change in result["changes"]:
+            self.log.warning("Changed since the last verdict: %s", change)
+        context["ti"].xcom_push(key=_XCOM_KEY, value=result)
         if verdict.ok:
             return result
+        message = verdict.failure_message()
+        if age and verdict.may_pass:
+            message = f"{message} It may still be propagating (age {age:.0f} s)."
         if self.on_failure == "skip":
             from airflow.providers.common.compat.sdk import AirflowSkipException
 
-            raise AirflowSkipException(verdict.failure_message())
+            raise AirflowSkipException(message)
         if self.on_failure == "warn":
-            self.log.warning(verdict.failure_message())
+            self.log.warning(message)
             return result
-        raise LightlyPermissionsError(verdict.failure_message())
+        raise LightlyPermissionsError(message)
 
-    def _verdict_within_propagation(self) -> Verdict:
+    def _previous(self, context: Context) -> dict[str, Any] | None:
+        """The verdict of an earlier run of this task, as it stands in XCom."""
+        earlier = context["ti"].xcom_pull(task_ids=self.task_id, key=_XCOM_KEY, include_prior_dates=True)
+        return earlier if isinstance(earlier, dict) else None
+
+    def _patience(self, context: Context) -> float:
+        if self.propagation_timeout is not None:
+            return seconds_of(self.propagation_timeout, argument="propagation_timeout", zero_allowed=True)
+        return PROPAGATION_SECONDS if self._granted_in_this_run(context) else 0.0
+
+    def _granted_in_this_run(self, context: Context) -> bool:
+        """Whether a task before this one created or changed access, as its own result says."""
+        if not self.has_dag():  # type: ignore[no-untyped-call]
+            return False
+        for task in self.get_flat_relatives(upstream=True):
+            if type(task).__name__ in _GRANTING or getattr(task, "task_type", None) in _GRANTING:
+                outcome = context["ti"].xcom_pull(task_ids=task.task_id)
+                if isinstance(outcome, dict) and outcome.get("changed"):
+                    return True
+        return False
+
+    def _read(self) -> tuple[Dataset, list[Datasource]]:
         dataset = self.hook.get_dataset(self.dataset_id)
         # What is not in S3, or serves a purpose that this version does not know, has no rules here.
         datasources = [
-            _facts(datasource)
+            datasource
             for datasource in self.hook.get_datasources(self.dataset_id)
             if datasource.type.startswith("S3") and datasource.purpose in list(Purpose)
         ]
-        patience = seconds_of(self.propagation_timeout, argument="propagation_timeout", zero_allowed=True)
-        deadline = time.monotonic() + patience
-        pause = 2.0
-        while True:
-            lights = _lights(self.hook.verify_datasource(self.dataset_id))
-            verdict = judge(self.dataset_id, dataset.type, datasources, lights, self.require)
-            left = deadline - time.monotonic()
-            if verdict.ok or left <= 0:
-                return verdict
-            self.log.info("Denied, which may be a grant still on its way; trying again for %.0f s.", left)
-            time.sleep(min(pause, left))
-            pause = min(pause * 2, 15.0)
+        return dataset, datasources
+
+    def _look(self, dataset: Dataset, datasources: Sequence[Datasource]) -> Verdict:
+        use = DatasetUse(
+            dataset.type,
+            object_level=self.object_level,
+            relevant_filenames=self.relevant_filenames,
+            bypass_verify=self.bypass_verify,
+        )
+        facts, findings = [], {}
+        purposes = [Purpose(datasource.purpose) for datasource in datasources]
+        for datasource in datasources:
+            known = _facts(datasource)
+            required = required_of(use, known.purpose, known.thumbnails, purposes, self.require)
+            seen, known = self._observe(datasource, known, required, use)
+            facts.append(known)
+            findings[known.purpose] = seen
+        lights = _lights(self.hook.verify_datasource(self.dataset_id))
+        return judge(self.dataset_id, use, facts, lights, self.require, findings)
+
+    def _observe(
+        self, datasource: Datasource, known: DatasourceFacts, required: frozenset[Permission], use: DatasetUse
+    ) -> tuple[list[Finding], DatasourceFacts]:
+        conn_id = self.datasource_aws_conn_id
+        if known.purpose is Purpose.LIGHTLY and self.output_aws_conn_id:
+            conn_id = self.output_aws_conn_id
+        if conn_id is None and self.aws_conn_id is None:
+            return [], known
+        from lightly_provider.hooks.observation import Vantage, observe
+
+        vantage = Vantage(
+            conn_id=conn_id, own_conn_id=self.aws_conn_id, platform_is_local=self.hook.connection.is_local
+        )
+        seen, place = observe(
+            known.place,
+            known.purpose,
+            required,
+            use.dataset_type,
+            vantage,
+            access_key_id=datasource.s3_access_key_id,
+        )
+        return seen, replace(known, principal_arn=place.principal_arn)
 
 
 def _facts(datasource: Datasource) -> DatasourceFacts:
@@ -129,6 +291,8 @@ def _facts(datasource: Datasource) -> DatasourceFacts:
         thumbnails=bool(datasource.thumb_suffix),
         kms_key_arn=datasource.kms_key_arn,
         partition=partition_of(datasource.s3_region or ""),
+        region=datasource.s3_region,
+        role_arn=datasource.s3_arn,
     )
 
 

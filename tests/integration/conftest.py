@@ -95,6 +95,10 @@ class TaskInstance:
         """Keep the value."""
         self.pushed[key] = value
 
+    def xcom_pull(self, *, task_ids: str, key: str = "return_value", include_prior_dates: bool = False) -> Any:
+        """What was pushed last, as if it were an earlier run's."""
+        return self.pushed.get(key)
+
 
 @pytest.fixture
 def context() -> dict[str, Any]:

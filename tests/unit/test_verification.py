@@ -5,18 +5,23 @@ from dataclasses import replace
 
 import pytest
 
+from lightly_provider.aws.denials import Cause
 from lightly_provider.aws.location import S3Location
 from lightly_provider.verification import (
+    DatasetUse,
     DatasourceFacts,
+    Finding,
     Lights,
     Permission,
     Purpose,
     Status,
     Verdict,
+    changes_between,
     check_require,
     judge,
     required_permissions,
 )
+from lightly_provider.verification.requirements import required_of
 
 DATASET = "65a1b2c3d4e5f60718293a4b"
 LIST, READ, WRITE, OVERWRITE = Permission
@@ -29,6 +34,7 @@ OUTPUT = DatasourceFacts(
     S3Location("acme-lightly", ""),
     "delegated access through the role arn:aws:iam::123456789012:role/Lightly",
     thumbnails=True,
+    role_arn="arn:aws:iam::123456789012:role/Lightly",
 )
 BOTH = replace(INPUT, purpose=Purpose.INPUT_OUTPUT)
 
@@ -71,10 +77,11 @@ def test_a_common_datasource_is_written_to_for_thumbnails_frames_and_crops_only(
 
 
 def test_all_lights_green_is_a_pass_with_nothing_to_say() -> None:
-    verdict = judge(DATASET, "Images", [INPUT, OUTPUT], lights())
+    verdict = judge(DATASET, "Images", [OUTPUT], lights())
     assert verdict.ok
     assert verdict.failed == ()
     assert verdict.failure_message() == ""
+    assert verdict.status is Status.PASS
     assert statuses(verdict, OUTPUT) == dict.fromkeys(Permission, Status.PASS)
 
 
@@ -107,13 +114,23 @@ def test_a_red_write_light_fails_whatever_is_written_to(dataset_type: str, datas
     assert [check.permission for check in verdict.failed] == [WRITE]
 
 
+def test_green_lights_of_two_datasources_are_no_proof_for_either_and_no_failure() -> None:
+    verdict = judge(DATASET, "Images", [INPUT, OUTPUT], lights())
+    assert verdict.ok
+    assert verdict.status is Status.UNKNOWN
+    assert set(statuses(verdict, OUTPUT).values()) == {Status.UNKNOWN}
+    assert {check.message for check in verdict.checks if check.status is Status.UNKNOWN} == {
+        "Lightly's light is green, and the platform's check does not say which of the 2 datasources it tested"
+    }
+
+
 @pytest.mark.parametrize("permission", list(Permission))
-def test_a_red_light_fails_every_datasource_that_needs_it_and_no_other(permission: Permission) -> None:
+def test_a_red_light_puts_every_datasource_that_needs_it_in_doubt_and_no_other(permission: Permission) -> None:
     verdict = judge(DATASET, "Images", [INPUT, OUTPUT], lights(permission))
     assert not verdict.ok
     needed_by_input = permission in {LIST, READ}
-    assert statuses(verdict, INPUT)[permission] is (Status.FAIL if needed_by_input else Status.SKIP)
-    assert statuses(verdict, OUTPUT)[permission] is Status.FAIL
+    assert statuses(verdict, INPUT)[permission] is (Status.UNKNOWN if needed_by_input else Status.SKIP)
+    assert statuses(verdict, OUTPUT)[permission] is Status.UNKNOWN
     assert len(verdict.failed) == 1 + needed_by_input
 
 
@@ -122,7 +139,7 @@ def test_a_failed_check_names_permission_bucket_prefix_the_platforms_text_and_th
     (check,) = verdict.failed
     assert check.message == (
         "list is not granted in bucket 'acme-photos', prefix '2024/' (INPUT). "
-        "The platform reports: AccessDenied: not authorized to list."
+        "The platform reports: AccessDenied: not authorized to list. Cause: denied without a reason."
     )
     assert check.error == "AccessDenied: not authorized to list"
     (statement,) = check.fix
@@ -146,12 +163,19 @@ def test_a_page_for_an_error_text_is_cut() -> None:
     assert len(verdict.failure_message()) < 1500
 
 
-def test_a_red_list_light_says_that_read_may_follow_it() -> None:
+def test_a_red_list_light_leaves_read_unknown_as_s3_hides_what_is_missing() -> None:
     verdict = judge(DATASET, "Images", [INPUT], lights(LIST, READ))
     of_list, of_read = verdict.failed
+    assert (of_list.status, of_read.status) == (Status.FAIL, Status.UNKNOWN)
     assert "read may turn green with list" in of_read.message
     assert "read may turn green with list" not in of_list.message
     assert "read may turn green with list" in verdict.failure_message()
+    assert of_read.fix[0]["Action"] == ["s3:GetObject"]
+
+
+def test_a_wrong_key_is_no_hidden_read() -> None:
+    refused = dict.fromkeys(("list", "read"), "InvalidAccessKeyId: no such key")
+    assert statuses(judge(DATASET, "Images", [INPUT], lights(LIST, READ, **refused)), INPUT)[READ] is Status.FAIL
 
 
 @pytest.mark.parametrize("red", [LIST, READ])
@@ -198,23 +222,28 @@ def test_the_failure_message_names_each_place_once_with_one_policy_to_add() -> N
     assert f"For {OUTPUT.access}, add to its IAM policy" in message
 
 
-def test_the_table_has_a_row_per_datasource_and_a_column_per_permission() -> None:
-    header, of_input, of_output = judge(DATASET, "Images", [INPUT, OUTPUT], lights()).table().splitlines()
-    assert header.split() == ["purpose", "location", "access", "list", "read", "write", "overwrite"]
-    assert of_input.startswith("INPUT    s3://acme-photos/2024/  user access with the key AKIA…MPLE")
-    assert of_input.split()[-4:] == ["PASS", "PASS", "SKIP", "SKIP"]
-    assert of_output.split()[-4:] == ["PASS"] * 4
-    assert of_input.index("PASS") == of_output.index("PASS") == header.index("list")
+def test_the_table_has_a_block_per_datasource_and_a_row_per_permission() -> None:
+    of_input, of_output = judge(DATASET, "Images", [INPUT, OUTPUT], lights()).table().split("\n\n")
+    header, says, *rows = of_input.splitlines()
+    assert header == "datasource INPUT  s3://acme-photos/2024/  user access with the key AKIA…MPLE"
+    assert says == "  Lightly says"
+    assert [row.split()[:2] for row in rows] == [
+        ["list", "UNKNOWN"],
+        ["read", "UNKNOWN"],
+        ["write", "SKIP"],
+        ["overwrite", "SKIP"],
+    ]
+    assert of_output.startswith("datasource LIGHTLY  s3://acme-lightly/  delegated access")
 
 
-def test_below_the_table_stands_each_failed_check_with_its_statement_as_json() -> None:
+def test_below_each_failed_row_stands_its_statement_as_json() -> None:
     table = judge(DATASET, "Images", [INPUT], lights(LIST, READ)).table()
-    sections = table.split("\n\n")
-    assert len(sections) == 3
-    for section, action in zip(sections[1:], ["s3:ListBucket", "s3:GetObject"], strict=True):
-        assert section.startswith("FAIL: ")
-        assert INPUT.access in section
-        assert json.loads(section[section.index("{") :])["Action"] == [action]
+    rows = table.splitlines()
+    for permission, action in (("list", "s3:ListBucket"), ("read", "s3:GetObject")):
+        (at,) = [n for n, row in enumerate(rows) if row.split()[0] == permission]
+        fix = rows[at + 1]
+        assert fix.split()[0] == "fix"
+        assert json.loads(fix[fix.index("{") :])["Action"] == [action]
 
 
 def test_the_verdict_for_xcom_is_json_and_complete() -> None:
@@ -223,7 +252,8 @@ def test_the_verdict_for_xcom_is_json_and_complete() -> None:
     assert json.loads(json.dumps(value)) == value
     assert all(type(text) is str for check in value["checks"] for text in (check["purpose"], check["status"]))
     assert (value["dataset_id"], value["ok"], len(value["checks"])) == (DATASET, False, 8)
-    (failed,) = [check for check in value["checks"] if check["status"] == "FAIL"]
+    (failed,) = [check for check in value["checks"] if check["required"] and check["granted"] is False]
+    assert failed["status"] == "UNKNOWN"
     assert failed["purpose"] == "LIGHTLY"
     assert failed["location"] == "s3://acme-lightly/"
     assert failed["permission"] == "write"
@@ -293,3 +323,136 @@ def test_a_requirement_that_cannot_be_meant_is_refused_with_what_may_be(require:
 def test_a_dataset_without_datasources_is_not_a_pass() -> None:
     with pytest.raises(ValueError, match=f"Dataset {DATASET} has no datasource"):
         judge(DATASET, "Images", [], lights())
+
+
+# --- what two datasources' lights mean ----------------------------------------------------------------------------
+
+LIGHTS_BY_SCOPE = {
+    # What the platform would test of (INPUT, LIGHTLY), for list and read, and for write and overwrite.
+    "combined": ((0,), (1,)),
+    "input": ((0,), (0,)),
+    "lightly": ((1,), (1,)),
+    "worst": ((0, 1), (0, 1)),
+}
+SUBSETS = [frozenset(p for bit, p in enumerate(Permission) if number >> bit & 1) for number in range(16)]
+
+
+def shown(scope: str, granted: tuple[frozenset[Permission], frozenset[Permission]]) -> Lights:
+    """The lights that a platform of this scope would show."""
+    reading, writing = LIGHTS_BY_SCOPE[scope]
+    green = {
+        permission: all(permission in granted[index] for index in (reading if permission in {LIST, READ} else writing))
+        for permission in Permission
+    }
+    green[OVERWRITE] = green[OVERWRITE] and green[WRITE]
+    return Lights(**{str(permission): value for permission, value in green.items()})
+
+
+def seen(granted: frozenset[Permission], needed: frozenset[Permission]) -> list[Finding]:
+    """What a worker sees that tries what is needed."""
+    return [
+        Finding(permission, Status.PASS if permission in granted else Status.FAIL, "") for permission in sorted(needed)
+    ]
+
+
+@pytest.mark.parametrize("scope", LIGHTS_BY_SCOPE)
+@pytest.mark.parametrize("probed", [False, True])
+def test_whatever_the_platform_tests_no_check_is_wrong(scope: str, probed: bool) -> None:
+    of_user = replace(OUTPUT, role_arn=None)
+    needs = (frozenset({LIST, READ}), ALL)
+    for of_input in SUBSETS:
+        for of_output in (one for one in SUBSETS if OVERWRITE not in one or WRITE in one):
+            granted = (of_input, of_output)
+            findings = {
+                one.purpose: seen(has, needed)
+                for one, has, needed in zip([INPUT, of_user], granted, needs, strict=True)
+            }
+            verdict = judge(
+                DATASET, "Images", [INPUT, of_user], shown(scope, granted), findings=findings if probed else {}
+            )
+            for check in verdict.checks:
+                has = granted[0 if check.datasource == INPUT else 1]
+                if check.status is Status.PASS:
+                    assert check.subject in has
+                elif check.status is Status.FAIL:
+                    assert check.subject not in has
+                else:
+                    assert check.status is Status.SKIP or not probed, "what was tried here is known"
+            if probed:
+                assert verdict.ok == (needs[0] <= of_input and needs[1] <= of_output)
+
+
+def test_a_text_that_names_the_bucket_tells_which_datasource_was_tested() -> None:
+    text = (
+        "AccessDenied: User: arn:aws:sts::123456789012:assumed-role/Lightly/lightly is not authorized to perform: "
+        's3:PutObject on resource: "arn:aws:s3:::acme-lightly/.lightly/x" because no identity-based policy allows the '
+        "s3:PutObject action"
+    )
+    verdict = judge(DATASET, "Images", [INPUT, OUTPUT], lights(WRITE, OVERWRITE, write=text, overwrite=text))
+    assert statuses(verdict, OUTPUT)[WRITE] is Status.FAIL
+    assert {check.cause for check in verdict.failed} == {Cause.MISSING_ALLOW}
+
+
+def test_a_red_light_whose_text_is_about_the_other_datasource_is_no_failure_here() -> None:
+    text = (
+        "AccessDenied: User: arn:aws:iam::123456789012:user/reader is not authorized to perform: s3:PutObject on "
+        'resource: "arn:aws:s3:::acme-photos/2024/.lightly/x" because no identity-based policy allows it'
+    )
+    verdict = judge(DATASET, "Images", [INPUT, OUTPUT], lights(WRITE, OVERWRITE, write=text, overwrite=text))
+    assert statuses(verdict, OUTPUT)[WRITE] is Status.UNKNOWN
+    assert verdict.ok
+
+
+def test_what_works_here_and_not_for_lightly_is_bound_to_a_network() -> None:
+    findings = {INPUT.purpose: seen(ALL, frozenset({LIST, READ}))}
+    verdict = judge(DATASET, "Images", [INPUT], lights(READ, read="AccessDenied: Access Denied"), findings=findings)
+    (failed,) = verdict.failed
+    assert failed.cause is Cause.SOURCE_RESTRICTED
+    assert "bypass_verify" in str(failed.advice)
+
+
+def test_what_lightly_can_and_this_worker_cannot_is_a_warning() -> None:
+    findings = {INPUT.purpose: seen(frozenset(), frozenset({LIST, READ}))}
+    verdict = judge(DATASET, "Images", [INPUT], lights(), findings=findings)
+    assert verdict.ok
+    assert verdict.status is Status.WARN
+    assert {check.status for check in verdict.observations} == {Status.WARN}
+
+
+def test_waiting_may_help_a_missing_allow_and_never_an_explicit_deny() -> None:
+    implicit = "AccessDenied: … is not authorized to perform: s3:GetObject because no identity-based policy allows it"
+    explicit = (
+        "AccessDenied: … not authorized to perform: s3:GetObject with an explicit deny in an identity-based policy"
+    )
+    assert judge(DATASET, "Images", [INPUT], lights(READ, read=implicit)).may_pass
+    assert not judge(DATASET, "Images", [INPUT], lights(READ, read=explicit)).may_pass
+    assert not judge(DATASET, "Images", [INPUT], lights()).may_pass
+
+
+def test_two_verdicts_tell_what_changed_and_counts_are_no_change() -> None:
+    before = judge(DATASET, "Images", [INPUT], lights()).as_dict()
+    denied = judge(DATASET, "Images", [INPUT], lights(READ, read="AccessDenied: Access Denied")).as_dict()
+    assert changes_between(before, before) == []
+    assert changes_between(None, before) == []
+    (change,) = changes_between(before, denied)
+    assert change.startswith("INPUT read (Lightly says): PASS at s3://acme-photos/2024/")
+    assert "-> FAIL, denied without a reason" in change
+
+
+@pytest.mark.parametrize(
+    ("use", "purpose", "needs"),
+    [
+        (DatasetUse("Images", object_level=True), Purpose.INPUT_OUTPUT, ALL),
+        (DatasetUse("Images", object_level=True), Purpose.INPUT, {LIST, READ}),
+        (DatasetUse("Videos", bypass_verify=True), Purpose.LIGHTLY, {LIST}),
+        (DatasetUse("Videos", bypass_verify=True, relevant_filenames=True), Purpose.LIGHTLY, {LIST, READ}),
+        (DatasetUse("Videos", bypass_verify=True, relevant_filenames=True), Purpose.INPUT, {LIST}),
+        (DatasetUse("Images", relevant_filenames=True), Purpose.INPUT, {LIST, READ}),
+    ],
+)
+def test_each_use_has_its_own_needs(use: DatasetUse, purpose: Purpose, needs: set[Permission]) -> None:
+    assert required_of(use, purpose, False, [purpose], "auto") == needs
+
+
+def test_beside_an_output_a_common_datasource_is_only_read() -> None:
+    assert required_of(DatasetUse("Videos"), Purpose.INPUT_OUTPUT, False, list(Purpose), "auto") == {LIST, READ}

@@ -50,6 +50,9 @@ class TaskInstance:
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = value
 
+    def xcom_pull(self, *, task_ids: str, key: str = "return_value", include_prior_dates: bool = False) -> Any:
+        return self.xcoms.get(key)
+
 
 @pytest.fixture
 def context() -> dict[str, Any]:

@@ -1,0 +1,158 @@
+"""
+Looks at a role as far as Airflow's own identity may: whom it trusts, how long its sessions are, what it may do.
+
+Airflow cannot assume the role, as its trust policy names Lightly's account only. IAM's own simulator says what the
+role's policies allow (AWS docs: IAM API reference, SimulatePrincipalPolicy); it sees neither bucket policies nor
+key policies, so what it allows may be denied all the same.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from lightly_provider.aws.denials import Cause, Denial, denial_of
+from lightly_provider.aws.findings import Finding, Status
+from lightly_provider.aws.policies import LIGHTLY_ACCOUNT_ID, Permission
+from lightly_provider.aws.remedies import LIGHTLY_SESSION_SECONDS, Remedy, remedy_for
+from lightly_provider.aws.trust import judge_trust
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from lightly_provider.aws.remedies import Place
+
+_ACTIONS: Mapping[Permission, tuple[str, ...]] = {
+    Permission.LIST: ("s3:ListBucket",),
+    Permission.READ: ("s3:GetObject",),
+    Permission.WRITE: ("s3:PutObject",),
+    Permission.OVERWRITE: ("s3:PutObject", "s3:DeleteObject"),
+}
+
+
+def inspect_role(
+    iam: Any, sts: Any, place: Place, external_id: str | None, permissions: Collection[Permission]
+) -> list[Finding]:
+    """
+    Look at the role with which Lightly reaches a location.
+
+    :param iam: A boto3 IAM client of Airflow's own identity.
+    :param sts: A boto3 STS client of the same.
+    :param place: The role and the location.
+    :param external_id: What the platform presents; None if it is not known. It is compared and never repeated.
+    :param permissions: What is needed there.
+    :return: A finding for the role, and one for each permission; UNKNOWN with the reason where Airflow may not look.
+    """
+    role_arn = place.role_arn or ""
+    account, name = role_arn.split(":")[4], role_arn.rpartition("/")[2]
+    try:
+        own = str(sts.get_caller_identity()["Account"])
+        if own != account:
+            why = f"the role lies in account {account}, and Airflow's identity in {own}, so it cannot be looked at"
+            return [Finding("role", Status.UNKNOWN, why)]
+        role = iam.get_role(RoleName=name)["Role"]
+    except Exception as failure:  # noqa: BLE001  (whatever botocore raises is the finding)
+        return [_not_seen(denial_of(failure), place)]
+    return [_role(role, place, external_id), *_simulate(iam, place, permissions, role)]
+
+
+def _not_seen(denial: Denial, place: Place) -> Finding:
+    if denial.cause is Cause.NO_SUCH_ROLE:
+        said = f"there is no role {place.role_arn}"
+        return Finding("role", Status.FAIL, said, denial, remedy_for(denial, (), place))
+    statement = {
+        "Effect": "Allow",
+        "Action": ["iam:GetRole", "iam:SimulatePrincipalPolicy"],
+        "Resource": place.role_arn,
+    }
+    return Finding(
+        "role",
+        Status.UNKNOWN,
+        f"Airflow's own identity may not look at the role ({denial.text or denial.cause})",
+        denial,
+        Remedy(f"To let Airflow look, add to its own policy: {json.dumps(statement, separators=(',', ':'))}"),
+    )
+
+
+def _role(role: Mapping[str, Any], place: Place, external_id: str | None) -> Finding:
+    if role["Arn"] != place.role_arn:
+        denial = Denial(Cause.NO_SUCH_ROLE, text=f"the role of this name is {role['Arn']}")
+        return Finding("role", Status.FAIL, denial.text, denial, remedy_for(denial, (), place))
+    document = role["AssumeRolePolicyDocument"]
+    trust = judge_trust(json.loads(unquote(document)) if isinstance(document, str) else document, external_id)
+    if trust.cause:
+        said = str(trust.cause) if not trust.explicit else f"its trust policy denies account {LIGHTLY_ACCOUNT_ID}"
+        denial = Denial(trust.cause, explicit=trust.explicit)
+        return Finding("role", Status.FAIL, said, denial, remedy_for(denial, (), place))
+    seconds = int(role.get("MaxSessionDuration", 3600))
+    if seconds < LIGHTLY_SESSION_SECONDS:
+        denial = Denial(Cause.SHORT_SESSION)
+        said = f"its sessions may last {seconds / 3600:g} h, and Lightly asks for 12 h"
+        return Finding("role", Status.FAIL, said, denial, remedy_for(denial, (), place))
+    parts = [f"trusts Lightly's account {LIGHTLY_ACCOUNT_ID}", "12 h"]
+    if boundary := role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn"):
+        parts.append(f"permissions boundary {boundary}")
+    if trust.other_conditions:
+        parts.append(f"under conditions that only AWS can judge: {', '.join(trust.other_conditions)}")
+        return Finding("role", Status.UNKNOWN, ", ".join(parts))
+    if not trust.asks_for_external_id:
+        parts.insert(1, "but asks for no external ID, so that any customer of Lightly's could name this role")
+        return Finding("role", Status.WARN, ", ".join(parts), remedy=remedy_for(Denial(Cause.TRUST_POLICY), (), place))
+    parts.insert(1, "with this external ID" if external_id else "with an external ID")
+    return Finding("role", Status.PASS, ", ".join(parts))
+
+
+def _simulate(iam: Any, place: Place, permissions: Collection[Permission], role: Mapping[str, Any]) -> list[Finding]:
+    location, bucket_arn = place.location, f"arn:{place.partition}:s3:::{place.location.bucket}"
+    findings = []
+    for permission in Permission:
+        if permission not in permissions:
+            findings.append(Finding(permission, Status.SKIP, "not needed here"))
+            continue
+        listing = permission is Permission.LIST
+        context = [{"ContextKeyName": "s3:prefix", "ContextKeyValues": [location.prefix], "ContextKeyType": "string"}]
+        try:
+            results = iam.simulate_principal_policy(
+                PolicySourceArn=role["Arn"],
+                ActionNames=list(_ACTIONS[permission]),
+                ResourceArns=[bucket_arn if listing else f"{bucket_arn}/{location.prefix}.lightly/verify"],
+                ContextEntries=context if listing else [],
+            )["EvaluationResults"]
+        except Exception as failure:  # noqa: BLE001  (whatever botocore raises is the finding)
+            return [*findings, _cannot_simulate(permission, denial_of(failure), place)]
+        findings.append(_simulated(permission, results, place))
+    return findings
+
+
+def _cannot_simulate(permission: Permission, denial: Denial, place: Place) -> Finding:
+    statement = {"Effect": "Allow", "Action": ["iam:SimulatePrincipalPolicy"], "Resource": place.role_arn}
+    return Finding(
+        permission,
+        Status.UNKNOWN,
+        f"Airflow's own identity may not ask IAM's simulator ({denial.text or denial.cause})",
+        denial,
+        Remedy(f"To let it, add to Airflow's own policy: {json.dumps(statement, separators=(',', ':'))}"),
+    )
+
+
+def _simulated(permission: Permission, results: Any, place: Place) -> Finding:
+    denied = [result for result in results if result["EvalDecision"] != "allowed"]
+    if not denied:
+        return Finding(permission, Status.PASS, "allowed by the role's policies, as IAM simulates them")
+    missing = [name for result in denied for name in result.get("MissingContextValues", ())]
+    first = denied[0]
+    action = first["EvalActionName"]
+    if missing:
+        return Finding(permission, Status.UNKNOWN, f"{action} depends on {', '.join(dict.fromkeys(missing))}")
+    explicit = any(result["EvalDecision"] == "explicitDeny" for result in denied)
+    boundary = first.get("PermissionsBoundaryDecisionDetail", {}).get("AllowedByPermissionsBoundary", True)
+    organization = first.get("OrganizationsDecisionDetail", {}).get("AllowedByOrganizations", True)
+    cause = Cause.EXPLICIT_DENY if explicit else Cause.MISSING_ALLOW
+    if not organization:
+        cause = Cause.ORGANIZATION
+    elif not boundary:
+        cause = Cause.BOUNDARY
+    denial = Denial(cause, action=action, explicit=explicit, text=f"{action}, as IAM simulates the role's policies")
+    said = f"{cause}: {denial.text}"
+    return Finding(permission, Status.FAIL, said, denial, remedy_for(denial, [permission], place))

@@ -1,0 +1,216 @@
+"""What this worker can see of a datasource: makes the AWS clients, and lets the probes and the inspection look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from lightly_provider.aws.capability import judge_up_front
+from lightly_provider.aws.content import check_content
+from lightly_provider.aws.credentials import DelegatedAccess, InvalidAccessError, UserAccess
+from lightly_provider.aws.findings import Finding, Status
+from lightly_provider.aws.inventory import S3Lister, expected_kind
+from lightly_provider.aws.policies import Permission, Purpose
+from lightly_provider.aws.remedies import Remedy
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
+
+    from lightly_provider.aws.remedies import Place
+
+# A probe answers at once or not at all.
+_CONNECT_TIMEOUT_S, _READ_TIMEOUT_S, _ATTEMPTS = 5, 15, 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vantage:
+    """
+    With what this worker looks.
+
+    :param conn_id: AWS connection that holds what Lightly uses; None: nothing is tried with it.
+    :param own_conn_id: AWS connection of Airflow's own, to look at a role and into the bucket; None: the keys beside
+        the role in ``conn_id``, if there are any.
+    :param platform_is_local: Whether the platform runs on this machine, so that another S3 than AWS's may do.
+    """
+
+    conn_id: str | None
+    own_conn_id: str | None = None
+    platform_is_local: bool = False
+
+
+def observe(
+    place: Place,
+    purpose: Purpose,
+    required: Collection[Permission],
+    dataset_type: str,
+    vantage: Vantage,
+    *,
+    access_key_id: str | None = None,
+) -> tuple[list[Finding], Place]:
+    """
+    Look at one datasource from this worker.
+
+    With user access the same keys do what Lightly needs to do. With delegated access the role is looked at with
+    Airflow's own identity, as only Lightly can assume it.
+
+    :param place: The datasource's location, and who reaches it.
+    :param purpose: What it is for.
+    :param required: The permissions that are needed there; no other is tried.
+    :param dataset_type: The dataset's type on the platform.
+    :param vantage: With what to look.
+    :param access_key_id: The key that the platform has, for user access; None if it is not known.
+    :return: What was found, and ``place`` with the ARN of the IAM user where that is known now. Empty where there is
+        nothing to look with.
+    """
+    if vantage.conn_id is None:
+        if place.role_arn and vantage.own_conn_id:
+            return _inspect(place, purpose, required, dataset_type, vantage, external_id=None), place
+        return [], place
+    from lightly_provider.hooks.aws import read_aws_connection
+
+    try:
+        connection = read_aws_connection(vantage.conn_id)
+    except InvalidAccessError as refused:
+        return [Finding("credentials", Status.FAIL, str(refused))], place
+    access = connection.access
+    if other := _is_another(access, place, access_key_id, vantage.conn_id):
+        return [other], place
+    findings = judge_up_front(
+        place.location,
+        place.region,
+        access_key_id=access.access_key_id if isinstance(access, UserAccess) else None,
+        role_arn=place.role_arn,
+        kms_key_arn=place.kms_key_arn,
+        endpoint_url=None if vantage.platform_is_local else _endpoint(vantage.conn_id),
+    )
+    if isinstance(access, DelegatedAccess):
+        seen = _inspect(place, purpose, required, dataset_type, vantage, external_id=access.external_id)
+        return [*findings, *seen], place
+    probed, place = _probe(place, purpose, required, dataset_type, vantage.conn_id, access)
+    return [*findings, *probed], place
+
+
+def _is_another(
+    access: UserAccess | DelegatedAccess, place: Place, access_key_id: str | None, conn_id: str
+) -> Finding | None:
+    """What another access can or cannot do says nothing about Lightly's."""
+    if isinstance(access, DelegatedAccess):
+        same = access.role_arn == place.role_arn
+    else:
+        same = place.role_arn is None and access_key_id in (None, access.access_key_id)
+    if same:
+        return None
+    return Finding(
+        "connection",
+        Status.WARN,
+        f"AWS connection {conn_id!r} holds {access.describe()}, and the datasource uses {place.access}, so nothing "
+        "was tried",
+        remedy=Remedy("Run ConfigureS3DatasourceOperator again if the connection is the newer one."),
+    )
+
+
+def _probe(
+    place: Place,
+    purpose: Purpose,
+    required: Collection[Permission],
+    dataset_type: str,
+    conn_id: str,
+    access: UserAccess,
+) -> tuple[list[Finding], Place]:
+    from lightly_provider.aws.probes import probe_keys, probe_location
+
+    keys, place = probe_keys(_client("sts", conn_id, access, place.region), place)
+    if keys.status is Status.FAIL:
+        return [keys], place
+    s3 = _client("s3", conn_id, access, place.region)
+    kind = expected_kind(dataset_type) if purpose is not Purpose.LIGHTLY else None
+    findings = [keys, *probe_location(s3, place, required, kind=kind)]
+    listed = next((one for one in findings if one.subject == Permission.LIST), None)
+    if purpose is not Purpose.LIGHTLY and listed and listed.status is Status.PASS:
+        findings.append(check_content(S3Lister(s3, place.location.bucket), place.location, dataset_type))
+    return findings, place
+
+
+def _inspect(
+    place: Place,
+    purpose: Purpose,
+    required: Collection[Permission],
+    dataset_type: str,
+    vantage: Vantage,
+    *,
+    external_id: str | None,
+) -> list[Finding]:
+    from lightly_provider.aws.role_inspection import inspect_role
+
+    own = _own_clients(vantage, place.region)
+    if own is None:
+        why = "only Lightly can assume the role, and Airflow has no identity of its own here to look at it"
+        advice = "Give aws_conn_id, a connection that may do iam:GetRole and iam:SimulatePrincipalPolicy."
+        return [Finding("role", Status.UNKNOWN, why, remedy=Remedy(advice))]
+    findings = inspect_role(own["iam"], own["sts"], place, external_id, required)
+    if purpose is not Purpose.LIGHTLY:
+        lister = S3Lister(own["s3"], place.location.bucket)
+        content = check_content(lister, place.location, dataset_type)
+        findings.append(replace(content, message=f"{content.message} (as Airflow's own identity sees it)"))
+    return findings
+
+
+def _own_clients(vantage: Vantage, region: str | None) -> dict[str, Any] | None:
+    """Clients of Airflow's own identity; None if it has none."""
+    services = ("iam", "sts", "s3")
+    if vantage.own_conn_id:
+        from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+
+        return {
+            service: AwsBaseHook(
+                aws_conn_id=vantage.own_conn_id, client_type=service, region_name=region, config=_config()
+            ).get_conn()
+            for service in services
+        }
+    # The keys that stand beside a role are how Airflow would reach AWS.
+    keys = _keys_beside_role(str(vantage.conn_id))
+    return {service: _client(service, str(vantage.conn_id), keys, region) for service in services} if keys else None
+
+
+def _keys_beside_role(conn_id: str) -> UserAccess | None:
+    wrapper = _wrapper(conn_id)
+    if wrapper.aws_access_key_id and wrapper.aws_secret_access_key and not wrapper.aws_session_token:
+        return UserAccess(wrapper.aws_access_key_id, wrapper.aws_secret_access_key)
+    return None
+
+
+def _client(service: str, conn_id: str, access: UserAccess, region: str | None) -> Any:
+    import boto3
+
+    wrapper = _wrapper(conn_id)
+    return boto3.client(
+        service,
+        region_name=region or wrapper.region_name or "us-east-1",
+        endpoint_url=wrapper.get_service_endpoint_url(service),
+        verify=wrapper.verify,
+        aws_access_key_id=access.access_key_id,
+        aws_secret_access_key=access.secret_access_key,
+        config=_config(),
+    )
+
+
+def _endpoint(conn_id: str) -> str | None:
+    return _wrapper(conn_id).get_service_endpoint_url("s3")
+
+
+def _wrapper(conn_id: str) -> AwsConnectionWrapper:
+    """An AWS connection as Airflow's own hooks read it."""
+    from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
+    from airflow.providers.common.compat.sdk import BaseHook
+
+    return AwsConnectionWrapper(conn=BaseHook.get_connection(conn_id))
+
+
+def _config() -> Any:
+    from botocore.config import Config
+
+    return Config(
+        connect_timeout=_CONNECT_TIMEOUT_S, read_timeout=_READ_TIMEOUT_S, retries={"total_max_attempts": _ATTEMPTS}
+    )

@@ -1,0 +1,269 @@
+"""From the platform's lights and this worker's findings to a verdict. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from lightly_provider.aws.denials import Cause, Denial, read_text
+from lightly_provider.aws.findings import Finding, Status
+from lightly_provider.aws.policies import Permission
+from lightly_provider.aws.remedies import remedy_for
+from lightly_provider.verification.inference import infer
+from lightly_provider.verification.requirements import AUTO, DatasetUse, required_of, why_not
+from lightly_provider.verification.verdict import Check, Source, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from lightly_provider.aws.policies import Purpose
+    from lightly_provider.verification.inference import Inferred
+    from lightly_provider.verification.verdict import DatasourceFacts, Lights
+
+_ERROR_CHARACTERS = 500
+# What this worker sees of a whole datasource: if it fails, each of its permissions does.
+_OF_ALL = ("keys", "role", "bucket", "region", "credentials", "endpoint", "partition")
+# What says little, so that this worker's own finding may say more.
+_VAGUE = frozenset({Cause.DENIED, Cause.HIDDEN, Cause.OTHER, Cause.CANNOT_ASSUME, Cause.MISSING_ALLOW})
+# What a condition on the network looks like from the side that it keeps out.
+_OF_A_CONDITION = frozenset(
+    {Cause.DENIED, Cause.MISSING_ALLOW, Cause.EXPLICIT_DENY, Cause.BUCKET_POLICY, Cause.VPC_ENDPOINT}
+)
+
+
+def judge(
+    dataset_id: str,
+    use: DatasetUse | str,
+    datasources: Sequence[DatasourceFacts],
+    lights: Lights | None,
+    require: str | Sequence[str] = AUTO,
+    findings: Mapping[Purpose, Sequence[Finding]] | None = None,
+) -> Verdict:
+    """
+    Decide what is granted on each datasource, and which of it matters.
+
+    The platform's lights decide, wherever they can; what this worker saw with the same access tells which datasource
+    a light is about, and why it is red. With ``"auto"`` the use of the dataset says what is required; named
+    permissions are required exactly (see :func:`required_of`).
+
+    :param dataset_id: The dataset; for a location without one, its URI.
+    :param use: What is to be done with it; its type alone will do.
+    :param datasources: All its datasources.
+    :param lights: What the platform's check answered for the dataset; None: it was not asked, then this worker's
+        findings decide.
+    :param require: ``"auto"``, or the names of permissions.
+    :param findings: What this worker saw, by purpose.
+    :raises ValueError: When the dataset has no datasource, or ``require`` names what is no permission.
+    """
+    if not datasources:
+        raise ValueError(f"Dataset {dataset_id} has no datasource, so there is nothing to verify; configure one first.")
+    use = DatasetUse(use) if isinstance(use, str) else use
+    purposes = [datasource.purpose for datasource in datasources]
+    required = [required_of(use, one.purpose, one.thumbnails, purposes, require) for one in datasources]
+    because = [why_not(use, one.purpose, purposes, require) for one in datasources]
+    seen = [list((findings or {}).get(one.purpose, ())) for one in datasources]
+    checks: list[Check] = []
+    if lights is not None:
+        denials = {
+            permission: read_text(lights.errors[permission], list_denied=not lights.list and permission == "read")
+            for permission in Permission
+            if not lights.granted(permission) and lights.errors.get(permission)
+        }
+        inferred = infer(lights, denials, datasources, _facts(datasources, seen), _reachable(seen))
+        for index, datasource in enumerate(datasources):
+            reader = _Reader(index, datasource, len(datasources), lights, denials, inferred, seen[index])
+            checks += [
+                reader.check(permission, permission in required[index], because[index]) for permission in Permission
+            ]
+    return Verdict(dataset_id, tuple(checks), tuple(_observations(datasources, seen, required, checks)))
+
+
+def _facts(
+    datasources: Sequence[DatasourceFacts], seen: Sequence[Sequence[Finding]]
+) -> dict[tuple[int, Permission], bool]:
+    """What this worker saw of the permissions themselves."""
+    facts: dict[tuple[int, Permission], bool] = {}
+    for index, (datasource, findings) in enumerate(zip(datasources, seen, strict=True)):
+        by_subject = {finding.subject: finding for finding in findings}
+        for permission in Permission:
+            finding = by_subject.get(permission)
+            if finding is None:
+                continue
+            may_delete = by_subject.get("delete")
+            if permission is Permission.OVERWRITE and may_delete and may_delete.status is Status.FAIL:
+                finding = may_delete
+            if finding.status is Status.FAIL:
+                facts[index, permission] = False
+            # IAM's simulator, which is all that can be asked about a role, sees the role's own policies only.
+            elif finding.status is Status.PASS and not datasource.role_arn:
+                facts[index, permission] = True
+        if any(one.status is Status.FAIL for one in findings if one.subject in ("keys", "role", "bucket")):
+            facts |= {(index, permission): False for permission in Permission}
+    return facts
+
+
+def _reachable(seen: Sequence[Sequence[Finding]]) -> list[int]:
+    return [
+        index
+        for index, findings in enumerate(seen)
+        if any(one.subject in ("keys", "role") and one.status in (Status.PASS, Status.WARN) for one in findings)
+    ]
+
+
+class _Reader:
+    """Reads one datasource's checks out of what was inferred."""
+
+    def __init__(
+        self,
+        index: int,
+        datasource: DatasourceFacts,
+        n_datasources: int,
+        lights: Lights,
+        denials: Mapping[Permission, Denial],
+        inferred: Inferred,
+        findings: Sequence[Finding],
+    ) -> None:
+        self._index = index
+        self._datasource = datasource
+        self._n_datasources = n_datasources
+        self._lights = lights
+        self._denials = denials
+        self._inferred = inferred
+        self._findings = {finding.subject: finding for finding in findings}
+
+    def check(self, permission: Permission, required: bool, because: str) -> Check:
+        """What Lightly's light says about one permission here."""
+        light = self._lights.granted(permission)
+        check = Check(Source.LIGHTLY, self._datasource, permission, Status.SKIP, required, because, granted=light)
+        if not required:
+            return check
+        granted = self._inferred.granted.get((self._index, permission))
+        if granted:
+            return replace(check, status=Status.PASS, message="granted" if light else self._why_granted(permission))
+        if granted is None and light:
+            return replace(check, status=Status.UNKNOWN, message=self._which_was_tested("green"))
+        if granted is None and self._is_explained(permission):
+            return replace(
+                check,
+                status=Status.UNKNOWN,
+                message="Lightly's red light is about another datasource; nothing is known here until that is mended",
+                is_explained=True,
+            )
+        denial = self._denial(permission, light)
+        error = None if light else _cut(self._lights.errors.get(permission))
+        status = Status.UNKNOWN if granted is None else Status.FAIL
+        place = self._datasource.place
+        return replace(
+            check,
+            status=status,
+            message=self._why_denied(permission, denial, error, status),
+            denial=denial,
+            error=error,
+            remedy=remedy_for(denial, [permission], place),
+        )
+
+    def _own(self, permission: Permission) -> Finding | None:
+        """What this worker saw of the permission, or of the datasource as a whole if that is what fails."""
+        for subject in _OF_ALL:
+            finding = self._findings.get(subject)
+            if finding and finding.status is Status.FAIL:
+                return finding
+        if permission is Permission.OVERWRITE:
+            may_delete = self._findings.get("delete")
+            if may_delete and may_delete.status is Status.FAIL:
+                return may_delete
+        return self._findings.get(permission)
+
+    def _is_explained(self, permission: Permission) -> bool:
+        suspects = self._inferred.suspects.get(permission, {self._index})
+        return self._index not in suspects or any(
+            self._inferred.granted.get((other, permission)) is False for other in range(self._n_datasources)
+        )
+
+    def _denial(self, permission: Permission, light: bool) -> Denial | None:
+        told = None if light else self._denials.get(permission)
+        if told and self._index not in self._inferred.suspects.get(permission, {self._index}):
+            told = None
+        own = self._own(permission)
+        if own and own.status is Status.FAIL and own.denial and (told is None or told.cause in _VAGUE):
+            return own.denial
+        works_here = own is not None and own.status is Status.PASS and not self._datasource.role_arn
+        if works_here and (told is None or told.cause in _OF_A_CONDITION):
+            return replace(told or Denial(Cause.DENIED), cause=Cause.SOURCE_RESTRICTED)
+        return told
+
+    def _why_granted(self, permission: Permission) -> str:
+        return (
+            f"granted: {permission} works here with the same access, so that Lightly's red light is about another "
+            "datasource"
+        )
+
+    def _why_denied(self, permission: Permission, denial: Denial | None, error: str | None, status: Status) -> str:
+        place = _place(self._datasource)
+        said = f"The platform reports: {error}." if error else "The platform gives no reason."
+        if self._lights.granted(permission):
+            said = "Lightly's green light is about another datasource."
+        why = f"Cause: {denial.cause}." if denial else ""
+        parts = [f"{permission} is not granted in {place}.", said, why]
+        if status is Status.UNKNOWN:
+            parts[0] = f"{permission} may not be granted in {place}."
+            is_hidden = permission is Permission.READ and not self._lights.list and self._n_datasources == 1
+            parts.append(
+                # AWS docs: S3 API reference, GetObject, "Permissions".
+                "While list is denied, S3 answers 403 for a missing object too, so read may turn green with list."
+                if is_hidden or (denial and denial.cause is Cause.HIDDEN)
+                else f"{self._which_was_tested('red')}; if the right is there, leave it out of the argument require."
+            )
+        return " ".join(filter(None, parts))
+
+    def _which_was_tested(self, colour: str) -> str:
+        return (
+            f"Lightly's light is {colour}, and the platform's check does not say which of the {self._n_datasources} "
+            "datasources it tested"
+        )
+
+
+def _observations(
+    datasources: Sequence[DatasourceFacts],
+    seen: Sequence[Sequence[Finding]],
+    required: Sequence[frozenset[Permission]],
+    checks: Sequence[Check],
+) -> list[Check]:
+    """What this worker saw, as checks; what fails here only, while Lightly can, is a warning."""
+    by_place = {(check.datasource.purpose, check.subject): check for check in checks}
+    observations = []
+    for datasource, findings, wanted in zip(datasources, seen, required, strict=True):
+        of_lightly = [by_place[datasource.purpose, one] for one in wanted if (datasource.purpose, one) in by_place]
+        all_well = bool(of_lightly) and all(check.status is Status.PASS for check in of_lightly)
+        for finding in findings:
+            same = by_place.get((datasource.purpose, finding.subject))
+            fine = same.status is Status.PASS if same else all_well
+            status, message = finding.status, finding.message
+            if status is Status.FAIL and fine:
+                status, message = Status.WARN, f"{message}; Lightly can, so this concerns this worker only"
+            is_permission = finding.subject in [*Permission, "delete"]
+            needed = Permission.OVERWRITE if finding.subject == "delete" else finding.subject
+            observations.append(
+                Check(
+                    Source.WORKER,
+                    datasource,
+                    finding.subject,
+                    status,
+                    needed in wanted if is_permission else finding.subject in _OF_ALL,
+                    message,
+                    denial=finding.denial,
+                    remedy=finding.remedy,
+                    counts=finding.counts,
+                )
+            )
+    return observations
+
+
+def _place(datasource: DatasourceFacts) -> str:
+    location = datasource.location
+    prefix = f"prefix {location.prefix!r}" if location.prefix else "the whole bucket"
+    return f"bucket {location.bucket!r}, {prefix} ({datasource.purpose})"
+
+
+def _cut(text: str | None) -> str | None:
+    return " ".join((text or "").split())[:_ERROR_CHARACTERS].rstrip(".") or None

@@ -1,0 +1,104 @@
+"""The verdict as texts: a table for the log, one paragraph for an exception. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lightly_provider.aws.findings import Status
+from lightly_provider.aws.policies import Permission
+from lightly_provider.aws.remedies import as_json, remedy_for
+from lightly_provider.verification.verdict import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lightly_provider.verification.verdict import Check, DatasourceFacts, Verdict
+
+
+def table(verdict: Verdict) -> str:
+    """
+    The verdict for the task log: a block per datasource, in it what Lightly says and what this worker saw.
+
+    :param verdict: The verdict.
+    """
+    blocks = []
+    for datasource in dict.fromkeys(check.datasource for check in (*verdict.checks, *verdict.observations)):
+        lines = [f"datasource {datasource.purpose}  {datasource.location.uri}  {datasource.access}"]
+        for source, checks in ((Source.LIGHTLY, verdict.checks), (Source.WORKER, verdict.observations)):
+            own = [check for check in checks if check.datasource == datasource]
+            if own:
+                lines.append(f"  {source}")
+                for check in own:
+                    lines += _rows(check)
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def _rows(check: Check) -> list[str]:
+    rows = [f"    {check.subject:<12} {check.status:<8} {check.message}".rstrip()]
+    if check.remedy and check.status is not Status.PASS:
+        rows += [f"    {'':<12} {'fix':<8} {line}" for line in check.remedy.lines()]
+    return rows
+
+
+def failure_message(verdict: Verdict) -> str:
+    """
+    What is missing where and why, and what to add; empty when nothing failed.
+
+    :param verdict: The verdict.
+    """
+    if verdict.ok:
+        return ""
+    missing: list[str] = []
+    remedies: list[str] = []
+    for datasource, checks in _by_datasource(verdict.failed):
+        subjects = ", ".join(check.subject for check in checks)
+        errors = dict.fromkeys(check.error for check in checks if check.error)
+        causes = dict.fromkeys(str(check.cause) for check in checks if check.cause)
+        reported = f" (the platform reports: {' | '.join(errors)})" if errors else ""
+        because = f" ({'; '.join(causes)})" if causes and not errors else ""
+        missing.append(f"{subjects} in {_place(datasource)}{reported}{because}")
+        remedies += _remedies(datasource, checks)
+    notes = dict.fromkeys(
+        sentence
+        for check in verdict.failed
+        if check.status is Status.UNKNOWN
+        for sentence in [check.message.rpartition(". ")[2] if ". " in check.message else check.message]
+    )
+    what = f"{_subject(verdict)} lacks permissions: {'; '.join(missing)}."
+    return " ".join([what, *notes, *dict.fromkeys(remedies)])
+
+
+def _subject(verdict: Verdict) -> str:
+    return verdict.dataset_id if verdict.dataset_id.startswith("s3://") else f"Dataset {verdict.dataset_id}"
+
+
+def _remedies(datasource: DatasourceFacts, checks: list[Check]) -> list[str]:
+    """What to do for one datasource, the statements for its identity's policy in one piece."""
+    found: list[str] = []
+    lacking: list[Permission] = []
+    for check in checks:
+        remedy = check.remedy
+        if remedy is None:
+            continue
+        if remedy.text or remedy.elsewhere():
+            found += remedy.lines()
+        elif check.subject in list(Permission):
+            lacking.append(Permission(check.subject))
+    if lacking:
+        statements = remedy_for(None, lacking, datasource.place).statements
+        found.append(f"For {datasource.access}, add to its IAM policy: {as_json(statements)}")
+    return found
+
+
+def _place(datasource: DatasourceFacts) -> str:
+    location = datasource.location
+    prefix = f"prefix {location.prefix!r}" if location.prefix else "the whole bucket"
+    return f"bucket {location.bucket!r}, {prefix} ({datasource.purpose})"
+
+
+def _by_datasource(checks: Iterable[Check]) -> list[tuple[DatasourceFacts, list[Check]]]:
+    groups: dict[DatasourceFacts, list[Check]] = {}
+    for check in checks:
+        groups.setdefault(check.datasource, []).append(check)
+    return list(groups.items())
