@@ -32,6 +32,7 @@ _NO_SUCH_DIGEST = base64.b64encode(bytes(16)).decode()
 _DELETE = "delete"
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 _TRIES_TO_DELETE = 3
+_READERS_ONLY = "S3 tells that an object is missing, which only readers hear"
 
 
 def probe_keys(sts: Any, place: Place) -> tuple[Finding, Place]:
@@ -154,8 +155,8 @@ def _read(s3: Any, place: Place, listed: Finding, sample: str | None, inventory:
     )
     if denial is None:
         return Finding(Permission.READ, Status.PASS, f"one byte of s3://{location.bucket}/{key}")
-    if denial.cause is Cause.NO_SUCH_KEY and sample is None:
-        return Finding(Permission.READ, Status.PASS, "S3 says 404 of a missing object, which only readers hear")
+    if sample is None and _proves_the_right(denial):
+        return Finding(Permission.READ, Status.PASS, _READERS_ONLY)
     if denial.cause is Cause.HIDDEN:
         return Finding(
             Permission.READ,
@@ -169,12 +170,17 @@ def _read(s3: Any, place: Place, listed: Finding, sample: str | None, inventory:
 
 
 def _read_of_nothing(s3: Any, place: Place) -> Finding:
-    """S3 says 404 for a missing object to who may list and read, and 403 to who may not read."""
+    """Read what is not there, as there is nothing else."""
     key = f"{place.location.prefix}{_PROBE}{uuid.uuid4().hex}"
-    denial = _attempt(lambda: s3.get_object(Bucket=place.location.bucket, Key=key), proofs=("NoSuchKey",))
-    if denial is None:
-        return Finding(Permission.READ, Status.PASS, "allowed, though there is no object yet to read")
+    denial = _attempt(lambda: s3.get_object(Bucket=place.location.bucket, Key=key))
+    if denial is None or _proves_the_right(denial):
+        return Finding(Permission.READ, Status.PASS, _READERS_ONLY)
     return _failed(Permission.READ, denial, [Permission.READ], place)
+
+
+def _proves_the_right(denial: Denial) -> bool:
+    """Of a missing object S3 says 404 to who may read and list, and asks who may only read for the right to list."""
+    return denial.cause is Cause.NO_SUCH_KEY or denial.action == "s3:ListBucket"
 
 
 def _write(s3: Any, place: Place, *, overwriting: bool) -> list[Finding]:

@@ -92,6 +92,48 @@ def observe(
     return [*findings, *probed], place
 
 
+def count_files(place: Place, vantage: Vantage) -> Finding:
+    """
+    Count all files of a location, however many, folder beside folder.
+
+    :param place: Where.
+    :param vantage: With what to list.
+    :return: The counts; UNKNOWN where listing is denied.
+    """
+    from lightly_provider.aws.denials import denial_of
+    from lightly_provider.aws.inventory import count_all
+
+    try:
+        inventory = count_all(lister_of(place, vantage), place.location)
+    except Exception as failure:  # noqa: BLE001  (whatever botocore raises is the finding)
+        denial = denial_of(failure)
+        return Finding("count", Status.UNKNOWN, f"not listed: {denial.text or denial.cause}", denial)
+    return Finding("count", Status.PASS, inventory.describe(), counts=inventory.numbers())
+
+
+def lister_of(place: Place, vantage: Vantage) -> S3Lister:
+    """
+    What lists a location from this worker.
+
+    :param place: Where.
+    :param vantage: With what: the keys that Lightly uses, or Airflow's own identity.
+    :raises InvalidAccessError: There is no identity to list with.
+    """
+    from lightly_provider.hooks.aws import read_aws_connection
+
+    if vantage.conn_id and not vantage.own_conn_id:
+        access = read_aws_connection(vantage.conn_id).access
+        if isinstance(access, UserAccess):
+            return S3Lister(_client("s3", vantage.conn_id, access, place.region), place.location.bucket)
+    own = _own_clients(vantage, place.region)
+    if own is None:
+        raise InvalidAccessError(
+            f"AWS connection {vantage.conn_id!r} holds a role that only Lightly can assume, so nothing can list "
+            f"{place.location.uri} from here; give aws_conn_id, a connection of Airflow's own."
+        )
+    return S3Lister(own["s3"], place.location.bucket)
+
+
 def _is_another(
     access: UserAccess | DelegatedAccess, place: Place, access_key_id: str | None, conn_id: str
 ) -> Finding | None:
@@ -161,17 +203,26 @@ def _own_clients(vantage: Vantage, region: str | None) -> dict[str, Any] | None:
     """Clients of Airflow's own identity; None if it has none."""
     services = ("iam", "sts", "s3")
     if vantage.own_conn_id:
-        from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
-
+        session, wrapper = _own_session(vantage.own_conn_id, region), _wrapper(vantage.own_conn_id)
         return {
-            service: AwsBaseHook(
-                aws_conn_id=vantage.own_conn_id, client_type=service, region_name=region, config=_config()
-            ).get_conn()
+            service: session.client(
+                service,
+                endpoint_url=wrapper.get_service_endpoint_url(service),
+                verify=wrapper.verify,
+                config=_config(),
+            )
             for service in services
         }
     # The keys that stand beside a role are how Airflow would reach AWS.
     keys = _keys_beside_role(str(vantage.conn_id))
     return {service: _client(service, str(vantage.conn_id), keys, region) for service in services} if keys else None
+
+
+def _own_session(conn_id: str, region: str | None) -> Any:
+    """One session for all clients: each reads the AWS services' descriptions anew."""
+    from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+
+    return AwsBaseHook(aws_conn_id=conn_id, client_type="sts").get_session(region_name=region or "us-east-1")
 
 
 def _keys_beside_role(conn_id: str) -> UserAccess | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from lightly_provider.aws.location import S3Location
 from lightly_provider.links import LightlyDatasetLink, push_dataset_link
 from lightly_provider.operators.arguments import check_choice, is_static
 from lightly_provider.operators.base import LightlyBaseOperator
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
+AUTO = "auto"
 DATASET_TYPES = ("Images", "Videos")
 IF_EXISTS = ("reuse", "fail")
 
@@ -30,17 +32,28 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
 
     :param dataset_name: The dataset's name: at least 3 of letters, digits, space, ``_`` and ``-``, the first a
         letter or digit. Templated.
-    :param dataset_type: What the bucket holds: ``Images`` or ``Videos``. It cannot be changed later. Default:
-        ``Images``. Templated.
+    :param dataset_type: What the bucket holds: ``Images`` or ``Videos``; or ``auto``, what the first 1000 files under
+        ``resource_path`` are. It cannot be changed later. Default: ``Images``. Templated.
+    :param resource_path: ``s3://bucket/prefix/`` with the files; only for ``dataset_type="auto"``. Templated.
+    :param datasource_aws_conn_id: AWS connection that lists it, as for ``ConfigureS3DatasourceOperator``: an IAM user's
+        keys. A role is Lightly's to assume, so that beside it Airflow needs keys. Only for ``dataset_type="auto"``.
+        Default: ``aws_default``. Templated.
     :param if_exists: ``reuse`` the dataset of this name (default), or ``fail``. With ``fail``, a lost answer to the
         creation fails the task as well, because the dataset is there then. Templated.
     :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
     :return: The dataset's id, also in XCom.
-    :raises ValueError: An argument cannot be right.
+    :raises ValueError: An argument cannot be right; or ``auto`` finds neither images nor videos, or as many of both.
     :raises LightlyDatasetConflictError: The name is taken by a dataset of another type, or ``if_exists="fail"``.
     """
 
-    template_fields: Sequence[str] = ("lightly_conn_id", "dataset_name", "dataset_type", "if_exists")
+    template_fields: Sequence[str] = (
+        "lightly_conn_id",
+        "dataset_name",
+        "dataset_type",
+        "resource_path",
+        "datasource_aws_conn_id",
+        "if_exists",
+    )
     operator_extra_links = (LightlyDatasetLink(),)
     ui_color = "#e8f4ff"
 
@@ -49,12 +62,16 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
         *,
         dataset_name: str,
         dataset_type: str = "Images",
+        resource_path: str | None = None,
+        datasource_aws_conn_id: str = "aws_default",
         if_exists: str = "reuse",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.dataset_name = dataset_name
         self.dataset_type = dataset_type
+        self.resource_path = resource_path
+        self.datasource_aws_conn_id = datasource_aws_conn_id
         self.if_exists = if_exists
         self.check_arguments()
 
@@ -68,7 +85,13 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
                 "digits, spaces, '_' and '-', and begin with a letter or digit (no dots, slashes or umlauts)."
             )
         if is_static(self.dataset_type):
-            check_choice(self.dataset_type, DATASET_TYPES, argument="dataset_type")
+            check_choice(self.dataset_type, (*DATASET_TYPES, AUTO), argument="dataset_type")
+            if self.dataset_type == AUTO and not self.resource_path:
+                raise ValueError(
+                    "dataset_type is 'auto' without resource_path; give the path whose files shall decide."
+                )
+        if self.resource_path and is_static(self.resource_path):
+            S3Location.parse(self.resource_path, argument="resource_path")
         if is_static(self.if_exists):
             check_choice(self.if_exists, IF_EXISTS, argument="if_exists")
 
@@ -76,8 +99,9 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
         """Find or create the dataset."""
         from lightly_provider.api.models.dataset import DatasetType
 
+        dataset_type = self._type_of_content() if self.dataset_type == AUTO else self.dataset_type
         outcome = self.hook.get_or_create_dataset(
-            self.dataset_name, DatasetType(self.dataset_type), reuse=self.if_exists == "reuse"
+            self.dataset_name, DatasetType(dataset_type), reuse=self.if_exists == "reuse"
         )
         url = push_dataset_link(context, self.hook.connection.web_url, outcome.dataset_id)
         done = "Created" if outcome.created else "Re-using"
@@ -85,8 +109,22 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
             "%s dataset %r (%s), id %s: %s",
             done,
             self.dataset_name,
-            self.dataset_type,
+            dataset_type,
             outcome.dataset_id,
             url,
         )
         return outcome.dataset_id
+
+    def _type_of_content(self) -> str:
+        from lightly_provider.aws.inventory import choose_dataset_type, survey
+        from lightly_provider.aws.remedies import Place
+        from lightly_provider.hooks.aws import find_bucket_region
+        from lightly_provider.hooks.observation import Vantage, lister_of
+
+        location = S3Location.parse(str(self.resource_path), argument="resource_path")
+        region = find_bucket_region(location.bucket, self.datasource_aws_conn_id)
+        place = Place(location=location, access="", region=region)
+        inventory = survey(lister_of(place, Vantage(conn_id=self.datasource_aws_conn_id)), location)
+        chosen = choose_dataset_type(inventory, location)
+        self.log.info("%s holds %s, so the dataset is one of %s.", location, inventory.describe(), chosen)
+        return str(chosen)

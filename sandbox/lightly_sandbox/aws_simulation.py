@@ -1,0 +1,87 @@
+"""IAM's policy simulator with the context that it is asked with, and with permissions boundaries.
+
+ministack (1.5.33) looks at neither, so that a policy with a condition on ``s3:prefix`` allows nothing in its
+simulator (AWS docs: IAM API reference, SimulatePrincipalPolicy).
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import Any
+from xml.sax.saxutils import escape
+
+_DECISIONS = {"Allow": "allowed", "Deny": "explicitDeny", "ImplicitDeny": "implicitDeny"}
+
+_context: ContextVar[dict[str, Any]] = ContextVar("context_of_the_simulation")
+
+
+def install() -> None:
+    """Put itself into ministack's simulator; what is replaced is looked up by its module at each call."""
+    from ministack.services import iam
+
+    read_parameters = iam._extract_simulate_params
+
+    def reading(parameters: Any) -> Any:
+        _context.set(_context_entries(lambda name: iam._p(parameters, name)))
+        return read_parameters(parameters)
+
+    iam._extract_simulate_params = reading
+    iam._build_simulate_results_real = _results
+
+
+def _context_entries(parameter: Any) -> dict[str, Any]:
+    entries: dict[str, Any] = {}
+    number = 1
+    while name := parameter(f"ContextEntries.member.{number}.ContextKeyName"):
+        key = f"ContextEntries.member.{number}.ContextKeyValues.member."
+        # An empty value is a value, too, and reads like one that is not there; so the first always counts.
+        values = [parameter(f"{key}1") or ""]
+        while more := parameter(f"{key}{len(values) + 1}"):
+            values.append(more)
+        entries[name.lower()] = values[0] if len(values) == 1 else values
+        number += 1
+    return entries
+
+
+def _results(
+    actions: list[str], resource_arn: str, principal_arn: str, account_id: str, policies: list[Any]
+) -> str:
+    from ministack.core import iam_evaluator
+    from ministack.core.responses import get_region
+
+    limits = _boundary(principal_arn, account_id)
+    members = []
+    for action in actions:
+        asked = iam_evaluator.EvalContext(
+            principal_arn=principal_arn,
+            principal_type="User",
+            principal_account=account_id,
+            action=action,
+            resource_arn=resource_arn,
+            region=get_region(),
+            service_context={"aws:tagkeys": None, **_context.get({})},
+        )
+        decision = iam_evaluator.evaluate(asked, policies, *limits).decision
+        within = all(iam_evaluator.evaluate(asked, limit).decision == "Allow" for limit in limits)
+        boundary = (
+            f"<PermissionsBoundaryDecisionDetail><AllowedByPermissionsBoundary>{str(within).lower()}"
+            "</AllowedByPermissionsBoundary></PermissionsBoundaryDecisionDetail>"
+            if limits
+            else ""
+        )
+        members.append(
+            f"<member><EvalActionName>{escape(action)}</EvalActionName>"
+            f"<EvalResourceName>{escape(resource_arn)}</EvalResourceName>"
+            f"<EvalDecision>{_DECISIONS[decision]}</EvalDecision><MatchedStatements/><MissingContextValues/>"
+            f"{boundary}</member>"
+        )
+    return "".join(members)
+
+
+def _boundary(principal_arn: str, account_id: str) -> list[Any]:
+    from ministack.core import iam_evaluator
+    from ministack.services import iam
+
+    kind, _, name = principal_arn.split(":")[-1].partition("/")
+    store = iam._roles if kind == "role" else iam._users
+    return list(iam_evaluator._permissions_boundary(store, name.rsplit("/", 1)[-1], account_id))
