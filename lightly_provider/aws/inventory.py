@@ -163,7 +163,8 @@ class UnclearContentError(ValueError):
 
 def media_type(key: str) -> MediaType:
     """What a file is, by the end of its name."""
-    suffix = key.rpartition(".")[2].lower()
+    _, dot, suffix = key.rpartition("/")[2].rpartition(".")
+    suffix = suffix.lower() if dot else ""
     if suffix in _IMAGE_SUFFIXES:
         return MediaType.IMAGES
     return MediaType.VIDEOS if suffix in _VIDEO_SUFFIXES else MediaType.OTHER
@@ -320,7 +321,7 @@ def _walk(lister: Lister, path: str) -> str | None:
     for name in path.split("/"):
         names = {folder[len(walked) : -1]: folder for folder in lister.page(walked, by_folder=True).folders}
         by_fold = {one.casefold(): one for one in names}
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
+        near = difflib.get_close_matches(name, names, n=1)
         real = name if name in names else by_fold.get(name.casefold()) or (near[0] if near else None)
         if real is None:
             return None
