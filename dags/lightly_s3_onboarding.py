@@ -67,6 +67,7 @@ with DAG(
     verify = VerifyDatasourcePermissionsOperator(
         task_id="verify_permissions",
         dataset_id=dataset.output,
+        datasource_aws_conn_id="{{ params.aws_conn_id }}",
     )
     run = RunLightlyWorkerOperator(
         task_id="run_worker",

@@ -86,7 +86,7 @@ _WORKERS = TypeAdapter(list[Worker], config=_NO_VALUES).validate_python
 
 
 def list_datasets(*, page_size: int, page_offset: int = 0) -> Call[list[Dataset]]:
-    """The token's own datasets, at most ``page_size`` of them, after the first ``page_offset``."""
+    """The token's own datasets, at most ``page_size`` of them from ``page_offset`` on."""
     return Call(
         operation="get_datasets",
         method="GET",

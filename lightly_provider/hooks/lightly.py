@@ -218,17 +218,16 @@ class LightlyHook(BaseHook):
 
         return self.client.send(calls.get_dataset(dataset_id))
 
-    def list_datasets(self) -> Iterator[Dataset]:
-        """The token's own datasets, page by page."""
+    def get_datasets(self) -> list[Dataset]:
+        """All of the token's own datasets, oldest first."""
         from lightly_provider.api import calls
 
-        offset = 0
+        datasets: list[Dataset] = []
         while True:
-            page = self.client.send(calls.list_datasets(page_size=calls.PAGE_SIZE, page_offset=offset))
-            yield from page
-            offset += len(page)
+            page = self.client.send(calls.list_datasets(page_size=calls.PAGE_SIZE, page_offset=len(datasets)))
+            datasets += page
             if len(page) < calls.PAGE_SIZE:
-                return
+                return sorted(datasets, key=lambda dataset: dataset.id)
 
     # --- datasources ---------------------------------------------------------------------------------------------
 

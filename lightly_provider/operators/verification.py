@@ -207,7 +207,9 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
 
     def _previous(self, context: Context) -> dict[str, Any] | None:
         """The verdict of an earlier run of this task, as it stands in XCom."""
-        earlier = context["ti"].xcom_pull(task_ids=self.task_id, key=_XCOM_KEY, include_prior_dates=True)
+        ti = context["ti"]
+        # Without a map index Airflow 3 answers with a list of all there ever were.
+        earlier = ti.xcom_pull(task_ids=self.task_id, key=_XCOM_KEY, include_prior_dates=True, map_indexes=ti.map_index)
         return earlier if isinstance(earlier, dict) else None
 
     def _patience(self, context: Context) -> float:
@@ -257,16 +259,15 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
     def _observe(
         self, datasource: Datasource, known: DatasourceFacts, required: frozenset[Permission], use: DatasetUse
     ) -> tuple[list[Finding], DatasourceFacts]:
-        conn_id = self.datasource_aws_conn_id
+        # A template may render to nothing.
+        conn_id, own_conn_id = self.datasource_aws_conn_id or None, self.aws_conn_id or None
         if known.purpose is Purpose.LIGHTLY and self.output_aws_conn_id:
             conn_id = self.output_aws_conn_id
-        if conn_id is None and self.aws_conn_id is None:
+        if conn_id is None and own_conn_id is None:
             return [], known
         from lightly_provider.hooks.observation import Vantage, observe
 
-        vantage = Vantage(
-            conn_id=conn_id, own_conn_id=self.aws_conn_id, platform_is_local=self.hook.connection.is_local
-        )
+        vantage = Vantage(conn_id=conn_id, own_conn_id=own_conn_id, platform_is_local=self.hook.connection.is_local)
         seen, place = observe(
             known.place,
             known.purpose,

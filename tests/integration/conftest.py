@@ -87,6 +87,7 @@ class TaskInstance:
     """What Airflow's task instance is to an operator that is executed by hand: a place to push XComs to."""
 
     try_number = 1
+    map_index = -1
 
     def __init__(self) -> None:
         self.pushed: dict[str, Any] = {}
@@ -95,7 +96,14 @@ class TaskInstance:
         """Keep the value."""
         self.pushed[key] = value
 
-    def xcom_pull(self, *, task_ids: str, key: str = "return_value", include_prior_dates: bool = False) -> Any:
+    def xcom_pull(
+        self,
+        *,
+        task_ids: str,
+        key: str = "return_value",
+        include_prior_dates: bool = False,
+        map_indexes: int | None = None,
+    ) -> Any:
         """What was pushed last, as if it were an earlier run's."""
         return self.pushed.get(key)
 

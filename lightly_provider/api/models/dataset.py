@@ -35,6 +35,7 @@ class Dataset(Answer):
     user_id: str = ""
     type: str
     n_samples: int = 0
+    datasources: list[str] = []
 
 
 class Tag(Answer):

@@ -44,13 +44,22 @@ def platform(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Scripted
 class TaskInstance:
     """Stands for Airflow's, which needs a running task: keeps what is pushed."""
 
+    map_index = -1
+
     def __init__(self) -> None:
         self.xcoms: dict[str, Any] = {}
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = value
 
-    def xcom_pull(self, *, task_ids: str, key: str = "return_value", include_prior_dates: bool = False) -> Any:
+    def xcom_pull(
+        self,
+        *,
+        task_ids: str,
+        key: str = "return_value",
+        include_prior_dates: bool = False,
+        map_indexes: int | None = None,
+    ) -> Any:
         return self.xcoms.get(key)
 
 

@@ -1,0 +1,78 @@
+"""The health DAG verifies all datasets of an account, and tells what changed since its last run."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+from lightly_provider.aws.location import S3Location
+from lightly_provider.aws.policies import PURPOSE_PERMISSIONS, Purpose, statements_for
+from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
+from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
+from tests.integration.airflow_run import run_dag
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from tests.integration.conftest import Traffic
+    from tests.integration.sandbox import Sandbox
+
+DAG_ID = "lightly_access_health"
+
+
+def verdicts(database: Path) -> int:
+    """How many verdicts the mapped tasks of the last run left."""
+    with sqlite3.connect(database) as connection:
+        query = (
+            "SELECT count(*) FROM xcom WHERE dag_id = ? AND task_id = 'verify' AND key = 'verdict' AND run_id = "
+            "(SELECT run_id FROM dag_run WHERE dag_id = ? ORDER BY id DESC LIMIT 1)"
+        )
+        return int(connection.execute(query, (DAG_ID, DAG_ID)).fetchone()[0])
+
+
+def test_all_datasets_are_verified_and_what_changed_is_told(
+    masking_sandbox: Sandbox,
+    database: Path,
+    traffic: Traffic,
+    dataset_name: str,
+    context: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    platform = masking_sandbox
+    monkeypatch.setenv("AIRFLOW_CONN_LIGHTLY_DEFAULT", platform.lightly_connection())
+    bucket = platform.bucket()
+    platform.aws("s3").put_object(Bucket=bucket, Key="raw/a.jpg", Body=b"content")
+    location = S3Location(bucket, "raw/")
+    keys = platform.user(*statements_for(PURPOSE_PERMISSIONS[Purpose.INPUT], location))
+    monkeypatch.setenv("AIRFLOW_CONN_BUCKET", platform.aws_connection(keys))
+    ids = []
+    for name in (f"{dataset_name} a", f"{dataset_name} b"):
+        ids.append(CreateLightlyDatasetOperator(task_id="create", dataset_name=name).execute(context))
+        ConfigureS3DatasourceOperator(
+            task_id="configure",
+            dataset_id=ids[-1],
+            resource_path=location.uri,
+            purpose="INPUT",
+            datasource_aws_conn_id="bucket",
+        ).execute(context)
+
+    sent = len(traffic.sent)
+    first = run_dag(DAG_ID, {"aws_conn_id": "bucket"}, database)
+    n_datasets = verdicts(database)
+    second = run_dag(DAG_ID, {"aws_conn_id": "bucket"}, database)
+
+    assert n_datasets >= 2
+    assert len(traffic.sent) - sent <= 2 * (1 + 6 * n_datasets)
+    changes = json.dumps(second.xcoms["report", "changes"])
+    assert not any(dataset_id in changes for dataset_id in ids), "nothing changed"
+
+    platform.aws("iam").delete_user_policy(UserName=keys.user_name, PolicyName="access")
+    third = run_dag(DAG_ID, {"aws_conn_id": "bucket"}, database)
+
+    assert third.tasks["report"] == "failed"
+    told = [change for change in third.xcoms["report", "changes"] if ids[0] in change]
+    assert any("INPUT list (Lightly says): PASS" in one and "-> FAIL, no policy allows it" in one for one in told)
+    assert first.tasks["find_datasets"] == "success"

@@ -1,0 +1,84 @@
+"""``airflow lightly doctor`` tells about a location without a dataset and without the platform."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lightly_provider.aws.policies import Purpose
+from lightly_provider.doctor import main
+from tests.integration.access_situations import EXTERNAL_ID, READ, WRITE, Access, empty, short_session, without
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Traffic
+    from tests.integration.sandbox import Sandbox
+
+
+@pytest.fixture
+def access(lightly: Sandbox, request: pytest.FixtureRequest) -> Access:
+    return Access(lightly, getattr(request, "param", "user"), Purpose.LIGHTLY)
+
+
+def doctor(access: Access, monkeypatch: pytest.MonkeyPatch, *options: str) -> int:
+    monkeypatch.setenv("AIRFLOW_CONN_BUCKET", access.connection())
+    return main([access.uri, "--aws-conn-id", "bucket", "--allow-endpoint", *options])
+
+
+def test_all_is_well_with_the_numbers_of_files_and_the_platform_is_not_asked(
+    access: Access, traffic: Traffic, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert doctor(access, monkeypatch, "--purpose", "LIGHTLY", "--count") == 0
+    shown = capsys.readouterr().out
+    assert f"datasource LIGHTLY  {access.uri}" in shown
+    assert "from this worker" in shown
+    assert "Lightly says" not in shown
+    for row in ("keys", "list", "read", "write", "overwrite", "delete", "count"):
+        assert f"    {row:<12} PASS" in shown
+    assert traffic.sent == []
+
+
+def test_what_is_missing_is_named_with_its_statement(
+    access: Access, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    without(READ, WRITE)(access)
+    assert doctor(access, monkeypatch, "--purpose", "INPUT_OUTPUT", "--thumbnails") == 1
+    shown = capsys.readouterr().out
+    assert "    read         FAIL     no policy allows it" in shown
+    assert '"Action":["s3:GetObject"]' in shown
+
+
+def test_no_file_is_a_warning_and_no_failure(
+    access: Access, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty(access)
+    assert doctor(access, monkeypatch) == 0
+    assert "    content      WARN     no images under" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("access", ["role"], indirect=True)
+def test_a_role_is_looked_at_with_airflows_own_identity(
+    access: Access, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short_session(access)
+    access.connection()
+    options = ["--role-arn", access.principal, "--aws-conn-id", "aws_default", "--allow-endpoint"]
+    assert main([access.uri, *options]) == 1
+    shown = capsys.readouterr().out
+    assert "    role         FAIL     its sessions may last 1 h, and Lightly asks for 12 h" in shown
+    assert "aws iam update-role" in shown
+    assert EXTERNAL_ID not in shown
+
+
+def test_another_s3_than_awss_cannot_work(
+    access: Access, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_BUCKET", access.connection())
+    assert main([access.uri, "--aws-conn-id", "bucket"]) == 1
+    assert "endpoint     FAIL     cannot work because" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("location", ["raw/", "s3://Bucket/raw/"])
+def test_what_is_no_location_is_refused(location: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([location, "--aws-conn-id", "bucket"]) == 1
+    assert "location" in capsys.readouterr().err
