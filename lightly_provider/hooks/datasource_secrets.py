@@ -86,7 +86,7 @@ class DatasourceSecrets:
 
     def _all(self) -> Iterator[tuple[str, Datasource]]:
         ids = self.dataset_ids
-        for dataset_id in (dataset.id for dataset in self.hook.list_datasets()) if ids is None else ids:
+        for dataset_id in (dataset.id for dataset in self.hook.get_datasets()) if ids is None else ids:
             for datasource in self.hook.get_datasources(dataset_id):
                 if datasource.type.startswith("S3") and datasource.purpose in list(Purpose):
                     yield dataset_id, datasource
