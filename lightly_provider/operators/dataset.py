@@ -87,9 +87,7 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
         if is_static(self.dataset_type):
             check_choice(self.dataset_type, (*DATASET_TYPES, AUTO), argument="dataset_type")
             if self.dataset_type == AUTO and not self.resource_path:
-                raise ValueError(
-                    "dataset_type is 'auto' without resource_path; give the path whose files shall decide."
-                )
+                raise ValueError("dataset_type is 'auto' without resource_path; give the path whose files decide.")
         if self.resource_path and is_static(self.resource_path):
             S3Location.parse(self.resource_path, argument="resource_path")
         if is_static(self.if_exists):

@@ -128,10 +128,6 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
             seconds_of(self.propagation_timeout, argument="propagation_timeout", zero_allowed=True)
         if is_static(self.on_failure):
             check_choice(self.on_failure, ("fail", "skip", "warn"), argument="on_failure")
-        if self.output_aws_conn_id and not self.datasource_aws_conn_id:
-            raise ValueError(
-                "output_aws_conn_id is given without datasource_aws_conn_id; give that too, or leave it out."
-            )
 
     def perform(self, context: Context) -> dict[str, Any]:
         """Verify, again and again while the grant may still be on its way."""

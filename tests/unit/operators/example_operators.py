@@ -58,7 +58,13 @@ OPERATORS: dict[type[CheckedOperator], tuple[dict[str, Any], dict[str, Any]]] = 
     ),
     CreateLightlyDatasetOperator: (
         {"dataset_name": "my photos"},
-        {"dataset_type": "Videos", "if_exists": "fail", "lightly_conn_id": "other"},
+        {
+            "dataset_type": "Videos",
+            "resource_path": "s3://my-bucket/photos/",
+            "datasource_aws_conn_id": "my_aws",
+            "if_exists": "fail",
+            "lightly_conn_id": "other",
+        },
     ),
     ConfigureS3DatasourceOperator: (
         {"dataset_id": DATASET, "resource_path": "s3://my-bucket/photos/"},
@@ -80,6 +86,13 @@ OPERATORS: dict[type[CheckedOperator], tuple[dict[str, Any], dict[str, Any]]] = 
         {"dataset_id": DATASET},
         {
             "require": ("list", "read"),
+            "datasource_aws_conn_id": "my_aws",
+            "output_aws_conn_id": "other_aws",
+            "aws_conn_id": "own_aws",
+            "object_level": True,
+            "relevant_filenames": True,
+            "bypass_verify": True,
+            "deferrable": True,
             "propagation_timeout": timedelta(seconds=60),
             "on_failure": "warn",
             "lightly_conn_id": "other",

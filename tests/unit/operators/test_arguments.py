@@ -86,7 +86,13 @@ def test_a_dataset_name_outside_the_contract_is_refused(name: Any) -> None:
 )
 def test_another_dataset_type_is_refused(value: Any, hint: str) -> None:
     text = refusal(Create, dataset_type=value)
-    assert text == f"dataset_type is {value!r}; {hint or 'a'}llowed: 'Images', 'Videos'."
+    assert text == f"dataset_type is {value!r}; {hint or 'a'}llowed: 'Images', 'Videos', 'auto'."
+
+
+def test_auto_needs_the_files_that_decide() -> None:
+    assert refusal(Create, dataset_type="auto") == (
+        "dataset_type is 'auto' without resource_path; give the path whose files decide."
+    )
 
 
 def test_another_way_to_deal_with_an_existing_dataset_is_refused() -> None:
@@ -265,15 +271,13 @@ def test_what_is_no_permission_is_refused(require: Any, text: str) -> None:
     assert refusal(Verify, require=require).startswith(text)
 
 
-@pytest.mark.parametrize(
-    "value", [-1, float("nan"), float("inf"), "soon", None, timedelta(seconds=-1), [60], "{{ x }}"]
-)
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "soon", timedelta(seconds=-1), [60], "{{ x }}"])
 def test_a_propagation_timeout_that_is_no_duration_is_refused(value: Any) -> None:
     text = refusal(Verify, propagation_timeout=value)
     assert text == f"propagation_timeout is {value!r}; it must be a number of seconds, or a timedelta, from 0."
 
 
-@pytest.mark.parametrize("value", [0, 0.0, 90, "60", timedelta(0), timedelta(minutes=2)])
+@pytest.mark.parametrize("value", [None, 0, 0.0, 90, "60", timedelta(0), timedelta(minutes=2)])
 def test_a_propagation_timeout_is_seconds_or_a_timedelta(value: Any) -> None:
     Verify(**needed(Verify, propagation_timeout=value))
 

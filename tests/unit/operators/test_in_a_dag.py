@@ -38,7 +38,7 @@ NOT_TEMPLATED = {
     DeleteAccess: {"allow_unmanaged"},
     Create: set(),
     Configure: {"external_id", "generate_thumbnails"},
-    Verify: {"propagation_timeout"},
+    Verify: {"propagation_timeout", "object_level", "relevant_filenames", "bypass_verify", "deferrable"},
     Run: {"wait_for_completion", "timeout", "cancel_on_kill"},
 }
 

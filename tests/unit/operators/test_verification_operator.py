@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowSkipException
+from airflow.providers.common.compat.sdk import DAG, AirflowSkipException, BaseOperator, TaskDeferred
 from example_calls import DELEGATED_ACCESS, USER_ACCESS
 from example_operators import DATASET
 from samples import documented_answer
@@ -14,6 +16,7 @@ from scripted_platform import Answer
 
 from lightly_provider.exceptions import LightlyNotFoundError, LightlyPermissionsError
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
+from lightly_provider.triggers.verification import PropagationPauseTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -164,6 +167,86 @@ def test_without_a_propagation_timeout_there_is_one_try(
     with pytest.raises(LightlyPermissionsError):
         verify(context)
     assert (clock, len(started.received)) == ([], 3)
+
+
+EXPLICIT = (
+    "AccessDenied: … is not authorized to perform: s3:GetObject with an explicit deny in an identity-based policy"
+)
+
+
+def test_an_explicit_deny_is_never_waited_for(
+    platform: Callable[..., ScriptedPlatform], context: dict[str, Any], clock: list[float]
+) -> None:
+    platform(dataset(), INPUT, lights(NO_READ | {"errors": {"canRead": EXPLICIT}}))
+    with pytest.raises(LightlyPermissionsError, match="Effect Deny"):
+        verify(context, propagation_timeout=60)
+    assert clock == []
+
+
+def test_what_may_still_be_on_its_way_says_so_with_its_age(
+    platform: Callable[..., ScriptedPlatform], context: dict[str, Any], clock: list[float]
+) -> None:
+    platform(dataset(), INPUT, lights(NO_READ))
+    with pytest.raises(LightlyPermissionsError, match=r"It may still be propagating \(age 40 s\)\.$"):
+        verify(context, propagation_timeout=40)
+
+
+class CreateLightlyAccessRoleOperator(BaseOperator):
+    """Stands by its name for the one that creates access."""
+
+
+@pytest.mark.parametrize(("changed", "waits"), [(["policy"], True), ([], False)])
+def test_access_of_the_same_dag_run_is_waited_for_if_it_changed(
+    platform: Callable[..., ScriptedPlatform],
+    context: dict[str, Any],
+    clock: list[float],
+    changed: list[str],
+    waits: bool,
+) -> None:
+    platform(dataset(), INPUT, lights(NO_READ))
+    with DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1)):
+        operator = PlainlyLogged(task_id="verify", dataset_id=DATASET)
+        CreateLightlyAccessRoleOperator(task_id="access") >> BaseOperator(task_id="between") >> operator
+    context["ti"].xcoms["return_value"] = {"changed": changed}
+    with pytest.raises(LightlyPermissionsError):
+        operator.execute(context)  # type: ignore[arg-type]
+    assert sum(clock) == (60 if waits else 0)
+
+
+def test_a_long_wait_gives_the_workers_slot_back_and_goes_on_where_it_was(
+    platform: Callable[..., ScriptedPlatform], context: dict[str, Any], clock: list[float]
+) -> None:
+    platform(dataset(), INPUT, *[lights(NO_READ)] * 4, dataset(), INPUT, lights(ALL_GREEN))
+    operator = PlainlyLogged(task_id="a_task", dataset_id=DATASET, propagation_timeout=300, deferrable=True)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(context)  # type: ignore[arg-type]
+    assert clock == [2.0, 4.0, 8.0]
+    assert isinstance(deferred.value.trigger, PropagationPauseTrigger)
+    classpath, kwargs = deferred.value.trigger.serialize()
+    assert classpath == "lightly_provider.triggers.verification.PropagationPauseTrigger"
+    assert set(kwargs) == {"until"}
+    resumed = getattr(operator, deferred.value.method_name)
+    assert resumed(context, {"until": kwargs["until"]}, **deferred.value.kwargs)["ok"]
+
+
+def test_the_trigger_waits_until_its_moment_and_no_longer() -> None:
+    async def fired(until: datetime) -> list[Any]:
+        return [event.payload async for event in PropagationPauseTrigger(until.isoformat()).run()]
+
+    moment = datetime.now(UTC)
+    assert asyncio.run(fired(moment)) == [{"until": moment.isoformat()}]
+    soon = moment + timedelta(seconds=0.2)
+    asyncio.run(fired(soon))
+    assert datetime.now(UTC) >= soon
+
+
+def test_what_changed_since_the_last_run_is_in_the_verdict(
+    platform: Callable[..., ScriptedPlatform], context: dict[str, Any]
+) -> None:
+    platform(dataset(), INPUT, lights(ALL_GREEN), dataset(), INPUT, lights(NO_READ))
+    assert verify(context, on_failure="warn")["changes"] == []
+    (change,) = verify(context, on_failure="warn")["changes"]
+    assert "INPUT read (Lightly says): PASS" in change
 
 
 def test_what_this_version_does_not_know_has_no_rules(
