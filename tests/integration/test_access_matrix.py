@@ -176,3 +176,52 @@ def test_with_two_datasources_no_check_is_wrong_whatever_the_platform_tests(
     if by == "user":
         assert len(passed | failed) == len(required), "what was tried with the same keys is known"
     assert versions(platform, *(access.bucket for access in both)) == before
+
+
+# --- the printed fix ------------------------------------------------------------------------------------------------
+
+MENDED_BY_STATEMENTS = (Cause.MISSING_ALLOW, Cause.KMS_RIGHT, Cause.KMS_KEY_POLICY)
+MENDED = [param for param in SINGLE if param.values[0].cause in MENDED_BY_STATEMENTS]  # type: ignore[attr-defined]
+
+
+def add_to_policy(sandbox: Sandbox, principal: str, statements: list[dict[str, Any]]) -> None:
+    """Put statements on a user or role, as a person would who reads them."""
+    kind, name = principal.split(":")[5].split("/", 1)
+    document = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    iam = sandbox.aws("iam")
+    put = iam.put_user_policy if kind == "user" else iam.put_role_policy
+    put(**{f"{kind.title()}Name": name}, PolicyName="the-fix", PolicyDocument=document)
+
+
+def add_to_key(sandbox: Sandbox, key_arn: str, statement: dict[str, Any]) -> None:
+    kms = sandbox.aws("kms")
+    document = json.loads(kms.get_key_policy(KeyId=key_arn, PolicyName="default")["Policy"])
+    document["Statement"].append(statement)
+    kms.put_key_policy(KeyId=key_arn, PolicyName="default", Policy=json.dumps(document))
+
+
+@pytest.mark.parametrize(("situation", "by"), MENDED)
+def test_the_printed_statements_turn_the_lights_green(
+    situation: Situation,
+    by: str,
+    lightly: Sandbox,
+    dataset_name: str,
+    context: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    access = Access(lightly, by, situation.purpose)
+    situation.change(access)
+    monkeypatch.setenv("AIRFLOW_CONN_BUCKET", access.connection())
+    dataset_id = CreateLightlyDatasetOperator(task_id="create", dataset_name=dataset_name).execute(context)
+    configure(access, dataset_id, "bucket", context)
+    broken = verdict_of(dataset_id, context, datasource_aws_conn_id="bucket")
+    checks = [check for check in broken["checks"] if check["status"] in ("FAIL", "UNKNOWN")]
+    statements = [statement for check in checks for statement in check["fix"]]
+
+    add_to_policy(lightly, access.principal, statements)
+    keys = {arn for one in statements for arn in one["Resource"] if ":kms:" in arn}
+    for elsewhere in {json.dumps(one): one for check in checks for one in check["fix_elsewhere"]}.values():
+        for key_arn in keys:
+            add_to_key(lightly, key_arn, elsewhere["statement"])
+
+    assert verdict_of(dataset_id, context, datasource_aws_conn_id="bucket")["ok"]
