@@ -37,7 +37,8 @@ class Command:
 
     :param name: Its name.
     :param help: What it does, in a sentence.
-    :param function: The function that does it, as ``module:name``; it takes the parsed arguments.
+    :param function: The function that does it, as ``module:name``; it takes the parsed arguments, and returns the exit
+        status or None.
     :param arguments: Its arguments.
     """
 
@@ -50,12 +51,59 @@ class Command:
         """Do it; an argument that cannot be right ends with its message alone."""
         module, _, name = self.function.partition(":")
         try:
-            getattr(import_module(module), name)(arguments)
+            status = getattr(import_module(module), name)(arguments)
         except ValueError as error:
             raise SystemExit(f"{self.name}: {error}") from None
+        if status:
+            raise SystemExit(status)
 
 
 COMMANDS: tuple[Command, ...] = (
+    Command(
+        name="doctor",
+        help="Tell what may be done at an S3 location, and what is wrong, without a dataset and the platform.",
+        function="lightly_provider.doctor:run",
+        arguments=(
+            Argument(("location",), {"metavar": "s3://bucket/prefix/", "help": "Where the files are, or shall be."}),
+            Argument(
+                ("--aws-conn-id",),
+                {
+                    "required": True,
+                    "metavar": "ID",
+                    "help": "AWS connection: with an IAM user's keys, what Lightly shall use; with --role-arn, "
+                    "Airflow's own.",
+                },
+            ),
+            Argument(
+                ("--role-arn",),
+                {"metavar": "ARN", "help": "Role that Lightly shall assume; it is looked at, with --aws-conn-id."},
+            ),
+            Argument(
+                ("--purpose",),
+                {"choices": ("INPUT", "LIGHTLY", "INPUT_OUTPUT"), "default": "INPUT", "help": "Default: INPUT."},
+            ),
+            Argument(
+                ("--dataset-type",),
+                {"choices": ("Images", "Videos"), "default": "Images", "help": "Default: Images."},
+            ),
+            Argument(("--thumbnails",), {"action": "store_true", "help": "Lightly stores thumbnails there."}),
+            Argument(
+                ("--region",),
+                {"help": "The bucket's region. Default: S3 is asked, then the connection's own."},
+            ),
+            Argument(
+                ("--kms-key-arn",), {"metavar": "ARN", "help": "Key with which Lightly shall encrypt what it writes."}
+            ),
+            Argument(
+                ("--count",),
+                {"action": "store_true", "help": "Count all files, however many. Default: the first page says enough."},
+            ),
+            Argument(
+                ("--allow-endpoint",),
+                {"action": "store_true", "help": "Take an S3 that is not AWS's, as the sandbox's."},
+            ),
+        ),
+    ),
     Command(
         name="policy",
         help="Print the IAM documents that give Lightly access to S3 locations, for whoever owns IAM.",

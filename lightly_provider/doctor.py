@@ -7,50 +7,23 @@ lightly_provider.doctor``.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from lightly_provider.verification import Verdict
 
-PROG = "airflow lightly doctor"
 _PASSED, _FAILED, _UNKNOWN = 0, 1, 2
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """
-    Declare the command's arguments.
-
-    :param parser: The parser of the command.
-    """
-    parser.add_argument("location", metavar="s3://bucket/prefix/", help="where the files are, or shall be")
-    parser.add_argument(
-        "--aws-conn-id",
-        required=True,
-        help="AWS connection: with an IAM user's keys, what Lightly shall use; with --role-arn, Airflow's own",
-    )
-    parser.add_argument("--role-arn", help="role that Lightly shall assume; it is looked at, with --aws-conn-id")
-    parser.add_argument(
-        "--purpose", choices=["INPUT", "LIGHTLY", "INPUT_OUTPUT"], default="INPUT", help="default: INPUT"
-    )
-    parser.add_argument("--dataset-type", choices=["Images", "Videos"], default="Images", help="default: Images")
-    parser.add_argument("--thumbnails", action="store_true", help="Lightly stores thumbnails there")
-    parser.add_argument("--region", help="the bucket's region; default: S3 is asked, then the connection's own")
-    parser.add_argument("--kms-key-arn", help="key with which Lightly shall encrypt what it writes")
-    parser.add_argument(
-        "--count", action="store_true", help="count all files, however many; otherwise the first page says enough"
-    )
-    parser.add_argument("--allow-endpoint", action="store_true", help="take an S3 that is not AWS's, as of the sandbox")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """
     Look, and print the table.
 
-    :param arguments: What :func:`add_arguments` declared.
+    :param arguments: As :data:`lightly_provider.cli.COMMANDS` declares them.
     :return: The exit status: 0 if nothing that is needed fails, 1 if something does, 2 if nothing could tell.
     """
     from lightly_provider.aws.findings import Status
@@ -110,17 +83,17 @@ def _verdict(arguments: argparse.Namespace) -> Verdict:
     return judge(location.uri, use, [facts], None, findings={purpose: seen})
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> None:
     """
     Run the command on its own.
 
     :param argv: Its arguments. None (default): those of the process.
-    :return: The exit status.
+    :raises SystemExit: With the exit status.
     """
-    parser = argparse.ArgumentParser(prog=PROG, description=__doc__.partition("\n\n")[0].strip() if __doc__ else None)
-    add_arguments(parser)
-    return run(parser.parse_args(argv))
+    from lightly_provider.cli import main as run_command
+
+    run_command(["doctor", *(sys.argv[1:] if argv is None else argv)])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

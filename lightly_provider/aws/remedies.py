@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.aws.denials import Cause
-from lightly_provider.aws.policies import LIGHTLY_ACCOUNT_ID, Permission, Statement, statements_for, trust_policy
+from lightly_provider.aws.policies import (
+    LIGHTLY_ACCOUNT_ID,
+    ROLE_SESSION_SECONDS,
+    Permission,
+    Statement,
+    statements_for,
+    trust_policy,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +28,6 @@ if TYPE_CHECKING:
     from lightly_provider.aws.denials import Denial
     from lightly_provider.aws.location import S3Location
 
-LIGHTLY_SESSION_SECONDS = 12 * 60 * 60
 _EXTERNAL_ID_PLACE = "<the datasource's external ID>"
 _ACTIONS = {
     Permission.LIST: "s3:ListBucket",
@@ -141,7 +147,7 @@ def remedy_for(denial: Denial | None, permissions: Iterable[Permission], place: 
         name = (place.role_arn or "role/<role>").rpartition("/")[2]
         return Remedy(
             "Set the role's maximum session duration to 12 hours, which Lightly asks for: "
-            f"aws iam update-role --role-name {name} --max-session-duration {LIGHTLY_SESSION_SECONDS}"
+            f"aws iam update-role --role-name {name} --max-session-duration {ROLE_SESSION_SECONDS}"
         )
     if cause in (Cause.BOUNDARY, Cause.ORGANIZATION, Cause.SESSION_POLICY, Cause.VPC_ENDPOINT):
         return Remedy(

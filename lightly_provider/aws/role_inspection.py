@@ -14,8 +14,8 @@ from urllib.parse import unquote
 
 from lightly_provider.aws.denials import Cause, Denial, denial_of
 from lightly_provider.aws.findings import Finding, Status
-from lightly_provider.aws.policies import LIGHTLY_ACCOUNT_ID, Permission
-from lightly_provider.aws.remedies import LIGHTLY_SESSION_SECONDS, Remedy, remedy_for
+from lightly_provider.aws.policies import LIGHTLY_ACCOUNT_ID, ROLE_SESSION_SECONDS, Permission
+from lightly_provider.aws.remedies import Remedy, remedy_for
 from lightly_provider.aws.trust import judge_trust
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _role(role: Mapping[str, Any], place: Place, external_id: str | None) -> Fin
         denial = Denial(trust.cause, explicit=trust.explicit)
         return Finding("role", Status.FAIL, said, denial, remedy_for(denial, (), place))
     seconds = int(role.get("MaxSessionDuration", 3600))
-    if seconds < LIGHTLY_SESSION_SECONDS:
+    if seconds < ROLE_SESSION_SECONDS:
         denial = Denial(Cause.SHORT_SESSION)
         said = f"its sessions may last {seconds / 3600:g} h, and Lightly asks for 12 h"
         return Finding("role", Status.FAIL, said, denial, remedy_for(denial, (), place))

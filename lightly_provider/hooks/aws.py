@@ -52,7 +52,7 @@ def read_aws_connection(conn_id: str) -> AwsConnection:
     """
     from airflow.providers.common.compat.sdk import mask_secret
 
-    wrapper = _wrapper(conn_id)
+    wrapper = connection_wrapper(conn_id)
     external_id = wrapper.assume_role_kwargs.get("ExternalId")
     for secret in (wrapper.aws_secret_access_key, wrapper.aws_session_token, external_id):
         if secret:
@@ -87,7 +87,7 @@ def find_bucket_region(bucket: str, conn_id: str | None) -> str | None:
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
-    wrapper = _wrapper(conn_id) if conn_id else None
+    wrapper = connection_wrapper(conn_id) if conn_id else None
     keys: dict[str, Any] = {}
     signing: dict[str, Any] = {"signature_version": UNSIGNED}
     if wrapper and wrapper.aws_access_key_id and wrapper.aws_secret_access_key:
@@ -150,7 +150,7 @@ def endpoint_extra(conn_id: str | None) -> dict[str, Any]:
     """
     if conn_id is None:
         return {}
-    extra = _wrapper(conn_id).extra_config
+    extra = connection_wrapper(conn_id).extra_config
     return {name: extra[name] for name in ("region_name", "endpoint_url", "service_config", "verify") if name in extra}
 
 
@@ -199,7 +199,12 @@ def refusals_explained(conn_id: str | None) -> Iterator[None]:
         raise LightlyAccessError(f"AWS could not be asked ({who}): {error}; check that connection.") from None
 
 
-def _wrapper(conn_id: str) -> AwsConnectionWrapper:
+def connection_wrapper(conn_id: str) -> AwsConnectionWrapper:
+    """
+    An AWS connection as the Amazon provider reads it.
+
+    :param conn_id: Its id, or the address of a secret that holds one.
+    """
     from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
     from airflow.providers.common.compat.sdk import BaseHook
 

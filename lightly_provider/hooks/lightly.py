@@ -25,7 +25,7 @@ from lightly_provider.get_provider_info import CONNECTION_FORM
 from lightly_provider.worker_run import Observation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from lightly_provider.api.client import LightlyClient
     from lightly_provider.api.models.dataset import Dataset, DatasetType, Tag

@@ -12,11 +12,10 @@ from lightly_provider.aws.findings import Finding, Status
 from lightly_provider.aws.inventory import S3Lister, expected_kind
 from lightly_provider.aws.policies import Permission, Purpose
 from lightly_provider.aws.remedies import Remedy
+from lightly_provider.hooks.aws import connection_wrapper
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-
-    from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
 
     from lightly_provider.aws.remedies import Place
 
@@ -203,7 +202,7 @@ def _own_clients(vantage: Vantage, region: str | None) -> dict[str, Any] | None:
     """Clients of Airflow's own identity; None if it has none."""
     services = ("iam", "sts", "s3")
     if vantage.own_conn_id:
-        session, wrapper = _own_session(vantage.own_conn_id, region), _wrapper(vantage.own_conn_id)
+        session, wrapper = _own_session(vantage.own_conn_id, region), connection_wrapper(vantage.own_conn_id)
         return {
             service: session.client(
                 service,
@@ -226,7 +225,7 @@ def _own_session(conn_id: str, region: str | None) -> Any:
 
 
 def _keys_beside_role(conn_id: str) -> UserAccess | None:
-    wrapper = _wrapper(conn_id)
+    wrapper = connection_wrapper(conn_id)
     if wrapper.aws_access_key_id and wrapper.aws_secret_access_key and not wrapper.aws_session_token:
         return UserAccess(wrapper.aws_access_key_id, wrapper.aws_secret_access_key)
     return None
@@ -235,7 +234,7 @@ def _keys_beside_role(conn_id: str) -> UserAccess | None:
 def _client(service: str, conn_id: str, access: UserAccess, region: str | None) -> Any:
     import boto3
 
-    wrapper = _wrapper(conn_id)
+    wrapper = connection_wrapper(conn_id)
     return boto3.client(
         service,
         region_name=region or wrapper.region_name or "us-east-1",
@@ -248,15 +247,7 @@ def _client(service: str, conn_id: str, access: UserAccess, region: str | None) 
 
 
 def _endpoint(conn_id: str) -> str | None:
-    return _wrapper(conn_id).get_service_endpoint_url("s3")
-
-
-def _wrapper(conn_id: str) -> AwsConnectionWrapper:
-    """An AWS connection as Airflow's own hooks read it."""
-    from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
-    from airflow.providers.common.compat.sdk import BaseHook
-
-    return AwsConnectionWrapper(conn=BaseHook.get_connection(conn_id))
+    return connection_wrapper(conn_id).get_service_endpoint_url("s3")
 
 
 def _config() -> Any:
