@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from lightly_sandbox import WORKER_AGENT
 from lightly_sandbox.faults import Drip, DropResponse, NotJson, Plan, Reset, Status, Truncate
 from lightly_sandbox.platform.error_codes import ApiErrorCode
-from lightly_sandbox.platform.wire import ApiErrorResponse
 from lightly_sandbox.serving import transport_of
 
 if TYPE_CHECKING:
@@ -209,7 +208,8 @@ class _Answer:
 def _refusal(fault: Status, request_id: str) -> _Answer:
     code = fault.code or _CODES.get(fault.status, ApiErrorCode.BAD_REQUEST).value
     error = f"The sandbox was told to answer this request with {fault.status}; see `lightly-sandbox faults`."
-    body = ApiErrorResponse(code=code, error=error, request_id=request_id)
+    # Not an ApiErrorResponse: a fault may have a code that the contract does not know yet.
+    body = {"code": code, "error": error, "requestId": request_id}
     headers: _Headers = []
     if fault.retry_after is not None:
         headers.append((b"retry-after", str(fault.retry_after).encode()))
@@ -218,7 +218,7 @@ def _refusal(fault: Status, request_id: str) -> _Answer:
         until = math.ceil(time.time()) + fault.retry_after_date
         headers.append((b"retry-after", formatdate(until, usegmt=True).encode()))
     refusal = _Answer(fault.status, headers, b"")
-    return refusal.with_body(b"application/json", json.dumps(body.wire()).encode())
+    return refusal.with_body(b"application/json", json.dumps(body).encode())
 
 
 def _page_instead_of(answer: _Answer) -> _Answer:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -29,6 +31,25 @@ def selected(api: Api, customer: Customer) -> tuple[str, str]:
     initial = api.ok("POST", f"{path}/initial", {"imgType": "full"})["id"]
     body = {"name": "selected", "prevTagId": initial, "bitMaskData": "0x17", "totSize": len(NAMES)}
     return f"{path}/{api.ok('POST', path, body)['id']}/export", f"s3://{bucket}/in"
+
+
+def test_an_archive_has_the_tags_files_under_their_names(api: Api, selected: tuple[str, str]) -> None:
+    answer = api.send("GET", f"{selected[0]}/zip")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip")
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.namelist() == SELECTED
+        assert {archive.read(name) for name in SELECTED} == {b"some bytes"}
+
+
+def test_an_archive_of_files_that_cannot_be_read_is_refused(api: Api, customer: Customer) -> None:
+    dataset_id = api.new_dataset()
+    keys = customer.user(*allow(customer.bucket(), LIST, READ))
+    api.put_datasource(dataset_id, **with_keys("s3://not-there/in/", "INPUT", keys))
+    path = f"/v1/datasets/{dataset_id}"
+    api.ok("POST", f"{path}/samples", {"fileName": "a.jpg"})
+    tag_id = api.ok("POST", f"{path}/tags/initial", {"imgType": "full"})["id"]
+    refused = api.refused("GET", f"{path}/tags/{tag_id}/export/zip")
+    assert refused[:2] == (400, "DATASET_DATASOURCE_CREDENTIALS_ERROR")
 
 
 def _named(form: str, row: dict[str, Any]) -> str:

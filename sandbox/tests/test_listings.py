@@ -103,7 +103,12 @@ def test_predictions_and_metadata_are_listed_by_their_own_names(
         (cursor,) = api.ok("GET", f"{path}/{kind}/list/dnc", dncShards=1, **query)["cursors"]
         assert _listed(api, f"{path}/{kind}/list", cursor, **query) == names
         refused = api.refused("GET", f"{path}/{kind}/list", relevantFilenamesRunId="0" * 24, **query)
-        assert refused[:2] == (501, "NOT_IMPLEMENTED")
+        assert refused[:2] == (400, "MALFORMED_REQUEST")
+        nowhere = {"relevantFilenamesRunId": "0" * 24, "relevantFilenamesArtifactId": "0" * 24}
+        assert api.refused("GET", f"{path}/{kind}/list", **nowhere, **query)[:2] == (
+            404,
+            "DOCKER_RUN_UNKNOWN",
+        )
     url = api.ok("GET", f"{path}/predictions/writeUrl", fileName="t/new.json")
     assert requests.put(url, data=b"[1]", timeout=30).ok
     read = api.ok("GET", f"{path}/predictions/file", fileName="t/new.json")
@@ -111,6 +116,46 @@ def test_predictions_and_metadata_are_listed_by_their_own_names(
     for kind, name in (("metadata", "c.json"), ("embeddings", "none.csv")):
         status = requests.get(api.ok("GET", f"{path}/{kind}/file", fileName=name), timeout=30).status_code
         assert (kind, status) == (kind, 200 if name == "c.json" else 404)
+
+
+def _relevant_artifact(api: Api, lines: str) -> dict[str, str]:
+    """A run's artifact of relevant filenames, as a query."""
+    run_id = api.ok("POST", "/v1/docker/runs", {"dockerVersion": "3"})["id"]
+    path = f"/v1/docker/runs/{run_id}/artifacts"
+    made = api.ok("POST", path, {"fileName": "relevant.txt", "type": "RELEVANT_FILENAMES"})
+    query = {"relevantFilenamesRunId": run_id, "relevantFilenamesArtifactId": made["artifactId"]}
+    assert requests.put(made["signedWriteUrl"], data=lines.encode(), timeout=30).ok
+    api.ok("PUT", f"{path}/{made['artifactId']}/confirmUpload")
+    return query
+
+
+@pytest.mark.parametrize("by", ["file", "artifact"])
+def test_predictions_and_metadata_are_restricted_to_the_relevant_inputs(
+    api: Api, customer: Customer, source: tuple[str, str], by: str
+) -> None:
+    path, bucket = source
+    names = ["a.json", "b/c.json", "b/d-0007-mp4.json", "e-0001-mp4.json", "f.json"]
+    for kind in ("predictions/t", "metadata"):
+        for name in names:
+            customer.s3.put_object(Bucket=bucket, Key=f"in/.lightly/{kind}/{name}", Body=b"{}")
+    lines = "a.png\nb/*.jpg\nb/d.mp4\nf.txt\n"
+    customer.s3.put_object(Bucket=bucket, Key=f"in/{RELEVANT}", Body=lines.encode())
+    relevant = {"relevantFilenamesFileName": RELEVANT} if by == "file" else _relevant_artifact(api, lines)
+    for kind, query in (("predictions", {"taskName": "t"}), ("metadata", {})):
+        page = api.ok("GET", f"{path}/{kind}/list", **relevant, **query)
+        assert [row["fileName"] for row in page["data"]] == names[:3]
+        cursors = api.ok("GET", f"{path}/{kind}/list/dnc", dncShards=2, **relevant, **query)["cursors"]
+        found = [name for cursor in cursors for name in _listed(api, f"{path}/{kind}/list", cursor, **query)]
+        assert sorted(found) == names[:3]
+
+
+def test_an_artifact_that_was_not_uploaded_restricts_nothing(api: Api, source: tuple[str, str]) -> None:
+    run_id = api.ok("POST", "/v1/docker/runs", {"dockerVersion": "3"})["id"]
+    body = {"fileName": "relevant.txt", "type": "RELEVANT_FILENAMES"}
+    artifact_id = api.ok("POST", f"/v1/docker/runs/{run_id}/artifacts", body)["artifactId"]
+    query = {"relevantFilenamesRunId": run_id, "relevantFilenamesArtifactId": artifact_id}
+    refused = api.refused("GET", f"{source[0]}/metadata/list", **query)
+    assert refused[:2] == (404, "DOCKER_RUN_ARTIFACT_UNAVAILABLE")
 
 
 def test_with_delegated_access_every_read_is_redirected(api: Api, customer: Customer) -> None:

@@ -130,3 +130,38 @@ def test_an_email_address_is_given_once(api: Api) -> None:
     for taken in (email, FIRST_EMAIL):
         assert api.refused("POST", "/sandbox/users", {"email": taken})[:2] == (409, "CONFLICT")
     assert api.refused("POST", "/sandbox/users", {"email": "no address"})[:2] == (400, "MALFORMED_REQUEST")
+
+
+def _worker(api: Api, **query: str) -> str:
+    body = {"name": f"worker {secrets.token_hex(6)}", "workerType": "FULL"}
+    return str(api.ok("POST", "/v1/docker/worker", body, **query)["id"])
+
+
+def test_a_teams_workers_and_runs_are_listed_when_asked_for(api: Api) -> None:
+    team = f"team-{secrets.token_hex(6)}"
+    (mine, _), (theirs, _), (stranger, _) = _user(api, team), _user(api, team), _user(api)
+    workers = [_worker(user) for user in (mine, theirs, stranger)]
+    runs = [
+        user.ok("POST", "/v1/docker/runs", {"dockerVersion": "3"})["id"] for user in (mine, theirs, stranger)
+    ]
+    for path, (own, others, _) in (("/v1/docker/worker", workers), ("/v1/docker/runs", runs)):
+        assert _ids(mine, path) == [own]
+        assert _ids(mine, path, getAssetsOfTeam=True) == [others]
+        assert set(_ids(mine, path, getAssetsOfTeamInclusiveSelf=True)) == {own, others}
+    counted = mine.send("GET", "/v1/docker/runs/count", getAssetsOfTeamInclusiveSelf=True)
+    assert counted.text == "2"
+
+
+def test_a_worker_is_registered_for_a_member_of_the_team_only(api: Api) -> None:
+    team = f"team-{secrets.token_hex(6)}"
+    (mine, _), (theirs, _), (stranger, _) = _user(api, team), _user(api, team), _user(api)
+    of_theirs, of_stranger = (
+        one.ok("GET", f"/v1/datasets/{one.new_dataset()}")["userId"] for one in (theirs, stranger)
+    )
+    registered = _worker(mine, forUserId=of_theirs)
+    assert _ids(theirs, "/v1/docker/worker") == [registered]
+    assert _ids(mine, "/v1/docker/worker") == []
+    body = {"name": "a worker", "workerType": "FULL"}
+    for whom in (of_stranger, "nobody"):
+        refused = mine.refused("POST", "/v1/docker/worker", body, forUserId=whom)
+        assert refused[:2] == (403, "USER_NOT_KNOWN")

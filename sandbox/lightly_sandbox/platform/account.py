@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 
 from lightly_sandbox.platform.requests import answer
@@ -15,19 +17,19 @@ LATEST_CLIENT = "1.5.26"
 MINIMUM_CLIENT = "1.5.0"
 
 
-@router.get("/quota")
+@router.get("/quota", response_model=str)
 def quota() -> JSONResponse:
     """The most samples that a dataset may have, as a string."""
     return answer(MAX_DATASET_SIZE)
 
 
-@public_router.get("/latest")
-def latest() -> JSONResponse:
-    """The newest version of the vendor's Python client."""
+@public_router.get("/latest", response_model=str)
+def latest(_own: Annotated[str | None, Query(alias="currentVersion")] = None) -> JSONResponse:
+    """The newest version of the vendor's Python client, whatever the asker's own is."""
     return answer(LATEST_CLIENT)
 
 
-@public_router.get("/minimum")
+@public_router.get("/minimum", response_model=str)
 def minimum() -> JSONResponse:
     """The oldest version of it that the platform takes."""
     return answer(MINIMUM_CLIENT)

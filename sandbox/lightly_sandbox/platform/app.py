@@ -7,6 +7,7 @@ import contextlib
 import logging
 import secrets
 import time
+from functools import cache
 from typing import TYPE_CHECKING
 
 from fastapi import Depends, FastAPI
@@ -26,8 +27,10 @@ from lightly_sandbox.platform import (
     enriched,
     errors,
     exports,
+    licence,
     listings,
     not_implemented,
+    openapi,
     own_files,
     runs,
     samples,
@@ -36,6 +39,7 @@ from lightly_sandbox.platform import (
     tags,
     users,
     workers,
+    zip_export,
 )
 from lightly_sandbox.platform.database import Database
 from lightly_sandbox.platform.lifecycle import crash_silent_runs
@@ -68,12 +72,17 @@ _ROUTERS = (
     tag_operations.router,
     tags.router,
     exports.router,
+    zip_export.router,
+    licence.router,
     configs.router,
     schedule.router,
     workers.router,
     artifacts.router,
+    artifacts.report_router,
     users.router,
 )
+
+_PUBLIC_ROUTERS = (account.public_router, listings.public_router, samples.public_router)
 
 LOOKS_PER_SILENCE = 10
 """How often the platform looks for silent runs while one has to be silent to be found."""
@@ -92,7 +101,8 @@ def create_app(settings: Settings) -> FastAPI:
             await watching
         database.close()
 
-    # Without the pages of FastAPI's own: an unknown path is answered as the platform answers it.
+    # Without the pages of FastAPI's own: an unknown path is answered as the platform answers it, and its
+    # document would lack the bodies, which are read by their own rules.
     app = FastAPI(
         title="Lightly sandbox",
         version=__version__,
@@ -104,18 +114,22 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.database = database
     app.state.s3 = S3Access(settings)
     app.state.faults = Faults()
+    # Made when it is asked for: it takes a while, and most never ask.
+    app.state.document = cache(
+        lambda: openapi.describe(app.title, app.version, (*_PUBLIC_ROUTERS, *_ROUTERS))
+    )
     errors.install(app)
 
     # The last one added is the outermost: what a fault answers has a name too, and is logged.
     app.add_middleware(FaultLayer, faults=app.state.faults)
     app.add_middleware(NameAndLog)
-    app.include_router(account.public_router)
-    app.include_router(listings.public_router)
-    app.include_router(samples.public_router)
+    for router in _PUBLIC_ROUTERS:
+        app.include_router(router)
     for router in _ROUTERS:
         app.include_router(router, dependencies=[Depends(authenticate)])
     app.include_router(faults_control.router, dependencies=[Depends(authenticate)])
     app.include_router(pages.router)
+    app.include_router(openapi.router)
     return app
 
 

@@ -17,7 +17,7 @@ from lightly_sandbox.platform.models_collaboration import (
     SharedAccessConfigCreateRequest,
     SharedAccessConfigData,
 )
-from lightly_sandbox.platform.requests import Config, Db, answer, created, done, json_body
+from lightly_sandbox.platform.requests import CREATED, DONE, Config, Db, answer, created, done, json_body
 from lightly_sandbox.platform.tables import SharedAccess
 
 router = APIRouter(prefix="/v1/datasets/{dataset_id}/collaboration/access")
@@ -35,7 +35,7 @@ def _data(access: SharedAccess) -> SharedAccessConfigData:
     )
 
 
-@router.post("")
+@router.post("", **CREATED)
 def share(
     dataset_id: str,
     body: Annotated[SharedAccessConfigCreateRequest, Depends(json_body(SharedAccessConfigCreateRequest))],
@@ -63,7 +63,7 @@ def share(
     return created(access.id)
 
 
-@router.get("")
+@router.get("", response_model=list[SharedAccessConfigData])
 def list_all(dataset_id: str, db: Db, config: Config) -> JSONResponse:
     """Whom the dataset is shared with, one entry per kind of access."""
     lookups.dataset(db, dataset_id, config.user_id)
@@ -71,12 +71,12 @@ def list_all(dataset_id: str, db: Db, config: Config) -> JSONResponse:
     return answer([_data(access) for access in db.scalars(query)])
 
 
-@router.delete("/{access_id}")
-def delete(dataset_id: str, access_id: str, db: Db, config: Config) -> Response:
+@router.delete("/{access_config_id}", **DONE)
+def delete(dataset_id: str, access_config_id: str, db: Db, config: Config) -> Response:
     """Share the dataset with nobody any more, in this kind of access."""
     lookups.owned_dataset(db, dataset_id, config.user_id)
-    access = db.get(SharedAccess, access_id)
+    access = db.get(SharedAccess, access_config_id)
     if access is None or access.dataset_id != dataset_id:
-        raise unknown(ApiErrorCode.NOT_FOUND, "shared access", access_id)
+        raise unknown(ApiErrorCode.NOT_FOUND, "shared access", access_config_id)
     db.delete(access)
     return done()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -9,8 +10,11 @@ from fastapi.responses import JSONResponse
 
 from lightly_sandbox.platform import lookups
 from lightly_sandbox.platform.database import new_id, now_ms
-from lightly_sandbox.platform.models_config import DockerWorkerConfigOmniV4CreateRequest
-from lightly_sandbox.platform.requests import Config, Db, created, json_body
+from lightly_sandbox.platform.models_config import (
+    DockerWorkerConfigOmniV4CreateRequest,
+    DockerWorkerConfigV4Data,
+)
+from lightly_sandbox.platform.requests import CREATED, Config, Db, created, json_body, refusing
 from lightly_sandbox.platform.tables import WorkerConfig
 
 router = APIRouter(prefix="/v1/docker/worker/config/vX")
@@ -19,7 +23,7 @@ router = APIRouter(prefix="/v1/docker/worker/config/vX")
 _OLDER = frozenset({"V2", "V3"})
 
 
-@router.post("")
+@router.post("", **CREATED, responses=refusing(HTTPStatus.NOT_IMPLEMENTED))
 def create(
     body: Annotated[
         DockerWorkerConfigOmniV4CreateRequest,
@@ -35,7 +39,7 @@ def create(
     return created(worker_config.id)
 
 
-@router.get("/{config_id}")
+@router.get("/{config_id}", response_model=DockerWorkerConfigV4Data)
 def get(config_id: str, db: Db, config: Config) -> JSONResponse:
     """One configuration, as it was sent."""
     found = lookups.worker_config(db, config_id, config.user_id)

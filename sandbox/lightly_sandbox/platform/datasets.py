@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Path, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.exc import IntegrityError
@@ -16,7 +16,20 @@ from lightly_sandbox.platform.enums import DatasetType, DockerRunScheduledState,
 from lightly_sandbox.platform.error_codes import ApiErrorCode
 from lightly_sandbox.platform.errors import ApiError
 from lightly_sandbox.platform.models_datasets import DatasetCreateRequest, DatasetData, DatasetUpdateRequest
-from lightly_sandbox.platform.requests import Config, Db, Flag, Page, Paged, answer, created, done, json_body
+from lightly_sandbox.platform.requests import (
+    CREATED,
+    DONE,
+    Config,
+    Db,
+    Flag,
+    Page,
+    Paged,
+    answer,
+    created,
+    done,
+    json_body,
+)
+from lightly_sandbox.platform.scopes import Scope
 from lightly_sandbox.platform.settings import Settings
 from lightly_sandbox.platform.tables import Dataset, Sample, ScheduledRun
 
@@ -27,6 +40,8 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 router = APIRouter(prefix="/v1/datasets")
+
+NamePart = Annotated[str, Path(min_length=1)]
 
 
 def dataset_data(session: Session, datasets: Sequence[Dataset]) -> list[DatasetData]:
@@ -67,27 +82,7 @@ def _name_exists(name: str) -> ApiError:
     )
 
 
-class _Scope:
-    """Whose things are meant: the user's own if nothing else is said."""
-
-    def __init__(
-        self,
-        shared: Flag = False,
-        exclude_playground: Annotated[Flag, Query(alias="excludePlayground")] = False,
-        get_assets_of_team: Annotated[Flag, Query(alias="getAssetsOfTeam")] = False,
-        get_assets_of_team_inclusive_self: Annotated[
-            Flag, Query(alias="getAssetsOfTeamInclusiveSelf")
-        ] = False,
-    ) -> None:
-        self.includes_shared = shared
-        self.includes_team = get_assets_of_team or get_assets_of_team_inclusive_self
-        self.includes_own = get_assets_of_team_inclusive_self or not (shared or get_assets_of_team)
-
-
-Scope = Annotated[_Scope, Depends(_Scope)]
-
-
-def visible(session: Session, config: Settings, scope: _Scope | None) -> Select[Dataset]:
+def visible(session: Session, config: Settings, scope: Scope | None) -> Select[Dataset]:
     """The datasets in ``scope``, oldest first; None for all that the user may use."""
     whom = identity.user(session, config.user_id)
     wanted = []
@@ -112,7 +107,7 @@ def found_datasets(session: Session, query: Select[Dataset], page: Page) -> Sequ
     return session.scalars(query.limit(page.size).offset(page.offset)).all()
 
 
-@router.post("")
+@router.post("", **CREATED)
 def create(
     body: Annotated[DatasetCreateRequest, Depends(json_body(DatasetCreateRequest))], db: Db, config: Config
 ) -> JSONResponse:
@@ -138,28 +133,28 @@ def create(
     return created(dataset.id)
 
 
-@router.get("")
+@router.get("", response_model=list[DatasetData])
 def list_all(scope: Scope, page: Paged, db: Db, config: Config) -> JSONResponse:
     """The datasets, oldest first."""
     return answer(dataset_data(db, found_datasets(db, visible(db, config, scope), page)))
 
 
-@router.get("/query/name/{dataset_name}")
+@router.get("/query/name/{dataset_name}", response_model=list[DatasetData])
 def query_by_name(
-    dataset_name: str, scope: Scope, page: Paged, db: Db, config: Config, exact: Flag = False
+    dataset_name: NamePart, scope: Scope, page: Paged, db: Db, config: Config, exact: Flag = False
 ) -> JSONResponse:
     """The datasets whose name is, or begins with, ``dataset_name``."""
     query = visible(db, config, scope).where(named(dataset_name, exact=exact))
     return answer(dataset_data(db, found_datasets(db, query, page)))
 
 
-@router.get("/{dataset_id}")
+@router.get("/{dataset_id}", response_model=DatasetData)
 def get(dataset_id: str, db: Db, config: Config) -> JSONResponse:
     """One dataset."""
     return answer(dataset_data(db, [lookups.dataset(db, dataset_id, config.user_id)])[0])
 
 
-@router.get("/{dataset_id}/children")
+@router.get("/{dataset_id}/children", response_model=list[DatasetData])
 def children(dataset_id: str, db: Db, config: Config) -> JSONResponse:
     """The datasets made from this one (its crops)."""
     lookups.dataset(db, dataset_id, config.user_id)
@@ -167,7 +162,7 @@ def children(dataset_id: str, db: Db, config: Config) -> JSONResponse:
     return answer(dataset_data(db, found))
 
 
-@router.put("/{dataset_id}")
+@router.put("/{dataset_id}", **DONE)
 def update(
     dataset_id: str,
     body: Annotated[DatasetUpdateRequest, Depends(json_body(DatasetUpdateRequest))],
@@ -185,7 +180,7 @@ def update(
     return done()
 
 
-@router.delete("/{dataset_id}")
+@router.delete("/{dataset_id}", **DONE)
 def delete(dataset_id: str, db: Db, config: Config, force: Flag = False) -> Response:
     """Delete a dataset with its datasources, samples, tags and scheduled runs.
 

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from botocore.exceptions import BotoCoreError, ClientError
 from fastapi import APIRouter, Depends, Response
 from fastapi.responses import JSONResponse
-from pydantic import Field
 
 from lightly_sandbox.platform import lookups
 from lightly_sandbox.platform.database import new_id, now_ms
@@ -16,12 +15,12 @@ from lightly_sandbox.platform.enums import DatasourcePurpose
 from lightly_sandbox.platform.error_codes import ApiErrorCode
 from lightly_sandbox.platform.errors import ApiError
 from lightly_sandbox.platform.models_datasources import (
-    DatasourceConfigS3,
-    DatasourceConfigS3DelegatedAccess,
+    DatasourceConfig,
+    DatasourceConfigVerifyData,
     DatasourceProcessedUntilTimestampRequest,
     DatasourceProcessedUntilTimestampResponse,
 )
-from lightly_sandbox.platform.requests import S3, Config, Db, answer, done, json_body
+from lightly_sandbox.platform.requests import DONE, S3, Config, Db, answer, done, json_body, refusing
 from lightly_sandbox.platform.s3_access import Place as S3Place
 from lightly_sandbox.platform.s3_access import S3Access, S3Config, S3Location
 from lightly_sandbox.platform.tables import Datasource
@@ -58,19 +57,12 @@ def credentials_error(refused: ClientError | BotoCoreError) -> ApiError:
     )
 
 
-@router.put("")
+@router.put("", **DONE, responses=refusing(HTTPStatus.NOT_IMPLEMENTED))
 def put(
     dataset_id: str,
     body: Annotated[
         S3Config,
-        Depends(
-            json_body(
-                Annotated[
-                    DatasourceConfigS3 | DatasourceConfigS3DelegatedAccess, Field(discriminator="type")
-                ],
-                elsewhere=_OTHER_CLOUDS,
-            )
-        ),
+        Depends(json_body(DatasourceConfig, elsewhere=_OTHER_CLOUDS)),
     ],
     db: Db,
     config: Config,
@@ -97,7 +89,7 @@ def put(
     return done()
 
 
-@router.get("")
+@router.get("", response_model=DatasourceConfig)
 def get(
     dataset_id: str, db: Db, config: Config, purpose: DatasourcePurpose = DatasourcePurpose.INPUT_OUTPUT
 ) -> JSONResponse:
@@ -113,14 +105,14 @@ def get(
     )
 
 
-@router.get("/all")
+@router.get("/all", response_model=list[DatasourceConfig])
 def get_all(dataset_id: str, db: Db, config: Config) -> JSONResponse:
     """Every datasource of the dataset."""
     dataset = lookups.dataset(db, dataset_id, config.user_id)
     return JSONResponse([_shown(datasource, mask=config.mask_secrets) for datasource in dataset.datasources])
 
 
-@router.get("/processedUntilTimestamp")
+@router.get("/processedUntilTimestamp", response_model=DatasourceProcessedUntilTimestampResponse)
 def get_processed_until(dataset_id: str, db: Db, config: Config) -> JSONResponse:
     """The second up to which the datasource's files were processed; 0 for none."""
     dataset = lookups.dataset(db, dataset_id, config.user_id)
@@ -129,7 +121,7 @@ def get_processed_until(dataset_id: str, db: Db, config: Config) -> JSONResponse
     )
 
 
-@router.put("/processedUntilTimestamp")
+@router.put("/processedUntilTimestamp", **DONE)
 def put_processed_until(
     dataset_id: str,
     body: Annotated[
@@ -144,7 +136,7 @@ def put_processed_until(
     return done()
 
 
-@router.get("/verify")
+@router.get("/verify", response_model=DatasourceConfigVerifyData)
 def verify_permissions(dataset_id: str, db: Db, config: Config, access: S3) -> JSONResponse:
     """Try the datasources' permissions with real S3 operations."""
     dataset = lookups.dataset(db, dataset_id, config.user_id)

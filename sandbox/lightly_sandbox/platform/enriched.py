@@ -8,9 +8,10 @@ from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 from sqlalchemy import func, select
 
-from lightly_sandbox.platform.datasets import Scope, dataset_data, found_datasets, named, visible
+from lightly_sandbox.platform.datasets import NamePart, dataset_data, found_datasets, named, visible
 from lightly_sandbox.platform.models_datasets import DatasetDataEnriched
 from lightly_sandbox.platform.requests import Config, Db, Flag, Paged, answer
+from lightly_sandbox.platform.scopes import Scope
 from lightly_sandbox.platform.tables import Dataset, Sample, Tag
 
 if TYPE_CHECKING:
@@ -49,18 +50,16 @@ def _enriched(session: Session, datasets: Sequence[Dataset]) -> JSONResponse:
     )
 
 
-@router.get("")
-def list_all(
-    scope: Scope, page: Paged, db: Db, config: Config, limit: Annotated[int | None, Query(ge=1)] = None
-) -> JSONResponse:
+@router.get("", response_model=list[DatasetDataEnriched])
+def list_all(scope: Scope, page: Paged, db: Db, config: Config, limit: int | None = None) -> JSONResponse:
     """The datasets, oldest first; with ``limit`` (deprecated in the API) only the newest, newest first."""
     if limit is None:
         return _enriched(db, found_datasets(db, visible(db, config, scope), page))
     newest = visible(db, config, scope).order_by(None).order_by(Dataset.created_at.desc(), Dataset.id)
-    return _enriched(db, db.scalars(newest.limit(limit)).all())
+    return _enriched(db, db.scalars(newest.limit(max(limit, 0))).all())
 
 
-@router.get("/query/ids")
+@router.get("/query/ids", response_model=list[DatasetDataEnriched])
 def query_by_ids(
     db: Db, config: Config, dataset_ids: Annotated[list[str], Query(alias="datasetIds")]
 ) -> JSONResponse:
@@ -69,9 +68,9 @@ def query_by_ids(
     return _enriched(db, db.scalars(query).all())
 
 
-@router.get("/query/name/{dataset_name}")
+@router.get("/query/name/{dataset_name}", response_model=list[DatasetDataEnriched])
 def query_by_name(
-    dataset_name: str, scope: Scope, page: Paged, db: Db, config: Config, exact: Flag = False
+    dataset_name: NamePart, scope: Scope, page: Paged, db: Db, config: Config, exact: Flag = False
 ) -> JSONResponse:
     """The datasets whose name is, or begins with, ``dataset_name``."""
     query = visible(db, config, scope).where(named(dataset_name, exact=exact))

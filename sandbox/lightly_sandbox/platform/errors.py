@@ -65,7 +65,7 @@ _CODES = {
 
 def _answer(request: Request, status: int, code: ApiErrorCode, error: str) -> JSONResponse:
     request_id: str = request.state.request_id
-    body = ApiErrorResponse(code=code.value, error=error, request_id=request_id)
+    body = ApiErrorResponse(code=code, error=error, request_id=request_id)
     return JSONResponse(body.wire(), status_code=status)
 
 

@@ -24,6 +24,7 @@ from lightly_sandbox.platform.models_exports import (
     SamaTask,
     SamaTaskData,
 )
+from lightly_sandbox.platform.models_samples import SampleData
 from lightly_sandbox.platform.read_urls import redirected_url
 from lightly_sandbox.platform.requests import S3, Config, Db, Flag, Page, Paged, answer
 from lightly_sandbox.platform.sample_files import file_of, purpose_of
@@ -44,7 +45,7 @@ ACCESS_CONTROL = "default"
 """The name that the API's operations take for the one access control that there is here."""
 
 
-def _samples(session: Session, dataset_id: str, tag_id: str, page: Page | None = None) -> Sequence[Sample]:
+def samples_of(session: Session, dataset_id: str, tag_id: str, page: Page | None = None) -> Sequence[Sample]:
     """The tag's samples in the order of their bits, all or a page of them."""
     wanted: Sequence[int] = positions(lookups.tag(session, dataset_id, tag_id).bit_mask)
     wanted = wanted if page is None else page.of(wanted)
@@ -91,7 +92,7 @@ class _Export:
     ) -> list[tuple[str, Sample]]:
         """A page of the tag's samples, each with its name in the format asked for, else in ``default``."""
         dataset = lookups.dataset(session, dataset_id, settings.user_id)
-        samples = _samples(session, dataset_id, tag_id, self.page)
+        samples = samples_of(session, dataset_id, tag_id, self.page)
         match self.name_format or default:
             case FileNameFormat.DATASOURCE_FULL:
                 folders = {
@@ -116,14 +117,14 @@ Export = Annotated[_Export, Depends(_Export)]
 URLS = FileNameFormat.REDIRECTED_READ_URL
 
 
-@router.get("/filenames")
+@router.get("/filenames", response_model=list[str])
 def all_file_names(dataset_id: str, tag_id: str, db: Db, config: Config) -> JSONResponse:
     """Every file name of the tag (deprecated in the API)."""
     lookups.dataset(db, dataset_id, config.user_id)
-    return answer([sample.file_name for sample in _samples(db, dataset_id, tag_id)])
+    return answer([sample.file_name for sample in samples_of(db, dataset_id, tag_id)])
 
 
-@router.get("/export/basic/filenames")
+@router.get("/export/basic/filenames", response_model=str, response_class=PlainTextResponse)
 def export_file_names(
     dataset_id: str, tag_id: str, export: Export, db: Db, config: Config
 ) -> PlainTextResponse:
@@ -133,7 +134,7 @@ def export_file_names(
     return PlainTextResponse(json.dumps(names) if as_json else "\n".join(names))
 
 
-@router.get("/export/basic/filenamesAndReadUrls")
+@router.get("/export/basic/filenamesAndReadUrls", response_model=list[FilenameAndReadUrl])
 def export_file_names_and_read_urls(
     dataset_id: str,
     tag_id: str,
@@ -146,7 +147,7 @@ def export_file_names_and_read_urls(
 ) -> JSONResponse:
     """One page of names, each with a URL to read the file."""
     dataset = lookups.dataset(db, dataset_id, config.user_id)
-    samples = _samples(db, dataset_id, tag_id, Page(1, page.offset) if preview else page)
+    samples = samples_of(db, dataset_id, tag_id, Page(1, page.offset) if preview else page)
     places = {
         kind: place_of(access, lookups.required_datasource_config(dataset, purpose_of(kind)))
         for kind in {sample.type for sample in samples}
@@ -162,7 +163,11 @@ def export_file_names_and_read_urls(
     )
 
 
-@router.get("/export/LabelStudio/tasks")
+def _sample_model(sample: dict[str, Any] | None) -> SampleData | None:
+    return None if sample is None else SampleData.model_validate(sample, strict=False)
+
+
+@router.get("/export/LabelStudio/tasks", response_model=list[LabelStudioTask])
 def export_label_studio(dataset_id: str, tag_id: str, export: Export, db: Db, config: Config) -> JSONResponse:
     """One page of Label Studio's tasks."""
     return answer(
@@ -170,7 +175,9 @@ def export_label_studio(dataset_id: str, tag_id: str, export: Export, db: Db, co
             LabelStudioTask(
                 id=sample.position,
                 data=LabelStudioTaskData(
-                    image=name, lightly_file_name=sample.file_name, lightly_meta_info=export.beside(sample)
+                    image=name,
+                    lightly_file_name=sample.file_name,
+                    lightly_meta_info=_sample_model(export.beside(sample)),
                 ),
             )
             for name, sample in export.named(db, config, dataset_id, tag_id, URLS)
@@ -178,14 +185,14 @@ def export_label_studio(dataset_id: str, tag_id: str, export: Export, db: Db, co
     )
 
 
-@router.get("/export/LabelBox/datarows")
+@router.get("/export/LabelBox/datarows", response_model=list[LabelBoxDataRow])
 def export_label_box(dataset_id: str, tag_id: str, export: Export, db: Db, config: Config) -> JSONResponse:
     """One page of LabelBox's data rows, version 3 (deprecated in the API)."""
     named = export.named(db, config, dataset_id, tag_id, URLS)
     return answer([LabelBoxDataRow(external_id=sample.file_name, image_url=name) for name, sample in named])
 
 
-@router.get("/export/LabelBoxV4/datarows")
+@router.get("/export/LabelBoxV4/datarows", response_model=list[LabelBoxV4DataRow])
 def export_label_box_v4(dataset_id: str, tag_id: str, export: Export, db: Db, config: Config) -> JSONResponse:
     """One page of LabelBox's data rows, version 4."""
     named = export.named(db, config, dataset_id, tag_id, URLS)
@@ -197,7 +204,7 @@ def export_label_box_v4(dataset_id: str, tag_id: str, export: Export, db: Db, co
     )
 
 
-@router.get("/export/Sama/tasks")
+@router.get("/export/Sama/tasks", response_model=list[SamaTask])
 def export_sama(dataset_id: str, tag_id: str, export: Export, db: Db, config: Config) -> JSONResponse:
     """One page of Sama's tasks; the metadata is JSON in a string there."""
     tasks = []

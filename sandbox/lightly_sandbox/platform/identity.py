@@ -12,7 +12,7 @@ from lightly_sandbox.platform.tables import Dataset, SharedAccess, User
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
-    from sqlalchemy.orm import Session
+    from sqlalchemy.orm import InstrumentedAttribute, Session
 
 FIRST_USER_EMAIL = "sandbox@example.com"
 FIRST_USER_TEAM = "sandbox-team"
@@ -29,11 +29,18 @@ def user_of_token(session: Session | Connection, token: str) -> str | None:
 
 
 def user(session: Session, user_id: str) -> User:
-    """The user of this id; the one that the sandbox begins with is not in the database."""
-    found = session.get(User, user_id)
-    if found is None:
-        return User(id=user_id, email=FIRST_USER_EMAIL, team=FIRST_USER_TEAM, token_digest="")
-    return found
+    """The user of this id, who is one that exists."""
+    return known_user(session, user_id) or _first_user()
+
+
+def known_user(session: Session, user_id: str) -> User | None:
+    """The user of this id, or None."""
+    return _first_user() if user_id == FIRST_USER_ID else session.get(User, user_id)
+
+
+def _first_user() -> User:
+    # Not in the database: its token is the sandbox's, which is kept elsewhere.
+    return User(id=FIRST_USER_ID, email=FIRST_USER_EMAIL, team=FIRST_USER_TEAM, token_digest="")
 
 
 def is_shared_with(whom: User) -> ColumnElement[bool]:
@@ -48,11 +55,11 @@ def is_shared_with(whom: User) -> ColumnElement[bool]:
     return (Dataset.user_id != whom.id) & or_(*(Dataset.id.in_(one) for one in shared))
 
 
-def is_of_team(whom: User) -> ColumnElement[bool]:
-    """Whether a dataset is another member's of the user's team."""
+def is_of_team(whom: User, owner: InstrumentedAttribute[str] = Dataset.user_id) -> ColumnElement[bool]:
+    """Whether the ``owner``, by default a dataset's, is another member of the user's team."""
     if whom.team is None:
         return false()
-    owners: list[ColumnElement[bool]] = [Dataset.user_id.in_(select(User.id).where(User.team == whom.team))]
+    owners: list[ColumnElement[bool]] = [owner.in_(select(User.id).where(User.team == whom.team))]
     if whom.team == FIRST_USER_TEAM:
-        owners.append(Dataset.user_id == FIRST_USER_ID)
-    return (Dataset.user_id != whom.id) & or_(*owners)
+        owners.append(owner == FIRST_USER_ID)
+    return (owner != whom.id) & or_(*owners)

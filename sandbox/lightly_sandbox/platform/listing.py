@@ -29,8 +29,8 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".hevc", ".mpg", ".mpeg", ".avi", ".
 class Cursor(BaseModel):
     """Where a listing goes on; opaque to the client.
 
-    It covers the keys beyond ``after`` up to and including ``until``, and carries the name of the
-    relevant-filenames file with which it was made.
+    It covers the keys beyond ``after`` up to and including ``until``, and carries the relevant-filenames file
+    with which it was made: the name of one of the customer's, or the run and the artifact that it is.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,6 +40,8 @@ class Cursor(BaseModel):
     after: str = ""
     until: str | None = None
     relevant_filenames: str | None = None
+    relevant_run_id: str | None = None
+    relevant_artifact_id: str | None = None
 
     def encode(self) -> str:
         """The cursor as text."""

@@ -24,8 +24,9 @@ from lightly_sandbox.platform.models_datasources import (
     DivideAndConquerCursorData,
 )
 from lightly_sandbox.platform.read_urls import is_public_token, redirected_url
-from lightly_sandbox.platform.relevant_filenames import read_relevant_filenames
+from lightly_sandbox.platform.relevant_filenames import RelevantFilenames, read_relevant_filenames
 from lightly_sandbox.platform.requests import S3, Config, Db, Flag, answer
+from lightly_sandbox.platform.s3_access import Place as S3Place
 from lightly_sandbox.platform.s3_access import S3Access
 from lightly_sandbox.platform.settings import Settings
 from lightly_sandbox.platform.tables import Dataset
@@ -35,21 +36,36 @@ router = APIRouter(prefix="/v1/datasets/{dataset_id}/datasource")
 public_router = APIRouter(prefix="/v1/datasets/{dataset_id}/datasource")
 
 
-class _Start:
-    """Where a listing begins: seconds, or a cursor that has them, and perhaps a relevant-filenames file."""
+FromSeconds = Annotated[int, Query(alias="from", ge=0)]
+ToSeconds = Annotated[int | None, Query(alias="to", ge=0)]
+RelevantFile = Annotated[str | None, Query(alias="relevantFilenamesFileName", min_length=4)]
+
+
+class _Whole:
+    """What is listed: the files of some seconds, and perhaps only those of a relevant-filenames file."""
 
     def __init__(
         self,
-        from_seconds: Annotated[int, Query(alias="from", ge=0)] = 0,
-        to_seconds: Annotated[int | None, Query(alias="to", ge=0)] = None,
-        cursor: str | None = None,
-        relevant_filenames: Annotated[
-            str | None, Query(alias="relevantFilenamesFileName", min_length=4)
-        ] = None,
+        from_seconds: FromSeconds = 0,
+        to_seconds: ToSeconds = None,
+        relevant_filenames: RelevantFile = None,
     ) -> None:
         self.cursor = Cursor(
             from_seconds=from_seconds, to_seconds=to_seconds, relevant_filenames=relevant_filenames
         )
+
+
+class _Start(_Whole):
+    """The same, or where an earlier page of it ended."""
+
+    def __init__(
+        self,
+        from_seconds: FromSeconds = 0,
+        to_seconds: ToSeconds = None,
+        cursor: str | None = None,
+        relevant_filenames: RelevantFile = None,
+    ) -> None:
+        super().__init__(from_seconds, to_seconds, relevant_filenames)
         if cursor is not None:
             try:
                 self.cursor = Cursor.decode(cursor)
@@ -60,6 +76,7 @@ class _Start:
 
 
 Start = Annotated[_Start, Depends(_Start)]
+Whole = Annotated[_Whole, Depends(_Whole)]
 Redirected = Annotated[Flag, Query(alias="useRedirectedReadUrl")]
 Shards = Annotated[int, Query(alias="dncShards", ge=1)]
 
@@ -107,28 +124,37 @@ class Files:
         return DivideAndConquerCursorData(cursors=[one.encode() for one in cursors])
 
 
+def customers_relevant_filenames(access: S3Access, dataset: Dataset, file_name: str) -> RelevantFilenames:
+    """The file that the customer put where Lightly's own files are."""
+    own = place_of(access, lookups.required_datasource_config(dataset, DatasourcePurpose.LIGHTLY))
+    return relevant_filenames_at(own, file_name)
+
+
+def relevant_filenames_at(place: S3Place, file_name: str) -> RelevantFilenames:
+    """The file's content, or 400 DATASET_DATASOURCE_RELEVANT_FILENAMES_INVALID."""
+    try:
+        return read_relevant_filenames(place, file_name)
+    except ValueError as wrong:
+        raise ApiError(
+            HTTPStatus.BAD_REQUEST,
+            ApiErrorCode.DATASET_DATASOURCE_RELEVANT_FILENAMES_INVALID,
+            f"The relevant-filenames file {place.location.uri(file_name)} is no use: {wrong}.",
+        ) from wrong
+
+
 def _inputs(access: S3Access, dataset: Dataset, cursor: Cursor) -> Files:
     """The images or videos, only the relevant ones if the cursor names a file of them."""
 
     def wanted(name: str) -> bool:
         return is_input(name, dataset.type)
 
-    file_name = cursor.relevant_filenames
-    if file_name is None:
+    if cursor.relevant_filenames is None:
         return Files(dataset, DatasourcePurpose.INPUT, "", wanted)
-    own = place_of(access, lookups.required_datasource_config(dataset, DatasourcePurpose.LIGHTLY))
-    try:
-        relevant = read_relevant_filenames(own, file_name)
-    except ValueError as wrong:
-        raise ApiError(
-            HTTPStatus.BAD_REQUEST,
-            ApiErrorCode.DATASET_DATASOURCE_RELEVANT_FILENAMES_INVALID,
-            f"The relevant-filenames file {own.location.uri(file_name)} is no use: {wrong}.",
-        ) from wrong
+    relevant = customers_relevant_filenames(access, dataset, cursor.relevant_filenames)
     return Files(dataset, DatasourcePurpose.INPUT, "", lambda name: wanted(name) and relevant.has(name))
 
 
-@router.get("/list")
+@router.get("/list", response_model=DatasourceRawSamplesData)
 def list_files(
     dataset_id: str, start: Start, db: Db, config: Config, access: S3, redirected: Redirected = False
 ) -> JSONResponse:
@@ -138,16 +164,16 @@ def list_files(
     return answer(files.list(access, config, start.cursor, redirected=redirected))
 
 
-@router.get("/list/dnc")
+@router.get("/list/dnc", response_model=DivideAndConquerCursorData)
 def list_cursors(
-    dataset_id: str, start: Start, shards: Shards, db: Db, config: Config, access: S3
+    dataset_id: str, whole: Whole, shards: Shards, db: Db, config: Config, access: S3
 ) -> JSONResponse:
     """Cursors to list the input in parallel, at most as many as asked for."""
     dataset = lookups.dataset(db, dataset_id, config.user_id)
-    return answer(_inputs(access, dataset, start.cursor).shard(access, start.cursor, shards))
+    return answer(_inputs(access, dataset, whole.cursor).shard(access, whole.cursor, shards))
 
 
-@router.get("/fileHEAD")
+@router.get("/fileHEAD", response_model=str)
 def file_head(
     dataset_id: str,
     db: Db,
@@ -161,7 +187,7 @@ def file_head(
     return answer(place_of(access, source).url("head_object", file_name))
 
 
-@public_router.get("/readurlRedirect")
+@public_router.get("/readurlRedirect", status_code=HTTPStatus.FOUND, response_class=RedirectResponse)
 def read_url_redirect(
     dataset_id: str,
     db: Db,

@@ -155,3 +155,11 @@ class DockerWorkerConfigOmniV4CreateRequest(Wire):
     version: Literal["V4"]
     creator: Creator | None = None
     config: DockerWorkerConfigV4
+
+
+class DockerWorkerConfigV4Data(Wire):
+    id: Id
+    version: Literal["V4"]
+    created_at: Count
+    config: DockerWorkerConfigV4
+    config_orig: DockerWorkerConfigV4 | None = None

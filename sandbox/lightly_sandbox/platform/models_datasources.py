@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import Field
+from typing_extensions import TypeAliasType
 
 from lightly_sandbox.platform.enums import DatasourcePurpose, S3Region
 from lightly_sandbox.platform.wire import Count, Id, KmsKeyArn, NonEmpty, Wire
@@ -37,6 +38,12 @@ class DatasourceConfigS3DelegatedAccess(Wire):
         alias="s3ARN"
     )
     s3_server_side_encryption_kms_key: KmsKeyArn | None = Field(None, alias="s3ServerSideEncryptionKMSKey")
+
+
+DatasourceConfig = TypeAliasType(
+    "DatasourceConfig",
+    Annotated[DatasourceConfigS3 | DatasourceConfigS3DelegatedAccess, Field(discriminator="type")],
+)
 
 
 class DatasourceProcessedUntilTimestampRequest(Wire):
@@ -71,6 +78,26 @@ class DatasourceRawSamplesData(Wire):
     has_more: bool
     cursor: str
     data: list[DatasourceRawSamplesDataRow]
+
+
+class DatasourceRawSamplesMetadataDataRow(DatasourceRawSamplesDataRow):
+    """A file of metadata."""
+
+
+class DatasourceRawSamplesMetadataData(Wire):
+    has_more: bool
+    cursor: str
+    data: list[DatasourceRawSamplesMetadataDataRow]
+
+
+class DatasourceRawSamplesPredictionsDataRow(DatasourceRawSamplesDataRow):
+    """A file of predictions."""
+
+
+class DatasourceRawSamplesPredictionsData(Wire):
+    has_more: bool
+    cursor: str
+    data: list[DatasourceRawSamplesPredictionsDataRow]
 
 
 class DivideAndConquerCursorData(Wire):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field
 
+from lightly_sandbox.platform.models_samples import SampleData
 from lightly_sandbox.platform.wire import Wire
 
 
@@ -29,7 +28,7 @@ class LabelBoxV4DataRow(Wire):
 class LabelStudioTaskData(Wire):
     image: str
     lightly_file_name: str | None = None
-    lightly_meta_info: dict[str, Any] | None = None
+    lightly_meta_info: SampleData | None = None
 
 
 class LabelStudioTask(Wire):

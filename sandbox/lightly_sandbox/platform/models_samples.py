@@ -64,10 +64,29 @@ class SampleUpdateRequest(Wire):
     custom_meta_data: dict[str, Any] | None = None
 
 
+_NULLABLE = frozenset({"cropData", "customMetaData", "exif", "thumbName", "videoFrameData"})
+
+
+class SampleData(Wire):
+    NULLABLE: ClassVar[frozenset[str]] = _NULLABLE
+
+    id: Id
+    type: SampleType
+    dataset_id: Id | None = None
+    file_name: str
+    thumb_name: str | None = None
+    exif: dict[str, Any] | None = None
+    index: int | None = None
+    created_at: Count | None = None
+    last_modified_at: Count | None = None
+    meta_data: SampleMetaData | None = None
+    custom_meta_data: dict[str, Any] | None = None
+    video_frame_data: VideoFrameData | None = None
+    crop_data: CropData | None = None
+
+
 class SampleDataModes(Wire):
-    NULLABLE: ClassVar[frozenset[str]] = frozenset(
-        {"cropData", "customMetaData", "exif", "thumbName", "videoFrameData"}
-    )
+    NULLABLE: ClassVar[frozenset[str]] = _NULLABLE
 
     id: Id
     type: SampleType | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
+from typing_extensions import TypeAliasType
 
 from lightly_sandbox.platform.enums import (
     SelectionInputPredictionsName,
@@ -47,6 +48,9 @@ class AutoTaskTiling(Wire):
     overlap: Amount = 0.0
 
 
+AutoTask = TypeAliasType("AutoTask", Annotated[AutoTaskCrop | AutoTaskTiling, Field(discriminator="type")])
+
+
 class SelectionConfigV4EntryInput(Wire):
     type: SelectionInputType
     task: TaskName | None = None
@@ -56,7 +60,14 @@ class SelectionConfigV4EntryInput(Wire):
     dataset_id: Id | None = None
     tag_name: TagName | None = None
     random_seed: int | None = None
-    categories: Annotated[list[NonEmpty], Field(min_length=1), AfterValidator(_unique)] | None = None
+    categories: (
+        Annotated[
+            list[NonEmpty],
+            Field(min_length=1, json_schema_extra={"uniqueItems": True}),
+            AfterValidator(_unique),
+        ]
+        | None
+    ) = None
 
 
 class SelectionConfigV3EntryStrategyAllOfTargetRange(Wire):
@@ -90,4 +101,4 @@ class SelectionConfigV4(Wire):
     proportion_samples: Share | None = None
     strategies: Annotated[list[SelectionConfigV4Entry], Field(min_length=1)]
     lightly_path_regex: NonEmpty | None = None
-    auto_tasks: list[Annotated[AutoTaskCrop | AutoTaskTiling, Field(discriminator="type")]] | None = None
+    auto_tasks: list[AutoTask] | None = None

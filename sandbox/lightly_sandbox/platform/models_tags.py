@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
+from typing_extensions import TypeAliasType
 
 from lightly_sandbox.platform.enums import (
     ImageType,
@@ -12,7 +13,7 @@ from lightly_sandbox.platform.enums import (
     TagChangeDataOperationMethod,
     TagCreator,
 )
-from lightly_sandbox.platform.wire import Amount, BitMask, Count, Id, TagName, Wire
+from lightly_sandbox.platform.wire import Amount, BitMask, Count, CreateEntityResponse, Id, TagName, Wire
 
 
 class TagChangeDataArithmetics(Wire):
@@ -64,6 +65,9 @@ class TagChangeDataUpsize(Wire):
 
 
 class TagChangeData(Wire):
+    # The contract leaves it open for changes of other kinds.
+    model_config = ConfigDict(extra="allow")
+
     initial: TagChangeDataInitial | None = None
     rename: TagChangeDataRename | None = None
     upsize: TagChangeDataUpsize | None = None
@@ -118,6 +122,9 @@ class TagArithmeticsRequest(Wire):
 
 class TagBitMaskResponse(Wire):
     bit_mask_data: BitMask
+
+
+TagArithmeticsResponse = TypeAliasType("TagArithmeticsResponse", CreateEntityResponse | TagBitMaskResponse)
 
 
 class TagUpsizeRequest(Wire):

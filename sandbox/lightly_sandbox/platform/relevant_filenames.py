@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from lightly_sandbox.platform.listing import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+
 if TYPE_CHECKING:
     from lightly_sandbox.platform.s3_access import Place
 
 MAX_BYTES = 100_000_000
 
+_FRAME = re.compile(r"(?P<video>.+)-[0-9]+-(?P<suffix>[a-z0-9]+)")
 _WILD = re.compile(r"[*?\[]")
 _TOKEN = re.compile(r"/\*\*/|\*\*/|/\*\*|\*\*|\*|\?|\[!?[^\]]+\]|.", re.DOTALL)
 
@@ -44,6 +47,20 @@ class RelevantFilenames:
     def has(self, file_name: str) -> bool:
         """Whether the file is one of those meant, or is below a folder that a pattern means."""
         return file_name in self.names or any(pattern.fullmatch(file_name) for pattern in self.patterns)
+
+
+def is_of_relevant(json_name: str, relevant: RelevantFilenames) -> bool:
+    """Whether a file of predictions or metadata belongs to an input that is relevant.
+
+    It is named after its input (docs.lightly.ai, Prediction format): ``a/b.json`` for ``a/b.jpg``, and
+    ``a/b-0001-mp4.json`` for a frame of ``a/b.mp4``.
+    """
+    stem = json_name.removesuffix(".json")
+    frame = _FRAME.fullmatch(stem)
+    names = [f"{stem}{suffix}" for suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES]
+    if frame is not None:
+        names.append(f"{frame['video']}.{frame['suffix']}")
+    return any(relevant.has(name) for name in names)
 
 
 def read_relevant_filenames(place: Place, file_name: str) -> RelevantFilenames:

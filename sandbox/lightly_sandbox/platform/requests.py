@@ -18,7 +18,7 @@ from lightly_sandbox.platform.errors import ApiError, describe, malformed
 from lightly_sandbox.platform.identity import user_of_token
 from lightly_sandbox.platform.s3_access import S3Access
 from lightly_sandbox.platform.settings import Settings
-from lightly_sandbox.platform.wire import CreateEntityResponse, Wire, read_wire
+from lightly_sandbox.platform.wire import ApiErrorResponse, CreateEntityResponse, Wire, read_wire
 
 T = TypeVar("T")
 
@@ -103,7 +103,16 @@ def json_body(kind: Any, elsewhere: frozenset[str] = frozenset()) -> Callable[..
         except ValueError as no_json:
             raise malformed("body", str(no_json)) from no_json
 
+    _BODIES[read] = adapter
     return read
+
+
+_BODIES: dict[Callable[..., Any], TypeAdapter[Any]] = {}
+
+
+def body_of(dependency: Callable[..., Any] | None) -> TypeAdapter[Any] | None:
+    """What a dependency reads from the body, if ``json_body`` made it: the framework does not know."""
+    return None if dependency is None else _BODIES.get(dependency)
 
 
 def _discriminator(problem: Mapping[str, Any]) -> object:
@@ -154,6 +163,17 @@ def answer(value: Wire | Sequence[Wire] | str | Sequence[str]) -> JSONResponse:
     if isinstance(value, str):
         return JSONResponse(value)
     return JSONResponse([item.wire() if isinstance(item, Wire) else item for item in value])
+
+
+# What the document says of the operations that make something and give its id, and of those whose answer is
+# not documented.
+CREATED: dict[str, Any] = {"response_model": CreateEntityResponse, "status_code": HTTPStatus.CREATED}
+DONE: dict[str, Any] = {"status_code": HTTPStatus.NO_CONTENT}
+
+
+def refusing(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
+    """What the document says of refusals that few operations have."""
+    return {status: {"model": ApiErrorResponse, "description": status.phrase} for status in statuses}
 
 
 def created(value: str | Wire) -> JSONResponse:

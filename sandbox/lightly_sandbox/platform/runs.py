@@ -12,7 +12,6 @@ from sqlalchemy.exc import IntegrityError
 
 from lightly_sandbox.platform import glances, lookups
 from lightly_sandbox.platform.database import new_id, now_ms
-from lightly_sandbox.platform.datasets import Scope
 from lightly_sandbox.platform.enums import (
     DockerRunArtifactStorageLocation,
     DockerRunArtifactType,
@@ -31,7 +30,20 @@ from lightly_sandbox.platform.models_runs import (
     DockerRunLogEntryData,
     DockerRunUpdateRequest,
 )
-from lightly_sandbox.platform.requests import Config, Db, Flag, Paged, answer, created, done, json_body
+from lightly_sandbox.platform.models_tags import TagData
+from lightly_sandbox.platform.requests import (
+    CREATED,
+    DONE,
+    Config,
+    Db,
+    Flag,
+    Paged,
+    answer,
+    created,
+    done,
+    json_body,
+)
+from lightly_sandbox.platform.scopes import TeamScope
 from lightly_sandbox.platform.tables import Run, RunLog, Tag
 from lightly_sandbox.platform.tag_data import tag_data
 
@@ -59,7 +71,7 @@ def run_data(run: Run) -> DockerRunData:
                 id=artifact.id,
                 type=DockerRunArtifactType(artifact.type),
                 file_name=artifact.file_name,
-                storage_location=DockerRunArtifactStorageLocation.LIGHTLY,
+                storage_location=DockerRunArtifactStorageLocation(artifact.storage_location),
                 created_at=artifact.created_at,
             )
             for artifact in run.artifacts
@@ -67,7 +79,7 @@ def run_data(run: Run) -> DockerRunData:
     )
 
 
-@router.post("")
+@router.post("", **CREATED)
 def create(
     body: Annotated[DockerRunCreateRequest, Depends(json_body(DockerRunCreateRequest))],
     db: Db,
@@ -111,44 +123,42 @@ def create(
     return created(run.id)
 
 
-@router.get("")
+@router.get("", response_model=list[DockerRunData])
 def list_all(
-    scope: Scope,
+    scope: TeamScope,
     page: Paged,
     db: Db,
     config: Config,
     _archived: Annotated[Flag, Query(alias="showArchived")] = False,
 ) -> JSONResponse:
     """The runs, newest first."""
-    if not scope.includes_own:
-        return answer([])
-    query = select(Run).where(Run.user_id == config.user_id).order_by(Run.created_at.desc(), Run.id)
+    query = (
+        select(Run).where(scope.has(Run.user_id, db, config.user_id)).order_by(Run.created_at.desc(), Run.id)
+    )
     return answer([run_data(run) for run in db.scalars(query.limit(page.size).offset(page.offset))])
 
 
-@router.get("/count")
+@router.get("/count", response_model=str, response_class=PlainTextResponse)
 def count(
-    scope: Scope, db: Db, config: Config, _archived: Annotated[Flag, Query(alias="showArchived")] = False
+    scope: TeamScope, db: Db, config: Config, _archived: Annotated[Flag, Query(alias="showArchived")] = False
 ) -> PlainTextResponse:
     """How many runs there are, as text."""
-    query = select(func.count()).select_from(Run).where(Run.user_id == config.user_id)
-    return PlainTextResponse(str((db.scalar(query) or 0) if scope.includes_own else 0))
+    query = select(func.count()).select_from(Run).where(scope.has(Run.user_id, db, config.user_id))
+    return PlainTextResponse(str(db.scalar(query) or 0))
 
 
-@router.get("/query/datasetId/{dataset_id}")
-def of_dataset(dataset_id: str, scope: Scope, page: Paged, db: Db, config: Config) -> JSONResponse:
+@router.get("/query/datasetId/{dataset_id}", response_model=list[DockerRunData])
+def of_dataset(dataset_id: str, scope: TeamScope, page: Paged, db: Db, config: Config) -> JSONResponse:
     """The runs on a dataset, newest first."""
-    if not scope.includes_own:
-        return answer([])
     query = (
         select(Run)
-        .where(Run.user_id == config.user_id, Run.dataset_id == dataset_id)
+        .where(scope.has(Run.user_id, db, config.user_id), Run.dataset_id == dataset_id)
         .order_by(Run.created_at.desc(), Run.id)
     )
     return answer([run_data(run) for run in db.scalars(query.limit(page.size).offset(page.offset))])
 
 
-@router.get("/schedule/{scheduled_id}")
+@router.get("/schedule/{scheduled_id}", response_model=DockerRunData)
 async def of_scheduled(scheduled_id: str, request: Request, config: Config) -> JSONResponse:
     """The run of a scheduled run; 404 until a worker has begun it."""
     run = glances.run_of_scheduled(request.app.state.database.glance, config.user_id, scheduled_id)
@@ -157,13 +167,13 @@ async def of_scheduled(scheduled_id: str, request: Request, config: Config) -> J
     return answer(run_data(run))
 
 
-@router.get("/{run_id}")
+@router.get("/{run_id}", response_model=DockerRunData)
 def get(run_id: str, db: Db, config: Config) -> JSONResponse:
     """One run."""
     return answer(run_data(lookups.run(db, run_id, config.user_id)))
 
 
-@router.put("/{run_id}")
+@router.put("/{run_id}", **DONE)
 def update(
     run_id: str,
     body: Annotated[DockerRunUpdateRequest, Depends(json_body(DockerRunUpdateRequest))],
@@ -175,7 +185,7 @@ def update(
     return done()
 
 
-@router.put("/{run_id}/logs")
+@router.put("/{run_id}/logs", **DONE)
 def add_logs(
     run_id: str,
     body: Annotated[list[DockerRunLogCreateEntryData], Depends(json_body(list[DockerRunLogCreateEntryData]))],
@@ -192,7 +202,7 @@ def add_logs(
     return done()
 
 
-@router.get("/{run_id}/logs")
+@router.get("/{run_id}/logs", response_model=DockerRunLogData)
 def get_logs(run_id: str, db: Db, config: Config, cursor: Annotated[int, Query(ge=0)] = 0) -> JSONResponse:
     """The lines after ``cursor``, and the cursor that asks for the next ones."""
     lookups.run(db, run_id, config.user_id)
@@ -206,7 +216,7 @@ def get_logs(run_id: str, db: Db, config: Config, cursor: Annotated[int, Query(g
     )
 
 
-@router.get("/{run_id}/tags")
+@router.get("/{run_id}/tags", response_model=list[TagData])
 def tags(run_id: str, db: Db, config: Config) -> JSONResponse:
     """The tags that the run made, newest first."""
     lookups.run(db, run_id, config.user_id)

@@ -21,12 +21,25 @@ from lightly_sandbox.platform.models_datasources import DatasourceConfigS3Delega
 from lightly_sandbox.platform.models_samples import (
     CreateSampleWithWriteUrlsResponse,
     SampleCreateRequest,
+    SampleData,
     SampleDataModes,
     SampleUpdateRequest,
     SampleWriteUrls,
 )
 from lightly_sandbox.platform.read_urls import is_sample_token, sample_redirected_url
-from lightly_sandbox.platform.requests import S3, Config, Db, Flag, Paged, answer, created, done, json_body
+from lightly_sandbox.platform.requests import (
+    CREATED,
+    DONE,
+    S3,
+    Config,
+    Db,
+    Flag,
+    Paged,
+    answer,
+    created,
+    done,
+    json_body,
+)
 from lightly_sandbox.platform.sample_files import file_of, path_of, purpose_of
 from lightly_sandbox.platform.tables import Dataset, Sample
 
@@ -107,14 +120,16 @@ def sample_data(sample: Sample) -> dict[str, Any]:
     }
 
 
-@router.post("/samples")
+@router.post("/samples", **CREATED)
 def create(dataset_id: str, body: SampleBody, db: Db, config: Config) -> JSONResponse:
     """Add a sample."""
     dataset = lookups.dataset(db, dataset_id, config.user_id)
     return created(_store(db, dataset, body).id)
 
 
-@router.post("/samples/withWriteUrls")
+@router.post(
+    "/samples/withWriteUrls", response_model=CreateSampleWithWriteUrlsResponse, status_code=HTTPStatus.CREATED
+)
 def create_with_write_urls(
     dataset_id: str, body: SampleBody, db: Db, config: Config, access: S3
 ) -> JSONResponse:
@@ -125,7 +140,7 @@ def create_with_write_urls(
     return created(CreateSampleWithWriteUrlsResponse(id=sample.id, sample_write_urls=urls))
 
 
-@router.get("/samples")
+@router.get("/samples", response_model=list[SampleData])
 def list_all(
     dataset_id: str,
     page: Paged,
@@ -139,7 +154,7 @@ def list_all(
     return JSONResponse([sample_data(sample) for sample in found])
 
 
-@router.get("/samples/partial")
+@router.get("/samples/partial", response_model=list[SampleDataModes])
 def list_partial(
     dataset_id: str,
     page: Paged,
@@ -169,14 +184,14 @@ def _found(
     return list(session.scalars(query.order_by(order).limit(page.size).offset(page.offset)))
 
 
-@router.get("/samples/{sample_id}")
+@router.get("/samples/{sample_id}", response_model=SampleData)
 def get(dataset_id: str, sample_id: str, db: Db, config: Config) -> JSONResponse:
     """One sample."""
     lookups.dataset(db, dataset_id, config.user_id)
     return JSONResponse(sample_data(lookups.sample(db, dataset_id, sample_id)))
 
 
-@router.put("/samples/{sample_id}")
+@router.put("/samples/{sample_id}", **DONE)
 def update(
     dataset_id: str,
     sample_id: str,
@@ -212,7 +227,7 @@ def _read_url(access: S3Access, dataset: Dataset, sample: Sample, kind: str) -> 
     return place_of(access, source).url("get_object", file_of(sample))
 
 
-@router.get("/samples/{sample_id}/readurl")
+@router.get("/samples/{sample_id}/readurl", response_model=str)
 def read_url(
     dataset_id: str, sample_id: str, db: Db, config: Config, access: S3, kind: ImageKind = "full"
 ) -> JSONResponse:
@@ -225,7 +240,9 @@ def read_url(
     return answer(_read_url(access, dataset, sample, kind))
 
 
-@public_router.get("/samples/{sample_id}/readurlRedirect")
+@public_router.get(
+    "/samples/{sample_id}/readurlRedirect", status_code=HTTPStatus.FOUND, response_class=RedirectResponse
+)
 def read_url_redirect(
     dataset_id: str,
     sample_id: str,
@@ -245,7 +262,7 @@ def read_url_redirect(
     return RedirectResponse(_read_url(access, dataset, sample, kind), status_code=HTTPStatus.FOUND)
 
 
-@router.get("/samples/{sample_id}/writeurls")
+@router.get("/samples/{sample_id}/writeurls", response_model=SampleWriteUrls)
 def write_urls(dataset_id: str, sample_id: str, db: Db, config: Config, access: S3) -> JSONResponse:
     """URLs to put the sample's file and its thumbnail."""
     dataset = lookups.dataset(db, dataset_id, config.user_id)
@@ -253,7 +270,7 @@ def write_urls(dataset_id: str, sample_id: str, db: Db, config: Config, access: 
     return answer(_write_urls(access, dataset, sample.type, sample.file_name))
 
 
-@router.get("/samples/{sample_id}/writeurl")
+@router.get("/samples/{sample_id}/writeurl", response_model=str)
 def write_url(
     dataset_id: str,
     sample_id: str,
@@ -269,7 +286,7 @@ def write_url(
     return answer(urls.thumb if is_thumbnail else urls.full)
 
 
-@router.get("/mappings")
+@router.get("/mappings", response_model=list[str])
 def mappings(
     dataset_id: str, page: Paged, db: Db, config: Config, field: Literal["fileName", "_id"]
 ) -> JSONResponse:

@@ -11,7 +11,6 @@ from sqlalchemy import case, select
 
 from lightly_sandbox.platform import lookups
 from lightly_sandbox.platform.database import new_id, now_ms
-from lightly_sandbox.platform.datasets import Scope
 from lightly_sandbox.platform.enums import (
     DatasourcePurpose,
     DockerRunScheduledPriority,
@@ -26,6 +25,8 @@ from lightly_sandbox.platform.models_workers import (
     DockerRunScheduledUpdateRequest,
 )
 from lightly_sandbox.platform.requests import (
+    CREATED,
+    DONE,
     S3,
     Config,
     Db,
@@ -36,12 +37,14 @@ from lightly_sandbox.platform.requests import (
     done,
     json_body,
 )
+from lightly_sandbox.platform.scopes import TeamScope
 from lightly_sandbox.platform.selection_checks import check_selection
 from lightly_sandbox.platform.tables import Run, ScheduledRun
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
 router = APIRouter(prefix="/v1")
@@ -75,7 +78,7 @@ def _refused(error: str) -> ApiError:
     return ApiError(HTTPStatus.CONFLICT, ApiErrorCode.DOCKER_WORKER_SCHEDULE_UPDATE_FAILED, error)
 
 
-@router.post("/datasets/{dataset_id}/docker/worker/schedule")
+@router.post("/datasets/{dataset_id}/docker/worker/schedule", **CREATED)
 def create(
     dataset_id: str,
     body: Annotated[DockerRunScheduledCreateRequest, Depends(json_body(DockerRunScheduledCreateRequest))],
@@ -113,7 +116,7 @@ def create(
     return created(scheduled.id)
 
 
-@router.get("/datasets/{dataset_id}/docker/worker/schedule")
+@router.get("/datasets/{dataset_id}/docker/worker/schedule", response_model=list[DockerRunScheduledData])
 def of_dataset(
     dataset_id: str,
     db: Db,
@@ -134,7 +137,7 @@ def of_dataset(
 
 def _eligible(
     session: Session,
-    user_id: str,
+    is_meant: ColumnElement[bool],
     state: DockerRunScheduledState,
     labels: Collection[str],
     *,
@@ -143,7 +146,7 @@ def _eligible(
     """The scheduled runs for a worker with these labels, the most urgent and then the oldest first."""
     query = (
         select(ScheduledRun)
-        .where(ScheduledRun.user_id == user_id, ScheduledRun.state == state)
+        .where(is_meant, ScheduledRun.state == state)
         .order_by(_URGENCY, ScheduledRun.created_at, ScheduledRun.id)
     )
     if state == OPEN and not include_unlockable:
@@ -152,36 +155,38 @@ def _eligible(
     return [scheduled for scheduled in session.scalars(query) if set(scheduled.runs_on) <= set(labels)]
 
 
-@router.get("/docker/worker/schedule")
+@router.get("/docker/worker/schedule", response_model=list[DockerRunScheduledData])
 def by_labels(
-    scope: Scope,
+    scope: TeamScope,
     db: Db,
     config: Config,
     state: DockerRunScheduledState = OPEN,
     labels: Annotated[list[str] | None, Query()] = None,
     include_unlockable: Annotated[Flag, Query(alias="includeUnlockableRuns")] = False,
+    _version: Annotated[str | None, Query(alias="version")] = None,
 ) -> JSONResponse:
     """What a worker with these labels may take, or has taken."""
-    if not scope.includes_own:
-        return answer([])
-    found = _eligible(db, config.user_id, state, labels or (), include_unlockable=include_unlockable)
+    is_meant = scope.has(ScheduledRun.user_id, db, config.user_id)
+    found = _eligible(db, is_meant, state, labels or (), include_unlockable=include_unlockable)
     return answer([_data(scheduled) for scheduled in found])
 
 
-@router.get("/docker/worker/{worker_id}/schedule")
-def by_worker(worker_id: str, db: Db, config: Config, state: DockerRunScheduledState = OPEN) -> JSONResponse:
+@router.get("/docker/worker/{worker_id}/schedule", response_model=list[DockerRunScheduledData])
+def by_worker(
+    worker_id: str, scope: TeamScope, db: Db, config: Config, state: DockerRunScheduledState = OPEN
+) -> JSONResponse:
     """What this worker may take (open), or what it took (every other state)."""
     worker = lookups.worker(db, worker_id, config.user_id)
     # What it took under other labels than it has now is still its own.
     if state == OPEN:
-        found = _eligible(db, config.user_id, state, worker.labels)
+        found = _eligible(db, scope.has(ScheduledRun.user_id, db, config.user_id), state, worker.labels)
     else:
         query = select(ScheduledRun).where(ScheduledRun.worker_id == worker_id, ScheduledRun.state == state)
         found = db.scalars(query.order_by(_URGENCY, ScheduledRun.created_at, ScheduledRun.id)).all()
     return answer([_data(entry) for entry in found])
 
 
-@router.put("/datasets/{dataset_id}/docker/worker/schedule/{scheduled_id}")
+@router.put("/datasets/{dataset_id}/docker/worker/schedule/{scheduled_id}", **DONE)
 def cancel(dataset_id: str, scheduled_id: str, db: Db, config: Config) -> Response:
     """Cancel a scheduled run that no worker has taken yet."""
     scheduled = lookups.scheduled_run(db, scheduled_id, config.user_id, dataset_id)
@@ -193,7 +198,7 @@ def cancel(dataset_id: str, scheduled_id: str, db: Db, config: Config) -> Respon
     return done()
 
 
-@router.put("/datasets/{dataset_id}/docker/worker/{worker_id}/schedule/{scheduled_id}")
+@router.put("/datasets/{dataset_id}/docker/worker/{worker_id}/schedule/{scheduled_id}", **DONE)
 def update_by_worker(
     dataset_id: str,
     worker_id: str,

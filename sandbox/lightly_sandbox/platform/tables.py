@@ -155,7 +155,7 @@ class RunLog(Table):
 
 
 class Artifact(Table):
-    """A file that a run leaves, in the platform's own bucket."""
+    """A file that a run leaves, in the platform's own bucket or where Lightly's own files go."""
 
     __tablename__ = "artifact"
     __table_args__ = (UniqueConstraint("run_id", "file_name"),)
@@ -164,6 +164,7 @@ class Artifact(Table):
     run_id: Mapped[str] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"))
     type: Mapped[str]
     file_name: Mapped[str]
+    storage_location: Mapped[str] = mapped_column(default="LIGHTLY")
     uploaded: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[int]
 

@@ -16,13 +16,14 @@ from lightly_sandbox.platform.error_codes import ApiErrorCode
 from lightly_sandbox.platform.errors import unknown
 from lightly_sandbox.platform.models_tags import (
     TagArithmeticsRequest,
+    TagArithmeticsResponse,
     TagBitMaskResponse,
     TagChangeData,
     TagChangeDataArithmetics,
     TagChangeDataUpsize,
     TagUpsizeRequest,
 )
-from lightly_sandbox.platform.requests import Config, Db, answer, created, json_body
+from lightly_sandbox.platform.requests import CREATED, Config, Db, answer, created, json_body
 from lightly_sandbox.platform.tables import Tag
 from lightly_sandbox.platform.tag_data import all_bits
 from lightly_sandbox.platform.tags import changes_by, flush_tag
@@ -50,7 +51,7 @@ def _operands(session: Session, dataset_id: str, body: TagArithmeticsRequest) ->
     return first, second, hex(combined(int(first.bit_mask, 16), int(second.bit_mask, 16), body.operation))
 
 
-@router.post("/arithmetics")
+@router.post("/arithmetics", response_model=TagArithmeticsResponse)
 def arithmetics(dataset_id: str, body: ArithmeticsBody, db: Db, config: Config) -> JSONResponse:
     """The bit mask of two tags combined, or with ``newTagName`` the id of a new tag that has it."""
     lookups.dataset(db, dataset_id, config.user_id)
@@ -78,14 +79,14 @@ def arithmetics(dataset_id: str, body: ArithmeticsBody, db: Db, config: Config) 
     return answer(CreateEntityResponse(id=tag.id))
 
 
-@router.post("/arithmetics/bitmask")
+@router.post("/arithmetics/bitmask", response_model=TagBitMaskResponse)
 def arithmetics_bit_mask(dataset_id: str, body: ArithmeticsBody, db: Db, config: Config) -> JSONResponse:
     """The bit mask of two tags combined (deprecated in the API)."""
     lookups.dataset(db, dataset_id, config.user_id)
     return answer(TagBitMaskResponse(bit_mask_data=_operands(db, dataset_id, body)[2]))
 
 
-@router.post("/upsize")
+@router.post("/upsize", **CREATED)
 def upsize(
     dataset_id: str,
     body: Annotated[TagUpsizeRequest, Depends(json_body(TagUpsizeRequest))],

@@ -21,9 +21,10 @@ from lightly_sandbox.platform.models_tags import (
     TagChangeData,
     TagChangeEntry,
     TagCreateRequest,
+    TagData,
     TagUpdateRequest,
 )
-from lightly_sandbox.platform.requests import Config, Db, answer, created, done, json_body
+from lightly_sandbox.platform.requests import CREATED, DONE, Config, Db, answer, created, done, json_body
 from lightly_sandbox.platform.tables import Tag
 from lightly_sandbox.platform.tag_data import all_bits, tag_data
 
@@ -79,7 +80,7 @@ def _check_run(session: Session, run_id: str | None, user_id: str) -> None:
         raise refused(run, f"has ended as {run.state}; it makes no tags any more.")
 
 
-@router.post("/initial")
+@router.post("/initial", **CREATED)
 def create_initial(
     dataset_id: str,
     body: Annotated[InitialTagCreateRequest, Depends(json_body(InitialTagCreateRequest))],
@@ -111,7 +112,7 @@ def create_initial(
     return created(tag.id)
 
 
-@router.post("")
+@router.post("", **CREATED)
 def create(
     dataset_id: str,
     body: Annotated[TagCreateRequest, Depends(json_body(TagCreateRequest))],
@@ -150,7 +151,7 @@ def create(
     return created(tag.id)
 
 
-@router.get("")
+@router.get("", response_model=list[TagData])
 def list_all(dataset_id: str, db: Db, config: Config) -> JSONResponse:
     """The dataset's tags, oldest first."""
     lookups.dataset(db, dataset_id, config.user_id)
@@ -158,14 +159,14 @@ def list_all(dataset_id: str, db: Db, config: Config) -> JSONResponse:
     return answer([tag_data(tag) for tag in db.scalars(query)])
 
 
-@router.get("/{tag_id}")
+@router.get("/{tag_id}", response_model=TagData)
 def get(dataset_id: str, tag_id: str, db: Db, config: Config) -> JSONResponse:
     """One tag."""
     lookups.dataset(db, dataset_id, config.user_id)
     return answer(tag_data(lookups.tag(db, dataset_id, tag_id)))
 
 
-@router.put("/{tag_id}")
+@router.put("/{tag_id}", **DONE)
 def update(
     dataset_id: str,
     tag_id: str,
@@ -186,7 +187,7 @@ def update(
     return done()
 
 
-@router.delete("/{tag_id}")
+@router.delete("/{tag_id}", **DONE)
 def delete(dataset_id: str, tag_id: str, db: Db, config: Config) -> Response:
     """Delete a tag that no other one comes after."""
     lookups.dataset(db, dataset_id, config.user_id)

@@ -5,8 +5,19 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, ClassVar, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationInfo, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    TypeAdapter,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema
+
+from lightly_sandbox.platform.error_codes import ApiErrorCode
 
 Id = Annotated[str, Field(pattern=r"^[a-f0-9]{24}$")]
 Name = Annotated[str, Field(min_length=3, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9 _-]+$")]
@@ -25,6 +36,18 @@ Amount = Annotated[float, Field(ge=0.0)]
 Above0 = Annotated[float, Field(gt=0.0)]
 
 _FROM_THE_WIRE: dict[str, Any] = {}
+
+
+def forbid_null(schema: dict[str, Any]) -> None:
+    """Take null, and with it a default of null, out of a JSON schema."""
+    kinds = schema.get("anyOf", [])
+    others = [kind for kind in kinds if kind != {"type": "null"}]
+    if len(others) == len(kinds):
+        return
+    del schema["anyOf"]
+    schema.update(others[0] if len(others) == 1 else {"anyOf": others})
+    if schema.get("default", ...) is None:
+        del schema["default"]
 
 
 class Wire(BaseModel):
@@ -56,6 +79,18 @@ class Wire(BaseModel):
                 if value is None and name not in cls.NULLABLE:
                     raise ValueError(f"{name} must not be null; leave it out instead")
         return members
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """What a schema says: a member that is not wanted is left out, and not null."""
+        schema = handler(core_schema)
+        members = handler.resolve_ref_schema(schema).get("properties", {})
+        for name, member in members.items():
+            if name not in cls.NULLABLE:
+                forbid_null(member)
+        return schema
 
     def wire(self) -> dict[str, Any]:
         """Return the members for JSON: absent ones left out, a required one that is null kept."""
@@ -92,6 +127,7 @@ class CreateEntityResponse(Wire):
 class ApiErrorResponse(Wire):
     """The body of every refusal (lightly 1.5.26, models/api_error_response.py)."""
 
-    code: str
+    code: ApiErrorCode
     error: str
     request_id: str | None = None
+    error_labels: list[str] | None = None

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy import select
 
-from lightly_sandbox.platform import lookups
+from lightly_sandbox.platform import identity, lookups
 from lightly_sandbox.platform.database import new_id, now_ms
-from lightly_sandbox.platform.datasets import Scope
 from lightly_sandbox.platform.enums import DockerWorkerState, DockerWorkerType
+from lightly_sandbox.platform.error_codes import ApiErrorCode
+from lightly_sandbox.platform.errors import ApiError
 from lightly_sandbox.platform.lifecycle import crash_runs_of
 from lightly_sandbox.platform.models_workers import (
     CreateDockerWorkerRegistryEntryRequest,
     DockerWorkerRegistryEntryData,
     UpdateDockerWorkerRegistryEntryRequest,
 )
-from lightly_sandbox.platform.requests import Config, Db, answer, created, done, json_body
+from lightly_sandbox.platform.requests import CREATED, DONE, Config, Db, answer, created, done, json_body
+from lightly_sandbox.platform.scopes import TeamScope
 from lightly_sandbox.platform.tables import Worker
 
 if TYPE_CHECKING:
@@ -62,22 +65,35 @@ def _add(session: Session, user_id: str, name: str, labels: list[str], *, is_def
     return worker
 
 
-@router.post("")
+def _member(session: Session, user_id: str, of_team: str) -> str:
+    """The id ``of_team`` if it is the user's or that of a member of the user's team."""
+    mine = identity.user(session, user_id)
+    other = mine if of_team == user_id else identity.known_user(session, of_team)
+    if other is None or (other.id != user_id and (mine.team is None or other.team != mine.team)):
+        error = f"query.forUserId: there is no user {of_team} in your team."
+        raise ApiError(HTTPStatus.FORBIDDEN, ApiErrorCode.USER_NOT_KNOWN, error)
+    return other.id
+
+
+@router.post("", **CREATED)
 def register(
     body: Annotated[
         CreateDockerWorkerRegistryEntryRequest, Depends(json_body(CreateDockerWorkerRegistryEntryRequest))
     ],
     db: Db,
     config: Config,
+    for_user_id: Annotated[str | None, Query(alias="forUserId")] = None,
 ) -> JSONResponse:
-    """Register a worker. A name that is known keeps its id and gets the new labels.
+    """Register a worker, perhaps for another member of the team.
 
-    A worker registers when it starts, so what its predecessor of that name was working on has ended.
+    A name that is known keeps its id and gets the new labels. A worker registers when it starts, so what its
+    predecessor of that name was working on has ended.
     """
     labels = list(body.labels or ())
-    worker = db.scalar(select(Worker).where(Worker.user_id == config.user_id, Worker.name == body.name))
+    user_id = config.user_id if for_user_id is None else _member(db, config.user_id, for_user_id)
+    worker = db.scalar(select(Worker).where(Worker.user_id == user_id, Worker.name == body.name))
     if worker is None:
-        worker = _add(db, config.user_id, body.name, labels, is_default=False)
+        worker = _add(db, user_id, body.name, labels, is_default=False)
     else:
         worker.labels, worker.last_modified_at = labels, now_ms()
         crash_runs_of(db, worker)
@@ -85,16 +101,18 @@ def register(
     return created(worker.id)
 
 
-@router.get("")
-def list_all(scope: Scope, db: Db, config: Config) -> JSONResponse:
+@router.get("", response_model=list[DockerWorkerRegistryEntryData])
+def list_all(scope: TeamScope, db: Db, config: Config) -> JSONResponse:
     """The registered workers, oldest first."""
-    if not scope.includes_own:
-        return answer([])
-    query = select(Worker).where(Worker.user_id == config.user_id).order_by(Worker.created_at, Worker.id)
+    query = (
+        select(Worker)
+        .where(scope.has(Worker.user_id, db, config.user_id))
+        .order_by(Worker.created_at, Worker.id)
+    )
     return answer([_data(worker) for worker in db.scalars(query)])
 
 
-@router.get("/default")
+@router.get("/default", response_model=DockerWorkerRegistryEntryData)
 def default(db: Db, config: Config) -> JSONResponse:
     """The default worker; it is registered if there is none."""
     found = db.scalar(select(Worker).where(Worker.user_id == config.user_id, Worker.is_default))
@@ -104,13 +122,13 @@ def default(db: Db, config: Config) -> JSONResponse:
     return answer(_data(_add(db, config.user_id, DEFAULT_NAME, [], is_default=True)))
 
 
-@router.get("/{worker_id}")
+@router.get("/{worker_id}", response_model=DockerWorkerRegistryEntryData)
 def get(worker_id: str, db: Db, config: Config) -> JSONResponse:
     """One worker."""
     return answer(_data(lookups.worker(db, worker_id, config.user_id)))
 
 
-@router.put("/{worker_id}")
+@router.put("/{worker_id}", **DONE)
 def update(
     worker_id: str,
     body: Annotated[
@@ -127,7 +145,7 @@ def update(
     return done()
 
 
-@router.delete("/{worker_id}")
+@router.delete("/{worker_id}", **DONE)
 def delete(worker_id: str, db: Db, config: Config) -> Response:
     """Take a worker off the registry."""
     worker = lookups.worker(db, worker_id, config.user_id)
