@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import secrets
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -57,6 +58,32 @@ def provision(aws_url: str, credentials: Credentials) -> Credentials:
         lightly_access_key_id=lightly[0],
         lightly_secret_access_key=lightly[1],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class NewAccount:
+    """One more customer's AWS account: its administrator's key pair, and a bucket."""
+
+    account_id: str
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    bucket: str
+
+
+def new_account(aws_url: str, root_key: str) -> NewAccount:
+    """Make an account that sees nothing of the others', with an administrator and an empty bucket.
+
+    Raises:
+        ClientError: the local AWS refuses.
+    """
+    # AWS's ids have 12 digits; by chance it is one of those that there are once in 10^11 times.
+    account_id = str(secrets.randbelow(9 * 10**11) + 10**11)
+    everything: dict[str, object] = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    keys = _key_pair(aws_url, account_id, root_key, ADMIN_USER, everything, ("", ""))
+    bucket = f"bucket-{account_id}"
+    where: Any = {"LocationConstraint": REGION}
+    client("s3", aws_url, REGION, *keys).create_bucket(Bucket=bucket, CreateBucketConfiguration=where)
+    return NewAccount(account_id, *keys, bucket)
 
 
 def _root_iam(aws_url: str, account_id: str, root_key: str) -> IAMClient:

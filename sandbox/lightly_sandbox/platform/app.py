@@ -19,6 +19,7 @@ from lightly_sandbox.faults import Faults
 from lightly_sandbox.faults_layer import FaultLayer
 from lightly_sandbox.platform import (
     account,
+    accounts,
     artifacts,
     collaboration,
     configs,
@@ -80,6 +81,7 @@ _ROUTERS = (
     artifacts.router,
     artifacts.report_router,
     users.router,
+    accounts.router,
 )
 
 _PUBLIC_ROUTERS = (account.public_router, listings.public_router, samples.public_router)

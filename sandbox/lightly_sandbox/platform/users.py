@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from lightly_sandbox.platform.error_codes import ApiErrorCode
 from lightly_sandbox.platform.errors import ApiError
@@ -40,23 +41,27 @@ class UserCreatedData(UserData):
     token: str
 
 
-@router.post("")
-def create(body: Annotated[UserCreateRequest, Depends(json_body(UserCreateRequest))], db: Db) -> JSONResponse:
-    """Make a user, who may be in a team, and give the token for it; it is not shown again."""
+def add_user(session: Session, email: str, team: str | None) -> tuple[User, str]:
+    """Make a user, and the token for it; 409 CONFLICT if the address is taken."""
     token = secrets.token_hex(24)
-    made = User(
-        id=f"sandbox|{secrets.token_hex(6)}", email=body.email, team=body.team, token_digest=digest(token)
-    )
-    taken = body.email == FIRST_USER_EMAIL
+    made = User(id=f"sandbox|{secrets.token_hex(6)}", email=email, team=team, token_digest=digest(token))
+    taken = email == FIRST_USER_EMAIL
     try:
         if not taken:
-            db.add(made)
-            db.flush()
+            session.add(made)
+            session.flush()
     except IntegrityError:
         taken = True
     if taken:
-        error = f"There is a user {body.email} already."
+        error = f"There is a user {email} already."
         raise ApiError(HTTPStatus.CONFLICT, ApiErrorCode.CONFLICT, error)
+    return made, token
+
+
+@router.post("")
+def create(body: Annotated[UserCreateRequest, Depends(json_body(UserCreateRequest))], db: Db) -> JSONResponse:
+    """Make a user, who may be in a team, and give the token for it; it is not shown again."""
+    made, token = add_user(db, body.email, body.team)
     data = UserCreatedData(id=made.id, email=made.email, team=made.team, token=token)
     return JSONResponse(data.wire(), status_code=HTTPStatus.CREATED)
 

@@ -1,0 +1,1 @@
+"""What the pytest plugin gives to tests. Only the standard library."""

@@ -1,0 +1,112 @@
+"""A sandbox in a process of its own, for as long as the tests run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EXECUTABLE = "LIGHTLY_SANDBOX"
+"""The environment variable that names the command, if it is installed in another environment."""
+
+START_SECONDS = 90.0
+STOP_SECONDS = 30.0
+
+
+class SandboxNotStarted(Exception):
+    """The sandbox does not start, and why."""
+
+
+def executable() -> str:
+    """The command: the one that the variable names, this environment's own, or the one on the PATH.
+
+    Raises:
+        SandboxNotStarted: there is none.
+    """
+    named = os.environ.get(EXECUTABLE)
+    # Installed without its dependencies, it is here for the plugin alone.
+    own = Path(sys.executable).with_name("lightly-sandbox")
+    with_parts = own.exists() and _is_installed("ministack")
+    found = shutil.which(named) if named else str(own) if with_parts else shutil.which("lightly-sandbox")
+    if found is None:
+        raise SandboxNotStarted(
+            f"The command {named or 'lightly-sandbox'} is not there; install it by `uv tool install "
+            f"lightly-sandbox`, or let the environment variable {EXECUTABLE} name it."
+        )
+    return found
+
+
+def _is_installed(module: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(module) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxServer:
+    """Where the running sandbox is, with the token and the keys of its first user, whom all tests share."""
+
+    lightly_url: str
+    web_url: str
+    aws_url: str
+    region: str
+    token: str = field(repr=False)
+    aws_access_key_id: str
+    aws_secret_access_key: str = field(repr=False)
+    command: str
+
+    @classmethod
+    @contextlib.contextmanager
+    def started(cls, state_dir: Path, options: tuple[str, ...] = ()) -> Iterator[SandboxServer]:
+        """Start one with its state in ``state_dir``, and stop it at the end.
+
+        Raises:
+            SandboxNotStarted: with the last lines of what it said.
+        """
+        command = executable()
+        state_dir.mkdir(mode=0o700, parents=True)
+        ready_file, log = state_dir / "ready.json", state_dir / "up.log"
+        arguments = ["up", "--state-dir", str(state_dir), "--ready-file", str(ready_file), "--workers", "0"]
+        # The pipe is its lifeline: it ends with this process, however that ends.
+        arguments += ["--until-stdin-closes", "--hide-secrets", *options]
+        with log.open("wb") as output:
+            process = subprocess.Popen(  # noqa: S603 (the command that the user installed)
+                [command, *arguments], stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT
+            )
+        try:
+            ready = _ready(process, ready_file, log)
+            yield cls(
+                **{name: ready[name] for name in cls.__dataclass_fields__ if name in ready}, command=command
+            )
+        finally:
+            _stop(process)
+
+
+def _ready(process: subprocess.Popen[bytes], ready_file: Path, log: Path) -> dict[str, Any]:
+    deadline = time.monotonic() + START_SECONDS
+    while not ready_file.exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            said = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
+            raise SandboxNotStarted(f"The sandbox did not start; {log} ends so:\n{said}")
+        time.sleep(0.05)
+    ready: dict[str, Any] = json.loads(ready_file.read_text())
+    return ready
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.communicate(timeout=STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
