@@ -204,6 +204,13 @@ def operation_at(method: str, path: str) -> str | None:
     return min(fitting)[1] if fitting else None
 
 
+def methods_at(path: str) -> list[str]:
+    """The methods of the contract's operations at a path."""
+    fitting = {template for _, template in OPERATIONS.values() if _template(template).fullmatch(path)}
+    literal = min(fitting, key=lambda template: _PARAMETER.sub("{", template), default=None)
+    return sorted(served for served, template in OPERATIONS.values() if template == literal)
+
+
 @cache
 def _template(template: str) -> re.Pattern[str]:
     return re.compile("[^/]+".join(re.escape(part) for part in _PARAMETER.split(template)))

@@ -8,7 +8,7 @@ import logging
 import secrets
 import time
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, FastAPI
 from sqlalchemy.exc import SQLAlchemyError
@@ -86,8 +86,15 @@ _ROUTERS = (
 
 _PUBLIC_ROUTERS = (account.public_router, listings.public_router, samples.public_router)
 
+TITLE = "Lightly sandbox"
 LOOKS_PER_SILENCE = 10
 """How often the platform looks for silent runs while one has to be silent to be found."""
+
+
+@cache
+def openapi_document() -> dict[str, Any]:
+    """What the platform serves, as OpenAPI; made when it is asked for: most never ask, and it takes a while."""
+    return openapi.describe(TITLE, __version__, (*_PUBLIC_ROUTERS, *_ROUTERS))
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -106,7 +113,7 @@ def create_app(settings: Settings) -> FastAPI:
     # Without the pages of FastAPI's own: an unknown path is answered as the platform answers it, and its
     # document would lack the bodies, which are read by their own rules.
     app = FastAPI(
-        title="Lightly sandbox",
+        title=TITLE,
         version=__version__,
         lifespan=lifespan,
         openapi_url=None,
@@ -116,10 +123,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.database = database
     app.state.s3 = S3Access(settings)
     app.state.faults = Faults()
-    # Made when it is asked for: it takes a while, and most never ask.
-    app.state.document = cache(
-        lambda: openapi.describe(app.title, app.version, (*_PUBLIC_ROUTERS, *_ROUTERS))
-    )
+    app.state.document = openapi_document
     errors.install(app)
 
     # The last one added is the outermost: what a fault answers has a name too, and is logged.

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from lightly_sandbox.faults_operations import methods_at
 from lightly_sandbox.platform.error_codes import ApiErrorCode
 from lightly_sandbox.platform.wire import ApiErrorResponse
 
@@ -63,10 +64,18 @@ _CODES = {
 }
 
 
-def _answer(request: Request, status: int, code: ApiErrorCode, error: str) -> JSONResponse:
+def _answer(
+    request: Request, status: int, code: ApiErrorCode, error: str, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
     request_id: str = request.state.request_id
     body = ApiErrorResponse(code=code, error=error, request_id=request_id)
-    return JSONResponse(body.wire(), status_code=status)
+    return JSONResponse(body.wire(), status_code=status, headers=headers)
+
+
+def _allow(request: Request, told: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """RFC 9110, 15.5.6: 405 names the methods that there are. The framework names those of one route only."""
+    methods = methods_at(request.url.path)
+    return {"Allow": ", ".join(methods)} if methods else told
 
 
 def install(app: FastAPI) -> None:
@@ -93,7 +102,10 @@ def install(app: FastAPI) -> None:
         status = HTTPStatus(failure.status_code)
         where = f"{request.method} {request.url.path}"
         error = f"{where}: {status.phrase}."
-        return _answer(request, status, _CODES.get(status, ApiErrorCode.BAD_REQUEST), error)
+        headers = failure.headers
+        if status == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers = _allow(request, headers)
+        return _answer(request, status, _CODES.get(status, ApiErrorCode.BAD_REQUEST), error, headers)
 
     @app.exception_handler(Exception)
     def unexpected(request: Request, failure: Exception) -> JSONResponse:

@@ -22,7 +22,7 @@ from lightly_sandbox.platform.requests import body_of
 from lightly_sandbox.platform.wire import ApiErrorResponse, forbid_null
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pydantic.json_schema import JsonSchemaMode
 
@@ -145,13 +145,17 @@ def _refusals(*statuses: HTTPStatus) -> dict[str, Any]:
     }
 
 
-def _parameters(name: str, told: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+def _parameters(name: str, told: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """The parameters under the contract's names; of the redirects' token its scheme tells."""
-    in_path = iter(_PARAMETER.findall(OPERATIONS[name][1]))
+    in_path = [parameter for parameter in told if parameter["in"] == "path"]
+    for number, of_contract in enumerate(_PARAMETER.findall(OPERATIONS[name][1])):
+        # What is left out has a path and reads nothing of it.
+        told_schema = in_path[number]["schema"] if in_path else {"type": "string"}
+        yield {"name": of_contract, "in": "path", "required": True, "schema": told_schema}
     for parameter in told:
-        if parameter["in"] == "path":
-            yield {**parameter, "name": next(in_path)}
-        elif parameter["name"] != _SECURITY_SCHEMES[PUBLIC_TOKEN]["name"]:
+        if parameter["in"] != "query":
+            continue
+        if parameter["name"] != _SECURITY_SCHEMES[PUBLIC_TOKEN]["name"]:
             schema = dict(parameter["schema"])
             forbid_null(schema)
             yield {**parameter, "schema": schema}

@@ -75,8 +75,11 @@ class Wire(BaseModel):
     @classmethod
     def _refuse_null(cls, members: Any, info: ValidationInfo) -> Any:
         if info.context is _FROM_THE_WIRE and isinstance(members, dict):
+            declared = {field.alias for field in cls.model_fields.values()}
             for name, value in members.items():
-                if value is None and name not in cls.NULLABLE:
+                # In a value that takes unknown members, they may be anything.
+                meant = name in declared or cls.model_config.get("extra") != "allow"
+                if value is None and meant and name not in cls.NULLABLE:
                     raise ValueError(f"{name} must not be null; leave it out instead")
         return members
 

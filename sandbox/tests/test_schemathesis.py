@@ -1,0 +1,145 @@
+"""schemathesis sends what the OpenAPI document allows, and what it does not, to a running sandbox."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from running_sandbox import Api, with_keys
+from schemathesis.checks import CHECKS, load_all_checks
+from schemathesis.core.failures import Failure
+from schemathesis.core.parameters import ParameterLocation
+
+from lightly_sandbox.platform.app import openapi_document
+
+if TYPE_CHECKING:
+    from running_sandbox import Customer
+    from schemathesis import Case, CheckContext, Response
+
+load_all_checks()
+
+EXAMPLES = 4
+"""Per operation, beside those that cover each rule of the document once."""
+
+
+@schemathesis.check
+def no_server_error(_ctx: CheckContext, response: Response, case: Case) -> None:
+    """501 is what the sandbox answers where it says that something is left out; nothing else may be 5xx."""
+    if response.status_code >= 500 and response.status_code != 501:
+        raise Failure(operation=case.operation.label, message=f"{response.status_code}: {response.text}")
+
+
+@schemathesis.check
+def what_the_document_allows_is_well_formed(_ctx: CheckContext, response: Response, case: Case) -> None:
+    """It may be refused for what there is, or is not; but not as malformed."""
+    if case.meta is None or not case.meta.generation.mode.is_positive or response.status_code != 400:
+        return
+    answer = response.json()
+    if answer["code"] == "MALFORMED_REQUEST" and not any(rule in answer["error"] for rule in UNSAID):
+        raise Failure(operation=case.operation.label, message=f"{answer}")
+
+
+UNSAID = (
+    "query.cursor",  # a string to its user, and yet not any string
+    "go together",  # relevantFilenamesRunId and relevantFilenamesArtifactId
+    "valid integer",  # JSON Schema takes 1.0 for one, the vendor's client does not
+    "too large",  # the contract bounds its integers on one side only, SQLite on both
+)
+
+CONFORMANCE = [
+    check
+    for name in (
+        "status_code_conformance",
+        "content_type_conformance",
+        "response_headers_conformance",
+        "response_schema_conformance",
+        "negative_data_rejection",
+        "ignored_auth",
+        "unsupported_method",
+        "allow_header_conformance",
+    )
+    for check in CHECKS.get_by_names([name])
+]
+
+
+class World:
+    """Things that there are, so that requests reach further than to a 404."""
+
+    def __init__(self, api: Api, customer: Customer, keys: tuple[str, str]) -> None:
+        self.api = api
+        bucket = customer.bucket("in/a.jpg", "in/b/c.png", "in/.lightly/predictions/t/a.json")
+        self._source = with_keys(f"s3://{bucket}/in", "INPUT_OUTPUT", keys)
+        self._chance = random.Random(0)
+        self.ids = self._made()
+
+    def _made(self) -> dict[str, str]:
+        api = self.api
+        dataset_id = api.new_dataset()
+        path = f"/v1/datasets/{dataset_id}"
+        api.put_datasource(dataset_id, **self._source)
+        sample_id = api.ok("POST", f"{path}/samples", {"fileName": "a.jpg"})["id"]
+        initial = api.ok("POST", f"{path}/tags/initial", {"imgType": "full"})["id"]
+        tag = {"name": "a tag", "prevTagId": initial, "bitMaskData": "0x1", "totSize": 1}
+        config = {"version": "V4", "config": {"workerType": "FULL"}}
+        config_id = api.ok("POST", "/v1/docker/worker/config/vX", config)["id"]
+        schedule = {"configId": config_id, "priority": "LOW"}
+        run_id = api.ok("POST", "/v1/docker/runs", {"dockerVersion": "3", "datasetId": dataset_id})["id"]
+        artifact = {"fileName": "a.json", "type": "REPORT_V2_JSON"}
+        worker = {"name": f"worker {secrets.token_hex(6)}", "workerType": "FULL"}
+        return {
+            "datasetId": dataset_id,
+            "sampleId": sample_id,
+            "tagId": api.ok("POST", f"{path}/tags", tag)["id"],
+            "configId": config_id,
+            "scheduledId": api.ok("POST", f"{path}/docker/worker/schedule", schedule)["id"],
+            "runId": run_id,
+            "artifactId": api.ok("POST", f"/v1/docker/runs/{run_id}/artifacts", artifact)["artifactId"],
+            "workerId": api.ok("POST", "/v1/docker/worker", worker)["id"],
+            "accessConfigId": api.ok("POST", f"{path}/collaboration/access", {"accessType": "WRITE"})["id"],
+        }
+
+    def lead(self, case: Case) -> None:
+        """Let most requests be about what there is."""
+        component = case.meta.components.get(ParameterLocation.PATH) if case.meta else None
+        if component is None or not component.mode.is_positive or self._chance.random() < 0.2:
+            return
+        known = {name: self.ids[name] for name in case.path_parameters if name in self.ids}
+        case.path_parameters.update(known)
+
+    def after(self, case: Case, response: Any) -> None:
+        """Make anew what was deleted."""
+        if case.method.upper() == "DELETE" and response.status_code < 300:
+            self.ids = self._made()
+
+
+@pytest.fixture(scope="module")
+def world(ready: dict[str, Any], customer: Customer) -> World:
+    user = {"email": f"{secrets.token_hex(6)}@example.com"}
+    first = Api(ready["lightly_url"], ready["token"])
+    api = Api(first.url, first.ok("POST", "/sandbox/users", user)["token"])
+    return World(api, customer, (ready["aws_access_key_id"], ready["aws_secret_access_key"]))
+
+
+schema = schemathesis.openapi.from_dict(openapi_document())
+schema.config.generation.update(with_security_parameters=False, database="none")
+
+
+@schema.parametrize()
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+def test_each_operation_keeps_what_the_document_says(case: Case, world: World) -> None:
+    world.lead(case)
+    response = case.call(base_url=world.api.url, params={"token": world.api.token})
+    world.after(case, response)
+    case.validate_response(
+        response, checks=[no_server_error, what_the_document_allows_is_well_formed, *CONFORMANCE]
+    )
