@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 load_all_checks()
 
-EXAMPLES = 4
+pytestmark = pytest.mark.schemathesis
+
+EXAMPLES = 3
 """Per operation, beside those that cover each rule of the document once."""
 
 

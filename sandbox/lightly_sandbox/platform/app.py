@@ -93,7 +93,7 @@ LOOKS_PER_SILENCE = 10
 
 @cache
 def openapi_document() -> dict[str, Any]:
-    """What the platform serves, as OpenAPI; made when it is asked for: most never ask, and it takes a while."""
+    """What the platform serves, as OpenAPI; made when it is asked for: few ask, and it takes a while."""
     return openapi.describe(TITLE, __version__, (*_PUBLIC_ROUTERS, *_ROUTERS))
 
 

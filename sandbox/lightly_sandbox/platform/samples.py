@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import posixpath
 from http import HTTPStatus
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -61,9 +61,8 @@ SampleBody = Annotated[SampleCreateRequest, Depends(json_body(SampleCreateReques
 
 def thumbnail_name(file_name: str, thumb_suffix: str) -> str:
     """Where the thumbnail of ``file_name`` is, by the datasource's pattern."""
-    path = PurePosixPath(file_name)
-    stem = str(path.with_suffix(""))
-    return thumb_suffix.replace("[filename]", stem).replace("[extension]", path.suffix.removeprefix("."))
+    stem, extension = posixpath.splitext(file_name)
+    return thumb_suffix.replace("[filename]", stem).replace("[extension]", extension.removeprefix("."))
 
 
 def _kind(body: SampleCreateRequest) -> SampleType:
@@ -74,6 +73,13 @@ def _kind(body: SampleCreateRequest) -> SampleType:
 
 def _store(session: Session, dataset: Dataset, body: SampleCreateRequest) -> Sample:
     """Add the sample; one of the same file name is replaced, so that a worker may repeat itself."""
+    if not body.file_name:
+        # No file can have it, and the contract's type does not say so.
+        raise ApiError(
+            HTTPStatus.BAD_REQUEST,
+            ApiErrorCode.SAMPLE_CREATE_REQUEST_INVALID_FORMAT,
+            "body.fileName: is empty; give the path of the file below the datasource's.",
+        )
     details = {name: value for name, value in body.wire().items() if name != "fileName"}
     now = now_ms()
     found = session.scalar(
@@ -135,8 +141,8 @@ def create_with_write_urls(
 ) -> JSONResponse:
     """Add a sample, and get URLs to put its file and its thumbnail where Lightly's own files go."""
     dataset = lookups.dataset(db, dataset_id, config.user_id)
-    urls = _write_urls(access, dataset, _kind(body), body.file_name)
     sample = _store(db, dataset, body)
+    urls = _write_urls(access, dataset, _kind(body), body.file_name)
     return created(CreateSampleWithWriteUrlsResponse(id=sample.id, sample_write_urls=urls))
 
 

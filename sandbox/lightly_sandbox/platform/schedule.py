@@ -36,6 +36,7 @@ from lightly_sandbox.platform.requests import (
     created,
     done,
     json_body,
+    refusing,
 )
 from lightly_sandbox.platform.scopes import TeamScope
 from lightly_sandbox.platform.selection_checks import check_selection
@@ -78,7 +79,11 @@ def _refused(error: str) -> ApiError:
     return ApiError(HTTPStatus.CONFLICT, ApiErrorCode.DOCKER_WORKER_SCHEDULE_UPDATE_FAILED, error)
 
 
-@router.post("/datasets/{dataset_id}/docker/worker/schedule", **CREATED)
+@router.post(
+    "/datasets/{dataset_id}/docker/worker/schedule",
+    **CREATED,
+    responses=refusing(HTTPStatus.UNPROCESSABLE_ENTITY),
+)
 def create(
     dataset_id: str,
     body: Annotated[DockerRunScheduledCreateRequest, Depends(json_body(DockerRunScheduledCreateRequest))],
