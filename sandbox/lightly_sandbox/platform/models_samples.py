@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from lightly_sandbox.platform.enums import SampleType
-from lightly_sandbox.platform.wire import Amount, Count, Id, Percent, Share, TaskName, Wire
+from lightly_sandbox.platform.wire import Amount, Count, Id, Number, Percent, Share, TaskName, Wire
 
 
 class CropData(Wire):
@@ -21,8 +21,8 @@ class CropData(Wire):
 
 class VideoFrameData(Wire):
     source_video: str | None = None
-    source_video_frame_index: int | float | None = None
-    source_video_frame_timestamp: int | float | None = None
+    source_video_frame_index: Number | None = None
+    source_video_frame_timestamp: Number | None = None
 
 
 class SampleMetaData(Wire):

@@ -12,6 +12,7 @@ from pydantic import (
     GetJsonSchemaHandler,
     TypeAdapter,
     ValidationInfo,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
@@ -33,6 +34,8 @@ Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Percent = Annotated[float, Field(ge=0.0, le=100.0)]
 Amount = Annotated[float, Field(ge=0.0)]
+# A whole number stays one, and is not answered as 7.0.
+Number = Annotated[int | float, WithJsonSchema({"type": "number"})]
 Above0 = Annotated[float, Field(gt=0.0)]
 
 _FROM_THE_WIRE: dict[str, Any] = {}
