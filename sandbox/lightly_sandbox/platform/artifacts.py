@@ -20,11 +20,11 @@ from lightly_sandbox.platform.enums import (
 )
 from lightly_sandbox.platform.error_codes import ApiErrorCode
 from lightly_sandbox.platform.errors import ApiError, unknown
-from lightly_sandbox.platform.listing import OWN_FILES
 from lightly_sandbox.platform.models_runs import DockerRunArtifactCreatedData, DockerRunArtifactCreateRequest
 from lightly_sandbox.platform.requests import DONE, S3, Config, Db, answer, created, done, json_body
 from lightly_sandbox.platform.s3_access import Place, S3Access, S3Location
 from lightly_sandbox.platform.tables import Artifact
+from lightly_sandbox.selection.schemas import OWN_FILES
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
