@@ -113,6 +113,14 @@ class LightlyDatasetConflictError(LightlyError):
     """A dataset with this name exists and cannot serve: another type, or ``if_exists="fail"``."""
 
 
+class LightlyDatasetNotEmptyError(LightlyError):
+    """The dataset has samples, and the run is not told to add to them (``use_datapool``): the worker would abort it."""
+
+
+class LightlyNoWorkerError(LightlyError):
+    """No registered worker could take the run, and ``worker_presence`` is ``"require"``."""
+
+
 class LightlyPermissionsError(LightlyError):
     """The permissions that this use of the dataset requires are not all granted."""
 
@@ -154,3 +162,44 @@ class LightlyRunCanceledError(LightlyRunError):
 
 class LightlyRunTimeoutError(LightlyRunError):
     """The run did not reach a final state within the operator's ``timeout``."""
+
+
+class LightlyRunNotTakenError(LightlyRunTimeoutError):
+    """No worker took the run within the operator's ``pickup_timeout``."""
+
+
+# What stays as it is until a person changes something: the token, a right, the plan, the request, the connection.
+NEEDS_A_PERSON = (
+    LightlyAuthenticationError,
+    LightlyForbiddenError,
+    LightlyPlanError,
+    LightlyBadRequestError,
+    LightlyNotFoundError,
+    LightlyConnectionConfigError,
+    LightlyDatasetConflictError,
+    LightlyDatasetNotEmptyError,
+)
+# What may pass by itself while a run is waited for.
+_CAN_PASS = (LightlyConnectionError, LightlyServerError, LightlyRateLimitError, LightlyResponseError)
+
+
+def no_retry_can_cure(error: BaseException) -> bool:
+    """Whether the same task would end with the same error until a person changes something."""
+    return isinstance(error, NEEDS_A_PERSON)
+
+
+def can_pass(error: BaseException) -> bool:
+    """Whether the next request may succeed though this one failed."""
+    return isinstance(error, _CAN_PASS)
+
+
+def as_json(error: LightlyError) -> dict[str, Any]:
+    """An error as a JSON object, for the way from a trigger to its task."""
+    return {"class": type(error).__name__, "message": str(error), "members": dict(error.__dict__)}
+
+
+def from_json(value: dict[str, Any]) -> LightlyError:
+    """The error that :func:`as_json` wrote; of a class that this version does not know, a LightlyError."""
+    cls = globals().get(str(value.get("class")))
+    known = cls if isinstance(cls, type) and issubclass(cls, LightlyError) else LightlyError
+    return _as_it_was(known, (str(value.get("message")),), dict(value.get("members") or {}))

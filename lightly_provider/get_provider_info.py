@@ -76,6 +76,7 @@ def get_provider_info() -> dict:  # type: ignore[type-arg]
                 "integration-name": "Lightly",
                 "python-modules": [
                     "lightly_provider.operators.access",
+                    "lightly_provider.operators.cancellation",
                     "lightly_provider.operators.dataset",
                     "lightly_provider.operators.datasource",
                     "lightly_provider.operators.verification",
@@ -83,4 +84,6 @@ def get_provider_info() -> dict:  # type: ignore[type-arg]
                 ],
             }
         ],
+        "sensors": [{"integration-name": "Lightly", "python-modules": ["lightly_provider.sensors.worker"]}],
+        "triggers": [{"integration-name": "Lightly", "python-modules": ["lightly_provider.triggers.worker"]}],
     }

@@ -16,6 +16,7 @@ from lightly_provider.api.models.dataset import Dataset, DatasetCreateRequest, T
 from lightly_provider.api.models.datasource import Datasource, PermissionLights, S3Datasource
 from lightly_provider.api.models.run import LogPage, Run, ScheduledRun, ScheduleRequest, Worker
 from lightly_provider.api.models.wire import CreatedEntity
+from lightly_provider.api.models.worker_config import StoredWorkerConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -77,6 +78,7 @@ def _text(answer: Any) -> str:
 _NO_VALUES = ConfigDict(hide_input_in_errors=True)
 _DATASETS = TypeAdapter(list[Dataset], config=_NO_VALUES).validate_python
 _DATASOURCES = TypeAdapter(list[Datasource], config=_NO_VALUES).validate_python
+_RUNS = TypeAdapter(list[Run], config=_NO_VALUES).validate_python
 _SCHEDULED_RUNS = TypeAdapter(list[ScheduledRun], config=_NO_VALUES).validate_python
 _TAGS = TypeAdapter(list[Tag], config=_NO_VALUES).validate_python
 _WORKERS = TypeAdapter(list[Worker], config=_NO_VALUES).validate_python
@@ -204,6 +206,17 @@ def create_worker_config(request: WorkerConfigCreateRequest) -> Call[str]:
     )
 
 
+def get_worker_config(config_id: str) -> Call[StoredWorkerConfig]:
+    """A stored worker configuration."""
+    return Call(
+        operation="get_docker_worker_config_vxby_id",
+        method="GET",
+        path=f"/v1/docker/worker/config/vX/{_segment(config_id)}",
+        repeatable=True,
+        parse=StoredWorkerConfig.model_validate,
+    )
+
+
 def schedule_run(dataset_id: str, request: ScheduleRequest) -> Call[str]:
     """Schedule a run; the scheduled run's id. Not repeatable: each request applied is one more paid run."""
     return Call(
@@ -225,6 +238,47 @@ def get_scheduled_runs(dataset_id: str, states: Sequence[str] = ALL_SCHEDULE_STA
         query={"states": list(states)},
         repeatable=True,
         parse=_SCHEDULED_RUNS,
+    )
+
+
+def list_open_runs(labels: Sequence[str]) -> Call[list[ScheduledRun]]:
+    """
+    The account's scheduled runs that no worker took yet, on all datasets.
+
+    :param labels: Those of all the runs that are looked for: the platform lists what a worker with these labels may
+        take. The runs of a dataset whose turn has not come are asked for, too.
+    """
+    return Call(
+        operation="get_docker_runs_scheduled_by_state_and_labels",
+        method="GET",
+        path="/v1/docker/worker/schedule",
+        query={"state": "OPEN", "labels": list(labels), "includeUnlockableRuns": "True"},
+        repeatable=True,
+        parse=_SCHEDULED_RUNS,
+    )
+
+
+def list_runs(*, page_size: int) -> Call[list[Run]]:
+    """The account's runs on all datasets, at most ``page_size`` of them. Which come first is undocumented."""
+    return Call(
+        operation="get_docker_runs",
+        method="GET",
+        path="/v1/docker/runs",
+        query={"pageSize": page_size, "pageOffset": 0},
+        repeatable=True,
+        parse=_RUNS,
+    )
+
+
+def list_runs_of_dataset(dataset_id: str) -> Call[list[Run]]:
+    """The runs on a dataset, at most :data:`PAGE_SIZE`."""
+    return Call(
+        operation="get_docker_runs_query_by_dataset_id",
+        method="GET",
+        path=f"/v1/docker/runs/query/datasetId/{_segment(dataset_id)}",
+        query={"pageSize": PAGE_SIZE, "pageOffset": 0},
+        repeatable=True,
+        parse=_RUNS,
     )
 
 

@@ -6,38 +6,28 @@ secret: no text that leaves this module has one.
 
 from __future__ import annotations
 
-import email.utils
-import json
-import logging
 import platform
-import time
 from dataclasses import dataclass, field
-from datetime import UTC
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lightly_provider.api.errors import error_from_answer
-from lightly_provider.api.redaction import keep_secrets_out_of_urllib3_logs, redacted
+from lightly_provider.api.answers import read_answer
+from lightly_provider.api.redaction import keep_secrets_out_of_urllib3_logs
+from lightly_provider.api.retries import policy
 from lightly_provider.exceptions import (
-    LightlyApiError,
     LightlyConnectionConfigError,
     LightlyConnectionError,
     LightlyError,
-    LightlyRateLimitError,
     LightlyResponseError,
-    LightlyServerError,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import requests
-    from tenacity import RetryCallState
 
     from lightly_provider.api.calls import Call
-
-log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -111,15 +101,10 @@ class LightlyClient:
         :raises LightlyResponseError: The answer breaks the contract.
         :raises LightlyApiError: The subclass that fits the platform's refusal.
         """
-        from tenacity import Retrying, retry_if_exception, stop_after_attempt
+        from tenacity import Retrying
 
-        retrying = Retrying(
-            retry=retry_if_exception(lambda error: may_send_again(call, error)),
-            wait=self._pause,
-            stop=stop_after_attempt(self._settings.max_attempts),
-            before_sleep=self._log_retry,
-            reraise=True,
-        )
+        settings = self._settings
+        retrying = Retrying(**policy(call, max_attempts=settings.max_attempts, longest_wait=settings.longest_wait))
         result: Result = retrying(self._send_once, call)
         return result
 
@@ -179,29 +164,12 @@ class LightlyClient:
         # Raised outside the except block: requests' own exception, whose text has the token, is not its context.
         if failure is not None:
             raise failure
-        return self._read(call, response)
-
-    def _read(self, call: Call[Result], response: requests.Response) -> Result:
-        status = response.status_code
-        body = _json_or_text(response)
-        if not 200 <= status < 300:
-            raise error_from_answer(
-                call.operation,
-                status,
-                self._redacted(call, body),
-                retry_after=_retry_after(response.headers.get("Retry-After")),
-            )
-        problem = ""
-        try:
-            return call.parse(body)
-        except ValueError as error:
-            problem = self._redacted(call, _without_values(error))
-        raise LightlyResponseError(
-            f"The platform's answer to {call.operation} (HTTP {status}) breaks its contract: {problem[:300]}. "
-            "If it stays so, this version of the provider is too old for the platform, or something between them "
-            "answers in its place.",
-            operation=call.operation,
-            status=status,
+        return read_answer(
+            call,
+            status=response.status_code,
+            content=response.content,
+            retry_after=response.headers.get("Retry-After"),
+            token=settings.token,
         )
 
     def _no_answer(self, call: Call[Any], error: OSError | ValueError) -> LightlyError:
@@ -236,50 +204,6 @@ class LightlyClient:
             maybe_applied=not never_sent,
         )
 
-    def _pause(self, state: RetryCallState) -> float:
-        from tenacity import wait_random_exponential
-
-        error = state.outcome.exception() if state.outcome else None
-        longest = self._settings.longest_wait
-        jittered = wait_random_exponential(multiplier=1, max=longest)(state)
-        if isinstance(error, LightlyApiError) and error.retry_after is not None:
-            return float(min(error.retry_after, longest) + min(jittered, 1.0))
-        # The vendor's client waits at least 10 s after a 429 (lightly 1.5.26, api/retry_utils.py).
-        least = min(10.0, longest) if isinstance(error, LightlyRateLimitError) else 0.0
-        return float(max(least, jittered))
-
-    def _log_retry(self, state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        pause = state.next_action.sleep if state.next_action else 0.0
-        log.warning(
-            "Attempt %d of %d failed, the next follows in %.1f s: %s",
-            state.attempt_number,
-            self._settings.max_attempts,
-            pause,
-            error,
-        )
-
-    def _redacted(self, call: Call[Any], value: Any) -> Any:
-        return redacted(value, (self._settings.token, *call.secrets))
-
-
-def may_send_again(call: Call[Any], error: BaseException) -> bool:
-    """
-    Whether a call may be sent once more after this failure.
-
-    :param call: What was sent.
-    :param error: How it failed.
-    """
-    if isinstance(error, LightlyRateLimitError):
-        return True
-    if isinstance(error, LightlyConnectionError):
-        return call.repeatable or not error.maybe_applied
-    if isinstance(error, LightlyServerError):
-        return call.repeatable and error.status != 501
-    if isinstance(error, LightlyResponseError):
-        return call.repeatable and call.method == "GET" and error.status is not None and error.status < 300
-    return False
-
 
 def user_agent() -> str:
     """What the provider calls itself: name, version, Python."""
@@ -288,43 +212,6 @@ def user_agent() -> str:
     except PackageNotFoundError:  # run from a source tree that is not installed
         own = "0"
     return f"{DISTRIBUTION}/{own} python/{platform.python_version()}"
-
-
-def _json_or_text(response: requests.Response) -> Any:
-    """The parsed JSON body; the text where it is not JSON, as in the text exports; None where it is empty."""
-    # Not response.text: without a charset in the header that guesses the encoding at some cost. JSON is UTF-8.
-    text = response.content.decode("utf-8", errors="replace")
-    if not text:
-        return None
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds from a ``Retry-After`` header, which holds seconds or an HTTP date (RFC 9110, 10.2.3)."""
-    if not value:
-        return None
-    if value.strip().isdecimal():
-        return float(value)
-    try:
-        date = email.utils.parsedate_to_datetime(value)
-    except (ValueError, OverflowError):
-        return None
-    # One of the three forms that RFC 9110 has for dates names no zone; all are in UTC.
-    date = date.replace(tzinfo=date.tzinfo or UTC)
-    return max(0.0, date.timestamp() - time.time())
-
-
-def _without_values(error: ValueError) -> str:
-    """What is wrong with an answer: the members and what they should be, without what they are."""
-    from pydantic import ValidationError
-
-    if not isinstance(error, ValidationError):
-        return str(error)
-    details = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(f"{'.'.join(map(str, d['loc'])) or 'the whole'}: {d['msg']}" for d in details)
 
 
 def _unusable_setting(error: OSError | ValueError) -> str | None:

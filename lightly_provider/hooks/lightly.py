@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,11 +19,12 @@ from lightly_provider.exceptions import (
     LightlyDatasetConflictError,
     LightlyError,
     LightlyNotFoundError,
+    LightlyRateLimitError,
     LightlyResponseError,
     LightlyServerError,
 )
 from lightly_provider.get_provider_info import CONNECTION_FORM
-from lightly_provider.worker_run import Observation
+from lightly_provider.worker_run import Observation, ScheduledRunState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,9 +32,19 @@ if TYPE_CHECKING:
     from lightly_provider.api.client import LightlyClient
     from lightly_provider.api.models.dataset import Dataset, DatasetType, Tag
     from lightly_provider.api.models.datasource import Datasource, PermissionLights, S3Datasource
-    from lightly_provider.api.models.run import LogPage, Run, RunPriority
+    from lightly_provider.api.models.run import LogPage, Run, RunPriority, ScheduledRun, Worker
     from lightly_provider.api.models.worker_config import WorkerConfig
     from lightly_provider.hooks.connection import LightlyConnection
+
+# Longest time for canceling, in seconds.
+LONGEST_CANCEL = 18.0
+_MAY_PASS = (
+    LightlyConnectionError,
+    LightlyServerError,
+    LightlyRateLimitError,
+    LightlyResponseError,
+    LightlyConflictError,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,11 +289,31 @@ class LightlyHook(BaseHook):
         :param runs_on: Labels that a worker must all have to take it; none: any worker.
         :return: The scheduled run's id.
         """
+        config_id = self.store_worker_config(config)
+        return self.schedule_stored_config(dataset_id, config_id, priority=priority, runs_on=runs_on)
+
+    def store_worker_config(self, config: WorkerConfig) -> str:
+        """Store a worker configuration, which does nothing by itself; its id."""
         from lightly_provider.api import calls
-        from lightly_provider.api.models.run import ScheduleRequest
         from lightly_provider.api.models.worker_config import WorkerConfigCreateRequest
 
-        config_id = self.client.send(calls.create_worker_config(WorkerConfigCreateRequest(config=config)))
+        return self.client.send(calls.create_worker_config(WorkerConfigCreateRequest(config=config)))
+
+    def schedule_stored_config(
+        self, dataset_id: str, config_id: str, *, priority: RunPriority, runs_on: Sequence[str] = ()
+    ) -> str:
+        """
+        Schedule a run of a stored configuration, exactly once if the configuration serves this run alone.
+
+        :param dataset_id: Dataset.
+        :param config_id: What :meth:`store_worker_config` returned.
+        :param priority: Scheduled runs of higher priority are taken first.
+        :param runs_on: Labels that a worker must all have to take it; none: any worker.
+        :return: The scheduled run's id.
+        """
+        from lightly_provider.api import calls
+        from lightly_provider.api.models.run import ScheduleRequest
+
         request = ScheduleRequest(config_id=config_id, priority=priority, runs_on=list(runs_on) or None)
         lost: LightlyApiError
         try:
@@ -293,11 +325,62 @@ class LightlyHook(BaseHook):
         except (LightlyServerError, LightlyResponseError) as error:
             lost = error
         self.log.warning("It is open whether the run was scheduled, looking for it in the schedule: %s", lost)
-        entries = self.client.send(calls.get_scheduled_runs(dataset_id))
-        found = next((entry.id for entry in entries if entry.config_id == config_id), None)
+        found = self.find_scheduled_run(dataset_id, config_id)
         if found is None:
             raise lost
         return found
+
+    def find_scheduled_run(self, dataset_id: str, config_id: str) -> str | None:
+        """
+        Look for what was scheduled with a configuration: in the dataset's schedule, in all states, and in its runs.
+
+        :param dataset_id: Dataset.
+        :param config_id: The configuration.
+        :return: The scheduled run's id; None if there is none.
+        """
+        from lightly_provider.api import calls
+
+        for entry in self.client.send(calls.get_scheduled_runs(dataset_id)):
+            if entry.config_id == config_id:
+                return entry.id
+        for run in self.client.send(calls.list_runs_of_dataset(dataset_id)):
+            if run.config_id == config_id and run.scheduled_id:
+                return run.scheduled_id
+        return None
+
+    def find_equal_run(
+        self, dataset_id: str, config: WorkerConfig, *, runs_on: Sequence[str], since: float
+    ) -> ScheduledRun | None:
+        """
+        The dataset's newest scheduled run whose configuration and labels are equal, in whatever state.
+
+        :param dataset_id: Dataset.
+        :param config: The worker's configuration.
+        :param runs_on: Labels, in any order.
+        :param since: Only what was scheduled since then, in seconds since the epoch by the platform's clock.
+        :return: The scheduled run; None if there is none.
+        """
+        from lightly_provider.api import calls
+
+        entries = [
+            entry
+            for entry in self.client.send(calls.get_scheduled_runs(dataset_id))
+            if entry.created_at >= since * 1000 and sorted(entry.runs_on) == sorted(runs_on)
+        ]
+        for entry in sorted(entries, key=lambda e: e.created_at, reverse=True):
+            try:
+                stored = self.client.send(calls.get_worker_config(entry.config_id))
+            except LightlyNotFoundError:
+                continue
+            if stored.is_of(config):
+                return entry
+        return None
+
+    def get_workers(self) -> list[Worker]:
+        """The registered workers."""
+        from lightly_provider.api import calls
+
+        return self.client.send(calls.list_workers())
 
     def observe_run(self, dataset_id: str, scheduled_run_id: str) -> tuple[Observation, Run | None]:
         """
@@ -323,12 +406,18 @@ class LightlyHook(BaseHook):
 
         return self.client.send(calls.get_run_logs(run_id, cursor))
 
-    def cancel_scheduled_run(self, dataset_id: str, scheduled_run_id: str) -> None:
+    def cancel_scheduled_run(self, dataset_id: str, scheduled_run_id: str) -> str | None:
         """
-        Cancel a scheduled run. The platform can do it only while no worker took it, and refuses otherwise.
+        Cancel a scheduled run, and look whether it is canceled. The platform can do it only while no worker took it.
 
         Tried for less than 20 s, as Airflow waits 60 s for a task that it kills before it kills it hard
-        (``core.killed_task_cleanup_time``).
+        (``core.killed_task_cleanup_time``), and 30 s for a trigger (``triggerer.on_kill_timeout``).
+
+        :param dataset_id: Dataset.
+        :param scheduled_run_id: Id that scheduling returned.
+        :return: The state that the schedule shows afterwards: ``CANCELED`` if it worked, ``LOCKED`` or ``DONE`` if a
+            worker took it; None if it is not there any more.
+        :raises LightlyApiError: Neither could be found out.
         """
         from lightly_provider.api import calls
         from lightly_provider.api.client import LightlyClient
@@ -336,13 +425,33 @@ class LightlyHook(BaseHook):
         settings = self.connection.settings
         hasty = replace(
             settings,
-            connect_timeout=min(settings.connect_timeout, 3.0),
-            read_timeout=min(settings.read_timeout, 5.0),
-            max_attempts=2,
-            longest_wait=2.0,
+            connect_timeout=min(settings.connect_timeout, 2.0),
+            read_timeout=min(settings.read_timeout, 3.0),
+            max_attempts=1,
         )
+        give_up_at = time.monotonic() + LONGEST_CANCEL - 2 * (hasty.connect_timeout + hasty.read_timeout)
         with closing(LightlyClient(hasty)) as client:
-            client.send(calls.cancel_scheduled_run(dataset_id, scheduled_run_id))
+            while True:
+                failure: LightlyApiError | None = None
+                try:
+                    client.send(calls.cancel_scheduled_run(dataset_id, scheduled_run_id))
+                except LightlyApiError as error:
+                    failure = error
+                try:
+                    # A refusal may mean that an attempt whose answer was lost did cancel it.
+                    entries = client.send(calls.get_scheduled_runs(dataset_id))
+                except LightlyApiError as error:
+                    failure = failure or error
+                else:
+                    state = next((entry.state for entry in entries if entry.id == scheduled_run_id), None)
+                    if state != ScheduledRunState.OPEN:
+                        return state
+                if (failure and not isinstance(failure, _MAY_PASS)) or time.monotonic() >= give_up_at:
+                    raise failure or LightlyServerError(
+                        f"Scheduled run {scheduled_run_id} stays OPEN though the platform took its cancelation.",
+                        operation="cancel_scheduled_docker_run_state_by_id",
+                    )
+                time.sleep(0.5)
 
     def get_report_sizes(self, run: Run) -> dict[str, int] | None:
         """

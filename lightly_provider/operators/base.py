@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from functools import cached_property
+from contextlib import contextmanager
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from lightly_provider.exceptions import LightlyError, no_retry_can_cure
 from lightly_provider.hooks.lightly import LightlyHook
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -33,8 +35,9 @@ class CheckedOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Check the arguments, which are rendered now, and do the work."""
-        self.check_arguments()
-        return self.perform(context)
+        with failing_for_good():
+            self.check_arguments()
+            return self.perform(context)
 
     @abstractmethod
     def perform(self, context: Context) -> Any:
@@ -58,3 +61,37 @@ class LightlyBaseOperator(CheckedOperator):
     def hook(self) -> LightlyHook:
         """The hook on this operator's connection."""
         return LightlyHook(self.lightly_conn_id)
+
+
+@contextmanager
+def failing_for_good() -> Iterator[None]:
+    """
+    Let Airflow not retry what no retry can cure: a wrong token, a missing right, a dataset that is gone.
+
+    From Airflow 3.3 on that is the choice of a task's ``retry_policy`` (see :mod:`lightly_provider.retry_policy`).
+    Below, such an error is raised as one that is an ``AirflowFailException``, too; its class, text and members stay.
+    """
+    try:
+        yield
+    except LightlyError as error:
+        if _has_retry_policies() or not no_retry_can_cure(error):
+            raise
+        final_class = _final_class(type(error))
+        final = final_class.__new__(final_class, *error.args)
+        final.__dict__.update(error.__dict__)
+        raise final.with_traceback(error.__traceback__) from None
+
+
+@cache
+def _has_retry_policies() -> bool:
+    try:
+        import airflow.sdk.definitions.retry_policy  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def _final_class(cls: type[LightlyError]) -> type[LightlyError]:
+    from airflow.providers.common.compat.sdk import AirflowFailException
+
+    return type(cls.__name__, (cls, AirflowFailException), {"__doc__": cls.__doc__, "__module__": cls.__module__})

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.providers.common.compat.sdk import conf
 
 from lightly_provider.exceptions import (
-    LightlyConnectionError,
+    LightlyApiError,
     LightlyError,
-    LightlyRateLimitError,
-    LightlyResponseError,
-    LightlyRunAbortedError,
     LightlyRunCanceledError,
-    LightlyRunCrashedError,
     LightlyRunError,
-    LightlyRunFailedError,
-    LightlyRunTimeoutError,
-    LightlyServerError,
+    can_pass,
 )
+from lightly_provider.hooks.run_follower import Ending, RunFollower, result
 from lightly_provider.links import LightlyDatasetLink, LightlyRunsLink, push_dataset_link, push_runs_link
 from lightly_provider.operators.arguments import (
     check_choice,
@@ -30,41 +26,39 @@ from lightly_provider.operators.arguments import (
     mapping_of,
     seconds_of,
 )
-from lightly_provider.operators.base import LightlyBaseOperator
-from lightly_provider.worker_run import RunState, Step, decide
+from lightly_provider.operators.base import LightlyBaseOperator, failing_for_good
+from lightly_provider.operators.run_memory import RunMemory, Submission
+from lightly_provider.operators.waiting import backstop, interval_of, trigger_for
+from lightly_provider.prerequisites import WORKER_PRESENCES, missing_datasource, missing_worker, not_empty
+from lightly_provider.worker_run import Limits, Step, Watch, pause_after_failure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
-    from lightly_provider.api.models.run import Run
     from lightly_provider.api.models.worker_config import WorkerConfig
 
 PRIORITIES = ("LOW", "MID", "HIGH", "CRITICAL")
-
-# The vendor's client polls no faster than this, "to prevent rate limiting" (lightly 1.5.26,
-# api/api_workflow_compute_worker.py).
-SHORTEST_POLL_INTERVAL = 30.0
-FAILED_POLLS_IN_A_ROW = 10
-_TRANSIENT = (LightlyConnectionError, LightlyServerError, LightlyRateLimitError, LightlyResponseError)
-_END_OF_RUN = {
-    RunState.CRASHED.value: LightlyRunCrashedError,
-    RunState.ABORTED.value: LightlyRunAbortedError,
-}
 
 
 class RunLightlyWorkerOperator(LightlyBaseOperator):
     """
     Run the Lightly Worker on a dataset: store its configuration, schedule the run, wait for it, tell its result.
 
-    The configurations are checked against the platform's contract (version V4) before anything is sent. The run is
-    scheduled exactly once per try, also when the platform's answer is lost. A retry of the task schedules a new run.
-    While it waits, the log shows each change of state and the run's own log lines; a poll that fails is not a run
-    that failed (10 failed polls in a row end the task).
+    The configurations are checked against the platform's contract (version V4), and the dataset, its datasources and
+    the workers are looked at, before anything is scheduled. While the task waits, its log shows each change of state
+    and the run's own log lines; a poll that fails is not a run that failed (10 failed polls in a row end the task).
+
+    There is one run for a chain of tries, whatever is lost or killed in between. A try that starts again reattaches to
+    the run of the earlier ones while that is active, and returns its result when it completed meanwhile; after any
+    other end it schedules a new one. A clear starts over, unless the run is still active: then it reattaches. On
+    Airflow 3.3 and newer the task state store holds the run's id. Below, an equal configuration on the same dataset,
+    scheduled since the DAG run's start, is taken for the run of the earlier tries.
 
     On kill and on timeout a run that no worker took yet is canceled; one that a worker took goes on, as the platform
-    documents no way to stop it, and the log says so.
+    documents no way to stop it, and the log and the exception say so. While the task is deferred, Airflow below 3.3
+    tells nobody of a kill, so the run goes on there.
 
     :param dataset_id: Dataset. Templated.
     :param selection_config: What to select: ``n_samples`` or ``proportion_samples``, and ``strategies``, by the names
@@ -75,20 +69,28 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
     :param runs_on: Labels that a worker must all have to take the run. None or none: any worker. Templated.
     :param priority: ``LOW``, ``MID`` (default), ``HIGH`` or ``CRITICAL``. Templated.
     :param wait_for_completion: Wait until the run is over (default), or return once it is scheduled.
+    :param deferrable: Wait in the triggerer, without a slot of a worker. Default: Airflow's configuration
+        ``[operators] default_deferrable``, which is False.
     :param poll_interval: Seconds between two looks at the run, at least 30 except on a platform on this machine, and
         varied by 10 % so that many tasks do not ask at once. Default: 60. Templated.
-    :param timeout: Longest wait, in seconds or as a timedelta; None: without limit but the task's
-        ``execution_timeout``. Default: 24 hours.
+    :param timeout: Longest wait of one try, in seconds or as a timedelta; None: without limit but the task's
+        ``execution_timeout``, which counts from the start of the wait while the task is deferred. Default: 24 hours.
+    :param pickup_timeout: Longest wait for a worker to take the run, in seconds or as a timedelta. Default: None, as
+        long as ``timeout``.
     :param cancel_on_kill: Cancel the scheduled run when the task is killed. Default: True.
+    :param worker_presence: What to do if no worker with the labels is there that could take the run: ``warn``
+        (default), ``require`` it and schedule nothing, or ``ignore``.
+    :param durable: Find the run of earlier tries again. False: each try schedules a run of its own. Default: True.
     :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
     :return: ``{"scheduled_run_id", "run_id", "tag_name", "n_selected", "report"}``. ``tag_name`` is the newest tag
-        that the
-        run made and ``n_selected`` the number of its samples; None and 0 if it made none. ``report`` is what the run
-        counted (``nInput``, ``nCorrupt``, ``nSelected`` …), or None. Without waiting all but the first are None.
-        ``scheduled_run_id`` is also pushed under that key as soon as it is known.
+        that the run made and ``n_selected`` the number of its samples; None and 0 if it made none. ``report`` is what
+        the run counted (``nInput``, ``nCorrupt``, ``nSelected`` …), or None. Without waiting all but the first are
+        None. ``scheduled_run_id`` is also pushed under that key as soon as it is known.
     :raises ValueError: An argument cannot be right.
+    :raises LightlyDatasetNotEmptyError: The worker would abort the run. Likewise LightlyDatasourceError, and
+        LightlyNoWorkerError. Nothing was scheduled.
     :raises LightlyRunFailedError: The run failed; with its own message. Likewise LightlyRunCrashedError,
-        LightlyRunAbortedError, LightlyRunCanceledError and LightlyRunTimeoutError.
+        LightlyRunAbortedError, LightlyRunCanceledError, LightlyRunTimeoutError and LightlyRunNotTakenError.
     """
 
     template_fields: Sequence[str] = (
@@ -119,9 +121,13 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         runs_on: Sequence[str] | None = (),
         priority: str = "MID",
         wait_for_completion: bool = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | str = 60.0,
         timeout: float | timedelta | None = timedelta(hours=24),
+        pickup_timeout: float | timedelta | None = None,
         cancel_on_kill: bool = True,
+        worker_presence: str = "warn",
+        durable: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -132,9 +138,13 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         self.runs_on = runs_on
         self.priority = priority
         self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable
         self.poll_interval = poll_interval
         self.timeout = timeout
+        self.pickup_timeout = pickup_timeout
         self.cancel_on_kill = cancel_on_kill
+        self.worker_presence = worker_presence
+        self.durable = durable
         self.scheduled_run_id: str | None = None
         self._killed = False
         self._farewell: LightlyRunError | None = None
@@ -152,29 +162,46 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
             seconds_of(self.poll_interval, argument="poll_interval")
         if self.timeout is not None:
             seconds_of(self.timeout, argument="timeout")
+        if self.pickup_timeout is not None:
+            seconds_of(self.pickup_timeout, argument="pickup_timeout")
+        check_choice(self.worker_presence, WORKER_PRESENCES, argument="worker_presence")
         if all(is_static(c) for c in (self.selection_config, self.worker_config, self.lightly_config)):
             self._config()
 
     def perform(self, context: Context) -> dict[str, Any]:
-        """Schedule the run, and wait for it."""
-        from lightly_provider.api.models.run import RunPriority
-
+        """Schedule the run or find it again, and wait for it."""
         web_url = self.hook.connection.web_url
         push_dataset_link(context, web_url, self.dataset_id)
         runs_url = push_runs_link(context, web_url)
-        self.scheduled_run_id = self.hook.schedule_run(
-            self.dataset_id,
-            self._config(),
-            priority=RunPriority(self.priority),
-            runs_on=labels_of(self.runs_on, argument="runs_on"),
-        )
+        self.scheduled_run_id = self._scheduled_run(context)
         # At once, so that whoever looks at a task that died knows which run it left.
         context["ti"].xcom_push(key="scheduled_run_id", value=self.scheduled_run_id)
         self.log.info("Scheduled run %s of dataset %s: %s", self.scheduled_run_id, self.dataset_id, runs_url)
         self._stop_if_killed(self.scheduled_run_id)
         if not self.wait_for_completion:
-            return _result(self.scheduled_run_id)
-        return self._tell(self._wait(self.scheduled_run_id))
+            return result(self.scheduled_run_id)
+        follower = self._follower(self.scheduled_run_id)
+        limits = self._limits()
+        ending = self._wait(follower, limits)
+        if ending is None:
+            self._defer(follower, limits)
+        return self._conclude(follower, ending)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """
+        Tell what the trigger waited for. Airflow calls this on a fresh operator.
+
+        :param context: The task's context.
+        :param event: See :class:`~lightly_provider.triggers.worker.LightlyRunTrigger`.
+        :return: As when the task waits itself.
+        """
+        with failing_for_good():
+            self.scheduled_run_id = event["scheduled_run_id"]
+            follower = self._follower(event["scheduled_run_id"], log_cursor=event["log_cursor"])
+            ending = follower.ending_of(event)
+            if ending.decision.step is Step.WAIT:
+                self._defer(follower, Limits(deadline=event["deadline"]))
+            return self._conclude(follower, ending)
 
     def on_kill(self) -> None:
         """
@@ -210,52 +237,142 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
             lightly=parse_argument(LightlyOptions, lightly or {}, argument="lightly_config"),
         )
 
-    def _wait(self, scheduled_run_id: str) -> Run:
+    def _scheduled_run(self, context: Context) -> str:
+        """The run of an earlier try, or a new one; its scheduled run's id."""
+        submission = Submission(
+            dataset_id=self.dataset_id,
+            config=self._config(),
+            priority=self.priority,
+            runs_on=tuple(labels_of(self.runs_on, argument="runs_on")),
+        )
+        memory = RunMemory(context, self.hook, submission, is_durable=self.durable)
+        recalled = memory.recall()
+        stored = recalled.stored
+        if stored is not None and stored.scheduled_run_id is not None and recalled.decision.step is not Step.SUBMIT:
+            self.log.info(
+                "Reattached to scheduled run %s of an earlier try: %s",
+                stored.scheduled_run_id,
+                recalled.decision.status,
+            )
+            memory.keep(stored.config_id, stored.scheduled_run_id)
+            return stored.scheduled_run_id
+        if stored is not None:
+            self.log.info(
+                "Scheduling a new run, as scheduled run %s of an earlier try is over or not this one: %s",
+                stored.scheduled_run_id or "(unknown)",
+                recalled.decision.status,
+            )
+        return self._submit(submission, memory)
+
+    def _submit(self, submission: Submission, memory: RunMemory) -> str:
+        """
+        Schedule a new run. Its configuration's id is kept first: wherever the task is cut off, the next try finds by it
+        what was scheduled.
+        """
+        from lightly_provider.api.models.run import RunPriority
+
+        self._check_prerequisites(submission)
+        config_id = self.hook.store_worker_config(submission.config)
+        memory.keep(config_id)
+        scheduled_run_id = self.hook.schedule_stored_config(
+            submission.dataset_id,
+            config_id,
+            priority=RunPriority(submission.priority),
+            runs_on=submission.runs_on,
+        )
+        # Before anything else can go wrong, so that a kill finds it.
+        self.scheduled_run_id = scheduled_run_id
+        memory.keep(config_id, scheduled_run_id)
+        return scheduled_run_id
+
+    def _check_prerequisites(self, submission: Submission) -> None:
+        dataset = self.hook.get_dataset(submission.dataset_id)
+        options = submission.config.docker
+        use_datapool = bool(options and options.use_datapool)
+        if (error := not_empty(dataset.id, dataset.n_samples, use_datapool=use_datapool)) is not None:
+            raise error
+        purposes = {datasource.purpose for datasource in self.hook.get_datasources(dataset.id)}
+        if (error := missing_datasource(dataset.id, purposes)) is not None:
+            raise error
+        if self.worker_presence == "ignore":
+            return
+        if (error := missing_worker(self.hook.get_workers(), submission.runs_on)) is not None:
+            if self.worker_presence == "require":
+                raise error
+            self.log.warning("%s", error)
+
+    def _follower(self, scheduled_run_id: str, *, log_cursor: int = 0) -> RunFollower:
+        return RunFollower(
+            self.hook,
+            dataset_id=self.dataset_id,
+            scheduled_run_id=scheduled_run_id,
+            log=self.log,
+            log_cursor=log_cursor,
+        )
+
+    def _limits(self) -> Limits:
+        now, longest = time.time(), self._longest_wait()
+        pickup = None if self.pickup_timeout is None else seconds_of(self.pickup_timeout, argument="pickup_timeout")
+        return Limits(
+            deadline=None if longest is None else now + longest,
+            pickup_deadline=None if pickup is None else now + pickup,
+        )
+
+    def _longest_wait(self) -> float | None:
+        limits = [] if self.timeout is None else [seconds_of(self.timeout, argument="timeout")]
+        # Airflow enforces the execution timeout while the task runs, and not while it is deferred.
+        if self.deferrable and self.execution_timeout is not None:
+            limits.append(self.execution_timeout.total_seconds())
+        return min(limits, default=None)
+
+    def _wait(self, follower: RunFollower, limits: Limits) -> Ending | None:
+        """Poll until the wait ends. A task that defers looks once; None: the trigger shall wait."""
         interval = self._interval()
-        limit = math.inf if self.timeout is None else seconds_of(self.timeout, argument="timeout")
-        deadline = time.monotonic() + limit
-        cursor = failed_polls = absences = 0
-        last_status = ""
+        watch = Watch(limits)
         while True:
-            try:
-                seen, run = self.hook.observe_run(self.dataset_id, scheduled_run_id)
-                if run is not None:
-                    cursor = self._forward_log(run.id, cursor)
-                failed_polls = 0
-            except _TRANSIENT as error:
-                failed_polls += 1
-                if failed_polls >= FAILED_POLLS_IN_A_ROW:
-                    raise
-                self.log.warning("Poll failed (%d in a row), the run goes on: %s", failed_polls, error)
-            else:
-                absent = run is None and seen.scheduled_state is None
-                absences = absences + 1 if absent else 0
-                decision = decide(seen, absences=absences)
-                if decision.status != last_status:
-                    subject = f"Run {run.id}" if run else f"Scheduled run {scheduled_run_id}"
-                    self.log.info("%s: %s", subject, decision.status)
-                    last_status = decision.status
-                if decision.step is Step.SUCCEED and run is not None:
-                    return run
-                if decision.step is Step.FAIL and run is not None:
-                    raise self._failure(scheduled_run_id, run)
-                if decision.step is Step.CANCELED:
-                    raise LightlyRunCanceledError(
-                        f"Scheduled run {scheduled_run_id} of dataset {self.dataset_id} is {decision.status}; "
-                        "clear the task to schedule a new one.",
-                        scheduled_run_id=scheduled_run_id,
-                    )
-            left = deadline - time.monotonic()
-            if left <= 0:
-                _, said = self._cancel(scheduled_run_id)
-                raise LightlyRunTimeoutError(
-                    f"Scheduled run {scheduled_run_id} of dataset {self.dataset_id} was not over within {limit:g} s "
-                    f"(last seen: {last_status or 'nothing'}). {said}",
-                    scheduled_run_id=scheduled_run_id,
-                )
             # Jitter for many tasks that started together; no secret depends on it.
-            self._pause(min(left, interval * random.uniform(0.9, 1.1)))  # noqa: S311
-            self._stop_if_killed(scheduled_run_id)
+            pause = interval * random.uniform(0.9, 1.1)  # noqa: S311
+            run, error = None, None
+            try:
+                seen, run = follower.look()
+                decision, is_news = watch.saw(seen, time.time())
+                if is_news:
+                    follower.tell_status(decision, run)
+            except LightlyError as failure:
+                error = failure
+                decision = watch.missed(time.time(), can_pass=can_pass(failure))
+                if decision.step is not Step.GIVE_UP:
+                    retry_after = failure.retry_after if isinstance(failure, LightlyApiError) else None
+                    pause = pause_after_failure(watch.failed_polls, pause, retry_after)
+                    self.log.warning("Poll failed (%d in a row), the run goes on: %s", watch.failed_polls, failure)
+            if decision.step is not Step.WAIT:
+                return Ending(decision=decision, run=run, error=error)
+            if self.deferrable:
+                return None
+            left = limits.next_after(time.time())
+            self._pause(pause if left is None else min(left, pause))
+            self._stop_if_killed(follower.scheduled_run_id)
+
+    def _defer(self, follower: RunFollower, limits: Limits) -> NoReturn:
+        interval = self._interval()
+        self.defer(
+            trigger=trigger_for(
+                follower,
+                lightly_conn_id=self.lightly_conn_id,
+                dataset_id=self.dataset_id,
+                runs_on=labels_of(self.runs_on, argument="runs_on"),
+                interval=interval,
+                limits=limits,
+                cancel_on_kill=self.cancel_on_kill,
+            ),
+            method_name="execute_complete",
+            timeout=backstop(limits, interval),
+        )
+
+    def _conclude(self, follower: RunFollower, ending: Ending) -> dict[str, Any]:
+        limit = self.pickup_timeout if ending.decision.step is Step.NOT_TAKEN else self._longest_wait()
+        within = "" if limit is None else f"{seconds_of(limit, argument='timeout'):g} s"
+        return follower.conclude(ending, within=within)
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -272,92 +389,9 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         if not self.cancel_on_kill:
             said = f"Scheduled run {scheduled_run_id} goes on, as cancel_on_kill is False."
             return LightlyRunError(f"The task was killed. {said}", scheduled_run_id=scheduled_run_id)
-        canceled, said = self._cancel(scheduled_run_id)
+        canceled, said = self._follower(scheduled_run_id).cancel()
         end = LightlyRunCanceledError if canceled else LightlyRunError
         return end(f"The task was killed. {said}", scheduled_run_id=scheduled_run_id)
 
     def _interval(self) -> float:
-        interval = seconds_of(self.poll_interval, argument="poll_interval")
-        if interval < SHORTEST_POLL_INTERVAL and not self.hook.connection.is_local:
-            self.log.warning(
-                "poll_interval is %g s; the platform limits the rate of requests, so %g s are used.",
-                interval,
-                SHORTEST_POLL_INTERVAL,
-            )
-            return SHORTEST_POLL_INTERVAL
-        return interval
-
-    def _forward_log(self, run_id: str, cursor: int) -> int:
-        try:
-            page = self.hook.get_run_logs(run_id, cursor)
-        except LightlyError as error:
-            # The log is only told: the run goes on, and its state says how it ended.
-            self.log.warning("The run's log could not be read: %s", error)
-            return cursor
-        for line in page.logs:
-            self.log.info("[worker] %s %s %s", line.level, line.state, line.msg)
-        # The contract lets an answer leave the cursor out, which must not tell the whole log again.
-        return page.cursor or cursor
-
-    def _failure(self, scheduled_run_id: str, run: Run) -> LightlyRunError:
-        cls = _END_OF_RUN.get(run.state, LightlyRunFailedError)
-        return cls(
-            f"Run {run.id} of dataset {self.dataset_id} ended as {run.state}: "
-            f"{(run.message or 'it left no message').rstrip('.')}. "
-            f"Its log and report: {self.hook.connection.web_url}/compute/runs",
-            scheduled_run_id=scheduled_run_id,
-            run_id=run.id,
-        )
-
-    def _cancel(self, scheduled_run_id: str) -> tuple[bool, str]:
-        """Whether the run was canceled, and a sentence that says so or why not, which the log has too."""
-        try:
-            self.hook.cancel_scheduled_run(self.dataset_id, scheduled_run_id)
-        except LightlyError as error:
-            said = (
-                f"Scheduled run {scheduled_run_id} could not be canceled: {error} If a worker took it, "
-                f"it goes on: the platform documents no way to stop it. See {self.hook.connection.web_url}/compute/runs"
-            )
-            self.log.warning(said)
-            return False, said
-        said = f"Scheduled run {scheduled_run_id} was canceled before a worker took it."
-        self.log.info(said)
-        return True, said
-
-    def _tell(self, run: Run) -> dict[str, Any]:
-        tags = self.hook.get_run_tags(run.id, self.dataset_id)
-        tag = tags[0] if tags else None
-        try:
-            report = self.hook.get_report_sizes(run)
-        except LightlyError as error:
-            # The run is done and paid for; its report is only told, not needed.
-            self.log.warning("The run's report could not be read: %s", error)
-            report = None
-        if tag is None:
-            self.log.info("Run %s made no tag: there was nothing new to select.", run.id)
-        else:
-            self.log.info("Run %s selected %d samples: tag %r.", run.id, tag.n_selected, tag.name)
-        return _result(
-            self.scheduled_run_id,
-            run_id=run.id,
-            tag_name=tag.name if tag else None,
-            n_selected=tag.n_selected if tag else 0,
-            report=report,
-        )
-
-
-def _result(
-    scheduled_run_id: str | None,
-    *,
-    run_id: str | None = None,
-    tag_name: str | None = None,
-    n_selected: int | None = None,
-    report: dict[str, int] | None = None,
-) -> dict[str, Any]:
-    return {
-        "scheduled_run_id": scheduled_run_id,
-        "run_id": run_id,
-        "tag_name": tag_name,
-        "n_selected": n_selected,
-        "report": report,
-    }
+        return interval_of(self.poll_interval, is_local=self.hook.connection.is_local, log=self.log)

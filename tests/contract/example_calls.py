@@ -172,12 +172,17 @@ EXAMPLES: dict[str, Call[Any]] = {
     "create_worker_config, everything": calls.create_worker_config(
         worker_config(selection=SELECTIONS["everything"], docker=WORKER_OPTIONS, lightly=LIGHTLY_OPTIONS)
     ),
+    "get_worker_config": calls.get_worker_config(CONFIG),
     "schedule_run": calls.schedule_run(DATASET, ScheduleRequest(config_id=CONFIG, priority=RunPriority.MID)),
     "schedule_run, with labels": calls.schedule_run(
         DATASET, ScheduleRequest(config_id=CONFIG, priority=RunPriority.CRITICAL, runs_on=["gpu", "ü"])
     ),
     "get_scheduled_runs": calls.get_scheduled_runs(DATASET),
     "get_scheduled_runs, one state": calls.get_scheduled_runs(DATASET, ["OPEN"]),
+    "list_open_runs": calls.list_open_runs([]),
+    "list_open_runs, with labels": calls.list_open_runs(["gpu", "ü"]),
+    "list_runs": calls.list_runs(page_size=200),
+    "list_runs_of_dataset": calls.list_runs_of_dataset(DATASET),
     "cancel_scheduled_run": calls.cancel_scheduled_run(DATASET, SCHEDULED_RUN),
     "get_run_of_scheduled_run": calls.get_run_of_scheduled_run(SCHEDULED_RUN),
     "get_run_logs": calls.get_run_logs(RUN, 17),

@@ -17,6 +17,7 @@ TEXTS = {
     "^arn:aws:kms:[a-zA-Z0-9-]*:[0-9]{12}:key.+$": "arn:aws:kms:us-east-1:123456789012:key/x",
     "^arn:aws:iam::[0-9]{12}:role.+$": "arn:aws:iam::123456789012:role/x",
     "^[a-zA-Z0-9_+=,.@:\\/-]+$": "at-least-10",
+    "^[a-zA-Z0-9_+=,.@:\\/-]*$": "a-name",
 }
 
 
@@ -28,7 +29,8 @@ def sample(schema: dict[str, Any], *, full: bool) -> Any:
     if kind == "string":
         return TEXTS[schema["pattern"]] if "pattern" in schema else "some text"
     if kind == "array":
-        return [sample(schema["items"], full=full) for _ in range(2 if full else schema.get("minItems", 0))]
+        most = 1 if schema.get("uniqueItems") else 2
+        return [sample(schema["items"], full=full) for _ in range(most if full else schema.get("minItems", 0))]
     return {"integer": 1, "number": 0.5, "boolean": True, "object": {}}[kind]
 
 

@@ -47,7 +47,7 @@ def newer(value: Any, schema: dict[str, Any]) -> Any:
     if isinstance(value, dict) and "$ref" in schema:
         model = contract().models[schema["$ref"]]
         if model["kind"] == "oneOf":
-            model = contract().models[model["discriminator"]["mapping"][value["type"]]]
+            model = contract().models[model["discriminator"]["mapping"][value[model["discriminator"]["property"]]]]
         members = {f["wire"]: newer(value[f["wire"]], f["schema"]) for f in model["fields"]}
         return members | {"sinceInvented": {"a": [1, None]}}
     return value
@@ -106,6 +106,14 @@ def test_what_the_provider_cannot_do_without_is_required_of_the_answer() -> None
         ("get_scheduled_runs", "datasetId"),
         ("get_scheduled_runs", "configId"),
         ("get_scheduled_runs", "state"),
+        ("list_open_runs", "id"),
+        ("list_open_runs", "datasetId"),
+        ("list_open_runs", "configId"),
+        ("list_open_runs", "state"),
+        ("list_runs", "id"),
+        ("list_runs", "state"),
+        ("list_runs_of_dataset", "id"),
+        ("list_runs_of_dataset", "state"),
         ("get_run_of_scheduled_run", "id"),
         ("get_run_of_scheduled_run", "state"),
         ("get_run_tags", "id"),

@@ -303,6 +303,7 @@ ANSWERS: dict[type[Answer], str] = {
     run.Run: "DockerRunData",
     run.ScheduledRun: "DockerRunScheduledData",
     run.Worker: "DockerWorkerRegistryEntryData",
+    worker_config.StoredWorkerConfig: "DockerWorkerConfigV4Data",
 }
 
 

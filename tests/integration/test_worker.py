@@ -14,6 +14,7 @@ import pytest
 
 from lightly_provider.api import calls
 from lightly_provider.exceptions import (
+    LightlyDatasetNotEmptyError,
     LightlyDatasourceError,
     LightlyNotFoundError,
     LightlyRunAbortedError,
@@ -26,6 +27,7 @@ from lightly_provider.hooks.lightly import LightlyHook
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
+from lightly_provider.sensors.worker import LightlyRunSensor
 from tests.integration.lossy_proxy import LossyProxy
 
 if TYPE_CHECKING:
@@ -107,11 +109,37 @@ def test_a_failed_run_fails_with_its_own_message(lightly: Sandbox, dataset_name:
     assert run.message in str(caught.value)
 
 
-def test_a_second_run_without_the_datapool_is_aborted_and_says_why(dataset_id: str, context: dict[str, Any]) -> None:
+def test_a_second_run_without_the_datapool_is_refused_before_it_is_scheduled(
+    dataset_id: str, context: dict[str, Any]
+) -> None:
     worker_task(dataset_id).execute(context)
 
-    with pytest.raises(LightlyRunAbortedError, match="datapool"):
+    with pytest.raises(LightlyDatasetNotEmptyError, match=r"4 samples already.*nothing was scheduled.*use_datapool"):
         worker_task(dataset_id).execute(context)
+
+    assert len(schedule(dataset_id)) == 1
+
+
+def test_a_run_that_the_worker_aborts_fails_with_its_own_message(dataset_id: str, context: dict[str, Any]) -> None:
+    # Scheduled together: the dataset is empty for both, and not any more when the second one's turn comes.
+    second = worker_task(dataset_id, wait_for_completion=False, priority="LOW", runs_on=[]).execute(context)
+    other = worker_task(dataset_id, wait_for_completion=False).execute(context)
+    sensors = [
+        LightlyRunSensor(
+            task_id="wait", dataset_id=dataset_id, scheduled_run_id=run["scheduled_run_id"], poke_interval=0.2
+        )
+        for run in (second, other)
+    ]
+    ends: list[Any] = []
+    for sensor in sensors:
+        try:
+            ends.append(sensor.execute(context))
+        except LightlyRunAbortedError as aborted:
+            ends.append(aborted)
+
+    (aborted,) = [end for end in ends if isinstance(end, LightlyRunAbortedError)]
+    assert "datapool" in str(aborted)
+    assert [end["n_selected"] for end in ends if isinstance(end, dict)] == [4]
 
 
 def test_without_waiting_it_returns_at_once(dataset_id: str, context: dict[str, Any]) -> None:

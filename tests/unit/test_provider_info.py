@@ -66,7 +66,12 @@ def test_asking_for_the_info_imports_nothing() -> None:
 
 def named_things() -> list[str]:
     info = get_provider_info()
-    modules = [m for kind in ("hooks", "operators") for entry in info[kind] for m in entry["python-modules"]]
+    modules = [
+        m
+        for kind in ("hooks", "operators", "sensors", "triggers")
+        for entry in info[kind]
+        for m in entry["python-modules"]
+    ]
     return [*modules, *info["extra-links"], *(c["hook-class-name"] for c in info["connection-types"])]
 
 
@@ -82,8 +87,12 @@ def test_everything_that_the_info_names_exists(name: str) -> None:
 def test_every_module_with_an_operator_or_hook_is_named() -> None:
     package = Path(importlib.import_module("lightly_provider").__path__[0])
     operators = {f"lightly_provider.operators.{f.stem}" for f in (package / "operators").glob("[!_]*.py")}
-    shared = {f"lightly_provider.operators.{name}" for name in ("access_base", "arguments", "base")}
+    names = ("access_base", "arguments", "base", "run_memory", "waiting")
+    shared = {f"lightly_provider.operators.{name}" for name in names}
     assert operators - set(named_things()) == shared
+    sensors = {f"lightly_provider.sensors.{f.stem}" for f in (package / "sensors").glob("[!_]*.py")}
+    triggers = {f"lightly_provider.triggers.{f.stem}" for f in (package / "triggers").glob("[!_]*.py")}
+    assert (sensors | triggers) - set(named_things()) == {"lightly_provider.triggers.poller"}
 
 
 def test_every_link_of_an_operator_is_registered() -> None:

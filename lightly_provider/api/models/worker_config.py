@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from lightly_provider.api.models.wire import RESOURCE_NAME_PATTERN, TAG_NAME_PATTERN, EntityId, Request
+from lightly_provider.api.models.wire import RESOURCE_NAME_PATTERN, TAG_NAME_PATTERN, Answer, EntityId, Request
 
 ResourceName = Annotated[str, StringConstraints(pattern=RESOURCE_NAME_PATTERN)]
 NonEmptyName = Annotated[str, StringConstraints(min_length=1, pattern=RESOURCE_NAME_PATTERN)]
@@ -271,3 +271,23 @@ class WorkerConfigCreateRequest(Request):
     version: Literal["V4"] = "V4"
     creator: Literal["USER_PIP"] = "USER_PIP"
     config: WorkerConfig
+
+
+class StoredWorkerConfig(Answer):
+    """A configuration as the platform keeps it; ``config`` as it was sent."""
+
+    id: str
+    version: str = ""
+    config: dict[str, Any]
+
+    def is_of(self, config: WorkerConfig) -> bool:
+        """Whether it holds the same as this configuration; what is None counts as left out."""
+        return bool(_without_none(self.config) == config.to_wire())
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_none(member) for name, member in value.items() if member is not None}
+    if isinstance(value, list):
+        return [_without_none(item) for item in value]
+    return value

@@ -10,6 +10,7 @@ from lightly_provider.operators.access import (
     CreateLightlyAccessUserOperator,
     DeleteLightlyAccessOperator,
 )
+from lightly_provider.operators.cancellation import CancelLightlyRunOperator
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from lightly_provider.operators.base import CheckedOperator
 
 DATASET = "a" * 24
+SCHEDULED_RUN = "c" * 24
 ROLE = "arn:aws:iam::123456789012:role/Lightly"
 EXTERNAL_ID = "CANARY-external-id"
 KMS_KEY = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -107,11 +109,19 @@ OPERATORS: dict[type[CheckedOperator], tuple[dict[str, Any], dict[str, Any]]] = 
             "runs_on": ["gpu"],
             "priority": "HIGH",
             "wait_for_completion": False,
+            "deferrable": True,
             "poll_interval": 45,
             "timeout": 3600.0,
+            "pickup_timeout": timedelta(minutes=30),
             "cancel_on_kill": False,
+            "worker_presence": "require",
+            "durable": False,
             "lightly_conn_id": "other",
         },
+    ),
+    CancelLightlyRunOperator: (
+        {"dataset_id": DATASET, "scheduled_run_id": SCHEDULED_RUN},
+        {"if_taken": "fail", "lightly_conn_id": "other"},
     ),
 }
 

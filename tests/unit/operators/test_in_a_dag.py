@@ -18,6 +18,7 @@ from lightly_provider.operators.access import (
     DeleteLightlyAccessOperator,
 )
 from lightly_provider.operators.base import CheckedOperator
+from lightly_provider.operators.cancellation import CancelLightlyRunOperator as Cancel
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
@@ -39,7 +40,11 @@ NOT_TEMPLATED = {
     Create: set(),
     Configure: {"external_id", "generate_thumbnails"},
     Verify: {"propagation_timeout", "object_level", "relevant_filenames", "bypass_verify", "deferrable"},
-    Run: {"wait_for_completion", "timeout", "cancel_on_kill"},
+    Run: {
+        *("wait_for_completion", "deferrable", "timeout", "pickup_timeout"),
+        *("cancel_on_kill", "worker_presence", "durable"),
+    },
+    Cancel: {"if_taken"},
 }
 
 

@@ -21,6 +21,7 @@ from lightly_provider.exceptions import (
     LightlyRunTimeoutError,
     LightlyServerError,
 )
+from lightly_provider.hooks import lightly
 from lightly_provider.operators import worker
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
 
@@ -81,7 +82,31 @@ def tags(*items: dict[str, Any]) -> Answer:
     return Answer(200, documented_answer("get_docker_run_tags", *items))
 
 
+DATASET_PATH = f"/v1/datasets/{DATASET}"
+SOURCES_PATH = f"{DATASET_PATH}/datasource/all"
+WORKERS_PATH = "/v1/docker/worker"
+
+
+def dataset(n_samples: int = 0) -> Answer:
+    return Answer(200, documented_answer("get_dataset_by_id", id=DATASET, type="Images", nSamples=n_samples))
+
+
+def sources(*purposes: str) -> Answer:
+    items = [{"purpose": purpose, "type": "S3", "fullPath": "s3://bucket/"} for purpose in purposes]
+    return Answer(200, documented_answer("get_datasources_by_dataset_id", *items))
+
+
+def workers(*items: dict[str, Any]) -> Answer:
+    return Answer(200, documented_answer("get_docker_worker_registry_entries", *items))
+
+
+# What is asked before a run is scheduled.
+CHECKS = [("GET", DATASET_PATH), ("GET", SOURCES_PATH), ("GET", WORKERS_PATH)]
+
 BASE: dict[tuple[str, str], list[Step]] = {
+    ("GET", DATASET_PATH): [dataset()],
+    ("GET", SOURCES_PATH): [sources("INPUT_OUTPUT")],
+    ("GET", WORKERS_PATH): [workers({"state": "IDLE", "labels": ["gpu"]})],
     ("POST", "/v1/docker/worker/config/vX"): [created(CONFIG)],
     ("POST", SCHEDULE_PATH): [created(SCHEDULED_RUN)],
     ("GET", LOGS_PATH): [logs(0)],
@@ -98,6 +123,9 @@ class Time:
     def monotonic(self) -> float:
         return sum(self.pauses)
 
+    def time(self) -> float:
+        return 1_800_000_000.0 + sum(self.pauses)
+
     def sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)
 
@@ -106,6 +134,8 @@ class Time:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
     time = Time()
     monkeypatch.setattr(worker, "time", time)
+    # A kill is tried for some seconds where the platform fails; here once.
+    monkeypatch.setattr(lightly, "LONGEST_CANCEL", 0.0)
     return time
 
 
@@ -223,7 +253,11 @@ def test_without_waiting_only_the_scheduled_run_is_told(
     own = routed({})
     result = operator(wait_for_completion=False).execute(context)  # type: ignore[arg-type]
     assert result == dict.fromkeys(("run_id", "tag_name", "n_selected", "report")) | {"scheduled_run_id": SCHEDULED_RUN}
-    assert [r.method for r in own.received] == ["POST", "POST"]
+    assert [(r.method, r.path) for r in own.received] == [
+        *CHECKS,
+        ("POST", "/v1/docker/worker/config/vX"),
+        ("POST", SCHEDULE_PATH),
+    ]
     assert clock.pauses == []
 
 
@@ -356,10 +390,11 @@ def test_a_run_is_waited_for_until_the_timeout_and_then_canceled(
     polls: int,
 ) -> None:
     monkeypatch.setattr(worker.random, "uniform", lambda *_: 1.0)
-    own = routed({("GET", RUN_PATH): [NO_RUN], ("GET", SCHEDULE_PATH): [entry("OPEN")], CANCEL: [Answer(200)]})
+    in_schedule = [entry("OPEN")] * polls + [entry("CANCELED")]
+    own = routed({("GET", RUN_PATH): [NO_RUN], ("GET", SCHEDULE_PATH): in_schedule, CANCEL: [Answer(200)]})
     with pytest.raises(LightlyRunTimeoutError) as over:
         operator(timeout=timeout).execute(context)  # type: ignore[arg-type]
-    assert sum(clock.pauses) == timeout
+    assert sum(clock.pauses) == pytest.approx(timeout)
     assert len(own.asked("GET", RUN_PATH)) == polls
     assert len(own.asked(*CANCEL)) == 1
     text = str(over.value)
@@ -371,9 +406,10 @@ def test_a_run_that_a_worker_took_goes_on_after_the_timeout_and_that_is_said(
     routed: Callable[..., RoutedPlatform], context: dict[str, Any]
 ) -> None:
     refused = Answer(400, {"code": "DOCKER_WORKER_SCHEDULE_UPDATE_FAILED", "error": "not OPEN"})
-    own = routed({("GET", RUN_PATH): [run("TRAINING")], CANCEL: [refused]})
+    own = routed({("GET", RUN_PATH): [run("TRAINING")], CANCEL: [refused], ("GET", SCHEDULE_PATH): [entry("LOCKED")]})
     with pytest.raises(
-        LightlyRunTimeoutError, match=r"it goes on: the platform documents no way to stop it. See https"
+        LightlyRunTimeoutError,
+        match=r"a worker took it \(LOCKED\), and it goes on: the platform documents no way to stop it. See https",
     ):
         operator(timeout=30).execute(context)  # type: ignore[arg-type]
     assert len(own.asked(*CANCEL)) == 1
@@ -420,11 +456,22 @@ def test_a_far_platform_is_not_asked_more_often_than_it_likes(
 
 
 def test_a_killed_task_cancels_its_run(routed: Callable[..., RoutedPlatform], context: dict[str, Any]) -> None:
-    own = routed({CANCEL: [Answer(200)]})
+    own = routed({CANCEL: [Answer(200)], ("GET", SCHEDULE_PATH): [entry("CANCELED")]})
     made = operator(wait_for_completion=False)
     made.execute(context)  # type: ignore[arg-type]
     made.on_kill()
     assert len(own.asked(*CANCEL)) == 1
+
+
+def test_a_kill_whose_answer_was_lost_is_seen_to_have_worked(
+    routed: Callable[..., RoutedPlatform], context: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    routed({CANCEL: [NoAnswer()], ("GET", SCHEDULE_PATH): [entry("CANCELED")]})
+    made = operator(wait_for_completion=False)
+    made.execute(context)  # type: ignore[arg-type]
+    with caplog.at_level(logging.INFO):
+        made.on_kill()
+    assert lines(caplog)[-1] == f"Scheduled run {SCHEDULED_RUN} was canceled before a worker took it."
 
 
 def test_a_killed_task_that_must_leave_its_run_alone_does(
@@ -447,7 +494,7 @@ def test_a_task_that_is_killed_before_it_scheduled_anything_asks_nothing(routed:
 def test_a_kill_never_raises_and_says_that_the_run_may_go_on(
     routed: Callable[..., RoutedPlatform], context: dict[str, Any], failure: Step, caplog: pytest.LogCaptureFixture
 ) -> None:
-    routed({CANCEL: [failure]})
+    routed({CANCEL: [failure], ("GET", SCHEDULE_PATH): [entry("OPEN")]})
     made = operator(wait_for_completion=False)
     made.execute(context)  # type: ignore[arg-type]
     caplog.clear()

@@ -1,0 +1,83 @@
+"""When a call is sent again, and after which pause. Shared by both clients."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from lightly_provider.exceptions import (
+    LightlyApiError,
+    LightlyConnectionError,
+    LightlyRateLimitError,
+    LightlyResponseError,
+    LightlyServerError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tenacity import RetryCallState
+
+    from lightly_provider.api.calls import Call
+
+log = logging.getLogger(__name__)
+
+
+def may_send_again(call: Call[Any], error: BaseException) -> bool:
+    """
+    Whether a call may be sent once more after this failure.
+
+    :param call: What was sent.
+    :param error: How it failed.
+    """
+    if isinstance(error, LightlyRateLimitError):
+        return True
+    if isinstance(error, LightlyConnectionError):
+        return call.repeatable or not error.maybe_applied
+    if isinstance(error, LightlyServerError):
+        return call.repeatable and error.status != 501
+    if isinstance(error, LightlyResponseError):
+        return call.repeatable and call.method == "GET" and error.status is not None and error.status < 300
+    return False
+
+
+def policy(call: Call[Any], *, max_attempts: int, longest_wait: float) -> dict[str, Any]:
+    """
+    How tenacity shall repeat a call, as keyword arguments of its ``Retrying`` and ``AsyncRetrying``.
+
+    :param call: What is sent.
+    :param max_attempts: How often at most, the first time included.
+    :param longest_wait: Longest pause, in seconds; a longer ``Retry-After`` is cut to it.
+    """
+    from tenacity import retry_if_exception, stop_after_attempt
+
+    return {
+        "retry": retry_if_exception(lambda error: may_send_again(call, error)),
+        "wait": lambda state: _pause(state, longest_wait),
+        "stop": stop_after_attempt(max_attempts),
+        "before_sleep": _logged(max_attempts),
+        "reraise": True,
+    }
+
+
+def _pause(state: RetryCallState, longest: float) -> float:
+    from tenacity import wait_random_exponential
+
+    error = state.outcome.exception() if state.outcome else None
+    jittered = wait_random_exponential(multiplier=1, max=longest)(state)
+    if isinstance(error, LightlyApiError) and error.retry_after is not None:
+        return float(min(error.retry_after, longest) + min(jittered, 1.0))
+    # The vendor's client waits at least 10 s after a 429 (lightly 1.5.26, api/retry_utils.py).
+    least = min(10.0, longest) if isinstance(error, LightlyRateLimitError) else 0.0
+    return float(max(least, jittered))
+
+
+def _logged(max_attempts: int) -> Callable[[RetryCallState], None]:
+    def log_retry(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        pause = state.next_action.sleep if state.next_action else 0.0
+        log.warning(
+            "Attempt %d of %d failed, the next follows in %.1f s: %s", state.attempt_number, max_attempts, pause, error
+        )
+
+    return log_retry

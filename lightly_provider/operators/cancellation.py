@@ -1,0 +1,64 @@
+"""Cancel a scheduled run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lightly_provider.exceptions import LightlyRunError
+from lightly_provider.hooks.run_follower import RunFollower
+from lightly_provider.links import LightlyDatasetLink, LightlyRunsLink, push_dataset_link, push_runs_link
+from lightly_provider.operators.arguments import check_choice, check_id, is_static
+from lightly_provider.operators.base import LightlyBaseOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.providers.common.compat.sdk import Context
+
+
+class CancelLightlyRunOperator(LightlyBaseOperator):
+    """
+    Cancel a scheduled run, and see that it is canceled.
+
+    The platform can do it only while no worker took the run. One that a worker took goes on: the platform documents no
+    way to stop it. A run that is canceled or over already is no error, so a retry or a clear changes nothing.
+
+    :param dataset_id: Dataset. Templated.
+    :param scheduled_run_id: Id that scheduling returned, e.g. ``run_worker.output["scheduled_run_id"]``. Templated.
+    :param if_taken: What to do if a worker took it: ``warn`` (default), or ``fail``.
+    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
+    :return: Whether it is canceled.
+    :raises ValueError: An argument cannot be right.
+    :raises LightlyRunError: It could not be canceled, and ``if_taken`` is ``fail``.
+    """
+
+    template_fields: Sequence[str] = ("lightly_conn_id", "dataset_id", "scheduled_run_id")
+    operator_extra_links = (LightlyDatasetLink(), LightlyRunsLink())
+    ui_color = "#d6ecff"
+
+    def __init__(self, *, dataset_id: str, scheduled_run_id: str, if_taken: str = "warn", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dataset_id = dataset_id
+        self.scheduled_run_id = scheduled_run_id
+        self.if_taken = if_taken
+        self.check_arguments()
+
+    def check_arguments(self) -> None:
+        """See :meth:`LightlyBaseOperator.check_arguments`."""
+        for argument in ("dataset_id", "scheduled_run_id"):
+            if is_static(value := getattr(self, argument)):
+                check_id(value, argument=argument)
+        check_choice(self.if_taken, ("warn", "fail"), argument="if_taken")
+
+    def perform(self, context: Context) -> bool:
+        """Cancel it."""
+        web_url = self.hook.connection.web_url
+        push_dataset_link(context, web_url, self.dataset_id)
+        push_runs_link(context, web_url)
+        follower = RunFollower(
+            self.hook, dataset_id=self.dataset_id, scheduled_run_id=self.scheduled_run_id, log=self.log
+        )
+        canceled, said = follower.cancel()
+        if not canceled and self.if_taken == "fail":
+            raise LightlyRunError(said, scheduled_run_id=self.scheduled_run_id)
+        return canceled

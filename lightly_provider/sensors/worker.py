@@ -1,0 +1,172 @@
+"""Waits for a run that another task scheduled."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.providers.common.compat.sdk import BaseSensorOperator, PokeReturnValue, conf
+
+from lightly_provider.exceptions import LightlyError, can_pass
+from lightly_provider.hooks.lightly import LightlyHook
+from lightly_provider.hooks.run_follower import Ending, RunFollower
+from lightly_provider.links import LightlyDatasetLink, LightlyRunsLink, push_dataset_link, push_runs_link
+from lightly_provider.operators.arguments import check_id, is_static, labels_of
+from lightly_provider.operators.base import failing_for_good
+from lightly_provider.operators.waiting import backstop, interval_of, trigger_for
+from lightly_provider.worker_run import Limits, Step, Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from airflow.providers.common.compat.sdk import Context
+
+
+class LightlyRunSensor(BaseSensorOperator):
+    """
+    Wait for a scheduled run, and tell its result, as after ``RunLightlyWorkerOperator(wait_for_completion=False)``.
+
+    It only watches: neither its timeout nor its kill cancels the run. A run that does not complete fails it, with the
+    errors of ``RunLightlyWorkerOperator``.
+
+    :param dataset_id: Dataset. Templated.
+    :param scheduled_run_id: Id that scheduling returned, e.g. ``run_worker.output["scheduled_run_id"]``. Templated.
+    :param runs_on: Labels that the run's worker must have; only spares requests while it is deferred. Templated.
+    :param deferrable: Wait in the triggerer, without a slot of a worker. Default: Airflow's configuration
+        ``[operators] default_deferrable``, which is False.
+    :param poke_interval: Seconds between two looks, at least 30 except on a platform on this machine. Default: 60.
+    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
+    :param kwargs: Those of every Airflow sensor, e.g. ``timeout`` (default: 7 days), ``mode`` and ``soft_fail``.
+    :return: ``{"scheduled_run_id", "run_id", "tag_name", "n_selected", "report"}``.
+    :raises LightlyRunFailedError: The run failed; likewise the other run errors.
+    """
+
+    template_fields: Sequence[str] = ("lightly_conn_id", "dataset_id", "scheduled_run_id", "runs_on")
+    operator_extra_links = (LightlyDatasetLink(), LightlyRunsLink())
+    ui_color = "#d6ecff"
+
+    def __init__(
+        self,
+        *,
+        dataset_id: str,
+        scheduled_run_id: str,
+        runs_on: Sequence[str] | None = (),
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        lightly_conn_id: str = LightlyHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.dataset_id = dataset_id
+        self.scheduled_run_id = scheduled_run_id
+        self.runs_on = runs_on
+        self.deferrable = deferrable
+        self.lightly_conn_id = lightly_conn_id
+        self._log_cursor = 0
+        self._watch = Watch()
+        self._check_arguments()
+
+    @cached_property
+    def hook(self) -> LightlyHook:
+        """The hook on this sensor's connection."""
+        return LightlyHook(self.lightly_conn_id)
+
+    def execute(self, context: Context) -> Any:
+        """Look, and wait here or in the triggerer."""
+        with failing_for_good():
+            self._check_arguments()
+            web_url = self.hook.connection.web_url
+            push_dataset_link(context, web_url, self.dataset_id)
+            push_runs_link(context, web_url)
+            self.poke_interval = interval_of(self.poke_interval, is_local=self.hook.connection.is_local, log=self.log)
+            if not self.deferrable:
+                return super().execute(context)
+            with self._failing_softly():
+                looked = self.poke(context)
+            if not looked.is_done:
+                self._defer()
+            return looked.xcom_value
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look once. A look that fails is not a run that failed: only 10 in a row end the task."""
+        follower = self._follower()
+        run, error = None, None
+        try:
+            seen, run = follower.look()
+            decision, is_news = self._watch.saw(seen, time.time())
+            if is_news:
+                follower.tell_status(decision, run)
+        except LightlyError as failure:
+            error = failure
+            decision = self._watch.missed(time.time(), can_pass=can_pass(failure))
+            if decision.step is Step.WAIT:
+                self.log.warning("Poll failed (%d in a row), the run goes on: %s", self._watch.failed_polls, failure)
+        self._log_cursor = follower.log_cursor
+        if decision.step is Step.WAIT:
+            return PokeReturnValue(is_done=False)
+        result = follower.conclude(Ending(decision=decision, run=run, error=error))
+        return PokeReturnValue(is_done=True, xcom_value=result)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Tell what the trigger waited for; see :class:`~lightly_provider.triggers.worker.LightlyRunTrigger`."""
+        with failing_for_good():
+            self._log_cursor = event["log_cursor"]
+            with self._failing_softly():
+                follower = self._follower()
+                ending = follower.ending_of(event)
+                if ending.decision.step is Step.TIMED_OUT:
+                    raise self._timed_out(ending.decision.status)
+                return follower.conclude(ending)
+
+    def _defer(self) -> NoReturn:
+        limits = Limits(deadline=time.time() + self.timeout)
+        self.defer(
+            trigger=trigger_for(
+                self._follower(),
+                lightly_conn_id=self.lightly_conn_id,
+                dataset_id=self.dataset_id,
+                runs_on=labels_of(self.runs_on, argument="runs_on"),
+                interval=self.poke_interval,
+                limits=limits,
+                cancel_on_kill=False,
+            ),
+            method_name="execute_complete",
+            timeout=backstop(limits, self.poke_interval),
+        )
+
+    def _timed_out(self, status: str) -> Exception:
+        from airflow.providers.common.compat.sdk import AirflowSensorTimeout
+
+        return AirflowSensorTimeout(
+            f"Scheduled run {self.scheduled_run_id} of dataset {self.dataset_id} was not over within "
+            f"{self.timeout:g} s (last seen: {status or 'nothing'}); the run goes on."
+        )
+
+    @contextmanager
+    def _failing_softly(self) -> Iterator[None]:
+        """What Airflow does with ``soft_fail`` for a sensor that waits itself, one that defers does by itself."""
+        from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException
+
+        try:
+            yield
+        except (LightlyError, AirflowSensorTimeout) as error:
+            if not self.soft_fail:
+                raise
+            raise AirflowSkipException(f"Skipped, as soft_fail is set: {error}") from error
+
+    def _check_arguments(self) -> None:
+        for argument in ("dataset_id", "scheduled_run_id"):
+            if is_static(value := getattr(self, argument)):
+                check_id(value, argument=argument)
+        if is_static(self.runs_on):
+            labels_of(self.runs_on, argument="runs_on")
+
+    def _follower(self) -> RunFollower:
+        return RunFollower(
+            self.hook,
+            dataset_id=self.dataset_id,
+            scheduled_run_id=self.scheduled_run_id,
+            log=self.log,
+            log_cursor=self._log_cursor,
+        )

@@ -1,0 +1,234 @@
+"""Waits in the triggerer for a worker run."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.triggers import BaseEventTrigger
+
+from lightly_provider.exceptions import LightlyError, as_json, can_pass
+from lightly_provider.triggers.poller import Waiter, poll_of
+from lightly_provider.worker_run import FAILED_POLLS_IN_A_ROW, Decision, Limits, Step, Watch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Sequence
+
+    from airflow.triggers.base import TriggerEvent
+
+    from lightly_provider.api.models.run import Run
+    from lightly_provider.triggers.poller import Look, Snapshot
+
+# A task in one of these states is alive: its run is still wanted, by this trigger, by another triggerer's, or by the
+# next try, which reattaches.
+_ALIVE = frozenset(
+    {"scheduled", "queued", "running", "restarting", "up_for_retry", "up_for_reschedule", "deferred", "awaiting_input"}
+)
+
+
+class LightlyRunTrigger(BaseEventTrigger):
+    """
+    Wait until a scheduled run is over, and tell the task's log what it does meanwhile.
+
+    All triggers of one connection and interval share one poll (see :mod:`lightly_provider.triggers.poller`): through
+    Airflow's shared streams on 3.3 and newer, and through a poll of our own before.
+
+    Its arguments hold no secret. The one event that it fires has what the task needs to end: ``step`` (as in
+    :class:`~lightly_provider.worker_run.Step`), ``status``, ``scheduled_run_id``, ``run``, ``log_cursor``, ``deadline``
+    and ``error``.
+
+    :param lightly_conn_id: Airflow connection of type ``lightly``.
+    :param dataset_id: Dataset.
+    :param scheduled_run_id: Id that scheduling returned.
+    :param runs_on: Labels that the run's worker must have.
+    :param poll_interval: Seconds between two polls, varied by 10 %.
+    :param deadline: When to stop waiting, in seconds since the epoch, which holds in whichever process and on whichever
+        machine the trigger is; None: never.
+    :param pickup_deadline: Until when a worker must have taken the run, likewise; None: until ``deadline``.
+    :param failed_polls_allowed: With that many failed polls in a row, the wait is given up.
+    :param cancel_on_kill: Cancel the scheduled run when a user ends the task (Airflow 3.3 and newer).
+    :param log_cursor: From where the run's log is to be told.
+    """
+
+    # What waits for a task may go to the task's own triggerers; what watches for assets may not.
+    supports_triggerer_queue = True
+
+    def __init__(
+        self,
+        *,
+        lightly_conn_id: str,
+        dataset_id: str,
+        scheduled_run_id: str,
+        runs_on: Sequence[str] = (),
+        poll_interval: float = 60.0,
+        deadline: float | None = None,
+        pickup_deadline: float | None = None,
+        failed_polls_allowed: int = FAILED_POLLS_IN_A_ROW,
+        cancel_on_kill: bool = True,
+        log_cursor: int = 0,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.lightly_conn_id = lightly_conn_id
+        self.dataset_id = dataset_id
+        self.scheduled_run_id = scheduled_run_id
+        self.runs_on = list(runs_on)
+        self.poll_interval = poll_interval
+        self.deadline = deadline
+        self.pickup_deadline = pickup_deadline
+        self.failed_polls_allowed = failed_polls_allowed
+        self.cancel_on_kill = cancel_on_kill
+        self.log_cursor = log_cursor
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """The class and its arguments, all of them JSON."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "lightly_conn_id": self.lightly_conn_id,
+                "dataset_id": self.dataset_id,
+                "scheduled_run_id": self.scheduled_run_id,
+                "runs_on": self.runs_on,
+                "poll_interval": self.poll_interval,
+                "deadline": self.deadline,
+                "pickup_deadline": self.pickup_deadline,
+                "failed_polls_allowed": self.failed_polls_allowed,
+                "cancel_on_kill": self.cancel_on_kill,
+                "log_cursor": self.log_cursor,
+            },
+        )
+
+    # --- the wait ------------------------------------------------------------------------------------------------
+
+    async def run(self) -> AsyncGenerator[TriggerEvent, None]:
+        """Wait, on a poll that is shared within this process."""
+        async with (
+            aclosing(poll_of(self.lightly_conn_id, self.poll_interval).subscribe()) as snapshots,
+            aclosing(self.filter_shared_stream(snapshots)) as events,
+        ):
+            async for event in events:
+                yield event
+
+    def shared_stream_key(self) -> Hashable:
+        """Triggers with equal keys share one poll."""
+        return ("lightly", self.lightly_conn_id, self.poll_interval)
+
+    @classmethod
+    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[Snapshot, None]:
+        """The poll for all triggers of one key."""
+        async with aclosing(poll_of(kwargs["lightly_conn_id"], kwargs["poll_interval"]).snapshots()) as snapshots:
+            async for snapshot in snapshots:
+                yield snapshot
+
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Snapshot]) -> AsyncGenerator[TriggerEvent, None]:
+        """This run's one event, out of the snapshots of all."""
+        from airflow.triggers.base import TriggerEvent
+
+        waiter = Waiter(self.dataset_id, self.scheduled_run_id, tuple(self.runs_on), self.log_cursor)
+        with poll_of(self.lightly_conn_id, self.poll_interval).including(waiter):
+            yield TriggerEvent(await self._wait(shared_stream))  # type: ignore[no-untyped-call]
+
+    async def _wait(self, shared_stream: AsyncIterator[Snapshot]) -> dict[str, Any]:
+        limits = Limits(deadline=self.deadline, pickup_deadline=self.pickup_deadline)
+        watch = Watch(limits, failed_polls_allowed=self.failed_polls_allowed)
+        coming: asyncio.Task[Snapshot] | None = None
+        try:
+            while True:
+                if coming is None:
+                    coming = asyncio.ensure_future(anext(shared_stream))
+                # The time is up also while no snapshot comes.
+                left = None if self.deadline is None else max(0.0, self.deadline - time.time())
+                await asyncio.wait([coming], timeout=left)
+                if not coming.done():
+                    return self._event(Decision(step=Step.TIMED_OUT, status=watch.status))
+                snapshot, coming = coming.result(), None
+                if (event := self._take(snapshot, watch)) is not None:
+                    return event
+        finally:
+            if coming is not None:
+                coming.cancel()
+                await asyncio.gather(coming, return_exceptions=True)
+
+    def _take(self, snapshot: Snapshot, watch: Watch) -> dict[str, Any] | None:
+        """The event that follows from a snapshot; None while there is to be waited."""
+        now = time.time()
+        if (look := snapshot.looks.get(self.scheduled_run_id)) is not None:
+            self._tell(look)
+            decision, is_news = watch.saw(look.seen, now)
+            if is_news:
+                subject = f"Run {look.run.id}" if look.run else f"Scheduled run {self.scheduled_run_id}"
+                self.log.info("%s: %s", subject, decision.status)
+            return None if decision.step is Step.WAIT else self._event(decision, run=look.run)
+        if (error := snapshot.failures.get(self.scheduled_run_id)) is not None:
+            missed = watch.missed(now, can_pass=can_pass(error))
+            if missed.step is Step.WAIT:
+                self.log.warning("Poll failed (%d in a row), the run goes on: %s", watch.failed_polls, error)
+                return None
+            return self._event(missed, error=error)
+        return None
+
+    def _tell(self, look: Look) -> None:
+        for line in look.log_lines:
+            self.log.info("[worker] %s %s %s", line.level, line.state, line.msg)
+        self.log_cursor = look.log_cursor
+
+    def _event(
+        self, decision: Decision, *, run: Run | None = None, error: LightlyError | None = None
+    ) -> dict[str, Any]:
+        return {
+            "step": decision.step.value,
+            "status": decision.status,
+            "scheduled_run_id": self.scheduled_run_id,
+            "run": run.model_dump(mode="json") if run else None,
+            "log_cursor": self.log_cursor,
+            "deadline": self.deadline,
+            "error": as_json(error) if error else None,
+        }
+
+    # --- the end of the task -------------------------------------------------------------------------------------
+
+    async def on_kill(self) -> None:
+        """
+        Cancel the scheduled run if a user ended the task. Airflow 3.3 and newer call this.
+
+        Airflow 3.3.2 calls it also when the trigger moves to another triggerer, and after a clear, when the next try
+        may have reattached to the run already (https://github.com/apache/airflow/pull/73454). So the task's own state
+        decides: only where that is final, nobody wants the run any more. ``cleanup`` is left alone on purpose: it runs
+        at every end, also at a triggerer's restart.
+        """
+        if not self.cancel_on_kill:
+            self.log.info("Scheduled run %s goes on, as cancel_on_kill is False.", self.scheduled_run_id)
+            return
+        state = await self._state_of_task()
+        if state is None or state in _ALIVE:
+            self.log.info("Scheduled run %s goes on: the task is %s.", self.scheduled_run_id, state or "cleared")
+            return
+        from asgiref.sync import sync_to_async
+
+        from lightly_provider.hooks.lightly import LightlyHook
+        from lightly_provider.hooks.run_follower import RunFollower
+
+        follower = RunFollower(
+            LightlyHook(self.lightly_conn_id),
+            dataset_id=self.dataset_id,
+            scheduled_run_id=self.scheduled_run_id,
+            log=self.log,
+        )
+        self.log.info("The task is %s: canceling scheduled run %s.", state, self.scheduled_run_id)
+        # Rare and short, so the synchronous way in a thread is good enough; it never raises.
+        await sync_to_async(follower.cancel)()
+
+    async def _state_of_task(self) -> str | None:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+        from asgiref.sync import sync_to_async
+
+        task = self.task_instance
+        if task is None:
+            return None
+        states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
+            dag_id=task.dag_id, task_ids=[task.task_id], run_ids=[task.run_id], map_index=task.map_index
+        )
+        # A mapped task's key has its index; the answer has this one task, or nothing.
+        (state,) = [*states.get(task.run_id, {}).values()] or [None]
+        return str(state) if state is not None else None
