@@ -20,10 +20,12 @@ BUDGET_MS, BUDGET_MIB = 50.0, 5.0
 OURS = "airflow-provider-lightly"
 SUBJECTS = {
     OURS: [
+        "lightly_provider.operators.cancellation",
         "lightly_provider.operators.dataset",
         "lightly_provider.operators.datasource",
         "lightly_provider.operators.verification",
         "lightly_provider.operators.worker",
+        "lightly_provider.sensors.worker",
     ],
     "apache-airflow-providers-dbt-cloud": ["airflow.providers.dbt.cloud.operators.dbt"],
     "airflow-provider-fivetran-async": ["fivetran_provider_async.operators"],

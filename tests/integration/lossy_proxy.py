@@ -18,11 +18,14 @@ class LossyProxy:
 
     :param target: The platform's address.
     :param loses: Called with method and path of a request that the platform has answered.
+    :param drops: Likewise, before the platform hears of the request: whether it never does. None: it always does.
     """
 
-    def __init__(self, target: str, loses: Callable[[str, str], bool]) -> None:
+    def __init__(
+        self, target: str, loses: Callable[[str, str], bool], *, drops: Callable[[str, str], bool] | None = None
+    ) -> None:
         proxy = self
-        self._target, self._loses = urlsplit(target), loses
+        self._target, self._loses, self._drops = urlsplit(target), loses, drops
         self.forwarded: list[tuple[str, str]] = []
 
         class Handler(BaseHTTPRequestHandler):
@@ -47,12 +50,16 @@ class LossyProxy:
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         """Forward one request."""
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        path = urlsplit(request.path).path
+        if self._drops is not None and self._drops(request.command, path):
+            request.close_connection = True
+            request.connection.close()
+            return
         upstream = http.client.HTTPConnection(str(self._target.hostname), self._target.port)
         upstream.request(request.command, request.path, body, {"Content-Type": "application/json"})
         response = upstream.getresponse()
         content = response.read()
         upstream.close()
-        path = urlsplit(request.path).path
         self.forwarded.append((request.command, path))
         if self._loses(request.command, path):
             request.close_connection = True

@@ -33,10 +33,12 @@ from lightly_provider.operators.access import (
     DeleteLightlyAccessOperator,
 )
 from lightly_provider.operators.base import CheckedOperator
+from lightly_provider.operators.cancellation import CancelLightlyRunOperator
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
+from lightly_provider.sensors.worker import LightlyRunSensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")])
 
-OPERATORS: dict[str, type[CheckedOperator]] = {
+OPERATORS: dict[str, type[Any]] = {
     "create_access_role": CreateLightlyAccessRoleOperator,
     "create_access_user": CreateLightlyAccessUserOperator,
     "delete_access": DeleteLightlyAccessOperator,
@@ -52,11 +54,14 @@ OPERATORS: dict[str, type[CheckedOperator]] = {
     "configure_s3_datasource": ConfigureS3DatasourceOperator,
     "verify_permissions": VerifyDatasourcePermissionsOperator,
     "run_worker": RunLightlyWorkerOperator,
+    "run_sensor": LightlyRunSensor,
+    "cancel_run": CancelLightlyRunOperator,
 }
 REQUIRED = {
     "dataset_name": "my-photos",
     "dataset_id": "6a9c21d4e8b05f7312c4d9ab",
     "resource_path": "s3://my-bucket/a/",
+    "scheduled_run_id": "5f46a45671d7834240652276",
     "access_conn_id": "lightly_photos",
     "role_name": "lightly",
     "user_name": "lightly",
@@ -207,14 +212,14 @@ def test_every_make_target_in_the_documents_is_one(path: Path) -> None:
     assert named <= targets
 
 
-def signature(operator: type[CheckedOperator]) -> dict[str, inspect.Parameter]:
+def signature(operator: type[Any]) -> dict[str, inspect.Parameter]:
     """The operator's own arguments, and those of its bases in this provider."""
     bases = [cls for cls in operator.__mro__ if issubclass(cls, CheckedOperator) and cls is not CheckedOperator]
-    parameters = {n: p for cls in bases for n, p in inspect.signature(cls).parameters.items()}
+    parameters = {n: p for cls in bases or [operator] for n, p in inspect.signature(cls).parameters.items()}
     return {n: parameter for n, parameter in parameters.items() if parameter.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
-def make(operator: type[CheckedOperator], **arguments: Any) -> CheckedOperator:
+def make(operator: type[Any], **arguments: Any) -> Any:
     """The operator with the arguments, and with those that it cannot do without."""
     wanted = [name for name, parameter in signature(operator).items() if parameter.default is parameter.empty]
     return operator(task_id="task", **({k: REQUIRED[k] for k in wanted if k in REQUIRED} | arguments))
@@ -259,6 +264,18 @@ def test_a_refused_argument_is_answered_as_the_documents_say(page: str, written:
 
     with pytest.raises(ValueError, match=f"^{re.escape(answer)}$"):
         make(OPERATORS[page], **arguments)
+
+
+def test_what_happens_when_is_what_the_named_tests_prove() -> None:
+    named = [
+        name
+        for row in rows(REPOSITORY / "docs" / "operators" / "run_worker.md", "what happens")
+        for name in re.findall(r"`(test_\w+)`", row[2])
+    ]
+    tests = "\n".join(path.read_text() for path in (REPOSITORY / "tests").rglob("test_*.py"))
+
+    assert len(named) > 15
+    assert [name for name in named if f"def {name}(" not in tests] == []
 
 
 def test_the_policies_in_the_documents_are_those_of_the_code() -> None:

@@ -15,8 +15,9 @@ import lightly_provider
 HEAVY = ("boto3", "botocore", "requests", "aiohttp", "airflow.providers.amazon", "airflow.providers.openlineage")
 BASE = "airflow.sdk" if int(version("apache-airflow").split(".")[0]) >= 3 else "airflow"
 OPERATORS = sorted(
-    f"lightly_provider.operators.{file.stem}"
-    for file in (Path(lightly_provider.__path__[0]) / "operators").glob("[!_]*.py")
+    f"lightly_provider.{kind}.{file.stem}"
+    for kind in ("operators", "sensors")
+    for file in (Path(lightly_provider.__path__[0]) / kind).glob("[!_]*.py")
 )
 
 
@@ -49,8 +50,19 @@ def test_the_models_and_the_client_wait_until_a_task_runs(ours: set[str]) -> Non
     assert [m for m in ours if m.startswith("lightly_provider.api.")] == [], "pydantic's models cost the parsing"
 
 
+def test_a_dag_file_imports_no_trigger(ours: set[str]) -> None:
+    assert [m for m in ours if m.startswith(("lightly_provider.triggers", "airflow.triggers"))] == []
+
+
+def test_the_triggers_import_no_http_before_they_wait() -> None:
+    triggers = added(["lightly_provider.triggers.worker", "lightly_provider.triggers.poller"], after=[BASE])
+    assert not [m for m in triggers if m.split(".")[0] in {"aiohttp", "requests", "boto3"}]
+
+
 def test_the_pure_parts_import_neither_airflow_nor_http() -> None:
-    ours = added(["lightly_provider.worker_run", "lightly_provider.exceptions"], after=[])
+    ours = added(
+        ["lightly_provider.worker_run", "lightly_provider.prerequisites", "lightly_provider.exceptions"], after=[]
+    )
     assert not [m for m in ours if m.split(".")[0] in {"airflow", "pydantic", "requests", "urllib3"}]
 
 

@@ -215,6 +215,7 @@ MAPPED: dict[type[CheckedOperator], dict[str, list[Any]]] = {
     Configure: {"dataset_id": [DATASET, "b" * 24], "resource_path": ["s3://my-bucket/a/", "s3://my-bucket/b/"]},
     Verify: {"dataset_id": [DATASET]},
     Run: {"dataset_id": [DATASET], "selection_config": [SELECTION]},
+    Cancel: {"scheduled_run_id": ["b" * 24, "c" * 24]},
 }
 
 

@@ -1,0 +1,23 @@
+"""A DAG whose tasks run the worker on the dataset that its configuration names, in both modes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from airflow.providers.common.compat.sdk import DAG
+
+from lightly_provider.operators.worker import RunLightlyWorkerOperator
+
+SELECTION = {"n_samples": 4, "strategies": [{"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}}]}
+
+with DAG("worker_tries", schedule=None, start_date=datetime(2026, 1, 1)):
+    for mode, deferrable in (("waiting", False), ("deferred", True)):
+        RunLightlyWorkerOperator(
+            task_id=mode,
+            dataset_id="{{ dag_run.conf['dataset_id'] }}",
+            runs_on=["{{ dag_run.conf['label'] }}"],
+            selection_config=SELECTION,
+            deferrable=deferrable,
+            poll_interval=0.05,
+            retries=5,
+        )

@@ -1,0 +1,243 @@
+"""
+Airflow's tries of a task, each in a process of its own that can be killed, on one metadata database.
+
+``TaskTries`` starts ``python -m tests.integration.task_tries``: it imports Airflow once, and forks for each try. What
+the scheduler would do in between, counting the tries, is done there; the task itself is run as ``dag.test`` runs it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import traceback
+import uuid
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DAGS = Path(__file__).with_name("dags")
+
+
+class TaskTries:
+    """Context manager: the process that forks for each try."""
+
+    def __enter__(self) -> TaskTries:
+        mine, theirs = os.pipe(), os.pipe()
+        self._log = (Path(os.environ["AIRFLOW_HOME"]) / f"tries-{uuid.uuid4().hex[:8]}.log").open("w+")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__, str(theirs[0]), str(mine[1])],
+            env=os.environ | {"AIRFLOW__CORE__DAGS_FOLDER": str(DAGS)},
+            cwd=REPOSITORY,
+            pass_fds=(theirs[0], mine[1]),
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )
+        os.close(theirs[0])
+        os.close(mine[1])
+        self._answers, self._commands = os.fdopen(mine[0]), os.fdopen(theirs[1], "w")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._commands.close()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._answers.close()
+        self._log.close()
+
+    def begin(self, dag_id: str, conf: dict[str, Any]) -> str:
+        """Make a DAG run; its id."""
+        return str(self._ask(command="begin", dag_id=dag_id, conf=conf))
+
+    def clear(self, run_id: str, task_id: str) -> None:
+        """What a user's click on "clear" does."""
+        self._ask(command="clear", run_id=run_id, task_id=task_id)
+
+    def start(self, run_id: str, task_id: str, **environment: str) -> int:
+        """Start the next try; its process id."""
+        return int(self._ask(command="start", run_id=run_id, task_id=task_id, environment=environment))
+
+    def end(self) -> str:
+        """Wait for the try; the task's state after it, or ``killed``."""
+        return str(self._ask(command="end"))
+
+    def log(self) -> str:
+        """All that was printed."""
+        self._log.flush()
+        return Path(self._log.name).read_text()
+
+    def _ask(self, **command: Any) -> Any:
+        print(json.dumps(command), file=self._commands, flush=True)
+        answer = self._answers.readline()
+        if not answer:
+            raise RuntimeError(f"The process of the tries ended:\n{self.log()[-4000:]}")
+        return json.loads(answer)
+
+
+# --- in the process of the tries ---------------------------------------------------------------------------------
+
+
+class Tries:
+    """Answers the commands."""
+
+    def __init__(self) -> None:
+        from airflow import settings
+
+        self._settings = settings
+        self._pid = 0
+        self._task: tuple[str, str] = ("", "")
+        self._api: Any
+        try:
+            from airflow.dag_processing.bundles.manager import DagBundlesManager
+            from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+            from airflow.sdk.execution_time.supervisor import InProcessTestSupervisor, in_process_api_server
+
+            DagBundlesManager().sync_bundles_to_db()
+            bag = DagBag(DAGS, bundle_name="dags-folder")
+            sync_bag_to_db(bag, "dags-folder", None)
+            # Airflow's API is made ready by its first request, which takes some seconds: once for all tries.
+            InProcessTestSupervisor._api_client().variables.get("none")
+            self._api = in_process_api_server()
+        except ImportError:
+            from airflow.models import DagBag
+
+            bag = DagBag(DAGS, include_examples=False)
+            for dag in bag.dags.values():
+                dag.sync_to_db()
+            self._api = None
+        if bag.import_errors:
+            raise RuntimeError(str(bag.import_errors))
+        self._dags: dict[str, Any] = dict(bag.dags)
+        # What each try would import by itself.
+        for module in (
+            "aiohttp",
+            "requests",
+            "tenacity",
+            "lightly_provider.api.calls",
+            "lightly_provider.triggers.worker",
+        ):
+            import_module(module)
+
+    def begin(self, dag_id: str, conf: dict[str, Any]) -> str:
+        """Make a DAG run."""
+        from airflow.utils import timezone
+
+        dag, now, run_id = self._dags[dag_id], timezone.utcnow(), f"try__{uuid.uuid4().hex[:12]}"
+        session = self._settings.Session()
+        if self._api is not None:
+            from airflow.models.dagrun import get_or_create_dagrun
+            from airflow.serialization.serialized_objects import DagSerialization
+            from airflow.utils.types import DagRunTriggeredByType
+
+            get_or_create_dagrun(
+                dag=DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag)),
+                run_id=run_id,
+                logical_date=now,
+                data_interval=(now, now),
+                run_after=now,
+                conf=conf,
+                triggered_by=DagRunTriggeredByType.TEST,
+                triggering_user_name="tests",
+                start_date=now,
+                session=session,
+            )
+        else:
+            from airflow.models.dag import _get_or_create_dagrun
+
+            _get_or_create_dagrun(
+                dag=dag,
+                start_date=now,
+                execution_date=now,
+                run_id=run_id,
+                session=session,
+                conf=conf,
+                data_interval=(now, now),
+            )
+        session.commit()
+        session.close()
+        return run_id
+
+    def clear(self, run_id: str, task_id: str) -> None:
+        """Clear a task by Airflow's own function."""
+        from airflow.models.taskinstance import clear_task_instances
+
+        session = self._settings.Session()
+        clear_task_instances([self._instance(session, run_id, task_id)], session)
+        session.commit()
+        session.close()
+
+    def start(self, run_id: str, task_id: str, environment: dict[str, str]) -> int:
+        """Fork for the next try."""
+        from airflow.utils.state import TaskInstanceState
+
+        session = self._settings.Session()
+        instance = self._instance(session, run_id, task_id)
+        instance.try_number += 1
+        instance.state = TaskInstanceState.SCHEDULED
+        session.commit()
+        session.close()
+        self._task, self._pid = (run_id, task_id), os.fork()
+        if self._pid == 0:
+            os.environ.update(environment)
+            try:
+                self._run(run_id, task_id)
+            except BaseException:  # noqa: BLE001 - it must not go on as the other process
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(0)
+        return self._pid
+
+    def end(self) -> str:
+        """Wait for the fork."""
+        _, status = os.waitpid(self._pid, 0)
+        if os.WIFSIGNALED(status):
+            return "killed"
+        session = self._settings.Session()
+        state = str(self._instance(session, *self._task).state)
+        session.close()
+        return state
+
+    def _run(self, run_id: str, task_id: str) -> None:
+        session = self._settings.Session()
+        instance = self._instance(session, run_id, task_id)
+        task = self._dags[instance.dag_id].task_dict[task_id]
+        if self._api is not None:
+            from airflow.sdk.definitions.dag import _run_task
+
+            # The thread that served it stayed in the other process.
+            del self._api.transport
+
+            _run_task(ti=instance, task=task, run_triggerer=True)
+        else:
+            from airflow.models.dag import _run_task
+
+            instance.task = task
+            _run_task(ti=instance, inline_trigger=True, session=session)
+
+    def _instance(self, session: Any, run_id: str, task_id: str) -> Any:
+        from airflow.models.taskinstance import TaskInstance
+        from sqlalchemy import select
+
+        query = select(TaskInstance).where(TaskInstance.run_id == run_id, TaskInstance.task_id == task_id)
+        return session.scalars(query).one()
+
+
+def main() -> None:
+    """Answer commands until there are no more."""
+    commands, answers = os.fdopen(int(sys.argv[1])), os.fdopen(int(sys.argv[2]), "w")
+    tries = Tries()
+    for line in commands:
+        arguments = json.loads(line)
+        answer = getattr(tries, arguments.pop("command"))(**arguments)
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,335 @@
+"""The trigger and the poll that all triggers share, on an event loop, against a platform on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from scripted_platform import Answer, NoAnswer
+from waiting_platform import DATASET, ScheduledRun, WaitingPlatform
+
+from lightly_provider.exceptions import LightlyForbiddenError, LightlyServerError, from_json
+from lightly_provider.triggers import poller
+from lightly_provider.triggers.worker import LightlyRunTrigger
+from lightly_provider.worker_run import FAILED_POLLS_IN_A_ROW
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+INTERVAL = 0.05
+DEADLINE_S = 20.0
+
+
+class PlainlyLogged(LightlyRunTrigger):
+    """Airflow 3 logs through structlog, past what pytest captures."""
+
+    log = logging.getLogger("trigger")
+
+
+def trigger(run: ScheduledRun, **arguments: Any) -> LightlyRunTrigger:
+    given = {"dataset_id": DATASET, "scheduled_run_id": run.id, "poll_interval": INTERVAL} | arguments
+    return PlainlyLogged(lightly_conn_id="lightly_default", **given)
+
+
+async def event_of(waiting: LightlyRunTrigger) -> dict[str, Any]:
+    """What the trigger fires, as Airflow runs it where it shares no streams."""
+    async with aclosing(waiting.run()) as events:
+        payload: dict[str, Any] = json.loads(json.dumps((await anext(events)).payload))
+        return payload
+
+
+def play(scene: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(asyncio.wait_for(scene, DEADLINE_S))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come so far"
+        await asyncio.sleep(0.01)
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "trigger"]
+
+
+# --- one wait -----------------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_followed_to_its_end(platform: WaitingPlatform, caplog: pytest.LogCaptureFixture) -> None:
+    run = platform.add(1)
+
+    async def scene() -> dict[str, Any]:
+        waiting = asyncio.ensure_future(event_of(trigger(run)))
+        await until(lambda: platform.asked("/runs/schedule/") >= 2)
+        # In this order, as a poll may come in between.
+        run.log, run.run_state = ["one", "two"], "EMBEDDING"
+        await until(lambda: platform.asked("/logs") >= 2)
+        run.log.append("three")
+        asked = platform.asked("/logs")
+        await until(lambda: platform.asked("/logs") > asked + 1)
+        run.run_state = "COMPLETED"
+        return await waiting
+
+    with caplog.at_level(logging.INFO):
+        event = play(scene())
+
+    assert (event["step"], event["scheduled_run_id"], event["log_cursor"]) == ("succeed", run.id, 3)
+    assert (event["run"]["id"], event["run"]["state"]) == (run.run_id, "COMPLETED")
+    assert lines(caplog) == [
+        f"Scheduled run {run.id}: OPEN: waiting for a worker to take it",
+        "[worker] INFO EMBEDDING one",
+        "[worker] INFO EMBEDDING two",
+        f"Run {run.run_id}: EMBEDDING (10 of 22 states)",
+        "[worker] INFO EMBEDDING three",
+        f"Run {run.run_id}: COMPLETED",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "step"),
+    [
+        ({"scheduled_state": "CANCELED"}, "canceled"),
+        ({"scheduled_state": None}, "canceled"),
+        ({"scheduled_state": "DONE", "run_state": "FAILED"}, "fail"),
+        ({"scheduled_state": "DONE", "run_state": "CRASHED"}, "fail"),
+    ],
+)
+def test_every_end_is_one_event(platform: WaitingPlatform, state: dict[str, Any], step: str) -> None:
+    run = platform.add(1, **state)
+    assert play(event_of(trigger(run)))["step"] == step
+
+
+def test_the_deadline_is_absolute_and_holds_while_nothing_answers(platform: WaitingPlatform) -> None:
+    run = platform.add(1)
+    before = time.time()
+    event = play(event_of(trigger(run, deadline=before + 0.5, poll_interval=300)))
+    assert event["step"] == "timed_out"
+    assert 0.5 <= time.time() - before < 5
+
+
+def test_a_deadline_that_has_passed_while_no_triggerer_ran_ends_the_wait_at_once(platform: WaitingPlatform) -> None:
+    assert play(event_of(trigger(platform.add(1), deadline=time.time() - 60)))["step"] == "timed_out"
+
+
+def test_a_run_that_no_worker_takes_in_time_is_told_apart(platform: WaitingPlatform) -> None:
+    run = platform.add(1)
+    event = play(event_of(trigger(run, deadline=time.time() + 60, pickup_deadline=time.time())))
+    assert event["step"] == "not_taken"
+
+
+# --- polls that fail ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("failure", [Answer(503), NoAnswer(), Answer(200, b"<html>"), Answer(429)])
+def test_polls_that_fail_are_not_a_run_that_failed(
+    platform: WaitingPlatform, failure: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "pause_after_failure", lambda *_: INTERVAL)
+    run = platform.add(1, scheduled_state="DONE", run_state="COMPLETED")
+    # aiohttp itself repeats what reads once where the connection is closed without an answer.
+    requests_of_a_poll = 2 if isinstance(failure, NoAnswer) else 1
+    platform.fails = [failure] * (requests_of_a_poll * (FAILED_POLLS_IN_A_ROW - 1))
+
+    with caplog.at_level(logging.WARNING):
+        assert play(event_of(trigger(run)))["step"] == "succeed"
+
+    failed = [line for line in lines(caplog) if "Poll failed" in line]
+    assert [line.split(",")[0] for line in failed] == [f"Poll failed ({n} in a row)" for n in range(1, 10)]
+    assert platform.token not in "".join(lines(caplog))
+
+
+def test_ten_failed_polls_in_a_row_end_the_wait(platform: WaitingPlatform, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "pause_after_failure", lambda *_: INTERVAL)
+    run = platform.add(1)
+    platform.fails = [Answer(503, {"code": "X", "error": "no", "requestId": "r-1"})] * 100
+
+    event = play(event_of(trigger(run)))
+
+    error = from_json(event["error"])
+    assert event["step"] == "give_up"
+    assert isinstance(error, LightlyServerError)
+    assert (error.status, error.request_id) == (503, "r-1")
+    assert len(platform.received) == FAILED_POLLS_IN_A_ROW
+    assert platform.token not in json.dumps(event)
+
+
+def test_a_refusal_ends_the_wait_at_once(platform: WaitingPlatform) -> None:
+    run = platform.add(1)
+    platform.fails = [Answer(403, {"code": "FORBIDDEN", "error": "no"})]
+    event = play(event_of(trigger(run)))
+    assert event["step"] == "give_up"
+    assert isinstance(from_json(event["error"]), LightlyForbiddenError)
+
+
+def test_retry_after_is_honoured(platform: WaitingPlatform) -> None:
+    run = platform.add(1, scheduled_state="DONE", run_state="COMPLETED")
+    platform.fails = [Answer(429, headers={"Retry-After": "2"})]
+    before = time.monotonic()
+    assert play(event_of(trigger(run)))["step"] == "succeed"
+    assert time.monotonic() - before >= 1.8
+
+
+# --- one poll for all ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [2, 300])
+def test_any_number_of_waits_costs_at_most_three_requests_per_interval(
+    platform: WaitingPlatform, n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "_GATHER_S", 0.5)
+    runs = [platform.add(number) for number in range(1, n + 1)]
+    running = runs[: n // 2]
+    for run in running:
+        run.scheduled_state, run.run_state = "LOCKED", "EMBEDDING"
+
+    async def scene() -> list[dict[str, Any]]:
+        waits = [asyncio.ensure_future(event_of(trigger(run, poll_interval=0.5))) for run in runs]
+        await until(lambda: platform.asked("/docker/worker/schedule") >= 5)
+        polls, requests = platform.asked("/docker/worker/schedule"), len(platform.received)
+        assert requests <= 3 * polls
+        for run in runs:
+            run.run_state, run.scheduled_state = "COMPLETED", "DONE"
+        return await asyncio.gather(*waits)
+
+    events = play(scene())
+
+    assert [event["scheduled_run_id"] for event in events] == [run.id for run in runs]
+    assert {event["step"] for event in events} == {"succeed"}
+
+
+def test_a_run_that_the_listings_lack_is_asked_for_singly(platform: WaitingPlatform) -> None:
+    listed, unlisted = platform.add(1), platform.add(2, is_listed=False)
+
+    async def scene() -> list[dict[str, Any]]:
+        waits = [asyncio.ensure_future(event_of(trigger(run))) for run in (listed, unlisted)]
+        await until(lambda: platform.asked(f"/schedule/{unlisted.id}") >= 3)
+        assert not any(wait.done() for wait in waits)
+        assert platform.asked(f"/schedule/{listed.id}") == 0
+        for run in (listed, unlisted):
+            run.run_state, run.scheduled_state = "COMPLETED", "DONE"
+        return await asyncio.gather(*waits)
+
+    assert [event["step"] for event in play(scene())] == ["succeed", "succeed"]
+
+
+def test_single_looks_are_limited_and_everyones_turn_comes(
+    platform: WaitingPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "SINGLE_LOOKS_PER_POLL", 3)
+    runs = [platform.add(n, is_listed=False, scheduled_state="DONE", run_state="COMPLETED") for n in range(1, 11)]
+
+    async def scene() -> list[dict[str, Any]]:
+        return await asyncio.gather(*(event_of(trigger(run)) for run in runs))
+
+    assert [event["step"] for event in play(scene())] == ["succeed"] * 10
+
+
+def test_when_nobody_waits_any_more_nothing_is_asked_any_more(platform: WaitingPlatform) -> None:
+    runs = [platform.add(1), platform.add(2)]
+
+    async def scene() -> tuple[int, set[asyncio.Task[Any]]]:
+        before = asyncio.all_tasks()
+        waits = [asyncio.ensure_future(event_of(trigger(run))) for run in runs]
+        await until(lambda: platform.asked() >= 4)
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+        return platform.asked(), asyncio.all_tasks() - before
+
+    asked, others = play(scene())
+    assert others == set()
+    assert platform.asked() == asked
+
+
+def test_airflows_shared_stream_serves_the_same_wait(platform: WaitingPlatform) -> None:
+    shared_stream = pytest.importorskip("airflow.triggers.shared_stream", reason="Airflow shares streams from 3.3 on")
+    runs = [platform.add(n) for n in range(1, 6)]
+
+    async def scene() -> list[dict[str, Any]]:
+        manager = shared_stream.SharedStreamManager()
+
+        async def wait(number: int, waiting: LightlyRunTrigger) -> dict[str, Any]:
+            key = waiting.shared_stream_key()
+            stream = manager.subscribe(trigger_id=number, trigger=waiting, key=key)
+            try:
+                async for event in waiting.filter_shared_stream(stream):
+                    payload: dict[str, Any] = event.payload
+                    return payload
+            finally:
+                await manager.unsubscribe(number, key)
+            raise AssertionError("no event")
+
+        waits = [asyncio.ensure_future(wait(n, trigger(run))) for n, run in enumerate(runs)]
+        await until(lambda: platform.asked("/docker/worker/schedule") >= 3)
+        for run in runs:
+            run.run_state, run.scheduled_state = "COMPLETED", "DONE"
+        return await asyncio.gather(*waits)
+
+    assert [event["step"] for event in play(scene())] == ["succeed"] * 5
+
+
+# --- arguments ----------------------------------------------------------------------------------------------------
+
+
+def test_the_arguments_are_json_without_secrets_and_make_the_same_trigger(platform: WaitingPlatform) -> None:
+    given = trigger(platform.add(1), deadline=1.5, pickup_deadline=1.0, runs_on=["gpu"], cancel_on_kill=False)
+    _, arguments = given.serialize()
+    assert json.loads(json.dumps(arguments)) == arguments
+    assert LightlyRunTrigger(**arguments).serialize()[1] == arguments
+    assert LightlyRunTrigger(**arguments).serialize()[0] == "lightly_provider.triggers.worker.LightlyRunTrigger"
+    assert platform.token not in json.dumps(arguments)
+
+
+def test_a_trigger_that_starts_again_elsewhere_goes_on(platform: WaitingPlatform) -> None:
+    run = platform.add(1)
+
+    async def begin() -> dict[str, Any]:
+        first = trigger(run)
+        waiting = asyncio.ensure_future(event_of(first))
+        await until(lambda: platform.asked() >= 2)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await first.cleanup()
+        arguments: dict[str, Any] = first.serialize()[1]
+        return arguments
+
+    arguments = play(begin())
+    assert [r.method for r in platform.received if r.method != "GET"] == [], "its end cancels nothing"
+    run.run_state, run.scheduled_state = "COMPLETED", "DONE"
+    assert play(event_of(LightlyRunTrigger(**arguments)))["step"] == "succeed"
+
+
+# --- kill ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "cancel_on_kill", "cancels"),
+    [
+        *((state, True, True) for state in ("failed", "success", "skipped", "removed", "upstream_failed")),
+        *((state, True, False) for state in (None, "deferred", "running", "queued", "scheduled", "up_for_retry")),
+        ("failed", False, False),
+    ],
+)
+def test_a_kill_cancels_only_where_the_task_itself_has_ended(
+    platform: WaitingPlatform,
+    state: str | None,
+    cancel_on_kill: bool,
+    cancels: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    killed = trigger(platform.add(1, scheduled_state="CANCELED"), cancel_on_kill=cancel_on_kill)
+
+    async def state_of_task() -> str | None:
+        return state
+
+    # Airflow's answer, which needs a triggerer.
+    monkeypatch.setattr(killed, "_state_of_task", state_of_task)
+    play(killed.on_kill())
+
+    assert [r.method for r in platform.received if r.method != "GET"] == (["PUT"] if cancels else [])
