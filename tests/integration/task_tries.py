@@ -179,6 +179,8 @@ class Tries:
         instance = self._instance(session, run_id, task_id)
         instance.try_number += 1
         instance.state = TaskInstanceState.SCHEDULED
+        # A new try begins at its beginning, also after one that died while it was deferred.
+        instance.next_method = instance.next_kwargs = None
         session.commit()
         session.close()
         self._task, self._pid = (run_id, task_id), os.fork()
