@@ -105,10 +105,15 @@ class Tries:
             self._api = in_process_api_server()
         except ImportError:
             from airflow.models import DagBag
+            from airflow.models.serialized_dag import SerializedDagModel
 
+            # Airflow 2 keeps its users' table in a provider, and its own tables refer to it.
+            import_module("airflow.providers.fab.auth_manager.models")
             bag = DagBag(DAGS, include_examples=False)
             for dag in bag.dags.values():
                 dag.sync_to_db()
+                # Where a clear looks the task's retries up.
+                SerializedDagModel.write_dag(dag)
             self._api = None
         if bag.import_errors:
             raise RuntimeError(str(bag.import_errors))
