@@ -85,5 +85,10 @@ def get_provider_info() -> dict:  # type: ignore[type-arg]
             }
         ],
         "sensors": [{"integration-name": "Lightly", "python-modules": ["lightly_provider.sensors.worker"]}],
-        "triggers": [{"integration-name": "Lightly", "python-modules": ["lightly_provider.triggers.worker"]}],
+        "triggers": [
+            {
+                "integration-name": "Lightly",
+                "python-modules": ["lightly_provider.triggers.verification", "lightly_provider.triggers.worker"],
+            }
+        ],
     }
