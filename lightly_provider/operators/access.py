@@ -260,7 +260,9 @@ class DeleteLightlyAccessOperator(CheckedOperator):
 
     def check_arguments(self) -> None:
         """See :meth:`CheckedOperator.check_arguments`."""
-        if bool(self.role_name) == bool(self.user_name):
+        # A template may come out empty, so what it stands for is known in execute only.
+        names_known = is_static(self.role_name) and is_static(self.user_name)
+        if names_known and bool(self.role_name) == bool(self.user_name):
             raise ValueError("Give one of role_name and user_name, and not both: it is what will be deleted.")
         for argument, name in (("role_name", self.role_name), ("user_name", self.user_name)):
             if name and is_static(name):
