@@ -13,7 +13,7 @@ import pytest
 import lightly_provider
 
 HEAVY = ("boto3", "botocore", "requests", "aiohttp", "airflow.providers.amazon", "airflow.providers.openlineage")
-BASE = "airflow.sdk" if int(version("apache-airflow").split(".")[0]) >= 3 else "airflow"
+BASE = "airflow.sdk" if int(version("apache-airflow").split(".")[0]) >= 3 else "airflow.models.baseoperator"
 OPERATORS = sorted(
     f"lightly_provider.{kind}.{file.stem}"
     for kind in ("operators", "sensors")
