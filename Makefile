@@ -8,6 +8,7 @@ VENV_SANDBOX := .venv-sandbox
 VENV_COMPAT := .venv-airflow-2.11
 VENV_BENCHMARKS := .venv-benchmarks
 VENV_VENDOR := .venv-vendor
+VENV_SYSTEM := .venv-system
 SANDBOX_STATE := sandbox-state
 SANDBOX_PORT ?= 8420
 AWS_PORT ?= 8421
@@ -35,6 +36,11 @@ test-compat: $(VENV_COMPAT)/.ready $(VENV_SANDBOX)/.ready ## run the core of the
 .PHONY: test-vendor
 test-vendor: $(VENV_VENDOR)/.ready $(VENV_SANDBOX)/.ready ## drive the sandbox with the vendor's own client, lightly 1.5.26
 	cd sandbox && ../$(VENV_VENDOR)/bin/python -m pytest tests_vendor
+
+.PHONY: test-system
+test-system: $(VENV_SYSTEM)/.ready $(VENV_SANDBOX)/.ready ## kill, mark and clear worker runs in an Airflow of separate services
+	@scripts/setup-services
+	$(VENV_SYSTEM)/bin/python -m pytest tests/system
 
 .PHONY: lint
 lint: $(VENV)/.ready ## format check, lint, direction of the imports
@@ -64,7 +70,7 @@ benchmarks: $(VENV_BENCHMARKS)/.ready $(VENV_SANDBOX)/.ready ## measure what imp
 
 .PHONY: clean
 clean: ## remove what the targets made, environments included
-	rm -rf $(VENV) $(VENV_SANDBOX) $(VENV_COMPAT) $(VENV_BENCHMARKS) $(VENV_VENDOR) demo-output $(SANDBOX_STATE) airflow-home
+	rm -rf $(VENV) $(VENV_SANDBOX) $(VENV_COMPAT) $(VENV_BENCHMARKS) $(VENV_VENDOR) $(VENV_SYSTEM) demo-output $(SANDBOX_STATE) airflow-home
 
 $(VENV)/.ready: pyproject.toml constraints.txt scripts/setup-venv
 	@scripts/setup-venv $(VENV) constraints.txt --editable . --group test --group lint
@@ -77,6 +83,9 @@ $(VENV_COMPAT)/.ready: pyproject.toml constraints-airflow-2.11.txt scripts/setup
 
 $(VENV_VENDOR)/.ready: sandbox/vendor-constraints.txt scripts/setup-venv
 	@scripts/setup-venv $(VENV_VENDOR) sandbox/vendor-constraints.txt --no-deps --requirement sandbox/vendor-constraints.txt
+
+$(VENV_SYSTEM)/.ready: pyproject.toml constraints.txt scripts/setup-venv
+	@scripts/setup-venv $(VENV_SYSTEM) constraints.txt --editable . --group test --group system
 
 $(VENV_BENCHMARKS)/.ready: pyproject.toml constraints.txt scripts/setup-venv
 	@scripts/setup-venv $(VENV_BENCHMARKS) constraints.txt --editable . --group benchmarks

@@ -1,0 +1,252 @@
+"""Airflow as it runs in production, on loopback: PostgreSQL, Redis, Celery and each of Airflow's services a process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import requests
+
+from tests.system.service_name import VARIABLE, service_name
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+START_DEADLINE_S = 120
+TRIGGERERS = ("triggerer-1", "triggerer-2")
+
+
+class MissingProgramError(RuntimeError):
+    """A program that the tests start is not installed here."""
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that are free now, all different."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for probe in sockets:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in sockets]
+    finally:
+        for probe in sockets:
+            probe.close()
+
+
+def program(name: str) -> str:
+    """Path of a server's program, also where Debian keeps PostgreSQL's."""
+    places = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    found = shutil.which(name, path=os.pathsep.join([os.environ["PATH"], *map(str, places)]))
+    if found is None:
+        raise MissingProgramError(f"{name} is not installed; `make test-system` installs it, or says what it needs.")
+    return found
+
+
+@dataclass
+class Services:
+    """
+    Context manager: everything that is needed to run DAGs, each a process that the test may kill.
+
+    :param home: An empty folder for all state.
+    :param dags: The folder with the DAGs.
+    :param environment: What the services get beside the configuration, e.g. connections.
+    """
+
+    home: Path
+    dags: Path
+    environment: dict[str, str]
+    processes: dict[str, psutil.Popen] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.api_port, self._postgres_port, self._redis_port = free_ports(3)
+        self.url = f"http://127.0.0.1:{self.api_port}"
+
+    def __enter__(self) -> Services:
+        try:
+            self._start_postgres()
+            self._start_redis()
+            self._airflow("db", "migrate")
+            for name in ("api-server", "scheduler", "dag-processor", *TRIGGERERS, "celery-worker"):
+                self.start(name)
+            self._await_healthy()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Airflow's services first: none shall complain of a database that is gone.
+        for name in reversed(list(self.processes)):
+            self.kill(name)
+
+    def start(self, name: str) -> None:
+        """Start one of Airflow's services; one that was killed starts anew under its name."""
+        commands = {
+            "api-server": ["api-server", "--host", "127.0.0.1", "--port", str(self.api_port), "--workers", "1"],
+            "scheduler": ["scheduler", "--skip-serve-logs"],
+            "dag-processor": ["dag-processor"],
+            "celery-worker": ["celery", "worker", "--skip-serve-logs", "--without-gossip", "--without-mingle"],
+        }
+        command = commands.get(name, ["triggerer", "--skip-serve-logs"])
+        self._spawn(name, [sys.executable, "-m", "airflow", *command])
+
+    def signal(self, name: str, number: signal.Signals, *, children: bool = True) -> None:
+        """Send a signal to a service, and to the processes that it started."""
+        for process in self._tree(name) if children else [self.processes[name]]:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
+    def kill(self, name: str) -> None:
+        """End a service and all that it started, at once."""
+        tree = self._tree(name)
+        for process in tree:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(tree, timeout=20)
+
+    def stop(self, name: str, *, within: float = 60) -> None:
+        """Ask a service to end (SIGTERM), and wait until it has."""
+        self.processes[name].terminate()
+        self.processes[name].wait(within)
+
+    def log_of(self, name: str) -> str:
+        """What a service printed."""
+        return (self.home / f"{name}.log").read_text(errors="replace")
+
+    def task_log(self, dag_id: str, run_id: str, task_id: str) -> str:
+        """All that the tries of a task logged, the triggerers' part too."""
+        folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
+        return "\n".join(path.read_text(errors="replace") for path in sorted(folder.rglob("*.log*")))
+
+    # --- how they start ------------------------------------------------------------------------------------------
+
+    @property
+    def airflow_environment(self) -> dict[str, str]:
+        """The services' environment; deadlines are shortened so that a test sees what else takes minutes."""
+        database = f"postgresql+psycopg2://airflow@127.0.0.1:{self._postgres_port}/airflow"
+        configuration = {
+            "CORE__DAGS_FOLDER": str(self.dags),
+            "CORE__HOSTNAME_CALLABLE": f"{service_name.__module__}.{service_name.__name__}",
+            "CORE__LOAD_EXAMPLES": "False",
+            "CORE__EXECUTOR": "CeleryExecutor",
+            "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "CORE__PARALLELISM": "32",
+            "CORE__MAX_ACTIVE_TASKS_PER_DAG": "32",
+            "DATABASE__SQL_ALCHEMY_CONN": database,
+            "CELERY__BROKER_URL": f"redis://127.0.0.1:{self._redis_port}/0",
+            "CELERY__RESULT_BACKEND": f"db+{database}",
+            "CELERY__WORKER_CONCURRENCY": "4",
+            "API__HOST": "127.0.0.1",
+            "API__PORT": str(self.api_port),
+            "API_AUTH__JWT_SECRET": "system-tests-on-loopback-only",
+            "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+            "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
+            "SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "3",
+            "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
+            "TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+            "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
+            "WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
+            "LOGGING__BASE_LOG_FOLDER": str(self.home / "logs"),
+            "USAGE_DATA_COLLECTION__ENABLED": "False",
+        }
+        return {
+            **os.environ,
+            **{f"AIRFLOW__{option}": value for option, value in configuration.items()},
+            "AIRFLOW_HOME": str(self.home / "airflow"),
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])),
+            **self.environment,
+        }
+
+    def _spawn(self, name: str, command: list[str], user: str | None = None) -> None:
+        log = (self.home / f"{name}.log").open("a")
+        self.processes[name] = psutil.Popen(
+            command,
+            env={**self.airflow_environment, VARIABLE: name},
+            cwd=self.home if user is None else "/",
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            user=user,
+            start_new_session=True,
+        )
+        log.close()
+
+    def _airflow(self, *arguments: str) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "airflow", *arguments],
+            env=self.airflow_environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"airflow {' '.join(arguments)} failed:\n{done.stdout[-3000:]}")
+
+    def _start_postgres(self) -> None:
+        folder = self.home / "postgres"
+        folder.mkdir()
+        # PostgreSQL refuses to run as root.
+        user = "postgres" if os.geteuid() == 0 else None
+        if user:
+            shutil.chown(folder, user)
+            # pytest's folders are for their owner alone; PostgreSQL only has to pass through them.
+            for parent in (self.home, *self.home.parents[:2]):
+                parent.chmod(parent.stat().st_mode | 0o011)
+        initdb = [program("initdb"), "--pgdata", str(folder), "--username", "airflow", "--auth", "trust"]
+        subprocess.run(initdb, check=True, capture_output=True, user=user, cwd="/")
+        options = ["-h", "127.0.0.1", "-p", str(self._postgres_port), "-k", "", "-c", "fsync=off"]
+        self._spawn("postgres", [program("postgres"), "-D", str(folder), *options], user=user)
+        self._await("PostgreSQL", lambda: _reachable(self._postgres_port))
+        createdb = [program("createdb"), "-h", "127.0.0.1", "-p", str(self._postgres_port), "-U", "airflow", "airflow"]
+        self._await("PostgreSQL's database", lambda: _succeeds(createdb))
+
+    def _start_redis(self) -> None:
+        options = ["--bind", "127.0.0.1", "--port", str(self._redis_port), "--save", "", "--appendonly", "no"]
+        self._spawn("redis", [program("redis-server"), *options])
+        self._await("Redis", lambda: _reachable(self._redis_port))
+
+    def _await_healthy(self) -> None:
+        def healthy() -> bool:
+            try:
+                answer = requests.get(f"{self.url}/api/v2/monitor/health", timeout=5).json()
+            except (requests.RequestException, ValueError):
+                return False
+            return all(answer[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "triggerer"))
+
+        self._await("Airflow", healthy)
+
+    def _await(self, what: str, ready: Callable[[], object]) -> None:
+        deadline = time.monotonic() + START_DEADLINE_S
+        while not ready():
+            dead = [name for name, process in self.processes.items() if process.poll() is not None]
+            if dead or time.monotonic() > deadline:
+                logs = "\n".join(f"--- {name}\n{self.log_of(name)[-2000:]}" for name in dead or self.processes)
+                raise RuntimeError(f"{what} did not start:\n{logs}")
+            time.sleep(0.2)
+
+    def _tree(self, name: str) -> list[psutil.Process]:
+        process = self.processes[name]
+        with suppress(psutil.NoSuchProcess):
+            return [*process.children(recursive=True), process]
+        return []
+
+
+def _succeeds(command: list[str]) -> bool:
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+
+def _reachable(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,0 +1,241 @@
+"""What becomes of a worker run when things are killed, marked, cleared or away: the table of the operator's guide."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.system.conftest import new_dataset
+from tests.system.faults import faulty_answers
+from tests.system.services import TRIGGERERS
+
+if TYPE_CHECKING:
+    from tests.system.conftest import Platform
+    from tests.system.hand_worker import HandWorker
+    from tests.system.rest import AirflowRest
+    from tests.system.services import Services
+
+
+class WorkerRun:
+    """A task that runs the worker on a dataset, from its start to its end, seen from both sides."""
+
+    def __init__(self, dag_id: str, dataset_id: str, rest: AirflowRest, worker: HandWorker) -> None:
+        self._dag_id, self._dataset_id, self._rest, self._worker = dag_id, dataset_id, rest, worker
+        self._dag_run_id = rest.start(dag_id, {"dataset_id": dataset_id})
+
+    @property
+    def _task(self) -> tuple[str, str, str]:
+        return self._dag_id, self._dag_run_id, "run"
+
+    def states_of_scheduled_runs(self) -> list[str]:
+        """The state of everything that the task ever scheduled, oldest first."""
+        return [str(scheduled["state"]) for scheduled in self._worker.scheduled_runs(self._dataset_id)]
+
+    def wait_until(self, *states: str, within: float = 90) -> str:
+        """Wait until the task is in one of the states; which."""
+        return self._rest.wait_for_state(*self._task, *states, within=within)
+
+    def wait_until_scheduled(self, count: int = 1) -> None:
+        """Wait until the task has scheduled so many runs."""
+        self._rest.wait_for(f"{count} scheduled runs", lambda: len(self.states_of_scheduled_runs()) >= count, within=60)
+
+    def wait_until_canceled(self) -> None:
+        """Wait until the platform says that the scheduled run is canceled."""
+        self._rest.wait_for("CANCELED", lambda: self.states_of_scheduled_runs() == ["CANCELED"], within=40)
+
+    def wait_for_log(self, services: Services, text: str, within: float = 60) -> None:
+        """Wait until the task's log says so."""
+        self._rest.wait_for(f"{text!r} in the log", lambda: text in services.task_log(*self._task), within=within)
+
+    def begin(self) -> str:
+        """Let the worker take the run and begin."""
+        run_id = self._worker.take(self._dataset_id)
+        self._worker.say(run_id, "SAMPLING", "selecting")
+        return run_id
+
+    def finish(self, run_id: str) -> None:
+        """Let the worker end the run well."""
+        self._worker.finish(self._dataset_id, run_id)
+
+    def triggerer(self) -> str:
+        """The name of the triggerer in which the task waits."""
+        waits_in = ""
+
+        def known() -> bool:
+            nonlocal waits_in
+            job = self._rest.task(*self._task).get("triggerer_job") or {}
+            waits_in = str(job.get("hostname") or "")
+            return waits_in in TRIGGERERS
+
+        self._rest.wait_for("a triggerer to have the task", known, within=60)
+        return waits_in
+
+    def try_number(self) -> int:
+        """How many times the task was begun."""
+        return int(self._rest.task(*self._task)["try_number"])
+
+    def result(self) -> object:
+        """What the task returned."""
+        return self._rest.xcom(*self._task)
+
+    def mark_failed(self) -> None:
+        """As a person does at Airflow's page."""
+        self._rest.mark(*self._task, "failed")
+
+    def clear(self) -> None:
+        """As a person does at Airflow's page."""
+        self._rest.clear(*self._task)
+
+    def ends_well(self, run_id: str) -> None:
+        """Finish the run, and see that the task tells its result and that nothing else was ever scheduled."""
+        self.finish(run_id)
+        assert self.wait_until("success", "failed") == "success"
+        assert self.result()["run_id"] == run_id  # type: ignore[index]
+        assert self.states_of_scheduled_runs() == ["DONE"]
+
+
+@pytest.fixture
+def deferred(rest: AirflowRest, worker: HandWorker, dataset_id: str) -> WorkerRun:
+    """A task that is deferred, its run still OPEN."""
+    run = WorkerRun("deferred", dataset_id, rest, worker)
+    run.wait_until("deferred")
+    return run
+
+
+def test_both_ways_to_wait_return_the_same(
+    rest: AirflowRest, worker: HandWorker, platform: Platform, airflow: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = {}
+    for dag_id in ("waiting", "deferred"):
+        run = WorkerRun(dag_id, new_dataset(platform, monkeypatch), rest, worker)
+        run.wait_until_scheduled()
+        run.ends_well(run.begin())
+        results[dag_id] = run.result()
+    ids = {"scheduled_run_id", "run_id"}
+    bare = [{key: value for key, value in result.items() if key not in ids} for result in results.values()]
+    assert bare[0] == bare[1]
+
+
+def test_marked_failed_before_a_worker_took_it_the_run_is_canceled(deferred: WorkerRun) -> None:
+    deferred.mark_failed()
+    deferred.wait_until_canceled()
+
+
+def test_marked_failed_while_a_worker_has_it_the_run_goes_on_and_the_log_says_so(
+    deferred: WorkerRun, airflow: Services, worker: HandWorker
+) -> None:
+    run_id = deferred.begin()
+    deferred.mark_failed()
+    deferred.wait_for_log(airflow, "no way to stop it")
+    assert worker.run_state(run_id) == "SAMPLING"
+    assert deferred.states_of_scheduled_runs() == ["LOCKED"]
+    deferred.finish(run_id)
+
+
+def test_cleared_while_deferred_the_task_goes_on_with_the_same_run(deferred: WorkerRun) -> None:
+    deferred.clear()
+    deferred.wait_until("deferred")
+    deferred.ends_well(deferred.begin())
+
+
+def test_cleared_after_success_the_task_starts_over(deferred: WorkerRun) -> None:
+    deferred.ends_well(deferred.begin())
+    deferred.clear()
+    deferred.wait_until_scheduled(2)
+    second = deferred.begin()
+    deferred.finish(second)
+    assert deferred.wait_until("success", "failed") == "success"
+    assert deferred.result()["run_id"] == second  # type: ignore[index]
+    assert deferred.states_of_scheduled_runs() == ["DONE", "DONE"]
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
+def test_the_end_of_a_triggerer_hands_the_run_to_the_other(
+    deferred: WorkerRun, airflow: Services, ending: signal.Signals
+) -> None:
+    waits_in = deferred.triggerer()
+    try:
+        if ending == signal.SIGTERM:
+            airflow.stop(waits_in)
+        else:
+            airflow.kill(waits_in)
+        run_id = deferred.begin()
+        deferred.ends_well(run_id)
+    finally:
+        airflow.start(waits_in)
+
+
+def test_a_triggerer_that_comes_to_itself_again_does_not_cancel_the_run(deferred: WorkerRun, airflow: Services) -> None:
+    waits_in = deferred.triggerer()
+    other = next(name for name in TRIGGERERS if name != waits_in)
+    airflow.signal(waits_in, signal.SIGSTOP)
+    try:
+        deferred._rest.wait_for("the other triggerer", lambda: deferred.triggerer() == other, within=90)
+    finally:
+        airflow.signal(waits_in, signal.SIGCONT)
+    # It finds out that the task is no longer its own, and lets go of it, at its next heartbeats.
+    seen = time.monotonic()
+    deferred._rest.wait_for("some heartbeats", lambda: time.monotonic() - seen > 10, within=20)
+    assert deferred.states_of_scheduled_runs() == ["OPEN"]
+    deferred.ends_well(deferred.begin())
+
+
+def test_a_celery_worker_killed_while_the_task_waits_in_it_leaves_one_run(
+    rest: AirflowRest, worker: HandWorker, dataset_id: str, airflow: Services
+) -> None:
+    run = WorkerRun("waiting", dataset_id, rest, worker)
+    run.wait_until_scheduled()
+    airflow.kill("celery-worker")
+    airflow.start("celery-worker")
+    run_id = run.begin()
+    rest.wait_for("a second try", lambda: run.try_number() >= 2, within=120)
+    run.ends_well(run_id)
+
+
+def test_two_minutes_without_the_platform_are_waited_out(
+    rest: AirflowRest, worker: HandWorker, dataset_id: str, platform: Platform, airflow: Services
+) -> None:
+    run = WorkerRun("deferred_patiently", dataset_id, rest, worker)
+    run.wait_until("deferred")
+    run_id = run.begin()
+    platform.go_away()
+    gone = time.monotonic()
+    try:
+        rest.wait_for("two minutes to pass", lambda: time.monotonic() - gone > 120, within=130)
+        assert run.wait_until("deferred", "failed") == "deferred"
+    finally:
+        platform.come_back()
+    run.ends_well(run_id)
+
+
+def test_execution_timeout_holds_while_deferred_and_cancels_the_run(
+    rest: AirflowRest, worker: HandWorker, dataset_id: str
+) -> None:
+    run = WorkerRun("deferred_for_a_while", dataset_id, rest, worker)
+    run.wait_until("deferred")
+    assert run.wait_until("success", "failed") == "failed"
+    run.wait_until_canceled()
+
+
+def test_with_every_tenth_answer_faulty_each_of_twelve_tasks_has_one_run(
+    rest: AirflowRest,
+    worker: HandWorker,
+    platform: Platform,
+    monkeypatch: pytest.MonkeyPatch,
+    airflow: Services,
+) -> None:
+    datasets = [new_dataset(platform, monkeypatch) for _ in range(12)]
+    with faulty_answers(platform.sandbox, share=0.1):
+        runs = [WorkerRun("deferred", dataset_id, rest, worker) for dataset_id in datasets]
+        for run in runs:
+            run.wait_until("deferred", within=180)
+    begun = [run.begin() for run in runs]
+    with faulty_answers(platform.sandbox, share=0.1):
+        for run, run_id in zip(runs, begun, strict=True):
+            run.finish(run_id)
+        ends = [run.wait_until("success", "failed", within=180) for run in runs]
+    assert ends == ["success"] * 12
+    assert [run.states_of_scheduled_runs() for run in runs] == [["DONE"]] * 12
