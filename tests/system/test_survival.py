@@ -98,10 +98,11 @@ class WorkerRun:
 
 
 @pytest.fixture
-def deferred(rest: AirflowRest, worker: HandWorker, dataset_id: str) -> WorkerRun:
-    """A task that is deferred, its run still OPEN."""
+def deferred(rest: AirflowRest, worker: HandWorker, dataset_id: str, airflow: Services) -> WorkerRun:
+    """A task that waits in a triggerer, its run still OPEN."""
     run = WorkerRun("deferred", dataset_id, rest, worker)
     run.wait_until("deferred")
+    run.wait_for_log(airflow, f"/run/-1/{run.try_number()} (ID ")
     return run
 
 

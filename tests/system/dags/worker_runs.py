@@ -20,8 +20,8 @@ def worker_run(dag_id: str, **arguments: Any) -> DAG:
 
 waiting = worker_run("waiting", deferrable=False)
 deferred = worker_run("deferred", deferrable=True)
-# Ten failed polls in a row are the budget: ten times 15 s is longer than the platform is away.
-deferred_patiently = worker_run("deferred_patiently", deferrable=True, retries=0, poll_interval=15)
+# Ten failed polls in a row are the budget. The pauses between them double, from 5 s to 40 s here: about five minutes.
+deferred_patiently = worker_run("deferred_patiently", deferrable=True, retries=0, poll_interval=5)
 deferred_for_a_while = worker_run(
     "deferred_for_a_while", deferrable=True, retries=0, execution_timeout=timedelta(seconds=15)
 )
