@@ -84,6 +84,9 @@ with DAG(
     verify = VerifyDatasourcePermissionsOperator(
         task_id="verify_permissions",
         dataset_id=dataset.output,
+        # Airflow's own identity looks at the role, too: the platform does not say which place it tried.
+        datasource_aws_conn_id=role.output["conn_id"],
+        aws_conn_id="{{ params.aws_conn_id }}",
         # What IAM shows may still be on its way to S3 and STS.
         propagation_timeout=60,
     )
