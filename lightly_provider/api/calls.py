@@ -14,7 +14,14 @@ from pydantic import ConfigDict, TypeAdapter
 
 from lightly_provider.api.models.dataset import Dataset, DatasetCreateRequest, Tag
 from lightly_provider.api.models.datasource import Datasource, PermissionLights, S3Datasource
-from lightly_provider.api.models.run import LogPage, Run, ScheduledRun, ScheduleRequest, Worker
+from lightly_provider.api.models.run import (
+    LogPage,
+    Run,
+    ScheduledRun,
+    ScheduleRequest,
+    Worker,
+    WorkerRegistration,
+)
 from lightly_provider.api.models.wire import CreatedEntity
 from lightly_provider.api.models.worker_config import StoredWorkerConfig
 
@@ -112,6 +119,29 @@ def list_workers() -> Call[list[Worker]]:
         path="/v1/docker/worker",
         repeatable=True,
         parse=_WORKERS,
+    )
+
+
+def register_worker(request: WorkerRegistration) -> Call[str]:
+    """Register a worker; its id. Repeatable, as the platform answers a name that it knows with the same id."""
+    return Call(
+        operation="register_docker_worker",
+        method="POST",
+        path="/v1/docker/worker",
+        body=request.to_wire(),
+        repeatable=True,
+        parse=_id,
+    )
+
+
+def delete_worker(worker_id: str) -> Call[None]:
+    """Take a worker off the registry. Repeatable: one that is gone is refused."""
+    return Call(
+        operation="delete_docker_worker_registry_entry_by_id",
+        method="DELETE",
+        path=f"/v1/docker/worker/{_segment(worker_id)}",
+        repeatable=True,
+        parse=_nothing,
     )
 
 

@@ -43,6 +43,14 @@ def worker(
     label: Annotated[
         list[str] | None, typer.Option(help="What scheduled runs may ask for in runs_on; repeat it.")
     ] = None,
+    worker_id: Annotated[
+        str | None,
+        typer.Option(
+            envvar="LIGHTLY_WORKER_ID",
+            help="Be the worker that is registered with this id, with its name and labels, as the vendor's "
+            "container is; so neither --name nor --label.",
+        ),
+    ] = None,
     poll_interval: Annotated[
         float, typer.Option(min=0.05, metavar="SECONDS", help="The time between two looks for work.")
     ] = 1.0,
@@ -57,8 +65,13 @@ def worker(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
+        if worker_id is not None and label:
+            raise SandboxError(
+                f"The worker {worker_id} has the labels that it was registered with; leave --label out, or "
+                "--worker-id and LIGHTLY_WORKER_ID."
+            )
         url, token = _where(url, token, token_file, ready_file)
-        _work(url, token, name, label or [], poll_interval, stop)
+        _work(url, token, name, label or [], poll_interval, stop, worker_id)
     except SandboxError as problem:
         raise terminal.fail(problem) from None
 
@@ -98,13 +111,27 @@ def _where(
 
 
 def _work(
-    url: str, token: str, name: str, labels: list[str], poll_interval: float, stop: threading.Event
+    url: str,
+    token: str,
+    name: str,
+    labels: list[str],
+    poll_interval: float,
+    stop: threading.Event,
+    worker_id: str | None,
 ) -> None:
     # NumPy and the selection engine are not for who only asks for --help.
     from lightly_sandbox.worker import run
     from lightly_sandbox.worker.api import ApiError
 
     try:
-        run(url, token, name=name, labels=labels, poll_interval=poll_interval, stop=stop)
+        run(
+            url,
+            token,
+            name=name,
+            labels=labels,
+            poll_interval=poll_interval,
+            stop=stop,
+            worker_id=worker_id,
+        )
     except ApiError as refused:
         raise SandboxError(f"The worker cannot work for {url}: {refused}") from None

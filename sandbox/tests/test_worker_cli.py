@@ -93,6 +93,21 @@ def test_the_vendors_variables_are_enough(lab: Lab, place: Place, tmp_path: Path
         _works(lab, place, label)
 
 
+@pytest.mark.parametrize("way", ["--worker-id", "LIGHTLY_WORKER_ID"])
+def test_a_worker_can_be_one_that_is_registered_already(
+    lab: Lab, place: Place, tmp_path: Path, way: str
+) -> None:
+    label = secrets.token_hex(8)
+    body = {"name": f"registered {label}", "workerType": "FULL", "labels": [label]}
+    worker_id = lab.api.ok("POST", "/v1/docker/worker", body)["id"]
+    options = ["--url", lab.api.url, *(("--worker-id", worker_id) if way == "--worker-id" else ())]
+    variables = {"LIGHTLY_TOKEN": lab.api.token, **({} if options[2:] else {"LIGHTLY_WORKER_ID": worker_id})}
+    with _worker(tmp_path / "elsewhere", *options, **variables):
+        _works(lab, place, label)
+    (registered,) = [w for w in lab.api.ok("GET", "/v1/docker/worker") if label in w["labels"]]
+    assert (registered["id"], registered["name"]) == (worker_id, body["name"])
+
+
 def test_of_a_sandbox_that_was_started_without_options_nothing_need_be_said(
     lab: Lab, place: Place, ready: Mapping[str, Any], tmp_path: Path
 ) -> None:
@@ -126,6 +141,13 @@ def test_what_is_missing_is_said_in_a_sentence(api: Api, tmp_path: Path) -> None
     assert f"{nowhere} cannot be read" in _refused("--url", api.url, "--token-file", str(nowhere))
     (tmp_path / "empty").write_text("\n")
     assert "is empty" in _refused("--url", api.url, "--token-file", str(tmp_path / "empty"))
+
+
+def test_a_worker_that_is_registered_already_takes_no_labels_and_must_be_there(api: Api) -> None:
+    unknown = "0" * 24
+    assert "leave --label out" in _refused("--url", api.url, "--label", "gpu", LIGHTLY_WORKER_ID=unknown)
+    said = _refused("--url", api.url, "--worker-id", unknown, LIGHTLY_TOKEN=api.token)
+    assert "HTTP 404" in said
 
 
 def test_a_wrong_token_is_refused_without_being_shown(api: Api) -> None:

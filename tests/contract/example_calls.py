@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from lightly_provider.api import calls
 from lightly_provider.api.models.dataset import DatasetCreateRequest, DatasetType
 from lightly_provider.api.models.datasource import S3DelegatedAccessDatasource, S3UserAccessDatasource
-from lightly_provider.api.models.run import RunPriority, ScheduleRequest
+from lightly_provider.api.models.run import RunPriority, ScheduleRequest, WorkerRegistration
 from lightly_provider.api.models.worker_config import WorkerConfigCreateRequest
 
 if TYPE_CHECKING:
     from lightly_provider.api.calls import Call
 
-DATASET, RUN, SCHEDULED_RUN, TAG, ARTIFACT, CONFIG = (digit * 24 for digit in "abcdef")
+DATASET, RUN, SCHEDULED_RUN, TAG, ARTIFACT, CONFIG, WORKER = (digit * 24 for digit in "abcdef1")
 
 KMS_KEY = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 THUMBNAILS = ".lightly/thumbnails/[filename]_thumb.[extension]"
@@ -156,6 +156,9 @@ EXAMPLES: dict[str, Call[Any]] = {
     "list_datasets": calls.list_datasets(page_size=1),
     "get_quota": calls.get_quota(),
     "list_workers": calls.list_workers(),
+    "register_worker": calls.register_worker(WorkerRegistration(name="a b_c-1")),
+    "register_worker, with labels": calls.register_worker(WorkerRegistration(name="abc", labels=["gpu", "ü"])),
+    "delete_worker": calls.delete_worker(WORKER),
     "create_dataset, images": calls.create_dataset(DatasetCreateRequest(name="a b_c-1", type=DatasetType.IMAGES)),
     "create_dataset, videos": calls.create_dataset(DatasetCreateRequest(name="abc", type=DatasetType.VIDEOS)),
     "find_datasets": calls.find_datasets("my photos_2"),

@@ -95,6 +95,7 @@ def test_what_the_provider_cannot_do_without_is_required_of_the_answer() -> None
         ("get_dataset", "name"),
         ("get_dataset", "type"),
         ("list_workers", "id"),
+        ("register_worker", "id"),
         ("create_dataset", "id"),
         ("create_worker_config", "id"),
         ("schedule_run", "id"),

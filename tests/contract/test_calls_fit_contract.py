@@ -18,6 +18,8 @@ REPEATABLE_WRITES = {
     "create_docker_worker_config_vx",
     "update_datasource_by_dataset_id",
     "cancel_scheduled_docker_run_state_by_id",
+    "register_docker_worker",
+    "delete_docker_worker_registry_entry_by_id",
 }
 
 
@@ -89,8 +91,9 @@ def test_the_maximal_examples_use_every_member_that_the_contract_has_for_a_reque
 
     reached = {place.split(".")[0] for place in used}
     every = {f"{name}.{f['wire']}" for name in reached for f in contract().models[name]["fields"]}
-    # What the platform fills in itself, and what only other kinds of datasets have.
+    # What the platform or a worker fills in itself, and what only other kinds of datasets have.
     never_sent = {
+        "CreateDockerWorkerRegistryEntryRequest.dockerVersion",
         "DatasetCreateRequest.imgType",
         "DatasetCreateRequest.parentDatasetId",
         "DatasourceConfigS3.id",

@@ -19,6 +19,7 @@ REQUESTS: dict[type[Request], str] = {
     dataset.DatasetCreateRequest: "DatasetCreateRequest",
     datasource.S3UserAccessDatasource: "DatasourceConfigS3",
     datasource.S3DelegatedAccessDatasource: "DatasourceConfigS3DelegatedAccess",
+    run.WorkerRegistration: "CreateDockerWorkerRegistryEntryRequest",
     run.ScheduleRequest: "DockerRunScheduledCreateRequest",
     worker_config.WorkerConfigCreateRequest: "DockerWorkerConfigOmniV4CreateRequest",
 }
@@ -43,6 +44,9 @@ DEVIATIONS = {
     "DatasourceConfigS3.s3Region: any string instead of the contract's values",
     "DatasourceConfigS3DelegatedAccess.s3Region: any string instead of the contract's values",
     "DockerRunScheduledCreateRequest.creator: only the values USER_PIP",
+    "CreateDockerWorkerRegistryEntryRequest.creator: only the values USER_PIP",
+    # The worker's container knows it.
+    "CreateDockerWorkerRegistryEntryRequest.dockerVersion: not here",
     "DockerWorkerConfigOmniV4CreateRequest.version: only the values V4",
     "DockerWorkerConfigOmniV4CreateRequest.creator: only the values USER_PIP",
     "AutoTaskTiling.type: only the values TILING",

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
-from lightly_provider.api.models.wire import Answer, EntityId, Request
+from pydantic import StringConstraints
+
+from lightly_provider.api.models.wire import WORKER_NAME_PATTERN, Answer, EntityId, Request
+
+WorkerName = Annotated[str, StringConstraints(min_length=3, pattern=WORKER_NAME_PATTERN)]
 
 
 class RunPriority(StrEnum):
@@ -71,6 +75,15 @@ class LogPage(Answer):
 
     cursor: int = 0
     logs: list[LogEntry] = []
+
+
+class WorkerRegistration(Request):
+    """Body of ``register_docker_worker``. (The worker's container tells its version itself.)"""
+
+    name: WorkerName
+    worker_type: Literal["FULL"] = "FULL"
+    labels: list[str] | None = None
+    creator: Literal["USER_PIP"] = "USER_PIP"
 
 
 class Worker(Answer):

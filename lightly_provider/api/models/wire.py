@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 ID_PATTERN = r"^[a-f0-9]{24}$"
 DATASET_NAME_PATTERN = r"^[a-zA-Z0-9][a-zA-Z0-9 _-]+$"
+WORKER_NAME_PATTERN = r"^[a-zA-Z0-9][a-zA-Z0-9 _-]+$"
 TAG_NAME_PATTERN = r"^[a-zA-Z0-9][a-zA-Z0-9 .:;=@_-]+$"
 RESOURCE_NAME_PATTERN = r"^[a-zA-Z0-9_+=,.@:\/-]*$"
 

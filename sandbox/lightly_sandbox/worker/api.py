@@ -54,6 +54,10 @@ class Platform:
         body = {"name": name, "workerType": "FULL", "labels": list(labels), "dockerVersion": version}
         return self._created("/v1/docker/worker", body | {"creator": "USER_WORKER"})
 
+    def labels_of_worker(self, worker_id: str) -> list[str]:
+        registered = self._send("GET", f"/v1/docker/worker/{worker_id}")
+        return [str(label) for label in registered["labels"]]
+
     def set_worker_state(self, worker_id: str, state: str) -> None:
         self._send("PUT", f"/v1/docker/worker/{worker_id}", body={"state": state})
 

@@ -16,7 +16,7 @@ from lightly_sandbox.worker.transfer import Transfer
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ def run(
     labels: Sequence[str],
     poll_interval: float,
     stop: threading.Event,
+    worker_id: str | None = None,
 ) -> None:
     """Work until told to stop, by ``stop`` or by the worker config of a run that has been done.
 
@@ -43,22 +44,33 @@ def run(
         poll_interval: seconds between two looks at the schedule while there is nothing to do.
         stop: set it to stop. A run in progress is ABORTED within about a second. It is also set by a run
             whose worker config says ``shutdown_when_job_finished``, once that has ended.
+        worker_id: a worker that somebody has registered already: work as that one, with the labels that it
+            was registered with; ``name`` and ``labels`` are not used then. None: register.
 
     Raises:
         ApiError: the platform refuses the worker, for example because of the token.
     """
     platform = Platform(url, token)
-    worker_id = _register(platform, name, labels, poll_interval, stop)
-    if worker_id is not None:
-        _Worker(platform, worker_id, frozenset(labels), stop).serve(poll_interval)
+
+    def identify() -> tuple[str, Sequence[str]]:
+        if worker_id is not None:
+            return worker_id, platform.labels_of_worker(worker_id)
+        return platform.register_worker(name, labels, VERSION), labels
+
+    identity = _when_the_platform_answers(identify, poll_interval, stop)
+    if identity is not None:
+        own_id, own_labels = identity
+        # Whoever registers anew has ended what its predecessor was working on; an id has not.
+        settled = worker_id is None
+        _Worker(platform, own_id, frozenset(own_labels), stop, settled=settled).serve(poll_interval)
 
 
-def _register(
-    platform: Platform, name: str, labels: Sequence[str], poll_interval: float, stop: threading.Event
-) -> str | None:
+def _when_the_platform_answers(
+    ask: Callable[[], tuple[str, Sequence[str]]], poll_interval: float, stop: threading.Event
+) -> tuple[str, Sequence[str]] | None:
     while not stop.is_set():
         try:
-            return platform.register_worker(name, labels, VERSION)
+            return ask()
         except ApiError as error:
             if error.status is not None and error.status < 500:
                 raise
@@ -69,7 +81,13 @@ def _register(
 
 class _Worker:
     def __init__(
-        self, platform: Platform, worker_id: str, labels: frozenset[str], stop: threading.Event
+        self,
+        platform: Platform,
+        worker_id: str,
+        labels: frozenset[str],
+        stop: threading.Event,
+        *,
+        settled: bool,
     ) -> None:
         self._platform = platform
         self._transfer = Transfer()
@@ -77,7 +95,7 @@ class _Worker:
         self._labels = labels
         self._stop = stop
         self._state = "IDLE"
-        self._settled = True
+        self._settled = settled
         self._last_heartbeat = 0.0
 
     def serve(self, poll_interval: float) -> None:

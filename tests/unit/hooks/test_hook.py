@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from example_calls import ARTIFACT, CONFIG, DATASET, DELEGATED_ACCESS, RUN, SCHEDULED_RUN, TAG, USER_ACCESS
+from example_calls import ARTIFACT, CONFIG, DATASET, DELEGATED_ACCESS, RUN, SCHEDULED_RUN, TAG, USER_ACCESS, WORKER
 from samples import documented_answer
 from schema import assert_fits_contract
 from scripted_platform import Answer, NoAnswer, ScriptedPlatform, Step
@@ -26,7 +26,7 @@ from lightly_provider.exceptions import (
     LightlyNotFoundError,
     LightlyServerError,
 )
-from lightly_provider.hooks.lightly import DatasetOutcome, LightlyHook
+from lightly_provider.hooks.lightly import DatasetOutcome, LightlyHook, WorkerOutcome
 from lightly_provider.worker_run import Observation
 
 if TYPE_CHECKING:
@@ -160,6 +160,56 @@ def test_a_datasource_that_differs_or_hides_its_secret_is_set(hook_on: HookOn, s
     assert hook.set_datasource(DATASET, USER_ACCESS) is True
     assert asked(platform)[1] == ("PUT", f"/v1/datasets/{DATASET}/datasource")
     assert platform.received[1].json == USER_ACCESS.to_wire()
+
+
+# --- workers ------------------------------------------------------------------------------------------------------
+
+WORKERS, REGISTER = ("GET", "/v1/docker/worker"), ("POST", "/v1/docker/worker")
+DELETE = ("DELETE", f"/v1/docker/worker/{WORKER}")
+
+
+def workers(*found: dict[str, Any]) -> Answer:
+    return Answer(200, documented_answer("get_docker_worker_registry_entries", *found))
+
+
+def worker(*labels: str, name: str = "of my own") -> dict[str, Any]:
+    return {"id": WORKER, "name": name, "labels": list(labels)}
+
+
+@pytest.mark.parametrize("labels", [["gpu", "ü"], []])
+def test_a_worker_that_is_not_there_is_registered_with_its_labels(labels: list[str], hook_on: HookOn) -> None:
+    hook, platform = hook_on(workers(worker(name="another")), created(WORKER))
+    outcome = hook.get_or_register_worker("of my own", labels)
+    assert outcome == WorkerOutcome(worker_id=WORKER, registered=True)
+    assert asked(platform) == [WORKERS, REGISTER]
+    body = {"name": "of my own", "workerType": "FULL", "creator": "USER_PIP"}
+    assert platform.received[1].json == body | ({"labels": labels} if labels else {})
+
+
+def test_a_worker_that_is_there_is_found_and_not_registered_again(hook_on: HookOn) -> None:
+    hook, platform = hook_on(workers(worker("b", "a")))
+    assert hook.get_or_register_worker("of my own", ["a", "b"]) == WorkerOutcome(worker_id=WORKER, registered=False)
+    assert asked(platform) == [WORKERS]
+
+
+def test_a_lost_answer_to_the_registration_makes_no_second_worker(hook_on: HookOn) -> None:
+    hook, platform = hook_on(workers(), NoAnswer(), created(WORKER))
+    assert hook.get_or_register_worker("of my own", ["a"]).worker_id == WORKER
+    assert asked(platform) == [WORKERS, REGISTER, REGISTER]
+
+
+def test_a_worker_that_is_there_with_other_labels_is_refused(hook_on: HookOn) -> None:
+    hook, platform = hook_on(workers(worker("gpu")))
+    with pytest.raises(LightlyConflictError, match=r"labels \['gpu'\], and \['cpu'\] are wanted"):
+        hook.get_or_register_worker("of my own", ["cpu"])
+    assert asked(platform) == [WORKERS]
+
+
+def test_a_worker_is_deleted_once_whatever_is_lost(hook_on: HookOn) -> None:
+    hook, platform = hook_on(Answer(200), NoAnswer(), refusal(404, "NOT_FOUND"))
+    assert hook.delete_worker(WORKER)
+    assert not hook.delete_worker(WORKER)
+    assert asked(platform) == [DELETE, DELETE, DELETE]
 
 
 # --- runs ---------------------------------------------------------------------------------------------------------

@@ -15,12 +15,14 @@ from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
+from lightly_provider.operators.worker_registration import DeleteLightlyWorkerOperator, RegisterLightlyWorkerOperator
 
 if TYPE_CHECKING:
     from lightly_provider.operators.base import CheckedOperator
 
 DATASET = "a" * 24
 SCHEDULED_RUN = "c" * 24
+WORKER = "1" * 24
 ROLE = "arn:aws:iam::123456789012:role/Lightly"
 EXTERNAL_ID = "CANARY-external-id"
 KMS_KEY = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -123,6 +125,11 @@ OPERATORS: dict[type[CheckedOperator], tuple[dict[str, Any], dict[str, Any]]] = 
         {"dataset_id": DATASET, "scheduled_run_id": SCHEDULED_RUN},
         {"if_taken": "fail", "lightly_conn_id": "other"},
     ),
+    RegisterLightlyWorkerOperator: (
+        {},
+        {"worker_name": "my worker", "labels": ["gpu"], "lightly_conn_id": "other"},
+    ),
+    DeleteLightlyWorkerOperator: ({"worker_id": WORKER}, {"lightly_conn_id": "other"}),
 }
 
 

@@ -23,6 +23,8 @@ from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
+from lightly_provider.operators.worker_registration import DeleteLightlyWorkerOperator as DeleteWorker
+from lightly_provider.operators.worker_registration import RegisterLightlyWorkerOperator as Register
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +47,8 @@ NOT_TEMPLATED = {
         *("cancel_on_kill", "worker_presence", "durable"),
     },
     Cancel: {"if_taken"},
+    Register: set(),
+    DeleteWorker: set(),
 }
 
 
@@ -140,6 +144,9 @@ def test_templates_are_rendered_deep_inside_configurations() -> None:
         (Run, "runs_on", "gpu", "runs_on is the text 'gpu'"),
         (Run, "poll_interval", "often", "poll_interval is 'often'"),
         (Run, "priority", "mid", "priority is 'mid'; did you mean 'MID'?"),
+        (Register, "worker_name", "manual__2026-01-01T00:00:00+00:00", "worker_name is 'manual__2026"),
+        (Register, "labels", "gpu", "labels is the text 'gpu'"),
+        (DeleteWorker, "worker_id", "None", "worker_id is 'None'"),
     ],
 )
 def test_a_rendered_value_is_checked_first_thing_when_the_task_runs(
@@ -216,6 +223,8 @@ MAPPED: dict[type[CheckedOperator], dict[str, list[Any]]] = {
     Verify: {"dataset_id": [DATASET]},
     Run: {"dataset_id": [DATASET], "selection_config": [SELECTION]},
     Cancel: {"scheduled_run_id": ["b" * 24, "c" * 24]},
+    Register: {"worker_name": ["one", "two"]},
+    DeleteWorker: {"worker_id": ["1" * 24, "2" * 24]},
 }
 
 

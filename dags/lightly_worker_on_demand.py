@@ -1,0 +1,140 @@
+"""
+### Run the Lightly Worker on a machine that is there for this run only
+
+Registers a Lightly Worker that only this DAG run has, starts its container on Amazon ECS, runs it on a dataset, and
+takes both away again, however the run ended. The dataset must have its datasources; `lightly_s3_onboarding` makes one.
+
+Before the first run, make two connections (Admin > Connections, or environment variables):
+
+* `lightly_default`, type *Lightly*: your API token.
+* `aws_default`, type *Amazon Web Services*: Airflow's own identity, which may run and stop the ECS task, with the
+  cluster's region.
+
+And an ECS task definition with the worker's image, which takes the token from AWS Secrets Manager: the guide's page
+*A worker on demand* has it, and the rights that both need.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow.providers.amazon.aws.operators.ecs import EcsRunTaskOperator
+from airflow.providers.common.compat.sdk import DAG, Param, task
+
+from lightly_provider.operators.worker import RunLightlyWorkerOperator
+from lightly_provider.operators.worker_registration import DeleteLightlyWorkerOperator, RegisterLightlyWorkerOperator
+
+AWS_CONN_ID = "aws_default"
+WORKER_ID = "LIGHTLY_WORKER_ID"  # what the worker's container reads its id from
+
+with DAG(
+    dag_id="lightly_worker_on_demand",
+    schedule=None,
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    tags=["lightly"],
+    doc_md=__doc__,
+    params={
+        "dataset_id": Param("6a9c21d4e8b05f7312c4d9ab", type="string", title="Dataset (its id)"),
+        "n_samples": Param(24, type="integer", minimum=1, title="How many images to select"),
+        "cluster": Param("lightly", type="string", title="ECS cluster"),
+        "task_definition": Param("lightly-worker", type="string", title="ECS task definition"),
+        "container": Param("worker", type="string", title="The worker's container in the task definition"),
+        "launch_type": Param("EC2", enum=["EC2", "FARGATE"], title="Launch type (only EC2 has GPUs)"),
+        "subnet": Param("subnet-0123456789abcdef0", type="string", title="Subnet"),
+        "security_group": Param("sg-0123456789abcdef0", type="string", title="Security group"),
+        "poll_interval": Param(60, type="number", exclusiveMinimum=0, title="Seconds between two looks at the run"),
+    },
+):
+    register = RegisterLightlyWorkerOperator(task_id="register_worker")
+
+    start = EcsRunTaskOperator(
+        task_id="start_worker",
+        aws_conn_id=AWS_CONN_ID,
+        cluster="{{ params.cluster }}",
+        task_definition="{{ params.task_definition }}",
+        launch_type="{{ params.launch_type }}",
+        network_configuration={
+            "awsvpcConfiguration": {
+                "subnets": ["{{ params.subnet }}"],
+                "securityGroups": ["{{ params.security_group }}"],
+            }
+        },
+        # The token is not here, where everybody could read it who may describe tasks: the task definition has it from
+        # AWS Secrets Manager.
+        overrides={
+            "containerOverrides": [
+                {
+                    "name": "{{ params.container }}",
+                    "environment": [{"name": WORKER_ID, "value": register.output["worker_id"]}],
+                }
+            ]
+        },
+        # A second try finds the container of the first.
+        reattach=True,
+        wait_for_completion=False,
+        # This would wait for the container's end, whatever the line above says.
+        deferrable=False,
+    )
+
+    run = RunLightlyWorkerOperator(
+        task_id="run_worker",
+        dataset_id="{{ params.dataset_id }}",
+        selection_config="""{
+            "n_samples": {{ params.n_samples }},
+            "strategies": [{"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}}]
+        }""",
+        # The container ends with its run, so that nothing is paid for if Airflow should be away by then.
+        worker_config={"use_datapool": True, "shutdown_when_job_finished": True},
+        runs_on=register.output["labels"],
+        # It is still starting: a machine, and an image of some GB.
+        worker_presence="ignore",
+        pickup_timeout=timedelta(minutes=30),
+        deferrable=True,
+        poll_interval="{{ params.poll_interval }}",
+        # There is no worker any more for a second try. Clear this task instead: Airflow then starts another.
+        retries=0,
+    )
+
+    @task(retries=3, retry_delay=timedelta(minutes=1))
+    def stop_worker(worker_id: str, start_task_id: str, **context: Any) -> list[str]:
+        """Stop the worker's container, see that it is stopped, and return the ARNs of what had to be stopped."""
+        from airflow.providers.amazon.aws.hooks.ecs import EcsHook
+
+        params = context["params"]
+        ecs, cluster = EcsHook(aws_conn_id=AWS_CONN_ID).conn, params["cluster"]
+        # start_worker may have died before it told of its task; so it is looked for among all of this definition.
+        family = params["task_definition"].rpartition("/")[2].partition(":")[0]
+        pages = [p["taskArns"] for p in ecs.get_paginator("list_tasks").paginate(cluster=cluster, family=family)]
+        # And ECS may not list yet what it has just started.
+        told = context["ti"].xcom_pull(task_ids=start_task_id, key="ecs_task_arn")
+        running = [
+            ecs_task["taskArn"]
+            for arns in [*pages, [told] if told else []]
+            if arns
+            for ecs_task in ecs.describe_tasks(cluster=cluster, tasks=arns)["tasks"]
+            if ecs_task["lastStatus"] != "STOPPED"
+            for container in ecs_task["overrides"]["containerOverrides"]
+            if {"name": WORKER_ID, "value": worker_id} in container.get("environment", [])
+        ]
+        stopped = sorted(set(running))
+        for arn in stopped:
+            ecs.stop_task(cluster=cluster, task=arn, reason="The Airflow DAG run is over")
+        if stopped:
+            print("Stopping", *stopped)
+            ecs.get_waiter("tasks_stopped").wait(cluster=cluster, tasks=stopped)
+        return stopped
+
+    delete = DeleteLightlyWorkerOperator(
+        task_id="delete_worker",
+        worker_id=register.output["worker_id"],
+        retries=3,
+        retry_delay=timedelta(minutes=1),
+    )
+
+    # Teardowns are done however the run ended; and what is left behind costs money, so it shall not go unnoticed.
+    stop = stop_worker(register.output["worker_id"], start.task_id).as_teardown(
+        setups=[register, start], on_failure_fail_dagrun=True
+    )
+    register >> start >> run >> stop >> delete.as_teardown(setups=register, on_failure_fail_dagrun=True)

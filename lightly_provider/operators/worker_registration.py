@@ -1,0 +1,122 @@
+"""The registration of a worker that is started for one DAG run, and its end."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, Any
+
+from lightly_provider.operators.arguments import check_id, is_static, labels_of
+from lightly_provider.operators.base import LightlyBaseOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.providers.common.compat.sdk import Context
+
+# lightly 1.5.26, models/create_docker_worker_registry_entry_request.py
+_WORKER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9 _-]{2,}")
+
+
+class RegisterLightlyWorkerOperator(LightlyBaseOperator):
+    """
+    Register a worker, or find the one of this name, before its container is started.
+
+    This starts nothing: the container is started by another task, with the token as ``LIGHTLY_TOKEN`` and the returned
+    id as ``LIGHTLY_WORKER_ID``. A run with ``runs_on`` set to the labels is taken by this worker and by no other that
+    lacks them.
+
+    Idempotent: a retry or a clear finds the worker that is there. As a setup task, its teardown is
+    :class:`DeleteLightlyWorkerOperator`.
+
+    :param worker_name: The worker's name: at least 3 of letters, digits, space, ``_`` and ``-``, the first a letter or
+        digit. None (default): one that only this task of this DAG run has. Templated.
+    :param labels: The worker's labels, which cannot be changed later. None (default): its name as the only label.
+        Templated.
+    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
+    :return: ``{"worker_id", "worker_name", "labels"}``; each is in an XCom of its own, too, so that
+        ``register.output["labels"]`` is what ``runs_on`` takes.
+    :raises ValueError: An argument cannot be right.
+    :raises LightlyConflictError: A worker of this name is registered with other labels.
+    """
+
+    template_fields: Sequence[str] = ("lightly_conn_id", "worker_name", "labels")
+    ui_color = "#d6ecff"
+
+    def __init__(self, *, worker_name: str | None = None, labels: Sequence[str] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.worker_name = worker_name
+        self.labels = labels
+        self.check_arguments()
+
+    def check_arguments(self) -> None:
+        """See :meth:`LightlyBaseOperator.check_arguments`."""
+        if (
+            self.worker_name is not None
+            and is_static(self.worker_name)
+            and not (isinstance(self.worker_name, str) and _WORKER_NAME.fullmatch(self.worker_name))
+        ):
+            raise ValueError(
+                f"worker_name is {self.worker_name!r}, which the platform does not allow; use at least 3 of letters, "
+                "digits, spaces, '_' and '-', and begin with a letter or digit (a run_id has other characters)."
+            )
+        if is_static(self.labels):
+            labels_of(self.labels, argument="labels")
+
+    def perform(self, context: Context) -> dict[str, Any]:
+        """Find or register the worker."""
+        name = self.worker_name or name_of_its_own(context)
+        labels = [name] if self.labels is None else labels_of(self.labels, argument="labels")
+        outcome = self.hook.get_or_register_worker(name, labels)
+        done = "Registered" if outcome.registered else "Re-using"
+        self.log.info("%s worker %r, id %s, with the labels %s", done, name, outcome.worker_id, ", ".join(labels) or "-")
+        result = {"worker_id": outcome.worker_id, "worker_name": name, "labels": labels}
+        for key, value in result.items():
+            context["ti"].xcom_push(key=key, value=value)
+        return result
+
+
+class DeleteLightlyWorkerOperator(LightlyBaseOperator):
+    """
+    Take a worker off the platform's registry.
+
+    Stop its container first: that is not done here. A worker that is gone already is no error, so that it serves as
+    the teardown of :class:`RegisterLightlyWorkerOperator`.
+
+    :param worker_id: The worker's id, e.g. ``register.output["worker_id"]``. Templated.
+    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
+    :return: Whether it was there.
+    :raises ValueError: The id cannot be right.
+    """
+
+    template_fields: Sequence[str] = ("lightly_conn_id", "worker_id")
+    ui_color = "#d6ecff"
+
+    def __init__(self, *, worker_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.worker_id = worker_id
+        self.check_arguments()
+
+    def check_arguments(self) -> None:
+        """See :meth:`LightlyBaseOperator.check_arguments`."""
+        if is_static(self.worker_id):
+            check_id(self.worker_id, argument="worker_id")
+
+    def perform(self, context: Context) -> bool:
+        """Delete it."""
+        deleted = self.hook.delete_worker(self.worker_id)
+        self.log.info("Worker %s %s", self.worker_id, "is deleted" if deleted else "was not registered any more")
+        return deleted
+
+
+def name_of_its_own(context: Context) -> str:
+    """
+    A worker's name that only this task of this DAG run has, the same in each of its tries.
+
+    :param context: The task's context. A ``run_id`` holds characters that the platform refuses in a name, so the name
+        ends with a hash of it.
+    """
+    ti = context["ti"]
+    key = "\0".join(map(str, (ti.dag_id, ti.run_id, ti.task_id, ti.map_index)))
+    readable = re.sub(r"[^a-zA-Z0-9_-]+", "-", ti.dag_id)[:40]
+    return f"airflow-{readable}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
