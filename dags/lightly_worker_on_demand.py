@@ -133,8 +133,7 @@ with DAG(
         retry_delay=timedelta(minutes=1),
     )
 
-    # Teardowns are done however the run ended; and what is left behind costs money, so it shall not go unnoticed.
-    stop = stop_worker(register.output["worker_id"], start.task_id).as_teardown(
-        setups=[register, start], on_failure_fail_dagrun=True
-    )
-    register >> start >> run >> stop >> delete.as_teardown(setups=register, on_failure_fail_dagrun=True)
+    # Teardowns are done however the run ended. Without on_failure_fail_dagrun, as the DAG run's state would be that of
+    # the teardown then, and a failed run_worker would pass for a success.
+    stop = stop_worker(register.output["worker_id"], start.task_id).as_teardown(setups=[register, start])
+    register >> start >> run >> stop >> delete.as_teardown(setups=register)
