@@ -19,7 +19,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from airflow.providers.amazon.aws.operators.ecs import EcsRunTaskOperator
+from airflow.providers.amazon.aws.operators.ecs import EcsRunTaskOperator  # noqa: TID253 (there is no task without it)
 from airflow.providers.common.compat.sdk import DAG, Param, task
 
 from lightly_provider.operators.worker import RunLightlyWorkerOperator

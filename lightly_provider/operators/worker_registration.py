@@ -69,7 +69,9 @@ class RegisterLightlyWorkerOperator(LightlyBaseOperator):
         labels = [name] if self.labels is None else labels_of(self.labels, argument="labels")
         outcome = self.hook.get_or_register_worker(name, labels)
         done = "Registered" if outcome.registered else "Re-using"
-        self.log.info("%s worker %r, id %s, with the labels %s", done, name, outcome.worker_id, ", ".join(labels) or "-")
+        self.log.info(
+            "%s worker %r, id %s, with the labels %s", done, name, outcome.worker_id, ", ".join(labels) or "-"
+        )
         result = {"worker_id": outcome.worker_id, "worker_name": name, "labels": labels}
         for key, value in result.items():
             context["ti"].xcom_push(key=key, value=value)

@@ -143,7 +143,7 @@ def ecs_on_this_machine(sandbox: Sandbox, log: Path) -> Iterator[Ecs]:
             self.end_headers()
             self.wfile.write(content)
 
-        def log_message(self, format: str, *args: Any) -> None:
+        def log_message(self, *_: Any) -> None:
             """Its requests are kept, so nothing needs to be printed."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -38,6 +38,7 @@ from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
+from lightly_provider.operators.worker_registration import DeleteLightlyWorkerOperator, RegisterLightlyWorkerOperator
 from lightly_provider.sensors.worker import LightlyRunSensor
 
 if TYPE_CHECKING:
@@ -56,11 +57,14 @@ OPERATORS: dict[str, type[Any]] = {
     "run_worker": RunLightlyWorkerOperator,
     "run_sensor": LightlyRunSensor,
     "cancel_run": CancelLightlyRunOperator,
+    "register_worker": RegisterLightlyWorkerOperator,
+    "delete_worker": DeleteLightlyWorkerOperator,
 }
 REQUIRED = {
     "dataset_name": "my-photos",
     "dataset_id": "6a9c21d4e8b05f7312c4d9ab",
     "resource_path": "s3://my-bucket/a/",
+    "worker_id": "1d687363aa7bbbdce2a08328",
     "scheduled_run_id": "5f46a45671d7834240652276",
     "access_conn_id": "lightly_photos",
     "role_name": "lightly",
@@ -298,6 +302,25 @@ def test_the_policies_in_the_documents_are_those_of_the_code() -> None:
     assert ours == expected
     # tests/integration/test_access_rights.py tries this one.
     assert "iam:CreateRole" in json.dumps(airflows)
+
+
+def test_the_page_on_a_worker_on_demand_fits_its_dag() -> None:
+    page = REPOSITORY / "docs" / "worker_on_demand.md"
+    dag = dags_in(REPOSITORY / "dags")[0]["lightly_worker_on_demand"]
+    roles = {t.task_id: "setup" if t.is_setup else "teardown" if t.is_teardown else "" for t in dag.tasks}
+    definition, execution, airflows = (json.loads(block.text) for block in blocks(page, "json"))
+    (container,) = definition["containerDefinitions"]
+    (secret,) = container["secrets"]
+    (reading,) = execution["Statement"]
+    passed = next(statement for statement in airflows["Statement"] if statement["Action"] == "iam:PassRole")
+
+    assert {code(task): role for task, _, role in rows(page, "task")} == roles
+    assert (definition["family"], container["name"]) == (dag.params["task_definition"], dag.params["container"])
+    assert secret == {"name": "LIGHTLY_TOKEN", "valueFrom": reading["Resource"]}
+    assert passed["Resource"] == definition["executionRoleArn"]
+    # Airflow's environment here has no Kubernetes, so it is only read.
+    (on_kubernetes,) = blocks(page, "py")
+    ast.parse(on_kubernetes.text)
 
 
 def test_what_auto_requires_is_what_the_table_says() -> None:
