@@ -73,6 +73,9 @@ class RunState(StrEnum):
 
 
 _TERMINAL = frozenset({RunState.COMPLETED, RunState.FAILED, RunState.CRASHED, RunState.ABORTED})
+# Made once, as every poll asks it for every run: where a working run's state stands among those that pass.
+_WORKING = [state for state in RunState if not state.is_terminal]
+_POSITIONS = {state: f" ({number} of {len(_WORKING)} states)" for number, state in enumerate(_WORKING, start=1)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,16 +195,9 @@ def _decide_on_run(state: str, message: str | None) -> Decision:
     known = RunState.parse(state)
     told = f": {message}" if message else ""
     if known is None or not known.is_terminal:
-        return Decision(step=Step.WAIT, status=f"{state}{_position(known)}{told}")
+        return Decision(step=Step.WAIT, status=f"{state}{_POSITIONS.get(known, '') if known else ''}{told}")
     step = Step.SUCCEED if known.is_success else Step.FAIL
     return Decision(step=step, status=f"{state}{told}")
-
-
-def _position(state: RunState | None) -> str:
-    if state is None:
-        return ""
-    working = [s for s in RunState if not s.is_terminal]
-    return f" ({working.index(state) + 1} of {len(working)} states)"
 
 
 # --- polls that fail ---------------------------------------------------------------------------------------------

@@ -10,8 +10,9 @@ import asyncio
 import logging
 import random
 from contextlib import aclosing, contextmanager
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from lightly_provider.api import calls
@@ -21,14 +22,14 @@ from lightly_provider.hooks.async_connection import read_connection
 from lightly_provider.worker_run import Observation, RunState, ScheduledRunState, pause_after_failure
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 
     from lightly_provider.api.models.run import LogEntry, Run
 
 log = logging.getLogger(__name__)
 
 # How many of the newest runs are listed: at least, and at most. Those of the waiting tasks are mostly among them.
-_SHORTEST_PAGE, _LONGEST_PAGE = 100, 1000
+_SHORTEST_PAGE, _LONGEST_PAGE = 100, calls.PAGE_SIZE
 # What the listings lack is asked for singly, but never so much that the platform would refuse it.
 SINGLE_LOOKS_PER_POLL = 100
 _SINGLE_LOOKS_AT_ONCE = 4
@@ -65,6 +66,10 @@ class Snapshot:
     failures: Mapping[str, LightlyError] = field(default_factory=dict)
 
 
+def _new_future() -> asyncio.Future[dict[str, Any]]:
+    return asyncio.get_running_loop().create_future()
+
+
 @dataclass
 class Waiter:
     """
@@ -74,14 +79,33 @@ class Waiter:
     :param scheduled_run_id: Id that scheduling returned.
     :param runs_on: Labels that its worker must have; the listing of open runs wants to be asked for them.
     :param log_cursor: From where its log is to be told.
+    :param take: Told what each poll saw of the run, or with what it failed. Returns what the wait ends with; None while
+        it goes on.
     """
 
     dataset_id: str
     scheduled_run_id: str
     runs_on: tuple[str, ...] = ()
     log_cursor: int = 0
+    take: Callable[[Look | LightlyError], dict[str, Any] | None] = field(kw_only=True)
+    outcome: asyncio.Future[dict[str, Any]] = field(default_factory=_new_future, init=False)
+    # Airflow finds a trigger's log by the context of its task, and the poll runs in another.
+    context: Context = field(default_factory=copy_context, init=False)
     last_log_poll: int = field(default=0, init=False)
     last_single_poll: int = field(default=0, init=False)
+
+    def tell(self, told: Look | LightlyError) -> bool:
+        """Pass on what a poll saw; whether that ended the wait. What goes wrong is this waiter's affair alone."""
+        if self.outcome.done():
+            return False
+        try:
+            end = self.context.run(self.take, told)
+        except Exception as error:  # noqa: BLE001 - raised where the wait is awaited
+            self.outcome.set_exception(error)
+            return True
+        if end is not None:
+            self.outcome.set_result(end)
+        return end is not None
 
 
 class SharedPoll:
@@ -97,7 +121,7 @@ class SharedPoll:
         self._interval = interval
         self._waiters: dict[int, Waiter] = {}
         self._number = 0
-        self._queues: set[asyncio.Queue[Snapshot]] = set()
+        self._queues: set[asyncio.Queue[None]] = set()
         self._task: asyncio.Task[None] | None = None
 
     @contextmanager
@@ -109,11 +133,13 @@ class SharedPoll:
         finally:
             del self._waiters[id(waiter)]
 
-    async def snapshots(self) -> AsyncGenerator[Snapshot, None]:
+    async def endings(self) -> AsyncGenerator[None, None]:
         """
-        Poll for ever. A failure is a snapshot, too: it concerns all who wait, and each decides by its own budget.
+        Poll for ever, tell each waiter what was seen of its run, and yield after each poll that ended a wait.
 
-        One client, and so one pool of connections, serves all polls.
+        Most polls end none, and then none of thousands of triggers is woken, which costs more than the poll itself. A
+        failure is told, too: it concerns all who wait, and each decides by its own budget. One client, and so one pool
+        of connections, serves all polls.
         """
         await asyncio.sleep(min(_GATHER_S, self._interval))
         failures = 0
@@ -125,7 +151,8 @@ class SharedPoll:
                     while True:
                         snapshot, error = await self._poll(client)
                         failures = failures + 1 if error else 0
-                        yield snapshot
+                        if self._tell(snapshot):
+                            yield
                         await asyncio.sleep(self._pause(failures, error))
             except LightlyError as error:
                 unusable = error
@@ -137,13 +164,23 @@ class SharedPoll:
                     maybe_applied=False,
                 )
             failures += 1
-            yield Snapshot(failures={w.scheduled_run_id: unusable for w in self._waiters.values()})
+            if self._tell(Snapshot(failures={w.scheduled_run_id: unusable for w in self._waiters.values()})):
+                yield
             await asyncio.sleep(self._pause(failures, unusable))
 
-    async def subscribe(self) -> AsyncGenerator[Snapshot, None]:
-        """The snapshots, from one poll for all who subscribe. For where Airflow shares no streams: before 3.3."""
-        # A waiter that is late needs the newest snapshot, and none before it.
-        queue: asyncio.Queue[Snapshot] = asyncio.Queue(maxsize=1)
+    def _tell(self, snapshot: Snapshot) -> bool:
+        """Tell each waiter its part; whether a wait is over."""
+        is_any_over = False
+        for waiter in list(self._waiters.values()):
+            key = waiter.scheduled_run_id
+            told = snapshot.looks.get(key) or snapshot.failures.get(key)
+            is_any_over |= told is not None and waiter.tell(told)
+        return is_any_over
+
+    async def subscribe(self) -> AsyncGenerator[None, None]:
+        """The endings, from one poll for all who subscribe. For where Airflow shares no streams: before 3.3."""
+        # That there was an ending is all that one who is late needs to know.
+        queue: asyncio.Queue[None] = asyncio.Queue(maxsize=1)
         self._queues.add(queue)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._broadcast(), name=f"lightly-poll-{self._conn_id}")
@@ -158,12 +195,11 @@ class SharedPoll:
                 await asyncio.gather(task, return_exceptions=True)
 
     async def _broadcast(self) -> None:
-        async with aclosing(self.snapshots()) as snapshots:
-            async for snapshot in snapshots:
+        async with aclosing(self.endings()) as endings:
+            async for _ in endings:
                 for queue in self._queues:
-                    if queue.full():
-                        queue.get_nowait()
-                    queue.put_nowait(snapshot)
+                    if not queue.full():
+                        queue.put_nowait(None)
 
     def _pause(self, failures: int, error: LightlyError | None) -> float:
         # Jitter for many connections and triggerers; no secret depends on it.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow.triggers.base import TriggerEvent
 
     from lightly_provider.api.models.run import Run
-    from lightly_provider.triggers.poller import Look, Snapshot
+    from lightly_provider.triggers.poller import Look
 
 # A task in one of these states is alive: its run is still wanted, by this trigger, by another triggerer's, or by the
 # next try, which reattaches.
@@ -104,8 +104,8 @@ class LightlyRunTrigger(BaseEventTrigger):
     async def run(self) -> AsyncGenerator[TriggerEvent, None]:
         """Wait, on a poll that is shared within this process."""
         async with (
-            aclosing(poll_of(self.lightly_conn_id, self.poll_interval).subscribe()) as snapshots,
-            aclosing(self.filter_shared_stream(snapshots)) as events,
+            aclosing(poll_of(self.lightly_conn_id, self.poll_interval).subscribe()) as endings,
+            aclosing(self.filter_shared_stream(endings)) as events,
         ):
             async for event in events:
                 yield event
@@ -115,58 +115,58 @@ class LightlyRunTrigger(BaseEventTrigger):
         return ("lightly", self.lightly_conn_id, self.poll_interval)
 
     @classmethod
-    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[Snapshot, None]:
+    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[None, None]:
         """The poll for all triggers of one key."""
-        async with aclosing(poll_of(kwargs["lightly_conn_id"], kwargs["poll_interval"]).snapshots()) as snapshots:
-            async for snapshot in snapshots:
-                yield snapshot
+        async with aclosing(poll_of(kwargs["lightly_conn_id"], kwargs["poll_interval"]).endings()) as endings:
+            async for _ in endings:
+                yield
 
-    async def filter_shared_stream(self, shared_stream: AsyncIterator[Snapshot]) -> AsyncGenerator[TriggerEvent, None]:
-        """This run's one event, out of the snapshots of all."""
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[None]) -> AsyncGenerator[TriggerEvent, None]:
+        """This run's one event. The poll tells what it saw, and the stream tells when a wait is over."""
         from airflow.triggers.base import TriggerEvent
 
-        waiter = Waiter(self.dataset_id, self.scheduled_run_id, tuple(self.runs_on), self.log_cursor)
+        watch = Watch(
+            Limits(deadline=self.deadline, pickup_deadline=self.pickup_deadline),
+            failed_polls_allowed=self.failed_polls_allowed,
+        )
+        waiter = Waiter(
+            self.dataset_id,
+            self.scheduled_run_id,
+            tuple(self.runs_on),
+            self.log_cursor,
+            take=lambda told: self._take(told, watch),
+        )
         with poll_of(self.lightly_conn_id, self.poll_interval).including(waiter):
-            yield TriggerEvent(await self._wait(shared_stream))  # type: ignore[no-untyped-call]
+            yield TriggerEvent(await self._wait(shared_stream, waiter, watch))  # type: ignore[no-untyped-call]
 
-    async def _wait(self, shared_stream: AsyncIterator[Snapshot]) -> dict[str, Any]:
-        limits = Limits(deadline=self.deadline, pickup_deadline=self.pickup_deadline)
-        watch = Watch(limits, failed_polls_allowed=self.failed_polls_allowed)
-        coming: asyncio.Task[Snapshot] | None = None
+    async def _wait(self, shared_stream: AsyncIterator[None], waiter: Waiter, watch: Watch) -> dict[str, Any]:
+        # The time is up also while no poll ends.
+        left = None if self.deadline is None else max(0.0, self.deadline - time.time())
         try:
-            while True:
-                if coming is None:
-                    coming = asyncio.ensure_future(anext(shared_stream))
-                # The time is up also while no snapshot comes.
-                left = None if self.deadline is None else max(0.0, self.deadline - time.time())
-                await asyncio.wait([coming], timeout=left)
-                if not coming.done():
-                    return self._event(Decision(step=Step.TIMED_OUT, status=watch.status))
-                snapshot, coming = coming.result(), None
-                if (event := self._take(snapshot, watch)) is not None:
-                    return event
-        finally:
-            if coming is not None:
-                coming.cancel()
-                await asyncio.gather(coming, return_exceptions=True)
+            async with asyncio.timeout(left) as timeout:
+                while not waiter.outcome.done():
+                    await anext(shared_stream)
+                return waiter.outcome.result()
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+            return self._event(Decision(step=Step.TIMED_OUT, status=watch.status))
 
-    def _take(self, snapshot: Snapshot, watch: Watch) -> dict[str, Any] | None:
-        """The event that follows from a snapshot; None while there is to be waited."""
+    def _take(self, told: Look | LightlyError, watch: Watch) -> dict[str, Any] | None:
+        """The event that follows from what a poll told; None while there is to be waited."""
         now = time.time()
-        if (look := snapshot.looks.get(self.scheduled_run_id)) is not None:
-            self._tell(look)
-            decision, is_news = watch.saw(look.seen, now)
-            if is_news:
-                subject = f"Run {look.run.id}" if look.run else f"Scheduled run {self.scheduled_run_id}"
-                self.log.info("%s: %s", subject, decision.status)
-            return None if decision.step is Step.WAIT else self._event(decision, run=look.run)
-        if (error := snapshot.failures.get(self.scheduled_run_id)) is not None:
-            missed = watch.missed(now, can_pass=can_pass(error))
+        if isinstance(told, LightlyError):
+            missed = watch.missed(now, can_pass=can_pass(told))
             if missed.step is Step.WAIT:
-                self.log.warning("Poll failed (%d in a row), the run goes on: %s", watch.failed_polls, error)
+                self.log.warning("Poll failed (%d in a row), the run goes on: %s", watch.failed_polls, told)
                 return None
-            return self._event(missed, error=error)
-        return None
+            return self._event(missed, error=told)
+        self._tell(told)
+        decision, is_news = watch.saw(told.seen, now)
+        if is_news:
+            subject = f"Run {told.run.id}" if told.run else f"Scheduled run {self.scheduled_run_id}"
+            self.log.info("%s: %s", subject, decision.status)
+        return None if decision.step is Step.WAIT else self._event(decision, run=told.run)
 
     def _tell(self, look: Look) -> None:
         for line in look.log_lines:
