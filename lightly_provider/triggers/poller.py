@@ -1,4 +1,4 @@
-"""One poll for all runs of a connection that wait in this process: two listings for any number of runs.
+"""One poll for all runs of a connection that wait in this process: two listings, and the log of one run in turn.
 
 The account's open scheduled runs and its newest runs are listed once per interval. What is in neither, because the
 platform's listing left it out, or because it ended long ago, is asked for singly, so that the answer stays right.
@@ -186,7 +186,8 @@ class SharedPoll:
             self._task = asyncio.create_task(self._broadcast(), name=f"lightly-poll-{self._conn_id}")
         try:
             while True:
-                yield await queue.get()
+                await queue.get()
+                yield
         finally:
             self._queues.discard(queue)
             if not self._queues:

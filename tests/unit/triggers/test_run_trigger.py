@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from contextlib import aclosing
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -228,6 +229,48 @@ def test_single_looks_are_limited_and_everyones_turn_comes(
         return await asyncio.gather(*(event_of(trigger(run)) for run in runs))
 
     assert [event["step"] for event in play(scene())] == ["succeed"] * 10
+
+
+def test_each_wait_is_told_in_the_context_of_its_own_task(platform: WaitingPlatform) -> None:
+    # Airflow finds a trigger's log by it.
+    whose: ContextVar[str] = ContextVar("whose")
+    runs = [platform.add(n, scheduled_state="DONE", run_state="COMPLETED") for n in range(1, 4)]
+    told: dict[str, str] = {}
+
+    class Listening(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            told[whose.get()] = record.getMessage()
+
+    async def wait(run: ScheduledRun) -> None:
+        whose.set(run.run_id)
+        await event_of(trigger(run))
+
+    async def scene() -> None:
+        await asyncio.gather(*map(wait, runs))
+
+    listening = Listening()
+    PlainlyLogged.log.addHandler(listening)
+    PlainlyLogged.log.setLevel(logging.INFO)
+    try:
+        play(scene())
+    finally:
+        PlainlyLogged.log.removeHandler(listening)
+        PlainlyLogged.log.setLevel(logging.NOTSET)
+    assert told == {run.run_id: f"Run {run.run_id}: COMPLETED" for run in runs}
+
+
+def test_a_wait_that_breaks_leaves_the_others_alone(platform: WaitingPlatform) -> None:
+    runs = [platform.add(n, scheduled_state="DONE", run_state="COMPLETED") for n in range(1, 3)]
+    broken, whole = trigger(runs[0]), trigger(runs[1])
+    broken.log_cursor = broken.failed_polls_allowed = None  # type: ignore[assignment]
+    platform.fails = [Answer(503)]
+
+    async def scene() -> list[Any]:
+        return await asyncio.gather(event_of(broken), event_of(whole), return_exceptions=True)
+
+    error, event = play(scene())
+    assert isinstance(error, TypeError)
+    assert event["step"] == "succeed"
 
 
 def test_when_nobody_waits_any_more_nothing_is_asked_any_more(platform: WaitingPlatform) -> None:
