@@ -98,7 +98,9 @@ def _role(role: Mapping[str, Any], place: Place, external_id: str | None) -> Fin
         return Finding("role", Status.UNKNOWN, ", ".join(parts))
     if not trust.asks_for_external_id:
         parts.insert(1, "but asks for no external ID, so that any customer of Lightly's could name this role")
-        return Finding("role", Status.WARN, ", ".join(parts), remedy=remedy_for(Denial(Cause.TRUST_POLICY), (), place))
+        condition = '"Condition":{"StringEquals":{"sts:ExternalId":"<the external ID>"}}'
+        advice = f"To the statement of the role's trust policy that allows sts:AssumeRole add: {condition}"
+        return Finding("role", Status.WARN, ", ".join(parts), remedy=Remedy(advice))
     parts.insert(1, "with this external ID" if external_id else "with an external ID")
     return Finding("role", Status.PASS, ", ".join(parts))
 

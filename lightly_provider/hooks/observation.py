@@ -184,6 +184,7 @@ def _inspect(
     external_id: str | None,
 ) -> list[Finding]:
     from lightly_provider.aws.role_inspection import inspect_role
+    from lightly_provider.aws.role_surroundings import inspect_surroundings
 
     own = _own_clients(vantage, place.region)
     if own is None:
@@ -191,6 +192,7 @@ def _inspect(
         advice = "Give aws_conn_id, a connection that may do iam:GetRole and iam:SimulatePrincipalPolicy."
         return [Finding("role", Status.UNKNOWN, why, remedy=Remedy(advice))]
     findings = inspect_role(own["iam"], own["sts"], place, external_id, required)
+    findings += inspect_surroundings(own["iam"], own["s3"], place, required)
     if purpose is not Purpose.LIGHTLY:
         lister = S3Lister(own["s3"], place.location.bucket)
         content = check_content(lister, place.location, dataset_type)

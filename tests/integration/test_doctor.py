@@ -8,9 +8,21 @@ import pytest
 
 from lightly_provider.aws.policies import Purpose
 from lightly_provider.doctor import main
-from tests.integration.access_situations import EXTERNAL_ID, READ, WRITE, Access, empty, short_session, without
+from tests.integration.access_situations import (
+    EXTERNAL_ID,
+    READ,
+    WRITE,
+    Access,
+    bucket_policy,
+    empty,
+    encrypted,
+    short_session,
+    without,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.integration.conftest import Traffic
     from tests.integration.sandbox import Sandbox
 
@@ -77,6 +89,46 @@ def test_a_role_is_looked_at_with_airflows_own_identity(
     assert "    role         FAIL     its sessions may last 1 h, and Lightly asks for 12 h" in shown
     assert "aws iam update-role" in shown
     assert EXTERNAL_ID not in shown
+
+
+@pytest.mark.parametrize("access", ["role"], indirect=True)
+@pytest.mark.parametrize(
+    ("change", "row", "fix"),
+    [
+        (
+            encrypted(),
+            "key          WARN     the first file is encrypted with arn:aws:kms:",
+            '"Action":["kms:Decrypt"]',
+        ),
+        (
+            encrypted(granted=True),
+            "key          PASS     the first file is encrypted with arn:aws:kms:",
+            "the role's policies allow kms:Decrypt",
+        ),
+        (
+            bucket_policy("s3:GetObject"),
+            "bucket       WARN     the bucket's policy has 1 statement with Effect Deny",
+            '"Action":["s3:GetObject"]',
+        ),
+    ],
+    ids=["key", "key with the right", "bucket policy"],
+)
+def test_what_the_simulator_does_not_see_for_a_role_is_told(
+    access: Access,
+    change: Callable[[Access], None],
+    row: str,
+    fix: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    change(access)
+    access.connection()
+    assert (
+        ends_with(access.uri, "--role-arn", access.principal, "--aws-conn-id", "aws_default", "--allow-endpoint") == 0
+    )
+    shown = capsys.readouterr().out
+    assert row in shown
+    assert fix in shown
 
 
 def test_another_s3_than_awss_cannot_work(
