@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
 import traceback
@@ -19,6 +21,7 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DAGS = Path(__file__).with_name("dags")
+LONGEST_TRY_S = 180
 
 
 class TaskTries:
@@ -37,6 +40,7 @@ class TaskTries:
         )
         os.close(theirs[0])
         os.close(mine[1])
+        self._try = 0
         self._answers, self._commands = os.fdopen(mine[0]), os.fdopen(theirs[1], "w")
         return self
 
@@ -60,11 +64,14 @@ class TaskTries:
 
     def start(self, run_id: str, task_id: str, **environment: str) -> int:
         """Start the next try; its process id."""
-        return int(self._ask(command="start", run_id=run_id, task_id=task_id, environment=environment))
+        self._try = int(self._ask(command="start", run_id=run_id, task_id=task_id, environment=environment))
+        return self._try
 
     def end(self) -> str:
         """Wait for the try; the task's state after it, or ``killed``."""
-        return str(self._ask(command="end"))
+        state = str(self._ask(command="end"))
+        self._try = 0
+        return state
 
     def log(self) -> str:
         """All that was printed."""
@@ -73,6 +80,10 @@ class TaskTries:
 
     def _ask(self, **command: Any) -> Any:
         print(json.dumps(command), file=self._commands, flush=True)
+        if not select.select([self._answers], [], [], LONGEST_TRY_S)[0]:
+            if self._try:
+                os.kill(self._try, signal.SIGKILL)
+            raise RuntimeError(f"The try did not end within {LONGEST_TRY_S} s:\n{self.log()[-4000:]}")
         answer = self._answers.readline()
         if not answer:
             raise RuntimeError(f"The process of the tries ended:\n{self.log()[-4000:]}")

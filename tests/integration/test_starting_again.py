@@ -77,6 +77,10 @@ class Task:
         """The states of the dataset's schedule, oldest first."""
         return [entry["state"] for entry in self._worker.schedule(self._dataset_id)]
 
+    def scheduled_run_id(self) -> str:
+        """The first that was scheduled on the dataset."""
+        return str(self._worker.schedule(self._dataset_id)[0]["id"])
+
     def complete(self) -> str:
         """Let the worker do the open run; the run's id."""
         until(lambda: "OPEN" in self.states())
@@ -169,6 +173,8 @@ def test_a_clear_while_the_run_is_active_reattaches(task: Task, tries: TaskTries
     task.clear()
 
     task.start()
+    # One that completes before the task looks for it is over, and a clear starts over then.
+    until(lambda: f"Reattached to scheduled run {task.scheduled_run_id()}" in tries.log())
     run_id = task.complete()
     assert tries.end() == "success"
     assert task.states() == ["DONE"]
