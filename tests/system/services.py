@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -70,6 +71,7 @@ class Services:
     def __post_init__(self) -> None:
         self.api_port, self._postgres_port, self._redis_port = free_ports(3)
         self.url = f"http://127.0.0.1:{self.api_port}"
+        self._elsewhere: Path | None = None
 
     def __enter__(self) -> Services:
         try:
@@ -88,6 +90,8 @@ class Services:
         # Airflow's services first: none shall complain of a database that is gone.
         for name in reversed(list(self.processes)):
             self.kill(name)
+        if self._elsewhere is not None:
+            shutil.rmtree(self._elsewhere, ignore_errors=True)
 
     def start(self, name: str) -> None:
         """Start one of Airflow's services; one that was killed starts anew under its name."""
@@ -195,15 +199,12 @@ class Services:
             raise RuntimeError(f"airflow {' '.join(arguments)} failed:\n{done.stdout[-3000:]}")
 
     def _start_postgres(self) -> None:
-        folder = self.home / "postgres"
-        folder.mkdir()
-        # PostgreSQL refuses to run as root.
+        # PostgreSQL refuses to run as root, and no other user can pass through pytest's own folders.
         user = "postgres" if os.geteuid() == 0 else None
+        folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+        self._elsewhere = folder
         if user:
             shutil.chown(folder, user)
-            # pytest's folders are for their owner alone; PostgreSQL only has to pass through them.
-            for parent in (self.home, *self.home.parents[:2]):
-                parent.chmod(parent.stat().st_mode | 0o011)
         initdb = [program("initdb"), "--pgdata", str(folder), "--username", "airflow", "--auth", "trust"]
         subprocess.run(initdb, check=True, capture_output=True, user=user, cwd="/")
         options = ["-h", "127.0.0.1", "-p", str(self._postgres_port), "-k", "", "-c", "fsync=off"]
