@@ -12,7 +12,7 @@ from lightly_provider.aws.findings import Finding, Status
 from lightly_provider.aws.inventory import S3Lister, expected_kind
 from lightly_provider.aws.policies import Permission, Purpose
 from lightly_provider.aws.remedies import Remedy
-from lightly_provider.hooks.aws import connection_wrapper
+from lightly_provider.hooks.aws import connection_wrapper, secrets_kept_from_the_log
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -191,8 +191,9 @@ def _inspect(
         why = "only Lightly can assume the role, and Airflow has no identity of its own here to look at it"
         advice = "Give aws_conn_id, a connection that may do iam:GetRole and iam:SimulatePrincipalPolicy."
         return [Finding("role", Status.UNKNOWN, why, remedy=Remedy(advice))]
-    findings = inspect_role(own["iam"], own["sts"], place, external_id, required)
-    findings += inspect_surroundings(own["iam"], own["s3"], place, required)
+    with secrets_kept_from_the_log():  # IAM's answer holds the external ID that the role asks for
+        findings = inspect_role(own["iam"], own["sts"], place, external_id, required)
+        findings += inspect_surroundings(own["iam"], own["s3"], place, required)
     if purpose is not Purpose.LIGHTLY:
         lister = S3Lister(own["s3"], place.location.bucket)
         content = check_content(lister, place.location, dataset_type)

@@ -23,7 +23,7 @@ from lightly_provider.operators.access import (
     CreateLightlyAccessUserOperator,
     DeleteLightlyAccessOperator,
 )
-from tests.integration.airflow_run import everything_stored, run_dag, run_dag_in_a_process, run_own_dag
+from tests.integration.airflow_run import everything_stored, lines_with, run_dag, run_dag_in_a_process, run_own_dag
 from tests.integration.test_access import bucket, create_user, in_the_sandboxs_region, kept, name, places, verified
 
 if TYPE_CHECKING:
@@ -93,8 +93,7 @@ def test_the_external_id_shows_in_no_log_xcom_rendered_field_or_serialized_dag(
     written = "".join(path.read_text(errors="replace") for path in airflow_home.rglob("*.log"))
     assert name in printed
     assert name in stored
-    for place in (printed, stored, written):
-        assert external_id not in place
+    assert lines_with(external_id, printed, stored, written) == []
 
 
 def test_the_secret_key_shows_nowhere_but_where_it_is_kept(
@@ -116,8 +115,7 @@ def test_the_secret_key_shows_nowhere_but_where_it_is_kept(
     assert len(secret) >= 40
     logged = caplog.text + "".join(capfd.readouterr())
     assert connection["login"] in logged or name in logged, "nothing was logged, so this proves nothing"
-    for place in (logged, json.dumps([outcome, again]), json.dumps(context["ti"].pushed)):
-        assert secret not in place
+    assert lines_with(secret, logged, json.dumps([outcome, again]), json.dumps(context["ti"].pushed)) == []
 
 
 @pytest.mark.parametrize("work_fails", [False, True])
