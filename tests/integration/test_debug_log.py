@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +17,8 @@ from tests.integration.access_situations import EXTERNAL_ID, Access
 from tests.integration.airflow_run import everything_stored, lines_with, run_dag_in_a_process
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.integration.sandbox import Sandbox
 
 
@@ -47,9 +48,18 @@ def test_the_doctor_shows_none(access: Access, secrets: list[str], airflow_db: P
     own = ["--aws-conn-id", "bucket"]
     if access.by == "role":
         own = ["--aws-conn-id", "aws_default", "--role-arn", access.principal]
-    airflow = str(Path(sys.executable).with_name("airflow"))
     done = subprocess.run(
-        [airflow, "lightly", "doctor", access.uri, "--allow-endpoint", "--purpose", "LIGHTLY", "--count", *own],
+        [
+            sys.executable,
+            "-m",
+            "lightly_provider",
+            "doctor",
+            access.uri,
+            "--allow-endpoint",
+            "--purpose",
+            "LIGHTLY",
+            *own,
+        ],
         capture_output=True,
         text=True,
         check=False,
