@@ -5,8 +5,9 @@ Verifies every dataset of the account that has a datasource: three requests to t
 lacks something that a dataset needs, and says in its log what changed since the last look: a key that was deactivated,
 a policy that somebody narrowed, a KMS key that was switched off.
 
-It needs the connection `lightly_default`. With the parameter `aws_conn_id`, an AWS connection that holds what Lightly
-uses, the datasources that use it are tried from here too, which says more exactly what is wrong.
+It needs the connection `lightly_default`. With the parameter `datasource_aws_conn_id`, an AWS connection that holds
+what Lightly uses, the datasources that use it are tried from here too, which says more exactly what is wrong. With
+`aws_conn_id`, Airflow's own identity looks at the roles that Lightly uses: their trust, their policies, their keys.
 """
 
 from __future__ import annotations
@@ -30,7 +31,12 @@ with DAG(
     tags=["lightly"],
     doc_md=__doc__,
     params={
-        "aws_conn_id": Param("", type="string", title="AWS connection that Lightly uses (empty: ask Lightly only)"),
+        "datasource_aws_conn_id": Param(
+            "", type="string", title="AWS connection that Lightly uses (empty: ask Lightly only)"
+        ),
+        "aws_conn_id": Param(
+            "", type="string", title="AWS connection of Airflow's own identity, to look at roles (empty: do not look)"
+        ),
     },
 ):
 
@@ -63,7 +69,8 @@ with DAG(
 
     verify = VerifyDatasourcePermissionsOperator.partial(
         task_id="verify",
-        datasource_aws_conn_id="{{ params.aws_conn_id }}",
+        datasource_aws_conn_id="{{ params.datasource_aws_conn_id }}",
+        aws_conn_id="{{ params.aws_conn_id }}",
         propagation_timeout=0.0,
         on_failure="warn",
         max_active_tis_per_dag=4,

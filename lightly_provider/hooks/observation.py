@@ -75,7 +75,9 @@ def observe(
         return [Finding("credentials", Status.FAIL, str(refused))], place
     access = connection.access
     if other := _is_another(access, place, access_key_id, vantage.conn_id):
-        return [other], place
+        look = bool(place.role_arn and vantage.own_conn_id)
+        seen = _inspect(place, purpose, required, dataset_type, vantage, external_id=None) if look else []
+        return [other, *seen], place
     findings = judge_up_front(
         place.location,
         place.region,

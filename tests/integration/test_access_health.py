@@ -10,6 +10,7 @@ from lightly_provider.aws.location import S3Location
 from lightly_provider.aws.policies import PURPOSE_PERMISSIONS, Purpose, statements_for
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
+from tests.integration.access_situations import Access
 from tests.integration.airflow_run import run_dag
 
 if TYPE_CHECKING:
@@ -60,9 +61,9 @@ def test_all_datasets_are_verified_and_what_changed_is_told(
         ).execute(context)
 
     sent = len(traffic.sent)
-    first = run_dag(DAG_ID, {"aws_conn_id": "bucket"}, database)
+    first = run_dag(DAG_ID, {"datasource_aws_conn_id": "bucket"}, database)
     n_datasets = verdicts(database)
-    second = run_dag(DAG_ID, {"aws_conn_id": "bucket"}, database)
+    second = run_dag(DAG_ID, {"datasource_aws_conn_id": "bucket"}, database)
 
     assert n_datasets >= 2
     assert len(traffic.sent) - sent <= 2 * (1 + 6 * n_datasets)
@@ -70,9 +71,38 @@ def test_all_datasets_are_verified_and_what_changed_is_told(
     assert not any(dataset_id in changes for dataset_id in ids), "nothing changed"
 
     platform.aws("iam").delete_user_policy(UserName=keys.user_name, PolicyName="access")
-    third = run_dag(DAG_ID, {"aws_conn_id": "bucket"}, database)
+    third = run_dag(DAG_ID, {"datasource_aws_conn_id": "bucket"}, database)
 
     assert third.tasks["report"] == "failed"
     told = [change for change in third.xcoms["report", "changes"] if ids[0] in change]
     assert any("INPUT list (Lightly says): PASS" in one and "-> FAIL, no policy allows it" in one for one in told)
     assert first.tasks["find_datasets"] == "success"
+
+
+def test_airflows_own_identity_looks_at_roles_beside_the_keys_of_others(
+    lightly: Sandbox,
+    database: Path,
+    dataset_name: str,
+    context: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    role, user = (Access(lightly, by, Purpose.INPUT) for by in ("role", "user"))
+    monkeypatch.setenv("AIRFLOW_CONN_ROLE", role.connection())
+    monkeypatch.setenv("AIRFLOW_CONN_BUCKET", user.connection())
+    dataset_id = CreateLightlyDatasetOperator(task_id="create", dataset_name=dataset_name).execute(context)
+    ConfigureS3DatasourceOperator(
+        task_id="configure",
+        dataset_id=dataset_id,
+        resource_path=role.uri,
+        purpose="INPUT",
+        region=lightly.region,
+        datasource_aws_conn_id="role",
+    ).execute(context)
+    conf = {"datasource_aws_conn_id": "bucket", "aws_conn_id": "aws_default"}
+
+    run_dag(DAG_ID, conf, database)
+    lightly.aws("iam").update_role(RoleName=role.principal.rpartition("/")[2], MaxSessionDuration=3600)
+    second = run_dag(DAG_ID, conf, database)
+
+    told = [change for change in second.xcoms["report", "changes"] if dataset_id in change]
+    assert any("INPUT role (from this worker): PASS" in one and "-> FAIL, short session" in one for one in told)

@@ -90,7 +90,7 @@ def test_the_health_of_all_datasets_shows_none(
         datasource_aws_conn_id="bucket",
     ).execute(context)
 
-    printed = run_dag_in_a_process("lightly_access_health", {"aws_conn_id": "bucket"})
+    printed = run_dag_in_a_process("lightly_access_health", {"datasource_aws_conn_id": "bucket"})
 
     assert dataset_id in printed, printed[-3000:]
     assert "botocore" in printed, "nothing was logged at DEBUG, so this proves nothing"
