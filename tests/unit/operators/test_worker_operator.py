@@ -21,7 +21,7 @@ from lightly_provider.exceptions import (
     LightlyRunTimeoutError,
     LightlyServerError,
 )
-from lightly_provider.hooks import lightly
+from lightly_provider.hooks.verbs import runs
 from lightly_provider.operators import worker
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
 
@@ -135,7 +135,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
     time = Time()
     monkeypatch.setattr(worker, "time", time)
     # A kill is tried for some seconds where the platform fails; here once.
-    monkeypatch.setattr(lightly, "LONGEST_CANCEL", 0.0)
+    monkeypatch.setattr(runs, "LONGEST_CANCEL", 0.0)
     return time
 
 
