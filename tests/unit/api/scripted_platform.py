@@ -56,6 +56,11 @@ class Late(Answer):
 Step = Answer | NoAnswer | NoiseInTls
 
 
+def read_timeout_for(step: Step) -> float:
+    """Seconds to wait for what follows: few where no answer comes, else many, as a busy machine is slow to answer."""
+    return 0.1 if isinstance(step, Late) else 30.0
+
+
 @dataclass(frozen=True)
 class Received:
     """A request as it came."""
@@ -91,6 +96,7 @@ class ScriptedPlatform:
         self.received: list[Received] = []
         self.closing = threading.Event()
         self._lock = threading.Lock()
+        self._came = threading.Condition(self._lock)
         platform = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -132,9 +138,16 @@ class ScriptedPlatform:
         self._server.server_close()
         self._thread.join(timeout=10)
 
+    def requests(self, at_least: int) -> list[Received]:
+        """What came, once it is so many; a client that gives up on an answer may be ahead of this platform."""
+        with self._came:
+            assert self._came.wait_for(lambda: len(self.received) >= at_least, timeout=30), self.received
+            return list(self.received)
+
     def _next(self, received: Received) -> Step:
         with self._lock:
             self.received.append(received)
+            self._came.notify_all()
             return self.script.pop(0) if len(self.script) > 1 else self.script[0]
 
     def _follow(self, step: Step, handler: BaseHTTPRequestHandler) -> None:

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from example_calls import EXAMPLES
 from schema import assert_fits_contract
-from scripted_platform import Answer, CutShort, Late, NoAnswer, ScriptedPlatform, Step, refusing_address
+from scripted_platform import (
+    Answer,
+    CutShort,
+    Late,
+    NoAnswer,
+    ScriptedPlatform,
+    Step,
+    read_timeout_for,
+    refusing_address,
+)
 from test_client_secrets import assert_tells_nothing
 
 from lightly_provider.api import calls
@@ -35,7 +44,7 @@ StartPlatform = Callable[..., ScriptedPlatform]
 
 def send(host: str, call: calls.Call[Any], **changes: Any) -> Any:
     async def scene() -> Any:
-        given = {"token": TOKEN, "max_attempts": 1, "longest_wait": 0.001, "read_timeout": 0.5} | changes
+        given = {"token": TOKEN, "max_attempts": 1, "longest_wait": 0.001} | changes
         async with AsyncLightlyClient(ClientSettings(host=host, **given)) as client:
             return await client.send(call)
 
@@ -74,7 +83,8 @@ def test_every_call_reaches_the_platform_as_the_contract_has_it(platform: StartP
 def test_every_failure_is_the_synchronous_clients_and_tells_no_secret(
     platform: StartPlatform, ending: Step, expected: type[LightlyError]
 ) -> None:
-    error = refused(platform(ending).address, calls.list_open_runs([]))
+    address, read_timeout = platform(ending).address, read_timeout_for(ending)
+    error = refused(address, calls.list_open_runs([]), read_timeout=read_timeout)
     assert type(error) is expected
 
 

@@ -11,7 +11,16 @@ from typing import Any
 
 import pytest
 from example_calls import EXAMPLES
-from scripted_platform import Answer, CutShort, Late, NoAnswer, ScriptedPlatform, Step, refusing_address
+from scripted_platform import (
+    Answer,
+    CutShort,
+    Late,
+    NoAnswer,
+    ScriptedPlatform,
+    Step,
+    read_timeout_for,
+    refusing_address,
+)
 
 from lightly_provider.api.client import ClientSettings, LightlyClient
 from lightly_provider.exceptions import (
@@ -68,7 +77,6 @@ def send() -> Iterator[Callable[..., Any]]:
                     "token": "a-token-of-the-tests",
                     "max_attempts": ATTEMPTS,
                     "longest_wait": 0.001,
-                    "read_timeout": 0.1,
                 }
                 | settings
             )
@@ -89,9 +97,11 @@ def test_a_call_is_sent_again_only_where_that_is_safe(
     step, sent_again = FAILURES[failure]
     failing = platform(step)
     with pytest.raises(LightlyApiError):
-        send(failing.address, example)
-    assert len(failing.received) == (ATTEMPTS if example in sent_again else 1)
-    assert {r.path for r in failing.received} == {EXAMPLES[example].path}, "a redirect was followed"
+        send(failing.address, example, read_timeout=read_timeout_for(step))
+    attempts = ATTEMPTS if example in sent_again else 1
+    received = failing.requests(at_least=attempts)
+    assert len(received) == attempts
+    assert {r.path for r in received} == {EXAMPLES[example].path}, "a redirect was followed"
 
 
 @pytest.mark.parametrize("failure", [name for name, (_, sent_again) in FAILURES.items() if sent_again])
@@ -101,13 +111,16 @@ def test_what_is_sent_again_may_succeed(
 ) -> None:
     step, sent_again = FAILURES[failure]
     recovering = platform(step, step, SUCCESS[example])
+    # Where the wait is short, a busy machine may be late with the success, too: then it is asked for once more.
+    settings = {"read_timeout": read_timeout_for(step), "max_attempts": 50 if isinstance(step, Late) else ATTEMPTS}
     if example not in sent_again:
         with pytest.raises(LightlyApiError):
-            send(recovering.address, example)
+            send(recovering.address, example, **settings)
         return
-    send(recovering.address, example)
-    first, second, third = recovering.received
-    assert (first.url, first.body) == (second.url, second.body) == (third.url, third.body)
+    send(recovering.address, example, **settings)
+    received = recovering.requests(at_least=3)
+    assert len(received) == 3 or isinstance(step, Late)
+    assert len({(r.url, r.body) for r in received}) == 1
 
 
 @pytest.mark.parametrize("example", sorted(EVERYTHING))
@@ -126,9 +139,10 @@ def test_a_refused_connection_was_never_a_request_so_everything_may_follow(
 def test_a_lost_answer_leaves_open_whether_the_request_was_applied(
     platform: StartPlatform, send: Callable[..., Any], example: str, failure: str
 ) -> None:
-    failing = platform(FAILURES[failure][0])
+    step, _ = FAILURES[failure]
+    failing = platform(step)
     with pytest.raises(LightlyConnectionError) as lost:
-        send(failing.address, example, max_attempts=1)
+        send(failing.address, example, max_attempts=1, read_timeout=read_timeout_for(step))
     assert lost.value.maybe_applied
     assert (lost.value.operation, lost.value.status) == (EXAMPLES[example].operation, None)
 
