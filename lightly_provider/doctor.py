@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from lightly_provider.verification import Verdict
+    from lightly_provider.verification.verdict import Verdict
 
 _PASSED, _FAILED, _UNKNOWN = 0, 1, 2
 
@@ -45,8 +45,9 @@ def _verdict(arguments: argparse.Namespace) -> Verdict:
     from lightly_provider.aws.regions import check_region, partition_of
     from lightly_provider.hooks.aws import find_bucket_region, read_aws_connection
     from lightly_provider.hooks.observation import Vantage, count_files, observe
-    from lightly_provider.verification import DatasetUse, DatasourceFacts, judge
-    from lightly_provider.verification.requirements import AUTO, required_of
+    from lightly_provider.verification.judging import judge
+    from lightly_provider.verification.requirements import AUTO, DatasetUse, required_of
+    from lightly_provider.verification.verdict import DatasourceFacts
 
     location = S3Location.parse(arguments.location, argument="the location")
     purpose = Purpose(arguments.purpose)

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from lightly_provider.exceptions import LightlyError, no_retry_can_cure
-from lightly_provider.hooks.lightly import LightlyHook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from airflow.providers.common.compat.sdk import Context
+
+    from lightly_provider.hooks.lightly import LightlyHook
 
 
 class CheckedOperator(BaseOperator):
@@ -53,13 +54,15 @@ class LightlyBaseOperator(CheckedOperator):
 
     template_fields: Sequence[str] = ("lightly_conn_id",)
 
-    def __init__(self, *, lightly_conn_id: str = LightlyHook.default_conn_name, **kwargs: Any) -> None:
+    def __init__(self, *, lightly_conn_id: str = "lightly_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.lightly_conn_id = lightly_conn_id
 
     @cached_property
     def hook(self) -> LightlyHook:
         """The hook on this operator's connection."""
+        from lightly_provider.hooks.lightly import LightlyHook
+
         return LightlyHook(self.lightly_conn_id)
 
 

@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
-from lightly_provider.aws.credentials import DelegatedAccess, UserAccess
-from lightly_provider.aws.location import S3Location
-from lightly_provider.aws.policies import Permission, Purpose
-from lightly_provider.aws.regions import partition_of
+from lightly_provider.aws.policies import Purpose
 from lightly_provider.exceptions import LightlyPermissionsError
 from lightly_provider.links import LightlyDatasetLink, push_dataset_link
 from lightly_provider.operators.arguments import check_choice, check_id, is_static, seconds_of
 from lightly_provider.operators.base import LightlyBaseOperator
-from lightly_provider.verification import DatasetUse, DatasourceFacts, Lights, changes_between, check_require, judge
-from lightly_provider.verification.requirements import required_of
+from lightly_provider.verification.changes import changes_between
+from lightly_provider.verification.requirements import DatasetUse, check_require, required_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +23,10 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from lightly_provider.api.models.dataset import Dataset
-    from lightly_provider.api.models.datasource import Datasource, PermissionLights
-    from lightly_provider.verification import Finding, Verdict
+    from lightly_provider.api.models.datasource import Datasource
+    from lightly_provider.aws.findings import Finding
+    from lightly_provider.aws.policies import Permission
+    from lightly_provider.verification.verdict import DatasourceFacts, Verdict
 
 # AWS docs: IAM, troubleshooting: a change needs some time to be seen everywhere; a minute covers what is reported.
 PROPAGATION_SECONDS = 60.0
@@ -235,6 +234,9 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         return dataset, datasources
 
     def _look(self, dataset: Dataset, datasources: Sequence[Datasource]) -> Verdict:
+        from lightly_provider.hooks.verification_facts import facts_of, lights_of
+        from lightly_provider.verification.judging import judge
+
         use = DatasetUse(
             dataset.type,
             object_level=self.object_level,
@@ -244,12 +246,12 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         facts, findings = [], {}
         purposes = [Purpose(datasource.purpose) for datasource in datasources]
         for datasource in datasources:
-            known = _facts(datasource)
+            known = facts_of(datasource)
             required = required_of(use, known.purpose, known.thumbnails, purposes, self.require)
             seen, known = self._observe(datasource, known, required, use)
             facts.append(known)
             findings[known.purpose] = seen
-        lights = _lights(self.hook.verify_datasource(self.dataset_id))
+        lights = lights_of(self.hook.verify_datasource(self.dataset_id))
         return judge(self.dataset_id, use, facts, lights, self.require, findings)
 
     def _observe(
@@ -273,37 +275,3 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
             access_key_id=datasource.s3_access_key_id,
         )
         return seen, replace(known, principal_arn=place.principal_arn)
-
-
-def _facts(datasource: Datasource) -> DatasourceFacts:
-    access: UserAccess | DelegatedAccess
-    if datasource.s3_arn:
-        access = DelegatedAccess(datasource.s3_arn, datasource.s3_external_id or "")
-    else:
-        access = UserAccess(datasource.s3_access_key_id or "", datasource.s3_secret_access_key or "")
-    return DatasourceFacts(
-        purpose=Purpose(datasource.purpose),
-        location=S3Location.from_stored(datasource.full_path),
-        access=access.describe(),
-        thumbnails=bool(datasource.thumb_suffix),
-        kms_key_arn=datasource.kms_key_arn,
-        partition=partition_of(datasource.s3_region or ""),
-        region=datasource.s3_region,
-        role_arn=datasource.s3_arn,
-    )
-
-
-def _lights(answer: PermissionLights) -> Lights:
-    errors = {
-        Permission.LIST: answer.errors.can_list,
-        Permission.READ: answer.errors.can_read,
-        Permission.WRITE: answer.errors.can_write,
-        Permission.OVERWRITE: answer.errors.can_overwrite,
-    }
-    return Lights(
-        list=answer.can_list,
-        read=answer.can_read,
-        write=answer.can_write,
-        overwrite=answer.can_overwrite,
-        errors={permission: text for permission, text in errors.items() if text},
-    )

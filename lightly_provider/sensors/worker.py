@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.providers.common.compat.sdk import BaseSensorOperator, PokeReturnValue, conf
 
 from lightly_provider.exceptions import LightlyError, can_pass
-from lightly_provider.hooks.lightly import LightlyHook
 from lightly_provider.hooks.run_follower import Ending, RunFollower
 from lightly_provider.links import LightlyDatasetLink, LightlyRunsLink, push_dataset_link, push_runs_link
 from lightly_provider.operators.arguments import check_id, is_static, labels_of
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from airflow.providers.common.compat.sdk import Context
+
+    from lightly_provider.hooks.lightly import LightlyHook
 
 
 class LightlyRunSensor(BaseSensorOperator):
@@ -54,7 +55,7 @@ class LightlyRunSensor(BaseSensorOperator):
         scheduled_run_id: str,
         runs_on: Sequence[str] | None = (),
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        lightly_conn_id: str = LightlyHook.default_conn_name,
+        lightly_conn_id: str = "lightly_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -70,6 +71,8 @@ class LightlyRunSensor(BaseSensorOperator):
     @cached_property
     def hook(self) -> LightlyHook:
         """The hook on this sensor's connection."""
+        from lightly_provider.hooks.lightly import LightlyHook
+
         return LightlyHook(self.lightly_conn_id)
 
     def execute(self, context: Context) -> Any:

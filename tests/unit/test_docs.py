@@ -324,7 +324,7 @@ def test_the_page_on_a_worker_on_demand_fits_its_dag() -> None:
 
 
 def test_what_auto_requires_is_what_the_table_says() -> None:
-    from lightly_provider.verification import required_permissions
+    from lightly_provider.verification.requirements import required_permissions
 
     uses = [("Images", False), ("Images", True), ("Videos", False)]
     required = {purpose: [required_permissions(kind, purpose, thumbs) for kind, thumbs in uses] for purpose in Purpose}

@@ -50,6 +50,11 @@ def test_the_models_and_the_client_wait_until_a_task_runs(ours: set[str]) -> Non
     assert [m for m in ours if m.startswith("lightly_provider.api.")] == [], "pydantic's models cost the parsing"
 
 
+@pytest.mark.parametrize("room", ["hooks.lightly", "hooks.verbs", "verification.judging", "verification.verdict"])
+def test_the_hook_and_the_verdict_wait_until_a_task_runs(ours: set[str], room: str) -> None:
+    assert [m for m in ours if m.startswith(f"lightly_provider.{room}")] == []
+
+
 def test_a_dag_file_imports_no_trigger(ours: set[str]) -> None:
     assert [m for m in ours if m.startswith(("lightly_provider.triggers", "airflow.triggers"))] == []
 

@@ -6,22 +6,13 @@ from dataclasses import replace
 import pytest
 
 from lightly_provider.aws.denials import Cause
+from lightly_provider.aws.findings import Finding, Status
 from lightly_provider.aws.location import S3Location
-from lightly_provider.verification import (
-    DatasetUse,
-    DatasourceFacts,
-    Finding,
-    Lights,
-    Permission,
-    Purpose,
-    Status,
-    Verdict,
-    changes_between,
-    check_require,
-    judge,
-    required_permissions,
-)
-from lightly_provider.verification.requirements import required_of
+from lightly_provider.aws.policies import Permission, Purpose
+from lightly_provider.verification.changes import changes_between
+from lightly_provider.verification.judging import judge
+from lightly_provider.verification.requirements import DatasetUse, check_require, required_of, required_permissions
+from lightly_provider.verification.verdict import DatasourceFacts, Lights, Verdict
 
 DATASET = "65a1b2c3d4e5f60718293a4b"
 LIST, READ, WRITE, OVERWRITE = Permission
