@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from lightly_provider.aws.denials import denial_of
 from lightly_provider.aws.findings import Finding, Status
-from lightly_provider.aws.inventory import MediaType, expected_kind, near_misses, survey
+from lightly_provider.aws.inventory import MediaType, expected_kind, survey
+from lightly_provider.aws.near_misses import near_misses
 from lightly_provider.aws.remedies import Remedy
 
 if TYPE_CHECKING:
-    from lightly_provider.aws.inventory import Inventory, Lister
+    from lightly_provider.aws.inventory import Inventory
+    from lightly_provider.aws.listing import Lister
     from lightly_provider.aws.location import S3Location
 
 # Further pages that are looked at while none of the first held a file of the dataset's type.

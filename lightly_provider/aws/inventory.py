@@ -12,14 +12,13 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from lightly_provider.aws.listing import Lister
     from lightly_provider.aws.location import S3Location
-
-PAGE_SIZE = 1000  # AWS docs: S3 API reference, ListObjectsV2, the most that one answer holds
 
 # The vendor's guide, "File formats"; what differs there in letter case only is the same here.
 _IMAGE_SUFFIXES = frozenset({"jpg", "jpeg", "png", "gif", "bmp", "tif", "tiff", "webp"})
@@ -39,55 +38,6 @@ class MediaType(StrEnum):
     IMAGES = "Images"
     VIDEOS = "Videos"
     OTHER = "other"
-
-
-@dataclass(frozen=True)
-class Listed:
-    """One page of a listing: keys with their sizes, folders if they were asked for, and where it goes on."""
-
-    objects: list[tuple[str, int]]
-    folders: list[str] = field(default_factory=list)
-    next_token: str | None = None
-
-
-class Lister(Protocol):
-    """Lists a bucket, one page a call."""
-
-    def page(
-        self, prefix: str, *, token: str | None = None, start_after: str | None = None, by_folder: bool = False
-    ) -> Listed:
-        """The next page; ``by_folder`` stops at the next slash and names the folders instead."""
-
-
-class S3Lister:
-    """
-    Lists a bucket through boto3.
-
-    :param s3: A boto3 S3 client; clients may be used by several threads.
-    :param bucket: The bucket.
-    """
-
-    def __init__(self, s3: Any, bucket: str) -> None:
-        self._s3 = s3
-        self._bucket = bucket
-
-    def page(
-        self, prefix: str, *, token: str | None = None, start_after: str | None = None, by_folder: bool = False
-    ) -> Listed:
-        """See :class:`Lister`. Raises botocore's ``ClientError`` where AWS refuses."""
-        options: dict[str, Any] = {}
-        if token:
-            options["ContinuationToken"] = token
-        if start_after:
-            options["StartAfter"] = start_after
-        if by_folder:
-            options["Delimiter"] = "/"
-        answer = self._s3.list_objects_v2(Bucket=self._bucket, Prefix=prefix, MaxKeys=PAGE_SIZE, **options)
-        return Listed(
-            objects=[(entry["Key"], entry["Size"]) for entry in answer.get("Contents", ())],
-            folders=[entry["Prefix"] for entry in answer.get("CommonPrefixes", ())],
-            next_token=answer.get("NextContinuationToken"),
-        )
 
 
 @dataclass
@@ -281,52 +231,6 @@ def choose_dataset_type(inventory: Inventory, location: S3Location) -> MediaType
             "set dataset_type, or point it at a folder that holds one kind."
         )
     return winner
-
-
-def near_misses(lister: Lister, location: S3Location) -> list[str]:
-    """
-    Prefixes with files that were probably meant, where a location has none.
-
-    :param lister: Lists the bucket. Where it may not list beside the location, it raises, and nothing is known.
-    :param location: Where nothing is.
-    :return: URIs, the likeliest first; each has files below it.
-    """
-    prefix = location.prefix
-    guesses = []
-    bare = prefix.strip("/")
-    without_bucket = bare.removeprefix(f"{location.bucket}/") if bare != location.bucket else ""
-    if without_bucket != bare:
-        guesses.append(f"{without_bucket}/" if without_bucket else "")
-    single = "/".join(filter(None, prefix.split("/")))
-    guesses += [f"{single}/" if single else "", f"/{single}/", single]
-    if walked := _walk(lister, single):
-        guesses.append(walked)
-    tried = [guess for guess in dict.fromkeys(guesses) if guess != prefix and (guess or not prefix or not bare)]
-    found = []
-    for guess in tried:
-        page = lister.page(guess)
-        # "raw" without its slash finds "raw-2024/" too, whose folder is what is worth naming.
-        if guess and not guess.endswith("/"):
-            found += [f"{key[: key.index('/', len(guess)) + 1]}" for key, _ in page.objects if "/" in key[len(guess) :]]
-        elif any(not key.endswith("/") for key, _ in page.objects):
-            found.append(guess)
-    return [f"s3://{location.bucket}/{name}" for name in dict.fromkeys(found) if name != prefix][:3]
-
-
-def _walk(lister: Lister, path: str) -> str | None:
-    """The path folder by folder as it is really written: in another case, or a letter off."""
-    import difflib
-
-    walked = ""
-    for name in path.split("/"):
-        names = {folder[len(walked) : -1]: folder for folder in lister.page(walked, by_folder=True).folders}
-        by_fold = {one.casefold(): one for one in names}
-        near = difflib.get_close_matches(name, names, n=1)
-        real = name if name in names else by_fold.get(name.casefold()) or (near[0] if near else None)
-        if real is None:
-            return None
-        walked = names[real]
-    return walked
 
 
 def expected_kind(dataset_type: str) -> MediaType:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from lightly_provider.aws.denials import Cause, Denial, denial_of
 from lightly_provider.aws.findings import Finding, Status
-from lightly_provider.aws.inventory import PAGE_SIZE, Inventory, MediaType, media_type
+from lightly_provider.aws.inventory import Inventory, MediaType, media_type
+from lightly_provider.aws.listing import PAGE_SIZE
 from lightly_provider.aws.policies import Permission
 from lightly_provider.aws.remedies import Remedy, remedy_for
 

@@ -9,7 +9,8 @@ from lightly_provider.aws.capability import judge_up_front
 from lightly_provider.aws.content import check_content
 from lightly_provider.aws.credentials import DelegatedAccess, InvalidAccessError, UserAccess
 from lightly_provider.aws.findings import Finding, Status
-from lightly_provider.aws.inventory import S3Lister, expected_kind
+from lightly_provider.aws.inventory import expected_kind
+from lightly_provider.aws.listing import S3Lister
 from lightly_provider.aws.policies import Permission, Purpose
 from lightly_provider.aws.remedies import Remedy
 from lightly_provider.hooks.aws import connection_wrapper, secrets_kept_from_the_log

@@ -17,10 +17,10 @@ from lightly_provider.aws.inventory import (
     choose_dataset_type,
     count_all,
     media_type,
-    near_misses,
     survey,
 )
 from lightly_provider.aws.location import S3Location
+from lightly_provider.aws.near_misses import near_misses
 
 RAW = S3Location("acme", "raw/")
 IMAGES, VIDEOS, OTHER = MediaType
