@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.aws.policies import ROLE_SESSION_SECONDS
 from lightly_provider.aws.policy_documents import PolicyKind, check_size, compact, same_meaning
+from lightly_provider.aws.principals import MARK_KEY, MARK_VALUE, PrincipalKind
 from lightly_provider.exceptions import LightlyAccessError
 
 if TYPE_CHECKING:
@@ -21,17 +21,9 @@ if TYPE_CHECKING:
     from lightly_provider.aws.policies import PolicyDocument
 
 POLICY_NAME = "lightly-access"
-MARK_KEY, MARK_VALUE = "managed-by", "airflow-provider-lightly"
 _DESCRIPTION = "Lightly reads and writes S3 locations through this role."
 # AWS docs: IAM, "CreateRole" and "CreateUser": how long the SDK's own waiters may look for what was just made.
 _WAITER = {"Delay": 1, "MaxAttempts": 30}
-
-
-class PrincipalKind(StrEnum):
-    """What the platform uses: a role in delegated access, a user in user access."""
-
-    ROLE = "role"
-    USER = "user"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,14 +12,14 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lightly_provider.aws.access import IamPrincipals, PrincipalKind
+from lightly_provider.aws.access import IamPrincipals
 from lightly_provider.aws.credentials import DelegatedAccess, UserAccess
 from lightly_provider.aws.policies import EXTERNAL_ID_BYTES, trust_policy
-from lightly_provider.aws.policy_documents import external_ids, same_meaning
-from lightly_provider.aws.propagation import may_be_on_its_way, wait_until
+from lightly_provider.aws.policy_documents import external_ids
+from lightly_provider.aws.principals import PrincipalKind
 from lightly_provider.aws.rotation import plan_external_id, plan_keys
-from lightly_provider.exceptions import LightlyAccessError
-from lightly_provider.hooks.access_store import KeptAccess
+from lightly_provider.hooks.access_effect import wait_for_role, wait_for_user
+from lightly_provider.hooks.kept_access import KeptAccess
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -115,7 +115,7 @@ class AccessProvisioning:
         )
         changed += self._keep(access, wanted)
         if changed:
-            self._wait_for_role(roles, wanted)
+            wait_for_role(roles, wanted, timeout=self.timeout)
         moved: list[str] = []
         if self.datasources is not None and plan.replaced:
             moved = self.datasources.move(
@@ -128,17 +128,6 @@ class AccessProvisioning:
         elif plan.replaced:
             log.warning("A rotation of the role's external ID is not finished; run with rotate=True to finish it.")
         return self._outcome(role.arn, changed, moved)
-
-    def _wait_for_role(self, roles: IamPrincipals, wanted: Wanted) -> None:
-        def missing() -> str | None:
-            policy = roles.policy(wanted.name) if roles.find(wanted.name) else None
-            return (
-                None if policy and same_meaning(policy, wanted.policy) else "IAM does not show the role as it was set"
-            )
-
-        fault, waited = wait_until(missing, timeout=self.timeout)
-        if fault:
-            raise LightlyAccessError(f"After {waited:.0f} s, {fault} ({wanted.name!r}); run the task again.")
 
     # --- user ----------------------------------------------------------------------------------------------------
 
@@ -170,7 +159,7 @@ class AccessProvisioning:
             news = self._keep(access, wanted)
         changed += news
         if changed or plan.replaced:
-            self._wait_for_user(access, locations)
+            wait_for_user(access, locations, timeout=self.timeout)
         moved: list[str] = []
         if self.datasources is not None and plan.replaced:
             moved = self.datasources.move(
@@ -204,34 +193,6 @@ class AccessProvisioning:
             users.delete_key(wanted.name, key_id)
             raise
         return access, ("access key", *kept)
-
-    def _wait_for_user(self, access: KeptAccess, locations: Sequence[S3Location]) -> None:
-        from botocore.exceptions import ClientError
-
-        s3 = _s3_client(access)
-
-        def missing() -> str | None:
-            for location in locations:
-                try:
-                    s3.list_objects_v2(Bucket=location.bucket, Prefix=location.prefix, MaxKeys=1)
-                except ClientError as error:
-                    told = error.response["Error"]
-                    code, text = str(told.get("Code")), str(told.get("Message"))
-                    if not may_be_on_its_way(code, text):
-                        raise LightlyAccessError(
-                            f"The new user cannot list {location}: {code}: {text}. Waiting does not help; check the "
-                            "bucket's name and its bucket policy, and run the task again."
-                        ) from None
-                    return f"list in {location} is denied ({code}: {text})"
-            return None
-
-        fault, waited = wait_until(missing, timeout=self.timeout)
-        if fault:
-            raise LightlyAccessError(
-                f"After {waited:.0f} s, {fault}; it may still be on its way: run the task again, or raise "
-                "propagation_timeout. If it stays so, the bucket's own policy or a permissions boundary denies it."
-            )
-        log.info("The keys have taken effect after %.0f s.", waited)
 
     # --- both ----------------------------------------------------------------------------------------------------
 
@@ -294,23 +255,6 @@ def _has_another_external_id(datasource: Datasource, role_arn: str, external_id:
 
 def _user_access(access: KeptAccess) -> UserAccess:
     return UserAccess(access.access_key_id or "", access.secret_access_key or "")
-
-
-def _s3_client(access: KeptAccess) -> Any:
-    import boto3
-    from botocore.config import Config
-
-    endpoint = access.endpoint
-    service = (endpoint.get("service_config") or {}).get("s3", {})
-    return boto3.client(
-        "s3",
-        region_name=endpoint.get("region_name") or "us-east-1",
-        endpoint_url=service.get("endpoint_url") or endpoint.get("endpoint_url"),
-        verify=endpoint.get("verify"),
-        aws_access_key_id=access.access_key_id,
-        aws_secret_access_key=access.secret_access_key,
-        config=Config(connect_timeout=5, read_timeout=15, retries={"max_attempts": 3}),
-    )
 
 
 def _mask(secret: str) -> None:

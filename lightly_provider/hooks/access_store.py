@@ -1,136 +1,26 @@
 """
 Where the secret half of an access is kept: an Airflow connection, a secret of AWS Secrets Manager, or an SSM parameter.
 
-In all three it is an Airflow connection of type ``aws``, as JSON in the latter two. So one text names it everywhere:
-the id of a connection, or the address of a secret, ``secretsmanager://<aws_conn_id>/<name>`` or
-``ssm://<aws_conn_id>/<name>``.
+In all three it is an Airflow connection of type ``aws``, as JSON in the latter two.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from abc import ABC, abstractmethod
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lightly_provider.aws.access import MARK_KEY, MARK_VALUE
+from lightly_provider.aws.principals import MARK_KEY, MARK_VALUE
 from lightly_provider.aws.propagation import wait_until
 from lightly_provider.exceptions import LightlyAccessError
+from lightly_provider.hooks.access_address import SecretAddress
+from lightly_provider.hooks.kept_access import KeptAccess
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from airflow.providers.common.compat.sdk import Connection
 
-# Where a kept connection's extra says whose it is, and which secret its own one replaces.
-_NOTE = "lightly_access"
-_ADDRESS = r"(?P<service>secretsmanager|ssm)://(?P<aws_conn_id>[\w.-]+)/(?P<name>[\w/+=.@-]*[\w+=.@-])"
-_ANY_ADDRESS = r"[a-zA-Z0-9+.-]+://.*"
 _READ_BACK_S = 10
-_CONN_ID = r"[\w.-]{1,200}"  # airflow 3.3.2, api_fastapi/core_api/datamodels/connections.py
-ADDRESS_FORMS = "the id of an Airflow connection, secretsmanager://<aws_conn_id>/<name> or ssm://<aws_conn_id>/<name>"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SecretAddress:
-    """
-    A secret in AWS.
-
-    :param service: ``secretsmanager`` or ``ssm``.
-    :param aws_conn_id: AWS connection of the identity that reads and writes it.
-    :param name: The secret's name; that of a parameter without the slash at its start.
-    """
-
-    service: str
-    aws_conn_id: str
-    name: str
-
-    @classmethod
-    def parse(cls, text: str) -> SecretAddress | None:
-        """
-        Read an address; None if the text is the id of an Airflow connection.
-
-        :raises ValueError: It looks like an address, and is none.
-        """
-        if not re.fullmatch(_ANY_ADDRESS, text, flags=re.DOTALL):
-            return None
-        parts = re.fullmatch(_ADDRESS, text)
-        if not parts:
-            raise ValueError(f"{text!r} is no place where an access is kept; write {ADDRESS_FORMS}.")
-        return cls(service=parts["service"], aws_conn_id=parts["aws_conn_id"], name=parts["name"])
-
-
-def check_access_conn_id(text: Any, *, argument: str) -> None:
-    """
-    Refuse what names no place where an access can be kept.
-
-    :raises ValueError: With the forms that there are.
-    """
-    if not isinstance(text, str) or not (SecretAddress.parse(text) or re.fullmatch(_CONN_ID, text)):
-        raise ValueError(f"{argument} is {text!r}; write {ADDRESS_FORMS}.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class KeptAccess:
-    """
-    An access as it is kept. Its ``repr`` has no secret in it.
-
-    :param principal_arn: The role or user whose it is; None if somebody else wrote it.
-    :param access_key_id: A user's key; None for a role.
-    :param secret_access_key: Its secret; None for a role.
-    :param role_arn: A role; None for a user.
-    :param external_id: The role's external ID; None for a user.
-    :param replaces: What the present secret replaces as long as that is valid too: the id of a key, or an external
-        ID; None: nothing.
-    :param endpoint: Where its AWS is: ``region_name``, ``endpoint_url`` … of a connection's extra.
-    """
-
-    principal_arn: str | None
-    access_key_id: str | None = None
-    secret_access_key: str | None = field(default=None, repr=False)
-    role_arn: str | None = None
-    external_id: str | None = field(default=None, repr=False)
-    replaces: str | None = field(default=None, repr=False)
-    endpoint: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def secrets(self) -> list[str]:
-        """What must never be shown."""
-        external_ids = (self.external_id, self.replaces) if self.role_arn else ()
-        return [secret for secret in (self.secret_access_key, *external_ids) if secret]
-
-    def is_of(self, principal: str) -> bool:
-        """Whether it is the access of this role or user: its ARN, or the end of it, e.g. ``role/lightly``."""
-        return f":{self.principal_arn}".endswith(f":{principal}")
-
-    def extra(self) -> dict[str, Any]:
-        """The extra of the connection."""
-        extra = dict(self.endpoint)
-        if self.role_arn:
-            extra |= {"role_arn": self.role_arn, "assume_role_kwargs": {"ExternalId": self.external_id}}
-        note = {MARK_KEY: MARK_VALUE, "principal": self.principal_arn, "replaces": self.replaces}
-        return extra | {_NOTE: {name: value for name, value in note.items() if value}}
-
-    def as_json(self) -> str:
-        """The connection as Airflow and its secrets backends read it."""
-        connection = {"conn_type": "aws", "login": self.access_key_id, "password": self.secret_access_key}
-        return json.dumps({name: value for name, value in connection.items() if value} | {"extra": self.extra()})
-
-    @classmethod
-    def of_connection(cls, *, login: str | None, password: str | None, extra: Mapping[str, Any]) -> KeptAccess:
-        """What a connection says; also one that somebody else wrote."""
-        note = extra.get(_NOTE) or {}
-        return cls(
-            principal_arn=note.get("principal"),
-            access_key_id=login or None,
-            secret_access_key=password or None,
-            role_arn=extra.get("role_arn"),
-            external_id=(extra.get("assume_role_kwargs") or {}).get("ExternalId"),
-            replaces=note.get("replaces"),
-            endpoint={n: v for n, v in extra.items() if n not in (_NOTE, "role_arn", "assume_role_kwargs")},
-        )
 
 
 class AccessStore(ABC):

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from lightly_provider.exceptions import LightlyAccessError
-from lightly_provider.hooks.access_store import AccessStore, KeptAccess
+from lightly_provider.hooks.access_store import AccessStore
+from lightly_provider.hooks.kept_access import KeptAccess
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lightly_provider.aws.access import PrincipalKind
 from lightly_provider.aws.credentials import check_external_id
+from lightly_provider.aws.principals import PrincipalKind
 from lightly_provider.exceptions import LightlyAccessError
-from lightly_provider.hooks.access_store import check_access_conn_id
+from lightly_provider.hooks.access_address import check_access_conn_id
 from lightly_provider.operators.access_base import CreateAccessOperator, check_principal_name
 from lightly_provider.operators.arguments import is_static
 from lightly_provider.operators.base import CheckedOperator

@@ -7,12 +7,12 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lightly_provider.aws.access import MARK_KEY, MARK_VALUE, PrincipalKind, Wanted
 from lightly_provider.aws.grant_arguments import grants_for, network_of
 from lightly_provider.aws.grants import access_policy
 from lightly_provider.aws.policies import Purpose
 from lightly_provider.aws.policy_documents import PolicyKind, check_size
-from lightly_provider.hooks.access_store import check_access_conn_id
+from lightly_provider.aws.principals import MARK_KEY, MARK_VALUE, PrincipalKind
+from lightly_provider.hooks.access_address import check_access_conn_id
 from lightly_provider.operators.arguments import check_choice, check_id, is_static, labels_of, seconds_of
 from lightly_provider.operators.base import LightlyBaseOperator
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
+    from lightly_provider.aws.access import Wanted
     from lightly_provider.aws.grants import Grant
     from lightly_provider.aws.policies import PolicyDocument
     from lightly_provider.hooks.access import AccessOutcome, AccessProvisioning
@@ -207,6 +208,8 @@ class CreateAccessOperator(LightlyBaseOperator):
         )
 
     def _wanted(self, partition: str) -> Wanted:
+        from lightly_provider.aws.access import Wanted
+
         return Wanted(
             name=self._name,
             policy=self._policy(partition),

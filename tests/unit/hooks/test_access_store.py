@@ -8,7 +8,9 @@ import pytest
 
 from lightly_provider.aws.credentials import DelegatedAccess, UserAccess, access_from_aws_connection
 from lightly_provider.exceptions import LightlyAccessError
-from lightly_provider.hooks.access_store import AccessStore, KeptAccess, SecretAddress, check_access_conn_id
+from lightly_provider.hooks.access_address import SecretAddress, check_access_conn_id
+from lightly_provider.hooks.access_store import AccessStore
+from lightly_provider.hooks.kept_access import KeptAccess
 
 USER_ARN, ROLE_ARN = "arn:aws:iam::123456789012:user/lightly", "arn:aws:iam::123456789012:role/a/lightly"
 ENDPOINT = {"region_name": "eu-central-1", "service_config": {"sts": {"endpoint_url": "http://127.0.0.1:1"}}}
