@@ -27,9 +27,8 @@ from lightly_provider.operators.arguments import (
     seconds_of,
 )
 from lightly_provider.operators.base import LightlyBaseOperator, failing_for_good
-from lightly_provider.operators.run_memory import RunMemory, Submission
 from lightly_provider.operators.waiting import backstop, interval_of, trigger_for
-from lightly_provider.prerequisites import WORKER_PRESENCES, missing_datasource, missing_worker, not_empty
+from lightly_provider.prerequisites import WORKER_PRESENCES
 from lightly_provider.worker_run import Limits, Step, Watch, pause_after_failure
 
 if TYPE_CHECKING:
@@ -239,67 +238,26 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
 
     def _scheduled_run(self, context: Context) -> str:
         """The run of an earlier try, or a new one; its scheduled run's id."""
+        from lightly_provider.operators.run_memory import RunMemory, Submission
+        from lightly_provider.operators.run_submission import RunSubmitter
+
         submission = Submission(
             dataset_id=self.dataset_id,
             config=self._config(),
             priority=self.priority,
             runs_on=tuple(labels_of(self.runs_on, argument="runs_on")),
         )
-        memory = RunMemory(context, self.hook, submission, is_durable=self.durable)
-        recalled = memory.recall()
-        stored = recalled.stored
-        if stored is not None and stored.scheduled_run_id is not None and recalled.decision.step is not Step.SUBMIT:
-            self.log.info(
-                "Reattached to scheduled run %s of an earlier try: %s",
-                stored.scheduled_run_id,
-                recalled.decision.status,
-            )
-            memory.keep(stored.config_id, stored.scheduled_run_id)
-            return stored.scheduled_run_id
-        if stored is not None:
-            self.log.info(
-                "Scheduling a new run, as scheduled run %s of an earlier try is over or not this one: %s",
-                stored.scheduled_run_id or "(unknown)",
-                recalled.decision.status,
-            )
-        return self._submit(submission, memory)
+        return RunSubmitter(
+            hook=self.hook,
+            submission=submission,
+            memory=RunMemory(context, self.hook, submission, is_durable=self.durable),
+            worker_presence=self.worker_presence,
+            log=self.log,
+            scheduled=self._remember_for_kill,
+        ).find_or_schedule()
 
-    def _submit(self, submission: Submission, memory: RunMemory) -> str:
-        """
-        Schedule a new run. Its configuration's id is kept first: wherever the task is cut off, the next try finds by it
-        what was scheduled.
-        """
-        from lightly_provider.api.models.run import RunPriority
-
-        self._check_prerequisites(submission)
-        config_id = self.hook.store_worker_config(submission.config)
-        memory.keep(config_id)
-        scheduled_run_id = self.hook.schedule_stored_config(
-            submission.dataset_id,
-            config_id,
-            priority=RunPriority(submission.priority),
-            runs_on=submission.runs_on,
-        )
-        # Before anything else can go wrong, so that a kill finds it.
+    def _remember_for_kill(self, scheduled_run_id: str) -> None:
         self.scheduled_run_id = scheduled_run_id
-        memory.keep(config_id, scheduled_run_id)
-        return scheduled_run_id
-
-    def _check_prerequisites(self, submission: Submission) -> None:
-        dataset = self.hook.get_dataset(submission.dataset_id)
-        options = submission.config.docker
-        use_datapool = bool(options and options.use_datapool)
-        if (error := not_empty(dataset.id, dataset.n_samples, use_datapool=use_datapool)) is not None:
-            raise error
-        purposes = {datasource.purpose for datasource in self.hook.get_datasources(dataset.id)}
-        if (error := missing_datasource(dataset.id, purposes)) is not None:
-            raise error
-        if self.worker_presence == "ignore":
-            return
-        if (error := missing_worker(self.hook.get_workers(), submission.runs_on)) is not None:
-            if self.worker_presence == "require":
-                raise error
-            self.log.warning("%s", error)
 
     def _follower(self, scheduled_run_id: str, *, log_cursor: int = 0) -> RunFollower:
         return RunFollower(
