@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import re
@@ -42,6 +41,8 @@ def check_choice(value: Any, choices: Collection[str], *, argument: str) -> None
     """
     if value in choices:
         return
+    import difflib
+
     by_fold = {choice.casefold(): choice for choice in choices}
     near = difflib.get_close_matches(str(value).casefold(), by_fold, n=1)
     hint = f"did you mean {by_fold[near[0]]!r}? Allowed" if near else "allowed"
