@@ -1,0 +1,100 @@
+"""
+Makes deferred tasks in the Airflow of this environment, as the scheduler and a worker's task runner make them.
+
+One mapped task is expanded by Airflow's own DAG run, and each of its instances is executed by Airflow's task runner, in
+this process, against Airflow's own Execution API, which stores its trigger. The operator does all that it does in
+earnest: ours looks at the dataset, stores the configuration, schedules the run and looks at it once.
+
+Usage: ``python benchmarks/deferred_tasks.py ours|usual INTERVAL``, with a JSON list on standard input: ids of datasets
+for ours, of scheduled runs for the usual form. ``triggerer.py`` calls it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from airflow import settings
+from airflow.dag_processing.bundles.manager import DagBundlesManager
+from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+from airflow.models.dagrun import get_or_create_dagrun
+from airflow.sdk import DAG
+from airflow.sdk.api.datamodels._generated import TaskInstance
+from airflow.sdk.execution_time.supervisor import run_task_in_process
+from airflow.serialization.serialized_objects import DagSerialization
+from airflow.utils.state import TaskInstanceState
+from airflow.utils.types import DagRunTriggeredByType
+
+TASK = "wait"
+
+
+def _dag(form: str, interval: float, ids: list[str]) -> DAG:
+    with DAG(f"waiting_{form}", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
+        if form == "ours":
+            from lightly_provider.operators.worker import RunLightlyWorkerOperator
+
+            RunLightlyWorkerOperator.partial(
+                task_id=TASK, deferrable=True, poll_interval=interval, worker_presence="ignore"
+            ).expand(dataset_id=ids)
+        else:
+            from usual_trigger import UsualOperator
+
+            UsualOperator.partial(task_id=TASK, interval=interval).expand(scheduled_run_id=ids)
+    return dag
+
+
+def _queued(dag: DAG) -> list[Any]:
+    """The task's instances, as the scheduler hands them to an executor."""
+    DagBundlesManager().sync_bundles_to_db()
+    bag = DagBag(os.devnull, bundle_name="dags-folder")
+    bag.bag_dag(dag)
+    sync_bag_to_db(bag, "dags-folder", None)
+    now = datetime.now(UTC)
+    session = settings.Session()
+    run = get_or_create_dagrun(
+        dag=DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag)),
+        run_id="benchmark",
+        logical_date=now,
+        data_interval=(now, now),
+        run_after=now,
+        conf=None,
+        triggered_by=DagRunTriggeredByType.TEST,
+        triggering_user_name="benchmark",
+        start_date=now,
+        session=session,
+    )
+    instances, _ = run.update_state(session=session)
+    for instance in instances:
+        instance.try_number += 1
+        instance.state = TaskInstanceState.QUEUED
+    session.commit()
+    return list(instances)
+
+
+def main() -> int:
+    """Make them; 1 if one of them did not come to be deferred."""
+    form, interval = sys.argv[1], float(sys.argv[2])
+    dag = _dag(form, interval, json.load(sys.stdin))
+    for queued in _queued(dag):
+        instance = TaskInstance(
+            id=UUID(str(queued.id)),
+            task_id=queued.task_id,
+            dag_id=queued.dag_id,
+            run_id=queued.run_id,
+            try_number=queued.try_number,
+            map_index=queued.map_index,
+            dag_version_id=UUID(str(queued.dag_version_id)),
+        )
+        outcome = run_task_in_process(ti=instance, task=dag.task_dict[TASK])
+        if outcome.state != TaskInstanceState.DEFERRED:
+            print(f"The task of {queued} is {outcome.state}: {outcome.error!r}", file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
