@@ -15,17 +15,16 @@ import json
 import os
 import sys
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 
-from airflow import settings
 from airflow.dag_processing.bundles.manager import DagBundlesManager
 from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
 from airflow.models.dagrun import get_or_create_dagrun
 from airflow.sdk import DAG
 from airflow.sdk.api.datamodels._generated import TaskInstance
-from airflow.sdk.execution_time.supervisor import run_task_in_process
+from airflow.sdk.execution_time.supervisor import InProcessTestSupervisor, run_task_in_process
 from airflow.serialization.serialized_objects import DagSerialization
+from airflow.utils.session import create_session
 from airflow.utils.state import TaskInstanceState
 from airflow.utils.types import DagRunTriggeredByType
 
@@ -47,51 +46,56 @@ def _dag(form: str, interval: float, ids: list[str]) -> DAG:
     return dag
 
 
-def _queued(dag: DAG) -> list[Any]:
+def _queued(dag: DAG) -> list[TaskInstance]:
     """The task's instances, as the scheduler hands them to an executor."""
-    DagBundlesManager().sync_bundles_to_db()
+    DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]
     bag = DagBag(os.devnull, bundle_name="dags-folder")
     bag.bag_dag(dag)
     sync_bag_to_db(bag, "dags-folder", None)
     now = datetime.now(UTC)
-    session = settings.Session()
-    run = get_or_create_dagrun(
-        dag=DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag)),
-        run_id="benchmark",
-        logical_date=now,
-        data_interval=(now, now),
-        run_after=now,
-        conf=None,
-        triggered_by=DagRunTriggeredByType.TEST,
-        triggering_user_name="benchmark",
-        start_date=now,
-        session=session,
-    )
-    instances, _ = run.update_state(session=session)
-    for instance in instances:
-        instance.try_number += 1
-        instance.state = TaskInstanceState.QUEUED
-    session.commit()
-    return list(instances)
+    with create_session() as session:
+        run = get_or_create_dagrun(
+            dag=DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag)),
+            run_id="benchmark",
+            logical_date=now,
+            data_interval=(now, now),
+            run_after=now,
+            conf=None,
+            triggered_by=DagRunTriggeredByType.TEST,
+            triggering_user_name="benchmark",
+            start_date=now,
+            session=session,
+        )
+        instances, _ = run.update_state(session=session)
+        for instance in instances:
+            instance.try_number += 1
+            instance.state = TaskInstanceState.QUEUED
+        return [
+            TaskInstance(
+                id=UUID(str(instance.id)),
+                task_id=instance.task_id,
+                dag_id=instance.dag_id,
+                run_id=instance.run_id,
+                try_number=instance.try_number,
+                map_index=instance.map_index,
+                dag_version_id=UUID(str(instance.dag_version_id)),
+            )
+            for instance in instances
+        ]
 
 
 def main() -> int:
     """Make them; 1 if one of them did not come to be deferred."""
     form, interval = sys.argv[1], float(sys.argv[2])
     dag = _dag(form, interval, json.load(sys.stdin))
-    for queued in _queued(dag):
-        instance = TaskInstance(
-            id=UUID(str(queued.id)),
-            task_id=queued.task_id,
-            dag_id=queued.dag_id,
-            run_id=queued.run_id,
-            try_number=queued.try_number,
-            map_index=queued.map_index,
-            dag_version_id=UUID(str(queued.dag_version_id)),
-        )
-        outcome = run_task_in_process(ti=instance, task=dag.task_dict[TASK])
+    instances = _queued(dag)
+    # One for all, which reads the DAG once.
+    api = InProcessTestSupervisor._api_client(dag)  # type: ignore[no-untyped-call]
+    for instance in instances:
+        outcome = run_task_in_process(ti=instance, task=dag.task_dict[TASK], client=api)
         if outcome.state != TaskInstanceState.DEFERRED:
-            print(f"The task of {queued} is {outcome.state}: {outcome.error!r}", file=sys.stderr)
+            where = f"{instance.task_id}[{instance.map_index}]"
+            print(f"The task {where} is {outcome.state}: {outcome.error!r}", file=sys.stderr)
             return 1
     return 0
 

@@ -2,10 +2,10 @@
 Measures what a real triggerer takes of a processor while many worker runs are waited for.
 
 One after the other, Airflow's own triggerer (``airflow triggerer``) waits for nothing, for tasks of
-``RunLightlyWorkerOperator``, and for tasks with the usual form of a trigger (``usual_trigger.py``: a session of aiohttp
-per poll); each time it is a new one, on a SQLite database of its own. The platform is a sandbox on this machine in which
-every other run is taken by a worker; its processor time is not counted. The tasks are deferred by Airflow itself
-(``deferred_tasks.py``).
+``RunLightlyWorkerOperator``, and for tasks with the usual form of a trigger (``usual_trigger.py``: a session of
+aiohttp per poll); each time it is a new one, on a SQLite database of its own. The platform is a sandbox on this
+machine in which every other run is taken by a worker; its processor time is not counted. The tasks are deferred by
+Airflow itself (``deferred_tasks.py``).
 
 Processor time is that of all of the triggerer's processes, over some intervals between two polls, from half an interval
 after the last trigger has started: seconds of the processor, whatever else the machine does meanwhile. Memory (PSS:
@@ -33,7 +33,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
-import requests
 from cryptography.fernet import Fernet
 
 if TYPE_CHECKING:
@@ -127,6 +126,8 @@ class Platform:
         self._process.wait(60)
 
     def _send(self, method: str, path: str, body: object = None, root: str = "/v1/") -> Any:
+        import requests
+
         address = f"{self._ready['lightly_url']}{root}{path}"
         query = {"token": self._ready["token"]}
         answer = requests.request(method, address, params=query, json=body, headers=_WORKER, timeout=60)
@@ -137,13 +138,14 @@ class Platform:
 
 class Airflow:
     """
-    An AIRFLOW_HOME with a migrated SQLite database.
+    An AIRFLOW_HOME with a SQLite database.
 
-    :param home: An empty folder.
+    :param home: Its folder, which is made.
     :param connection: That to the platform.
+    :param origin: The one whose database it begins with a copy of; None: one that is migrated from nothing.
     """
 
-    def __init__(self, home: Path, connection: str) -> None:
+    def __init__(self, home: Path, connection: str, origin: Airflow | None = None) -> None:
         self.home = home
         (home / "dags").mkdir(parents=True)
         self._environment = {
@@ -159,7 +161,10 @@ class Airflow:
             # Where the triggerer finds the usual form.
             "PYTHONPATH": os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")])),
         }
-        self._run("migrate", [sys.executable, "-m", "airflow", "db", "migrate"])
+        if origin is None:
+            self._run("migrate", [sys.executable, "-m", "airflow", "db", "migrate"])
+        else:
+            shutil.copy(origin.home / "airflow.db", home)
 
     def defer(self, form: str, interval: float, ids: list[str]) -> None:
         """Make the deferred tasks."""
@@ -270,8 +275,8 @@ def main() -> int:
     arguments = parser.parse_args()
     n, costs = arguments.triggers, dict[str, Cost]()
     print(
-        f"{'':<29}{'triggers':>9}{'% of a core':>13}{'over idle':>11}"
-        f"{'requests/interval':>19}{'MiB':>8}{'KiB/trigger':>13}"
+        f"{'':<29}{'triggers':>9}{'% of a core':>13}{'over idle':>11}{'requests/interval':>19}"
+        f"{'MiB':>7}{'over idle':>11}"
     )
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -279,8 +284,9 @@ def main() -> int:
         try:
             dataset_ids = platform.add_datasets(n)
             scheduled_run_ids: list[str] = []
+            origin = Airflow(root / "airflow", platform.connection)
             for number, form in enumerate((IDLE, OURS, USUAL)):
-                airflow = Airflow(root / f"airflow-{number}", platform.connection)
+                airflow = Airflow(root / f"airflow-{number}", platform.connection, origin)
                 if form == OURS:
                     airflow.defer(form, arguments.interval, dataset_ids)
                     scheduled_run_ids = platform.take_every_other(dataset_ids)
@@ -290,13 +296,12 @@ def main() -> int:
                     costs[form] = cost = measure(platform, process, arguments.interval, arguments.intervals)
                 if failures := airflow.n_failures():
                     raise RuntimeError(f"{form}: {failures} of {n} tasks wait no longer.")
-                line = f"{form:<29}{0 if form == IDLE else n:>9}{cost.percent:>13.2f}"
-                if form != IDLE:
-                    line += f"{cost.percent - costs[IDLE].percent:>11.2f}{cost.requests:>19.1f}{cost.mib:>8.0f}"
-                    line += f"{(cost.mib - costs[IDLE].mib) * 1024 / n:>13.1f}"
-                else:
-                    line += f"{'':>11}{cost.requests:>19.1f}{cost.mib:>8.0f}"
-                print(line, flush=True)
+                idle = costs[IDLE]
+                print(
+                    f"{form:<29}{0 if form == IDLE else n:>9}{cost.percent:>13.2f}{cost.percent - idle.percent:>11.2f}"
+                    f"{cost.requests:>19.1f}{cost.mib:>7.0f}{cost.mib - idle.mib:>11.0f}",
+                    flush=True,
+                )
                 shutil.rmtree(airflow.home)
         finally:
             platform.stop()

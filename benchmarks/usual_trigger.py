@@ -50,7 +50,7 @@ class UsualTrigger(BaseTrigger):
         while state != "COMPLETED":
             async with (
                 aiohttp.ClientSession() as session,
-                session.get(address, params={"token": connection.password}) as response,
+                session.get(address, params={"token": str(connection.password)}) as response,
             ):
                 state = (await response.json()).get("state", "")
             await asyncio.sleep(self.interval)
