@@ -44,6 +44,8 @@ HERE = Path(__file__).resolve().parent
 IDLE, OURS, USUAL = "no trigger", "ours", "an aiohttp session per poll"
 _FORMS = {OURS: "ours", USUAL: "usual"}
 _LONGEST_S = 300.0
+# Airflow's default, [triggerer] capacity.
+_CAPACITY = 1000
 # By which the sandbox knows a worker of its own, and does not count its requests.
 _WORKER = {"User-Agent": "lightly-sandbox-worker/benchmark"}
 # Sooner than the sandbox takes a silent worker for gone.
@@ -192,8 +194,8 @@ class Airflow:
             for each in psutil.wait_procs(tree, timeout=30)[1]:
                 each.kill()
 
-    def n_failures(self) -> int:
-        """How many of the triggers ended, which none should."""
+    def n_ended(self) -> int:
+        """How many of the tasks wait no longer."""
         with closing(sqlite3.connect(self.home / "airflow.db")) as database:
             query = "SELECT count(*) FROM task_instance WHERE state != 'deferred'"
             return int(database.execute(query).fetchone()[0])
@@ -226,7 +228,8 @@ def until(condition: Callable[[], object], process: subprocess.Popen[Any] | psut
     deadline = time.monotonic() + _LONGEST_S
     while not condition():
         if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"It did not come up within {_LONGEST_S:g} s:\n{log.read_text()[-4000:]}")
+            what = "ended" if process.poll() is not None else f"was not ready within {_LONGEST_S:g} s"
+            raise RuntimeError(f"The process of {log.name} {what}:\n{log.read_text()[-4000:]}")
         time.sleep(0.5)
 
 
@@ -273,6 +276,8 @@ def main() -> int:
     parser.add_argument("--interval", type=float, default=60.0, help="seconds between two polls (default 60)")
     parser.add_argument("--intervals", type=int, default=3, help="intervals measured (default 3)")
     arguments = parser.parse_args()
+    if not 1 <= arguments.triggers <= _CAPACITY:
+        parser.error(f"--triggers is {arguments.triggers}; one triggerer takes 1 to {_CAPACITY}.")
     n, costs = arguments.triggers, dict[str, Cost]()
     print(
         f"{'':<29}{'triggers':>9}{'% of a core':>13}{'over idle':>11}{'requests/interval':>19}"
@@ -294,8 +299,8 @@ def main() -> int:
                     airflow.defer(form, arguments.interval, scheduled_run_ids)
                 with airflow.triggerer(0 if form == IDLE else n) as process:
                     costs[form] = cost = measure(platform, process, arguments.interval, arguments.intervals)
-                if failures := airflow.n_failures():
-                    raise RuntimeError(f"{form}: {failures} of {n} tasks wait no longer.")
+                if n_ended := airflow.n_ended():
+                    raise RuntimeError(f"{form}: {n_ended} of {n} tasks did not wait until the end of the measurement.")
                 idle = costs[IDLE]
                 print(
                     f"{form:<29}{0 if form == IDLE else n:>9}{cost.percent:>13.2f}{cost.percent - idle.percent:>11.2f}"
