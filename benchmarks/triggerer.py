@@ -22,6 +22,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -278,6 +279,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if not 1 <= arguments.triggers <= _CAPACITY:
         parser.error(f"--triggers is {arguments.triggers}; one triggerer takes 1 to {_CAPACITY}.")
+    # What was started is ended then, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     n, costs = arguments.triggers, dict[str, Cost]()
     print(
         f"{'':<29}{'triggers':>9}{'% of a core':>13}{'over idle':>11}{'requests/interval':>19}"
