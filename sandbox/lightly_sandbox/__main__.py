@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from lightly_sandbox.cli import app
+from lightly_sandbox.command import main
 
-app()
+main()

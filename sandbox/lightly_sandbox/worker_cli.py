@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import threading
 from pathlib import Path  # noqa: TC003 (typer reads the annotations at run time)
 from typing import Annotated
 
 import typer
 
-from lightly_sandbox import terminal
+from lightly_sandbox import lifeline, terminal
+from lightly_sandbox.address import platform_address
 from lightly_sandbox.errors import SandboxError
 
 
@@ -52,8 +54,16 @@ def worker(
         ),
     ] = None,
     poll_interval: Annotated[
-        float, typer.Option(min=0.05, metavar="SECONDS", help="The time between two looks for work.")
+        float,
+        typer.Option(min=0.05, max=3600, metavar="SECONDS", help="The time between two looks for work."),
     ] = 1.0,
+    until_stdin_closes: Annotated[
+        bool,
+        typer.Option(
+            "--until-stdin-closes",
+            help="Stop also when the standard input ends: for a program that starts it.",
+        ),
+    ] = False,
 ) -> None:
     """Take scheduled runs and do them, one after the other, until Ctrl-C or SIGTERM.
 
@@ -64,6 +74,8 @@ def worker(
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    if until_stdin_closes:
+        lifeline.hold(sys.stdin.fileno())
     try:
         if worker_id is not None and label:
             raise SandboxError(
@@ -107,7 +119,7 @@ def _where(
             "The worker has no token; set the environment variable LIGHTLY_TOKEN, or give --token-file or "
             "--ready-file."
         )
-    return url, token
+    return platform_address(url), token
 
 
 def _work(

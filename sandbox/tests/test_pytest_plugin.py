@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import os
-import signal
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from running_sandbox import wait_until
 
+from lightly_sandbox.installation import PARTS
+
 PLUGIN = "lightly_sandbox.pytest_plugin"
 COMMAND = Path(sys.executable).with_name("lightly-sandbox")
+PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+# What another pytest around this one has set, xdist for one, and which sandbox it uses, is not for this one.
+ALONE = {
+    name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "LIGHTLY_"))
+} | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 ISOLATED = """
 import boto3, os, requests
@@ -56,6 +65,30 @@ def test_another(lightly_sandbox):
     use(lightly_sandbox)
 """
 
+ISOLATED_MORE = """
+def test_a_third(lightly_sandbox):
+    use(lightly_sandbox)
+
+def test_a_fourth(lightly_sandbox):
+    use(lightly_sandbox)
+"""
+
+KILLED = """
+import threading
+from pathlib import Path
+
+import pytest
+
+@pytest.mark.parametrize("nth", [1, 2])
+def test(lightly_sandbox, nth):
+    lightly_sandbox.start_worker()
+    (worker,) = lightly_sandbox._workers
+    told = Path(f".worker-{nth}")
+    told.write_text(f"{worker.pid} {lightly_sandbox.lightly_url}")
+    told.rename(f"worker-{nth}")
+    threading.Event().wait()
+"""
+
 WORKING = """
 import json, requests
 
@@ -77,13 +110,17 @@ def test_a_run(lightly_sandbox):
 """
 
 
-def _pytest(folder: Path, test: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def _pytest(
+    folder: Path, test: str, *options: str, python: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run ``test``; in the environment ``python``, by default this one."""
     (folder / "test_it.py").write_text(test)
-    command = [sys.executable, "-m", "pytest", "-p", PLUGIN, "-p", "no:cacheprovider", "-q", *options]
+    executable = sys.executable if python is None else str(python / "bin" / "python")
+    command = [executable, "-m", "pytest", "-p", PLUGIN, "-p", "no:cacheprovider", "-q", *options]
     return subprocess.run(
         [*command, f"--basetemp={folder / 'tmp'}", "test_it.py"],
         cwd=folder,
-        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **environment},
+        env={**ALONE, **environment},
         capture_output=True,
         text=True,
         timeout=120,
@@ -102,6 +139,13 @@ def _sandboxes(folder: Path) -> list[int]:
         if any(argument.startswith(str(folder)) for argument in arguments) and "up" in arguments:
             found.append(int(command.parent.name))
     return found
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_tests_share_a_sandbox_and_see_nothing_of_each_other(tmp_path: Path) -> None:
@@ -135,7 +179,7 @@ def test_the_sandbox_is_the_one_that_the_variable_names_with_the_options_of_the_
 def test_without_the_command_the_error_says_how_to_have_it(tmp_path: Path) -> None:
     done = _pytest(tmp_path, "def test(lightly_sandbox): pass", LIGHTLY_SANDBOX=str(tmp_path / "none"))
     assert done.returncode == 1
-    assert "uv tool install lightly-sandbox" in done.stdout
+    assert "uv tool install ./sandbox" in done.stdout
 
 
 def test_a_sandbox_that_does_not_start_is_shown_with_its_words(tmp_path: Path) -> None:
@@ -146,48 +190,141 @@ def test_a_sandbox_that_does_not_start_is_shown_with_its_words(tmp_path: Path) -
     assert "verify-scope" in done.stdout
 
 
-def test_the_sandbox_ends_with_a_pytest_that_is_killed(tmp_path: Path) -> None:
-    (tmp_path / "test_it.py").write_text(
-        "import os, signal\ndef test(lightly_sandbox): os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    command = [sys.executable, "-m", "pytest", "-p", PLUGIN, f"--basetemp={tmp_path / 'tmp'}", "test_it.py"]
-    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    killed = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, timeout=120, check=False
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stdout
-    assert (tmp_path / "tmp" / "lightly-sandbox" / "state" / "up.log").exists()
+@pytest.mark.parametrize("xdist", [(), ("-p", "xdist.plugin", "-n", "2")], ids=["alone", "xdist"])
+def test_all_ends_with_a_pytest_that_is_killed(tmp_path: Path, xdist: tuple[str, ...]) -> None:
+    (tmp_path / "test_it.py").write_text(KILLED)
+    command = [sys.executable, "-m", "pytest", "-p", PLUGIN, *xdist, f"--basetemp={tmp_path / 'tmp'}"]
+    with (tmp_path / "said").open("wb") as output:
+        running = subprocess.Popen(
+            [*command, "test_it.py"], cwd=tmp_path, env=ALONE, stdout=output, stderr=subprocess.STDOUT
+        )
+    n = 2 if xdist else 1
+    try:
+        wait_until(lambda: len(list(tmp_path.glob("worker-*"))) == n or running.poll() is not None, 90)
+        told = [path.read_text().split() for path in tmp_path.glob("worker-*")]
+        assert len(told) == n, (tmp_path / "said").read_text()
+    finally:
+        running.kill()
+        running.wait()
+    pids = [int(pid) for pid, _ in told]
+    assert len({url for _, url in told}) == n, "each of xdist's workers has a sandbox of its own"
     wait_until(lambda: _sandboxes(tmp_path) == [])
+    wait_until(lambda: not any(map(_runs, pids)))
+
+
+def test_tests_in_several_processes_are_as_much_apart(tmp_path: Path) -> None:
+    done = _pytest(tmp_path, ISOLATED + ISOLATED_MORE, "-p", "xdist.plugin", "-n", "2")
+    assert done.returncode == 0, done.stdout
+    assert "4 passed" in done.stdout
+    states = sorted(
+        path.parent.parent.parent.name for path in tmp_path.glob("tmp/*/lightly-sandbox/state/up.log")
+    )
+    assert states == ["popen-gw0", "popen-gw1"]
+    assert _sandboxes(tmp_path) == []
+
+
+@pytest.fixture
+def only_the_plugin(tmp_path: Path) -> Path:
+    """An environment with pytest and the plugin, and nothing else that the sandbox needs."""
+    home = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
+    (packages,) = home.glob("lib/python*/site-packages")
+    for module in (
+        "pytest",
+        "_pytest",
+        "py",
+        "pluggy",
+        "iniconfig",
+        "packaging",
+        "pygments",
+        "lightly_sandbox",
+    ):
+        found = find_spec(module)
+        assert found is not None
+        assert found.origin is not None
+        origin = Path(found.origin)
+        real = origin.parent if origin.name == "__init__.py" else origin
+        (packages / real.name).symlink_to(real)
+    stub = home / "bin" / "lightly-sandbox"
+    stub.write_text(f"#!{home}/bin/python\nfrom lightly_sandbox.command import main\nmain()\n")
+    stub.chmod(0o755)
+    return home
+
+
+def test_beside_an_environment_with_the_plugin_alone_the_command_of_the_path_is_used(
+    tmp_path: Path, only_the_plugin: Path
+) -> None:
+    folder = tmp_path / "tests"
+    folder.mkdir()
+    # As with an activated environment, whose command is there, and no use.
+    path = f"{only_the_plugin / 'bin'}:{COMMAND.parent}:{os.environ['PATH']}"
+    done = _pytest(
+        folder, "def test(lightly_sandbox): assert lightly_sandbox.bucket", python=only_the_plugin, PATH=path
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_with_the_plugin_alone_and_no_command_the_error_says_how_to_have_it(
+    tmp_path: Path, only_the_plugin: Path
+) -> None:
+    folder = tmp_path / "tests"
+    folder.mkdir()
+    path = f"{only_the_plugin / 'bin'}:/usr/bin:/bin"
+    done = _pytest(folder, "def test(lightly_sandbox): pass", python=only_the_plugin, PATH=path)
+    assert done.returncode == 1
+    assert "uv tool install ./sandbox" in done.stdout
+    command = subprocess.run(
+        [str(only_the_plugin / "bin" / "lightly-sandbox"), "up"],
+        env={"PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert command.returncode == 1
+    assert "for its pytest plugin alone" in command.stderr
+    assert "ministack" in command.stderr
+    assert "Traceback" not in command.stderr
+
+
+def test_what_the_distribution_needs_is_what_is_looked_for() -> None:
+    needed = {re.split(r"[<>=]", needs)[0] for needs in PROJECT["dependencies"]}
+    modules = {"pillow": "PIL", "scikit-image": "skimage", "lightly-mundig": "lightly_mundig"}
+    assert {modules.get(name, name) for name in needed} == {*PARTS}
 
 
 def test_a_pytest_that_does_not_use_it_pays_next_to_nothing(tmp_path: Path) -> None:
-    (tmp_path / "test_it.py").write_text(
+    (tmp_path / "conftest.py").write_text(
         "import sys\n"
-        "HEAVY = ('fastapi', 'boto3', 'botocore', 'numpy', 'requests', 'pydantic', 'typer', 'sqlalchemy')\n"
-        "def test(): assert not [name for name in HEAVY if name in sys.modules]\n"
+        "from pathlib import Path\n"
+        "def pytest_sessionfinish(): Path('imported').write_text('\\n'.join(sys.modules))\n"
     )
-    done = _pytest(tmp_path, (tmp_path / "test_it.py").read_text())
+    done = _pytest(tmp_path, "def test(lightly_sandbox): pass", "--collect-only")
     assert done.returncode == 0, done.stdout
+    imported = (tmp_path / "imported").read_text().splitlines()
+    assert [name for name in imported if name.startswith("lightly_sandbox")] == ["lightly_sandbox", PLUGIN]
+    parts = {*PARTS, "botocore", "click", "starlette", "typing_extensions"}
+    assert {name.partition(".")[0] for name in imported} & parts == set()
+
+
+def test_importing_the_plugin_imports_nothing_but_itself_and_takes_no_time() -> None:
     # The best of some, as others have this machine too. Pytest itself is there whenever the plugin is.
     timed = (
-        "import pytest, time; began = time.perf_counter(); import lightly_sandbox.pytest_plugin; "
-        "print((time.perf_counter() - began) * 1000)"
+        "import pytest, sys, time; before, began = {*sys.modules}, time.perf_counter(); "
+        f"import {PLUGIN}; print((time.perf_counter() - began) * 1000, *sorted({{*sys.modules}} - before))"
     )
-    took = [
-        float(
-            subprocess.run([sys.executable, "-c", timed], capture_output=True, text=True, check=True).stdout
-        )
-        for _ in range(5)
-    ]
-    assert min(took) < 20
+    took = []
+    for _ in range(5):
+        run = subprocess.run([sys.executable, "-c", timed], capture_output=True, text=True, check=True)
+        milliseconds, *imported = run.stdout.split()
+        assert imported == ["lightly_sandbox", PLUGIN]
+        took.append(float(milliseconds))
+    assert min(took) < 5
 
 
 def test_the_plugin_is_found_by_pytest_when_the_distribution_is_installed() -> None:
-    import tomllib
-
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
     # The module's own name: asked for by -p too, it is still one plugin.
-    assert project["entry-points"]["pytest11"] == {PLUGIN: PLUGIN}
+    assert PROJECT["entry-points"]["pytest11"] == {PLUGIN: PLUGIN}
 
 
 @pytest.mark.parametrize("kind", ["user", "role"])

@@ -157,6 +157,52 @@ def test_a_wrong_token_is_refused_without_being_shown(api: Api) -> None:
     assert wrong not in said
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "nonsense",
+        "127.0.0.1:9",
+        "ftp://127.0.0.1:9",
+        "http://",
+        "http://[bad",
+        "http://127.0.0.1:port",
+        "http://user:canary@127.0.0.1:9",
+        "http://127.0.0.1:9/?token=canary",
+    ],
+)
+def test_what_is_no_address_is_refused_at_once_and_not_shown(address: str) -> None:
+    said = _refused("--url", address, LIGHTLY_TOKEN="some")
+    assert "none of the form http://HOST:PORT" in said
+    assert "canary" not in said
+
+
+def test_a_worker_ends_with_the_program_that_holds_its_standard_input(lab: Lab, tmp_path: Path) -> None:
+    name = f"held {secrets.token_hex(8)}"
+    with (tmp_path / "log").open("wb") as output:
+        worker = subprocess.Popen(
+            _command("--name", name, "--url", lab.api.url, "--until-stdin-closes"),
+            env={**os.environ, "LIGHTLY_TOKEN": lab.api.token},
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+
+    def state() -> str | None:
+        workers = lab.api.ok("GET", "/v1/docker/worker")
+        return next((shown["state"] for shown in workers if shown["name"] == name), None)
+
+    try:
+        wait_until(lambda: state() == "IDLE" or worker.poll() is not None, 60)
+        assert worker.poll() is None, (tmp_path / "log").read_text()
+        assert worker.stdin is not None
+        worker.stdin.close()
+        assert worker.wait(30) == 0
+    finally:
+        worker.kill()
+        worker.wait()
+    assert state() == "OFFLINE", "it had the time to say so"
+
+
 def test_a_worker_waits_for_a_platform_that_is_not_there_yet(tmp_path: Path) -> None:
     with _worker(tmp_path / "elsewhere", "--url", "http://127.0.0.1:9", LIGHTLY_TOKEN="some") as worker:
         wait_until(lambda: "waiting for the platform" in (tmp_path / "log").read_text())

@@ -151,11 +151,13 @@ class SandboxAccount:
         log = self._folder / f"{name}.log"
         arguments = ["worker", "--url", self.lightly_url, "--name", name, "--poll-interval", "0.2"]
         arguments += [argument for label in labels for argument in ("--label", label)]
+        # The pipe is its lifeline: it ends with this process, however that ends.
+        arguments.append("--until-stdin-closes")
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603 (the command that the user installed)
                 [self._command, *arguments],
                 env={**os.environ, "LIGHTLY_TOKEN": self.token},
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -180,6 +182,8 @@ class SandboxAccount:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
         self._workers.clear()
 
     def _ready(self) -> dict[str, object]:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import site
 import subprocess
 import sys
 import time
@@ -13,9 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightly_sandbox.installation import missing_parts
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+COMMAND = "lightly-sandbox"
 EXECUTABLE = "LIGHTLY_SANDBOX"
 """The environment variable that names the command, if it is installed in another environment."""
 
@@ -34,22 +38,32 @@ def executable() -> str:
         SandboxNotStarted: there is none.
     """
     named = os.environ.get(EXECUTABLE)
-    # Installed without its dependencies, it is here for the plugin alone.
-    own = Path(sys.executable).with_name("lightly-sandbox")
-    with_parts = own.exists() and _is_installed("ministack")
-    found = shutil.which(named) if named else str(own) if with_parts else shutil.which("lightly-sandbox")
+    if named:
+        found = shutil.which(named)
+    elif missing_parts():
+        found = _apart()
+    else:
+        own = Path(sys.executable).with_name(COMMAND)
+        found = str(own) if own.exists() else shutil.which(COMMAND)
     if found is None:
         raise SandboxNotStarted(
-            f"The command {named or 'lightly-sandbox'} is not there; install it by `uv tool install "
-            f"lightly-sandbox`, or let the environment variable {EXECUTABLE} name it."
+            f"The command {named or COMMAND} is not there; install it in an environment of its own, by `uv "
+            f"tool install ./sandbox` in a checkout, or let the environment variable {EXECUTABLE} name it."
         )
     return found
 
 
-def _is_installed(module: str) -> bool:
-    from importlib.util import find_spec
+def _apart() -> str | None:
+    """The first command of the PATH that is not of this environment, which has only the plugin.
 
-    return find_spec(module) is not None
+    With an activated environment its own folder comes first.
+    """
+    own = [Path(sys.executable).with_name(COMMAND), Path(site.getuserbase(), "bin", COMMAND)]
+    for folder in os.get_exec_path():
+        found = shutil.which(COMMAND, path=folder)
+        if found and not any(path.exists() and path.samefile(found) for path in own):
+            return found
+    return None
 
 
 @dataclass(frozen=True, slots=True)
