@@ -84,7 +84,9 @@ class Children:
         with log.open("ab") as output:
             process = subprocess.Popen(  # noqa: S603 (our own modules)
                 [
-                    *(sys.executable, "-m", "lightly_sandbox.lifeline", str(self._lifeline)),
+                    # -P: `python -m` would import from the folder that `up` was called in, a user's own,
+                    # where a file may well be named like a module.
+                    *(sys.executable, "-P", "-m", "lightly_sandbox.lifeline", str(self._lifeline)),
                     *(program.module, *program.arguments),
                 ],
                 stdin=subprocess.PIPE,

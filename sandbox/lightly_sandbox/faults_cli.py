@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path  # noqa: TC003 (typer reads the annotations at run time)
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -177,6 +178,13 @@ def faults(
     }
     try:
         spec = _spec(kinds, which)
+        if seed is not None and probability is None:
+            raise SandboxError("--seed is of use with --probability only: nothing else is drawn.")
+        if any(
+            seconds is not None and not math.isfinite(seconds)
+            for seconds in (delay, drip, clock_skew, iam_delay)
+        ):
+            raise SandboxError("The number of SECONDS has no end; give one that has.")
         if status is None and (code, retry_after, retry_after_date) != (None, None, None):
             raise SandboxError("--code and --retry-after are of use with --status only.")
         if sum((spec is not None, clear, remove is not None)) > 1:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
+from lightly_sandbox.address import platform_address
 from lightly_sandbox.errors import SandboxError
 from lightly_sandbox.ready_file import default_ready_file, read_ready_file
 
@@ -32,7 +33,7 @@ class FaultsClient:
         Without those, the one that was started without options.
 
         Raises:
-            SandboxError: there is no such file, or the variables are not set.
+            SandboxError: there is no such file, or the variables are not set or hold no address.
         """
         url, token = os.environ.get("LIGHTLY_SERVER_LOCATION"), os.environ.get("LIGHTLY_TOKEN")
         if ready_file is None and not (url and token) and default_ready_file().exists():
@@ -45,7 +46,7 @@ class FaultsClient:
                 "Which sandbox is meant is not known; give --ready-file FILE, or set the environment "
                 "variables LIGHTLY_SERVER_LOCATION and LIGHTLY_TOKEN to its address and token."
             )
-        return cls(url.strip().rstrip("/"), token)
+        return cls(platform_address(url), token)
 
     def list(self) -> list[dict[str, Any]]:
         """Every fault with its counts."""

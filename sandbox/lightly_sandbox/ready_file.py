@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+_MEMBERS = ("lightly_url", "token", "aws_url", "aws_access_key_id", "aws_secret_access_key", "region")
+
 
 def default_ready_file() -> Path:
     """The file that ``up`` writes when it is not told where."""
@@ -25,11 +27,16 @@ def read_ready_file(path: Path) -> Mapping[str, str]:
         SandboxError: there is no such file, or it is not one of ours.
     """
     try:
-        ready: dict[str, str] = json.loads(path.read_text())
+        ready = json.loads(path.read_text())
     except FileNotFoundError as missing:
-        raise SandboxError(
-            f"There is no file {path}; start `lightly-sandbox up --ready-file {path}` first."
-        ) from missing
+        option = "" if path == default_ready_file() else f" --ready-file {path}"
+        raise SandboxError(f"There is no file {path}; start `lightly-sandbox up{option}` first.") from missing
     except (OSError, ValueError) as wrong:
         raise SandboxError(f"The file {path} is not what `lightly-sandbox up` writes: {wrong}") from wrong
-    return ready
+    members = ready if isinstance(ready, dict) else {}
+    if lacking := [name for name in _MEMBERS if not isinstance(members.get(name), str)]:
+        raise SandboxError(
+            f"The file {path} is not what `lightly-sandbox up` writes: it lacks {', '.join(lacking)}; give "
+            "another --ready-file."
+        )
+    return members

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
 
 from lightly_sandbox.errors import SandboxError
 from lightly_sandbox.local_boto import client
@@ -47,6 +47,11 @@ def seed(destination: str, ready: Mapping[str, str], n_photos: int, n_videos: in
         return seeded
     except ValueError as wrong:
         raise SandboxError(str(wrong)) from wrong
+    except EndpointConnectionError as failed:
+        raise SandboxError(
+            f"The local AWS at {ready['aws_url']} does not answer; is the sandbox running? Start "
+            "`lightly-sandbox up`, or give the --ready-file of the one that runs."
+        ) from failed
     except (ClientError, BotoCoreError) as refused:
         raise SandboxError(
             f"The local AWS at {ready['aws_url']} did not take the files: {refused}"

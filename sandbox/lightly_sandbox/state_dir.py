@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -139,10 +140,33 @@ class StateDir:
         write_privately(self._credentials, asdict(credentials))
 
 
+def check_writable(path: Path, option: str) -> None:
+    """See, without making it, that ``write_privately`` can write ``path``; ``option`` gave it.
+
+    Raises:
+        SandboxError: it cannot.
+    """
+    temporary = _beside(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        temporary.touch(PRIVATE_FILE)
+        temporary.unlink()
+    except OSError as failed:
+        raise SandboxError(
+            f"The file {path} cannot be written: {failed.strerror}. Give another {option}."
+        ) from failed
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}")
+
+
 def write_privately(path: Path, content: dict[str, object]) -> None:
     """Write JSON so that a reader sees all of it or the old file, and nobody else sees it at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = _beside(path)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE)
     with os.fdopen(descriptor, "w") as file:
         json.dump(content, file, indent=1)

@@ -22,7 +22,7 @@ from lightly_sandbox.children import Children, Program
 from lightly_sandbox.errors import SandboxError
 from lightly_sandbox.platform.settings import CRASH_AFTER_SECONDS, VerifyScope
 from lightly_sandbox.serving import HOST
-from lightly_sandbox.state_dir import StateDir, write_privately
+from lightly_sandbox.state_dir import StateDir, check_writable, write_privately
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -62,9 +62,13 @@ def up(options: Options, say: Callable[[str], None]) -> None:
     """
     stop = threading.Event()
     state = StateDir(options.state_dir.absolute())
+    ready_file = (options.ready_file or state.ready_file).absolute()
+    # Databases and logs are for this user alone, also in a folder that was there and is open to others.
+    os.umask(0o077)
     if options.until_stdin_closes:
         _stop_with_stdin(stop)
     with _stop_signals(stop), state.locked() as writers, contextlib.ExitStack() as stack:
+        check_writable(ready_file, "--ready-file")
         web = stack.enter_context(bind(options.port, "--port"))
         aws = stack.enter_context(bind(options.aws_port, "--aws-port"))
         children = Children(state.logs, say)
@@ -77,7 +81,6 @@ def up(options: Options, say: Callable[[str], None]) -> None:
         # hang.
         web.close()
         aws.close()
-        ready_file = options.ready_file or state.ready_file
         write_privately(ready_file, ready)
         stack.callback(ready_file.unlink, missing_ok=True)
         for line in _announcement(options, state, ready_file, ready):

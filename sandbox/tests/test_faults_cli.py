@@ -115,6 +115,9 @@ def test_the_vendors_variables_say_where_the_sandbox_is(api: Api) -> None:
         (["--reset", "* *", "--clear"], "give them apart"),
         (["--remove", "1", "--clear"], "give them apart"),
         (["--remove", "999"], "There is no fault 999"),
+        (["--reset", "* *", "--seed", "1"], "with --probability only"),
+        (["--delay", "inf", "* *"], "has no end"),
+        (["--clock-skew", "nan", "* *"], "has no end"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -140,6 +143,26 @@ def test_a_sandbox_that_is_not_there_is_named_and_its_token_is_not(tmp_path: Pat
     result = CliRunner().invoke(app, ["faults", "--ready-file", str(tmp_path / "none")], env=nothing)
     assert result.exit_code == 1
     assert "up --ready-file" in result.stderr
+
+
+def test_what_is_no_address_is_told_and_not_shown() -> None:
+    where = {"LIGHTLY_SERVER_LOCATION": "http://user:canary@127.0.0.1:9", "LIGHTLY_TOKEN": "the-token"}
+    result = CliRunner().invoke(app, ["faults"], env=where)
+    assert result.exit_code == 1
+    assert "none of the form http://HOST:PORT" in result.stderr
+    assert "canary" not in result.output
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "no JSON", '{"lightly_url": "http://127.0.0.1:9"}'])
+@pytest.mark.parametrize("command", [["faults"], ["worker"], ["seed", "s3://photos/raw"]], ids=lambda c: c[0])
+def test_a_file_that_up_did_not_write_is_told_as_such(
+    tmp_path: Path, command: list[str], content: str
+) -> None:
+    ready_file = tmp_path / "ready.json"
+    ready_file.write_text(content)
+    result = CliRunner().invoke(app, [*command, "--ready-file", str(ready_file)])
+    assert result.exit_code == 1
+    assert f"{ready_file} is not what `lightly-sandbox up` writes" in result.stderr
 
 
 def test_faults_end_with_the_sandbox_and_its_log_tells_of_them(tmp_path: Path) -> None:

@@ -52,3 +52,12 @@ def test_more_videos_than_there_are_is_refused_in_plain_words(ready: dict[str, A
     assert done.returncode == 1
     assert "n_videos is 5000" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_sandbox_that_has_gone_is_told_as_such(ready: dict[str, Any], tmp_path: Path) -> None:
+    done = seeded(
+        {**ready, "aws_url": "http://127.0.0.1:9"}, tmp_path, "s3://any-bucket/raw", "--photos", "1"
+    )
+    assert done.returncode == 1
+    assert "http://127.0.0.1:9 does not answer" in done.stderr
+    assert "Traceback" not in done.stderr
