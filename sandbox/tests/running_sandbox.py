@@ -40,14 +40,16 @@ class Process:
     ready_file: Path
 
     @classmethod
-    def start(cls, state_dir: Path, *options: str) -> Process:
+    def start(cls, state_dir: Path, *options: str, cwd: Path | None = None) -> Process:
         ready_file = state_dir.parent / f"{state_dir.name}-{secrets.token_hex(4)}.json"
-        command = [sys.executable, "-m", "lightly_sandbox", "up", "--state-dir", str(state_dir)]
+        # -P: as the installed command, it imports nothing from the folder that it is called in.
+        command = [sys.executable, "-P", "-m", "lightly_sandbox", "up", "--state-dir", str(state_dir)]
         popen = subprocess.Popen(
             [*command, "--ready-file", str(ready_file), *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            cwd=cwd,
             # A caller's AWS settings and proxies must not matter.
             env={**os.environ, "AWS_PROFILE": "not-there", "HTTP_PROXY": "http://127.0.0.1:9"},
         )

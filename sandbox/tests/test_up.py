@@ -231,6 +231,40 @@ def test_a_folder_that_cannot_be_made_is_said_in_a_sentence(tmp_path: Path) -> N
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize(("place", "why"), [("file/ready.json", "File exists"), ("folder", "Is a directory")])
+def test_a_ready_file_that_cannot_be_written_is_told_before_anything_starts(
+    tmp_path: Path, place: str, why: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    process = Process.start(tmp_path / "state", "--ready-file", str(tmp_path / place))
+    said = process.output()
+    assert process.popen.returncode == 1
+    assert f"{tmp_path / place} cannot be written: {why}" in said
+    assert "Traceback" not in said
+    assert list((tmp_path / "state" / "logs").iterdir()) == []
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "folder", "state"}, (
+        "no token is left behind"
+    )
+
+
+def test_neither_the_folder_that_it_is_called_in_nor_one_that_is_open_to_others_matters(
+    started: list[Process], tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for module in ("boto3", "secrets", "uvicorn", "ministack", "numpy", "photos"):
+        (mine / f"{module}.py").write_text("raise AssertionError('a file of the user was imported')\n")
+    state = tmp_path / "state"
+    state.mkdir(mode=0o755)
+    process = Process.start(state, cwd=mine)
+    started.append(process)
+    process.ready()
+    private = [path for path in state.rglob("*") if path.name not in ("lock", "writers.lock")]
+    assert {"platform.sqlite", "aws.log"} <= {path.name for path in private}
+    assert [path for path in private if stat.S_IMODE(path.stat().st_mode) & 0o077] == []
+
+
 def test_masked_secrets_are_not_shown(started: list[Process], tmp_path: Path) -> None:
     _, api, _, _ = _up(started, tmp_path / "state", "--workers", "0", "--mask-secrets")
     dataset_id = api.new_dataset()
