@@ -79,6 +79,14 @@ COMMANDS: tuple[Command, ...] = (
                 {"metavar": "ARN", "help": "Role that Lightly shall assume; it is looked at, with --aws-conn-id."},
             ),
             Argument(
+                ("--own-aws-conn-id",),
+                {
+                    "metavar": "ID",
+                    "help": "AWS connection of Airflow's own, to read the policies in which something denies. Default: "
+                    "--aws-conn-id.",
+                },
+            ),
+            Argument(
                 ("--purpose",),
                 {"choices": ("INPUT", "LIGHTLY", "INPUT_OUTPUT"), "default": "INPUT", "help": "Default: INPUT."},
             ),

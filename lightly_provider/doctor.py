@@ -74,7 +74,7 @@ def _verdict(arguments: argparse.Namespace) -> Verdict:
     is_own = arguments.role_arn is not None
     vantage = Vantage(
         conn_id=None if is_own else arguments.aws_conn_id,
-        own_conn_id=arguments.aws_conn_id if is_own else None,
+        own_conn_id=arguments.own_aws_conn_id or (arguments.aws_conn_id if is_own else None),
         platform_is_local=arguments.allow_endpoint,
     )
     required = required_of(use, purpose, facts.thumbnails, [purpose], AUTO)

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from lightly_provider.aws.denials import Cause, Denial
 from lightly_provider.aws.findings import Finding, Status
+from lightly_provider.aws.fixes import Remedy
 from lightly_provider.aws.regions import CONTRACT_REGIONS, partition_of
-from lightly_provider.aws.remedies import Remedy
 
 if TYPE_CHECKING:
     from lightly_provider.aws.location import S3Location

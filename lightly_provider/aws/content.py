@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from lightly_provider.aws.denials import denial_of
 from lightly_provider.aws.findings import Finding, Status
+from lightly_provider.aws.fixes import Remedy
 from lightly_provider.aws.inventory import MediaType, expected_kind, survey
 from lightly_provider.aws.near_misses import near_misses
-from lightly_provider.aws.remedies import Remedy
 
 if TYPE_CHECKING:
     from lightly_provider.aws.inventory import Inventory

@@ -137,10 +137,12 @@ _BY_CODE = {
     "ThrottlingException": Cause.BUSY,
     "RequestLimitExceeded": Cause.BUSY,
 }
+# All services but S3 say so under the code of a wrong secret (AWS docs: IAM user guide, "Troubleshoot Signature
+# Version 4 signing for AWS API requests").
+_CLOCK = re.compile(r"Signature expired: |Signature not yet current: |request time and the current time")
 _BY_TEXT = {
     r"MaxSessionDuration|DurationSeconds exceeds": Cause.SHORT_SESSION,
     r"security token included in the request is expired|Request has expired": Cause.EXPIRED,
-    r"request time and the current time": Cause.CLOCK_SKEW,
     # S3 says so without naming a policy when who asks has no right on the key at all.
     r"ciphertext refers to a (?:customer master|KMS) key": Cause.KMS_RIGHT,
     r"request signature we calculated": Cause.WRONG_SECRET,
@@ -164,6 +166,7 @@ _WHO = re.compile(
 )
 _EXPLICIT = re.compile(r"with an explicit deny in an? (?P<policy>[\w -]*(?:policy|boundary))")
 _IMPLICIT = re.compile(r"because no (?P<policy>[\w -]*?(?:policy|boundary)) allows")
+_KMS_KEY = re.compile(r"arn:[\w-]+:kms:[\w-]+:\d{12}:key/[\w-]+")
 _EXPECTED_REGION = re.compile(r"expecting '([a-z0-9-]+)'")
 
 
@@ -184,12 +187,14 @@ def classify(code: str, message: str, *, region: str | None = None, list_denied:
     if cause in _ABOUT_RIGHTS and list_denied and action in (None, "s3:ListBucket", "s3:GetObject"):
         cause = Cause.HIDDEN
     expected = _EXPECTED_REGION.search(message)
+    key = _KMS_KEY.search(message)
+    resource = who["resource"].rstrip(".") if who and who["resource"] else None
     return Denial(
         cause=cause,
         code=code,
         text=text,
         action=action,
-        resource=who["resource"].rstrip(".") if who and who["resource"] else None,
+        resource=resource or (key[0] if key else None),
         principal=who["principal"] if who else None,
         region=region or (expected[1] if expected else None),
         explicit=explicit is not None,
@@ -234,6 +239,8 @@ def denial_of(failure: Exception, *, list_denied: bool = False) -> Denial:
 def _cause(code: str, message: str, action: str | None) -> Cause:
     if code == "AuthorizationHeaderMalformed" and "region" not in message:
         return Cause.OTHER
+    if _CLOCK.search(message):
+        return Cause.CLOCK_SKEW
     if code in _BY_CODE:
         return _BY_CODE[code]
     for pattern, cause in _BY_TEXT.items():

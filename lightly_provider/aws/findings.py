@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lightly_provider.aws.denials import Denial
-    from lightly_provider.aws.remedies import Remedy
+    from lightly_provider.aws.fixes import Remedy
 
 
 class Status(StrEnum):

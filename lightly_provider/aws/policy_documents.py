@@ -1,5 +1,6 @@
 """
-Policy documents as values: whether two mean the same, how large IAM finds them, and whose external IDs they hold.
+Policy documents as values: whether two mean the same, how large IAM finds them, whose external IDs they hold, and what
+a statement covers.
 
 Pure. IAM gives a document back as it was stored, or in a form of its own, so texts are no way to compare them.
 """
@@ -14,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lightly_provider.aws.policies import PolicyDocument
+    from lightly_provider.aws.policies import PolicyDocument, Statement
 
 _ACCOUNT_ROOT = r"arn:aws[a-z-]*:iam::([0-9]{12}):root"
 _EXTERNAL_ID_KEY = "sts:externalid"
+_PRINCIPAL_KEY = "aws:principalarn"
+_EXCEPTIONS = ("ArnNotEquals", "ArnNotLike", "StringNotEquals", "StringNotLike")
 
 
 class PolicyKind(StrEnum):
@@ -90,6 +93,63 @@ def external_ids(trust: PolicyDocument) -> list[str]:
                 if key.lower() == _EXTERNAL_ID_KEY:
                     found += _listed(value)
     return list(dict.fromkeys(found))
+
+
+def covers(statement: Statement, action: str, resource: str) -> bool:
+    """
+    Whether a statement is about doing an action to a resource, its conditions left aside.
+
+    :param statement: The statement.
+    :param action: E.g. ``s3:GetObject``.
+    :param resource: An ARN. A statement without a resource, as in a trust policy, is about any.
+    """
+    return _is_among(statement, "Action", action.lower(), lowered=True) and _is_among(statement, "Resource", resource)
+
+
+def means(statement: Statement, principal_arn: str) -> bool:
+    """
+    Whether a statement of a resource's policy is about a user or role: by its ARN, its account, or everybody.
+
+    Of its conditions only an exception by ``aws:PrincipalArn`` is looked at.
+
+    :param statement: The statement. One without a principal, as in an identity's policy, is about whoever has it.
+    :param principal_arn: The ARN of the user or role.
+    """
+    for operator in _EXCEPTIONS:
+        for key, value in (statement.get("Condition") or {}).get(operator, {}).items():
+            if key.lower() == _PRINCIPAL_KEY and principal_arn in _listed(value):
+                return False
+    if "NotPrincipal" in statement:
+        return principal_arn not in _arns(statement["NotPrincipal"])
+    if "Principal" not in statement:
+        return True
+    account = principal_arn.split(":")[4] if principal_arn.startswith("arn:") else ""
+    return any(
+        arn in ("*", principal_arn) or (account and re.sub(_ACCOUNT_ROOT, r"\1", str(arn)) == account)
+        for arn in _arns(statement["Principal"])
+    )
+
+
+def _arns(principal: Any) -> list[Any]:
+    return _listed(principal.get("AWS")) if isinstance(principal, dict) else _listed(principal)
+
+
+def _is_among(statement: Statement, member: str, value: str, *, lowered: bool = False) -> bool:
+    def matches(pattern: str) -> bool:
+        return _pattern(pattern.lower() if lowered else pattern).fullmatch(value) is not None
+
+    if f"Not{member}" in statement:
+        return not any(matches(str(one)) for one in _listed(statement[f"Not{member}"]))
+    if member not in statement:
+        return True
+    return any(matches(str(one)) for one in _listed(statement[member]))
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    """A policy's wildcards as a regular expression; "${*}" and the like stand for the sign itself."""
+    signs = {"*": ".*", "?": ".", "${*}": r"\*", "${?}": r"\?", "${$}": r"\$"}
+    parts = re.split(r"(\$\{[*?$]\}|[*?])", text)
+    return re.compile("".join(signs.get(part, re.escape(part)) for part in parts), re.DOTALL)
 
 
 def _canonical(document: PolicyDocument) -> Any:

@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 from lightly_provider.aws.denials import Cause, Denial, denial_of
 from lightly_provider.aws.findings import Finding, Status
+from lightly_provider.aws.fixes import Remedy
 from lightly_provider.aws.inventory import Inventory, MediaType, media_type
 from lightly_provider.aws.listing import PAGE_SIZE
 from lightly_provider.aws.policies import Permission
-from lightly_provider.aws.remedies import Remedy, remedy_for
+from lightly_provider.aws.remedies import remedy_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from lightly_provider.aws.location import S3Location
-    from lightly_provider.aws.remedies import Place
+    from lightly_provider.aws.place import Place
 
 # Lightly writes below ".lightly/" only.
 _PROBE = ".lightly/verify-"
@@ -68,7 +69,7 @@ def probe_location(
     :param kind: What the dataset is made of, to choose the object that is read; None: any object.
     :return: A finding for the region where it is wrong, and for each operation.
     """
-    findings = [found] if (found := _region(s3, place)) else []
+    findings = probe_bucket(s3, place)
     if any(finding.denial and finding.denial.cause is Cause.NO_SUCH_BUCKET for finding in findings):
         return findings
     listed, inventory, sample = _list(s3, place, kind)
@@ -85,19 +86,25 @@ def probe_location(
     return findings
 
 
-def _region(s3: Any, place: Place) -> Finding | None:
-    """The bucket's region, if it is another one; S3 names it in a header, whatever else it answers."""
+def probe_bucket(s3: Any, place: Place) -> list[Finding]:
+    """
+    Whether the bucket is there, and where; S3 names its region in a header, whatever else it answers, to anybody.
+
+    :param s3: A boto3 S3 client in the datasource's region.
+    :param place: The location.
+    :return: A finding if it is not there, or in another region than the datasource's; else nothing.
+    """
     told: list[Any] = []
     denial = _attempt(lambda: s3.head_bucket(Bucket=place.location.bucket), told)
     if denial and (denial.code == "404" or denial.cause is Cause.NO_SUCH_BUCKET):
         missing = replace(denial, cause=Cause.NO_SUCH_BUCKET, text="NoSuchBucket: the bucket does not exist")
-        return _failed("bucket", missing, (), place)
+        return [_failed("bucket", missing, (), place)]
     headers = told[0]["ResponseMetadata"].get("HTTPHeaders", {}) if told else {}
     region = headers.get("x-amz-bucket-region") or (denial.region if denial else None)
     if not region or not place.region or region == place.region:
-        return None
+        return []
     text = f"the bucket lies in {region}, and the datasource says {place.region}"
-    return _failed("region", Denial(Cause.WRONG_REGION, text=text, region=region), (), place)
+    return [_failed("region", Denial(Cause.WRONG_REGION, text=text, region=region), (), place)]
 
 
 def _list(s3: Any, place: Place, kind: MediaType | None) -> tuple[Finding, Inventory, str | None]:

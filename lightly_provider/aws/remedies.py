@@ -1,18 +1,18 @@
 """
-What to do about each cause, with the exact statement where a policy is to be changed. Pure.
+What to do about each cause, with the exact statement where a policy is to be changed, or the exact command. Pure.
 
 Sources: AWS docs: "Troubleshoot access denied error messages" and "Policy evaluation logic" of the IAM user
-guide; "Allowing users in other accounts to use a KMS key" of the KMS developer guide; the vendor's guide to
-delegated access (external ID, session of 12 hours).
+guide; "Allowing users in other accounts to use a KMS key" of the KMS developer guide; AWS CLI command reference; the
+vendor's guide to delegated access (external ID, session of 12 hours).
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lightly_provider.aws.denials import Cause
+from lightly_provider.aws.explicit_denies import DENYING, without_the_deny
+from lightly_provider.aws.fixes import PolicyChange, Remedy
 from lightly_provider.aws.policies import (
     LIGHTLY_ACCOUNT_ID,
     ROLE_SESSION_SECONDS,
@@ -26,96 +26,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from lightly_provider.aws.denials import Denial
-    from lightly_provider.aws.location import S3Location
+    from lightly_provider.aws.place import Place
 
-_EXTERNAL_ID_PLACE = "<the datasource's external ID>"
+_EXTERNAL_ID_PLACE = "<external ID of the datasource>"
+_ACCESS_KEY_PLACE = "<access key ID of the datasource>"
 _ACTIONS = {
     Permission.LIST: "s3:ListBucket",
     Permission.READ: "s3:GetObject",
     Permission.WRITE: "s3:PutObject",
     Permission.OVERWRITE: "s3:PutObject and s3:DeleteObject",
 }
-
-
-@dataclass(frozen=True)
-class Place:
-    """
-    Whose access to what is to be mended.
-
-    :param location: Where.
-    :param access: Who, as :meth:`UserAccess.describe` says it.
-    :param kms_key_arn: The key that encrypts the objects there; None when S3's own keys do, or unknown.
-    :param partition: The AWS partition of the bucket.
-    :param region: The region that the datasource has; None if it has none.
-    :param role_arn: The role, for delegated access; None for user access.
-    :param principal_arn: The ARN of the IAM user, where it is known; None otherwise.
-    """
-
-    location: S3Location
-    access: str
-    kms_key_arn: str | None = None
-    partition: str = "aws"
-    region: str | None = None
-    role_arn: str | None = None
-    principal_arn: str | None = None
-
-    @property
-    def principal(self) -> str:
-        """Whom a resource's policy must name."""
-        return self.role_arn or self.principal_arn or "<the ARN of the IAM user whose key it is>"
-
-    @property
-    def objects_arn(self) -> str:
-        """The ARN of everything there."""
-        return f"arn:{self.partition}:s3:::{self.location.bucket}/{self.location.prefix}*"
-
-
-@dataclass(frozen=True)
-class Remedy:
-    """
-    What to do.
-
-    :param text: A sentence or two; complete without the statements where there are none.
-    :param statements: To add to the IAM policy of the user or role.
-    :param key_statements: To add to the KMS key's own policy.
-    :param trust_statements: To put into the role's trust policy. The external ID in it is a placeholder.
-    :param bucket_statements: To put into the bucket policy.
-    """
-
-    text: str
-    statements: tuple[Statement, ...] = ()
-    key_statements: tuple[Statement, ...] = ()
-    trust_statements: tuple[Statement, ...] = ()
-    bucket_statements: tuple[Statement, ...] = ()
-
-    def lines(self, indent: int | None = None) -> list[str]:
-        """The remedy as texts to show, each with its statements as JSON."""
-        parts = [self.text] if self.text else []
-        for where, statements in (
-            ("To the identity's IAM policy add", self.statements),
-            ("To the KMS key's policy add", self.key_statements),
-            ("In the role's trust policy there must be", self.trust_statements),
-            ("In the bucket policy there must be", self.bucket_statements),
-        ):
-            if statements:
-                parts.append(f"{where}: {as_json(statements, indent)}")
-        return parts
-
-    def elsewhere(self) -> list[dict[str, Any]]:
-        """The statements that belong into other policies than the identity's own, in JSON's own types."""
-        parts = (
-            ("KMS key policy", self.key_statements),
-            ("trust policy", self.trust_statements),
-            ("bucket policy", self.bucket_statements),
-        )
-        return [{"policy": where, "statement": statement} for where, found in parts for statement in found]
-
-
-def as_json(statements: Iterable[Statement], indent: int | None = None) -> str:
-    """Statements as a policy's ``Statement`` member takes them: one alone, several in a list."""
-    listed = list(statements)
-    value = listed[0] if len(listed) == 1 else listed
-    return json.dumps(value, indent=indent, separators=(",", ":") if indent is None else None)
 
 
 def remedy_for(denial: Denial | None, permissions: Iterable[Permission], place: Place) -> Remedy:
@@ -132,43 +52,37 @@ def remedy_for(denial: Denial | None, permissions: Iterable[Permission], place: 
         return Remedy(_SENTENCES[cause])
     tried = " and ".join(_ACTIONS[permission] for permission in wanted)
     action = (denial.action if denial else None) or tried
-    if cause in (Cause.EXPLICIT_DENY, Cause.BUCKET_POLICY):
-        return _without_the_deny(cause, action, place)
+    is_explicit = (denial and denial.explicit) or cause in (Cause.EXPLICIT_DENY, Cause.BUCKET_POLICY)
+    if is_explicit and cause in DENYING:
+        return without_the_deny(DENYING[cause], action, denial, place)
     if cause in (Cause.CANNOT_ASSUME, Cause.TRUST_POLICY, Cause.WRONG_EXTERNAL_ID):
-        return _trust(cause)
+        return trust_remedy(cause, place)
     if cause in (Cause.KMS_RIGHT, Cause.KMS_KEY_POLICY):
         return _kms(denial, wanted, place)
-    if cause is Cause.WRONG_REGION:
-        of_bucket = f"the bucket's own, {denial.region!r}" if denial and denial.region else "the bucket's own"
-        return Remedy(f"The bucket lies in another region: set the datasource's region to {of_bucket}.")
+    if cause in _BY_COMMAND:
+        return _BY_COMMAND[cause](denial, place)
     if cause is Cause.NO_SUCH_BUCKET:
         return Remedy(f"Check the name {place.location.bucket!r}, or create the bucket.")
-    if cause is Cause.SHORT_SESSION:
-        name = (place.role_arn or "role/<role>").rpartition("/")[2]
-        return Remedy(
-            "Set the role's maximum session duration to 12 hours, which Lightly asks for: "
-            f"aws iam update-role --role-name {name} --max-session-duration {ROLE_SESSION_SECONDS}"
-        )
+    allowed = tuple(statements_for(wanted, place.location, kms_key_arn=place.kms_key_arn, partition=place.partition))
     if cause in (Cause.BOUNDARY, Cause.ORGANIZATION, Cause.SESSION_POLICY, Cause.VPC_ENDPOINT):
-        return Remedy(
+        outer = (
             f"The {cause} stands in the way, and no statement in the identity's own policy outweighs it: it must "
-            f"allow {action} on {place.objects_arn} to {place.access}.",
+            f"allow {action} on {place.objects_arn} to {place.access}."
         )
-    allowed = statements_for(wanted, place.location, kms_key_arn=place.kms_key_arn, partition=place.partition)
+        known = place.surroundings.boundary_arn if cause is Cause.BOUNDARY else None
+        return Remedy(outer, changes=(PolicyChange(f"{cause} {known}", allowed),) if known else ())
     if cause is Cause.BUCKET_POLICY_ALLOW:
+        for_bucket = tuple({**one, "Principal": {"AWS": place.principal}} for one in allowed)
         return Remedy(
             "The bucket belongs to another account, whose bucket policy must allow it too.",
-            statements=tuple(allowed),
-            bucket_statements=tuple({**one, "Principal": {"AWS": place.principal}} for one in allowed),
+            statements=allowed,
+            identity=place.identity,
+            changes=(PolicyChange(f"policy of bucket {place.location.bucket}", for_bucket),),
         )
-    return Remedy("", statements=tuple(allowed))
+    return Remedy(statements=allowed, identity=place.identity)
 
 
 _SENTENCES = {
-    Cause.UNKNOWN_ACCESS_KEY: (
-        "The access key does not exist or is not active: put the IAM user's present key into the AWS connection, and "
-        "configure the datasource again."
-    ),
     Cause.WRONG_SECRET: (
         "The secret access key does not belong to the access key: correct the AWS connection, and configure the "
         "datasource again."
@@ -182,16 +96,8 @@ _SENTENCES = {
         "The role does not exist: check its ARN, or create it, and configure the datasource again with what it is."
     ),
     Cause.NO_SUCH_KEY: "The object is not there (any more); nothing is missing in the policies.",
-    Cause.KMS_KEY_DISABLED: (
-        "The KMS key is disabled or pending deletion, so nobody can read what it encrypts: enable it "
-        "(aws kms enable-key, or cancel-key-deletion first)."
-    ),
     Cause.KMS_NO_SUCH_KEY: (
         "There is no such KMS key in the bucket's region: configure the datasource with the ARN of a key that is there."
-    ),
-    Cause.REQUESTER_PAYS: (
-        "The bucket lets the requester pay, and Lightly's requests do not offer to: set its payer to the bucket's "
-        "owner (aws s3api put-bucket-request-payment), or copy the files into a bucket of your own."
     ),
     Cause.ARCHIVED: (
         "The object lies in an archive (Glacier): restore it, or point the datasource at files that are not archived."
@@ -209,62 +115,115 @@ _SENTENCES = {
 }
 
 
-def _without_the_deny(cause: Cause, action: str, place: Place) -> Remedy:
-    """How to make an exception: an Allow cannot outweigh a Deny."""
-    if cause is Cause.BUCKET_POLICY:
-        exempt = {"Condition": {"ArnNotEquals": {"aws:PrincipalArn": place.principal}}}
-        return Remedy(
-            f"The policy of bucket {place.location.bucket!r} has a statement with Effect Deny that covers {action}, "
-            "which no Allow outweighs: remove it, or make an exception in it by adding "
-            f"{json.dumps(exempt, separators=(',', ':'))[1:-1]}. A Deny by network (aws:SourceIp, aws:SourceVpc) may "
-            "be meant; then verify with bypass_verify=True."
-        )
+def trust_remedy(cause: Cause | None, place: Place) -> Remedy:
+    """
+    What a role's trust policy must say. The external ID in it is a placeholder.
+
+    :param cause: What is wrong; None: it asks for no external ID.
+    :param place: The role.
+    """
+    statements = tuple(trust_policy(_EXTERNAL_ID_PLACE, partition=place.partition)["Statement"])
+    texts = {
+        Cause.WRONG_EXTERNAL_ID: "The external ID in the role's trust policy is not the datasource's: write the same "
+        "into both.",
+        Cause.TRUST_POLICY: f"The role's trust policy does not let Lightly's account {LIGHTLY_ACCOUNT_ID} assume it.",
+        Cause.CANNOT_ASSUME: "Lightly cannot assume the role: the role must exist, and its trust policy must let the "
+        f"account {LIGHTLY_ACCOUNT_ID} do sts:AssumeRole with exactly this external ID.",
+        None: "The role must ask for the external ID, or any customer of Lightly's could name it.",
+    }
+    change = PolicyChange(
+        f"trust policy of role {place.role_name}", statements, instead_of=f"what is about account {LIGHTLY_ACCOUNT_ID}"
+    )
+    return Remedy(texts[cause], changes=(change,))
+
+
+def _session(_: Denial | None, place: Place) -> Remedy:
     return Remedy(
-        f"A policy of {place.access} has a statement with Effect Deny that covers {action} on {place.objects_arn}, "
-        "which no Allow outweighs: remove it, or narrow its Resource."
+        "Set the role's maximum session duration to 12 hours, which Lightly asks for.",
+        commands=(f"aws iam update-role --role-name {place.role_name} --max-session-duration {ROLE_SESSION_SECONDS}",),
     )
 
 
-def _trust(cause: Cause) -> Remedy:
-    statements = tuple(trust_policy(_EXTERNAL_ID_PLACE)["Statement"])
-    if cause is Cause.WRONG_EXTERNAL_ID:
-        return Remedy(
-            "The external ID in the role's trust policy is not the datasource's: write the same into both.",
-            trust_statements=statements,
-        )
-    if cause is Cause.TRUST_POLICY:
-        return Remedy(
-            f"The role's trust policy does not let Lightly's account {LIGHTLY_ACCOUNT_ID} assume it.",
-            trust_statements=statements,
-        )
-    return Remedy(
-        f"Lightly cannot assume the role: the role must exist, and its trust policy must let the account "
-        f"{LIGHTLY_ACCOUNT_ID} do sts:AssumeRole with exactly this external ID.",
-        trust_statements=statements,
+def _region(denial: Denial | None, _: Place) -> Remedy:
+    its = f"region={denial.region!r}" if denial and denial.region else "the bucket's own region"
+    return Remedy(f"The bucket lies in another region: configure the datasource with {its}.")
+
+
+def _access_key(_: Denial | None, place: Place) -> Remedy:
+    owner = place.surroundings.owner_of_inactive_key
+    switch_on = (
+        f"aws iam update-access-key --user-name {owner or '<user>'} --access-key-id '{_ACCESS_KEY_PLACE}' "
+        "--status Active"
     )
+    another = "put the IAM user's present key into the AWS connection, and configure the datasource again"
+    if owner:
+        return Remedy(f"The access key of user {owner} is inactive: switch it on, or {another}.", commands=(switch_on,))
+    return Remedy(
+        f"The access key does not exist or is not active: {another}. Where aws iam list-access-keys shows it as "
+        f"inactive, this switches it on: {switch_on}."
+    )
+
+
+def _disabled_key(denial: Denial | None, place: Place) -> Remedy:
+    key_arn = _named_key(denial) or place.kms_key_arn or "<ARN of the KMS key>"
+    parts = key_arn.split(":")
+    region = f" --region {parts[3]}" if len(parts) > 3 else ""
+    named = f"--key-id {key_arn}{region}" if region else f"--key-id '{key_arn}'"
+    is_dying = denial is not None and "pending deletion" in denial.text
+    # AWS docs: KMS API reference, CancelKeyDeletion: the key is disabled then.
+    first = (f"aws kms cancel-key-deletion {named}",) if is_dying else ()
+    return Remedy(
+        "The KMS key is disabled or pending deletion, so nobody can read what it encrypts.",
+        commands=(*first, f"aws kms enable-key {named}"),
+    )
+
+
+def _payer(_: Denial | None, place: Place) -> Remedy:
+    return Remedy(
+        "The bucket lets the requester pay, and Lightly's requests do not offer to: let the bucket's owner pay, or "
+        "copy the files into a bucket of your own.",
+        commands=(
+            f"aws s3api put-bucket-request-payment --bucket {place.location.bucket} "
+            "--request-payment-configuration Payer=BucketOwner",
+        ),
+    )
+
+
+_BY_COMMAND = {
+    Cause.SHORT_SESSION: _session,
+    Cause.WRONG_REGION: _region,
+    Cause.UNKNOWN_ACCESS_KEY: _access_key,
+    Cause.KMS_KEY_DISABLED: _disabled_key,
+    Cause.REQUESTER_PAYS: _payer,
+}
+
+
+def _named_key(denial: Denial | None) -> str | None:
+    return denial.resource if denial and denial.resource and ":kms:" in denial.resource else None
 
 
 def _kms(denial: Denial | None, permissions: list[Permission], place: Place) -> Remedy:
-    named = denial.resource if denial and denial.resource and ":kms:" in denial.resource else None
+    named = _named_key(denial)
     key_arn = named or place.kms_key_arn or "<the ARN of the KMS key that encrypts the objects>"
     statements = statements_for(permissions, place.location, kms_key_arn=key_arn, partition=place.partition)
     for_identity = [one for one in statements if str(one["Action"][0]).startswith("kms:")]
     if not for_identity:
         for_identity = [{"Effect": "Allow", "Action": ["kms:Decrypt"], "Resource": [key_arn]}]
-    for_key = [
+    for_key: tuple[Statement, ...] = tuple(
+        # AWS docs: KMS, "Key policies": in a key's own policy "*" is this key.
         {
             "Sid": "AllowLightly",
             "Effect": "Allow",
             "Principal": {"AWS": place.principal},
             "Action": one["Action"],
-            # AWS docs: KMS, "Key policies": in a key's own policy "*" is this key.
             "Resource": "*",
         }
         for one in for_identity
-    ]
+    )
     which = f"the KMS key {key_arn}" if named or place.kms_key_arn else "a KMS key"
     return Remedy(
         f"The objects are encrypted with {which}, which both the identity's policy and the key's own must allow.",
         statements=tuple(for_identity),
-        key_statements=tuple(for_key),
+        identity=place.identity,
+        changes=(PolicyChange(f"policy of KMS key {key_arn}", for_key),),
     )

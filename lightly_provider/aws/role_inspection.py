@@ -14,14 +14,15 @@ from urllib.parse import unquote
 
 from lightly_provider.aws.denials import Cause, Denial, denial_of
 from lightly_provider.aws.findings import Finding, Status
+from lightly_provider.aws.fixes import Remedy
 from lightly_provider.aws.policies import LIGHTLY_ACCOUNT_ID, ROLE_SESSION_SECONDS, Permission
-from lightly_provider.aws.remedies import Remedy, remedy_for
+from lightly_provider.aws.remedies import remedy_for, trust_remedy
 from lightly_provider.aws.trust import judge_trust
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from lightly_provider.aws.remedies import Place
+    from lightly_provider.aws.place import Place
 
 _ACTIONS: Mapping[Permission, tuple[str, ...]] = {
     Permission.LIST: ("s3:ListBucket",),
@@ -61,6 +62,9 @@ def _not_seen(denial: Denial, place: Place) -> Finding:
     if denial.cause is Cause.NO_SUCH_ROLE:
         said = f"there is no role {place.role_arn}"
         return Finding("role", Status.FAIL, said, denial, remedy_for(denial, (), place))
+    if denial.cause in (Cause.CLOCK_SKEW, Cause.NO_ANSWER, Cause.BUSY):
+        said = f"AWS could not be asked ({denial.cause}: {denial.text})"
+        return Finding("role", Status.UNKNOWN, said, denial, remedy_for(denial, (), place))
     statement = {
         "Effect": "Allow",
         "Action": ["iam:GetRole", "iam:SimulatePrincipalPolicy"],
@@ -98,9 +102,7 @@ def _role(role: Mapping[str, Any], place: Place, external_id: str | None) -> Fin
         return Finding("role", Status.UNKNOWN, ", ".join(parts))
     if not trust.asks_for_external_id:
         parts.insert(1, "but asks for no external ID, so that any customer of Lightly's could name this role")
-        condition = '"Condition":{"StringEquals":{"sts:ExternalId":"<the external ID>"}}'
-        advice = f"To the statement of the role's trust policy that allows sts:AssumeRole add: {condition}"
-        return Finding("role", Status.WARN, ", ".join(parts), remedy=Remedy(advice))
+        return Finding("role", Status.WARN, ", ".join(parts), remedy=trust_remedy(None, place))
     parts.insert(1, "with this external ID" if external_id else "with an external ID")
     return Finding("role", Status.PASS, ", ".join(parts))
 
@@ -142,14 +144,19 @@ def _simulated(permission: Permission, results: Any, place: Place) -> Finding:
     denied = [result for result in results if result["EvalDecision"] != "allowed"]
     if not denied:
         return Finding(permission, Status.PASS, "allowed by the role's policies, as IAM simulates them")
-    missing = [name for result in denied for name in result.get("MissingContextValues", ())]
-    first = denied[0]
-    action = first["EvalActionName"]
+    # AWS docs: IAM API reference, EvaluationResult: with resources named, the details stand beside each of them.
+    details = [part for result in denied for part in (result, *result.get("ResourceSpecificResults", ()))]
+    missing = [name for part in details for name in part.get("MissingContextValues", ())]
+    action = denied[0]["EvalActionName"]
     if missing:
         return Finding(permission, Status.UNKNOWN, f"{action} depends on {', '.join(dict.fromkeys(missing))}")
     explicit = any(result["EvalDecision"] == "explicitDeny" for result in denied)
-    boundary = first.get("PermissionsBoundaryDecisionDetail", {}).get("AllowedByPermissionsBoundary", True)
-    organization = first.get("OrganizationsDecisionDetail", {}).get("AllowedByOrganizations", True)
+    boundary = all(
+        part.get("PermissionsBoundaryDecisionDetail", {}).get("AllowedByPermissionsBoundary", True) for part in details
+    )
+    organization = all(
+        part.get("OrganizationsDecisionDetail", {}).get("AllowedByOrganizations", True) for part in details
+    )
     cause = Cause.EXPLICIT_DENY if explicit else Cause.MISSING_ALLOW
     if not organization:
         cause = Cause.ORGANIZATION

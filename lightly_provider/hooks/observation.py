@@ -9,16 +9,16 @@ from lightly_provider.aws.capability import judge_up_front
 from lightly_provider.aws.content import check_content
 from lightly_provider.aws.credentials import DelegatedAccess, InvalidAccessError, UserAccess
 from lightly_provider.aws.findings import Finding, Status
+from lightly_provider.aws.fixes import Remedy
 from lightly_provider.aws.inventory import expected_kind
 from lightly_provider.aws.listing import S3Lister
 from lightly_provider.aws.policies import Permission, Purpose
-from lightly_provider.aws.remedies import Remedy
 from lightly_provider.hooks.aws import connection_wrapper, secrets_kept_from_the_log
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
-    from lightly_provider.aws.remedies import Place
+    from lightly_provider.aws.place import Place
 
 # A probe answers at once or not at all.
 _CONNECT_TIMEOUT_S, _READ_TIMEOUT_S, _ATTEMPTS = 5, 15, 2
@@ -61,12 +61,12 @@ def observe(
     :param dataset_type: The dataset's type on the platform.
     :param vantage: With what to look.
     :param access_key_id: The key that the platform has, for user access; None if it is not known.
-    :return: What was found, and ``place`` with the ARN of the IAM user where that is known now. Empty where there is
-        nothing to look with.
+    :return: What was found, and ``place`` with the ARN of the IAM user and the policies that deny, as far as they are
+        known now. Empty where there is nothing to look with.
     """
     if vantage.conn_id is None:
         if place.role_arn and vantage.own_conn_id:
-            return _inspect(place, purpose, required, dataset_type, vantage, external_id=None), place
+            return _inspect(place, purpose, required, dataset_type, vantage, external_id=None)
         return [], place
     from lightly_provider.hooks.aws import read_aws_connection
 
@@ -76,8 +76,9 @@ def observe(
         return [Finding("credentials", Status.FAIL, str(refused))], place
     access = connection.access
     if other := _is_another(access, place, access_key_id, vantage.conn_id):
-        look = bool(place.role_arn and vantage.own_conn_id)
-        seen = _inspect(place, purpose, required, dataset_type, vantage, external_id=None) if look else []
+        seen: list[Finding] = []
+        if place.role_arn and vantage.own_conn_id:
+            seen, place = _inspect(place, purpose, required, dataset_type, vantage, external_id=None)
         return [other, *seen], place
     findings = judge_up_front(
         place.location,
@@ -88,9 +89,11 @@ def observe(
         endpoint_url=None if vantage.platform_is_local else _endpoint(vantage.conn_id),
     )
     if isinstance(access, DelegatedAccess):
-        seen = _inspect(place, purpose, required, dataset_type, vantage, external_id=access.external_id)
+        seen, place = _inspect(place, purpose, required, dataset_type, vantage, external_id=access.external_id)
         return [*findings, *seen], place
     probed, place = _probe(place, purpose, required, dataset_type, vantage.conn_id, access)
+    if any(map(_is_traceable, probed)) and (own := _own_clients(vantage, place.region)):
+        probed, place = _with_culprits(probed, place, own, access_key_id=access.access_key_id)
     return [*findings, *probed], place
 
 
@@ -185,28 +188,69 @@ def _inspect(
     vantage: Vantage,
     *,
     external_id: str | None,
-) -> list[Finding]:
+) -> tuple[list[Finding], Place]:
+    from lightly_provider.aws.probes import probe_bucket
     from lightly_provider.aws.role_inspection import inspect_role
-    from lightly_provider.aws.role_surroundings import inspect_surroundings
+    from lightly_provider.aws.role_surroundings import inspect_surroundings, keys_in_use
 
     own = _own_clients(vantage, place.region)
     if own is None:
         why = "only Lightly can assume the role, and Airflow has no identity of its own here to look at it"
         advice = "Give aws_conn_id, a connection that may do iam:GetRole and iam:SimulatePrincipalPolicy."
-        return [Finding("role", Status.UNKNOWN, why, remedy=Remedy(advice))]
+        return [Finding("role", Status.UNKNOWN, why, remedy=Remedy(advice))], place
     with secrets_kept_from_the_log():  # IAM's answer holds the external ID that the role asks for
         findings = inspect_role(own["iam"], own["sts"], place, external_id, required)
-        findings += inspect_surroundings(own["iam"], own["s3"], place, required)
+        findings += probe_bucket(own["s3"], place)
+        keys = keys_in_use(own["s3"], place, required)
+        findings, place = _with_culprits(findings, place, own, key_arns=list(keys.values()))
+        findings += inspect_surroundings(own["iam"], place, keys)
     if purpose is not Purpose.LIGHTLY:
         lister = S3Lister(own["s3"], place.location.bucket)
         content = check_content(lister, place.location, dataset_type)
         findings.append(replace(content, message=f"{content.message} (as Airflow's own identity sees it)"))
-    return findings
+    return findings, place
+
+
+def _is_traceable(finding: Finding) -> bool:
+    from lightly_provider.aws.culprits import TRACEABLE
+
+    return finding.status is Status.FAIL and finding.denial is not None and finding.denial.cause in TRACEABLE
+
+
+def _with_culprits(
+    findings: list[Finding],
+    place: Place,
+    own: Mapping[str, Any],
+    *,
+    key_arns: Collection[str] = (),
+    access_key_id: str | None = None,
+) -> tuple[list[Finding], Place]:
+    """The findings with fixes that name the very statement which denies, where Airflow's own identity may read it."""
+    from lightly_provider.aws.culprits import look_around
+    from lightly_provider.aws.remedies import remedy_for
+
+    denials = [finding.denial for finding in findings if finding.denial]
+    around = look_around(own, place, denials, key_arns=key_arns, access_key_id=access_key_id)
+    if around == place.surroundings:
+        return findings, place
+    place = replace(place, surroundings=around)
+    return [
+        replace(finding, remedy=remedy_for(finding.denial, _permissions_of(finding), place))
+        if _is_traceable(finding)
+        else finding
+        for finding in findings
+    ], place
+
+
+def _permissions_of(finding: Finding) -> list[Permission]:
+    if finding.subject == "delete":
+        return [Permission.OVERWRITE]
+    return [Permission(finding.subject)] if finding.subject in list(Permission) else []
 
 
 def _own_clients(vantage: Vantage, region: str | None) -> dict[str, Any] | None:
     """Clients of Airflow's own identity; None if it has none."""
-    services = ("iam", "sts", "s3")
+    services = ("iam", "sts", "s3", "kms")
     if vantage.own_conn_id:
         session, wrapper = _own_session(vantage.own_conn_id, region), connection_wrapper(vantage.own_conn_id)
         return {

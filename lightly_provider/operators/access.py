@@ -70,8 +70,9 @@ class CreateLightlyAccessRoleOperator(CreateAccessOperator):
         random one. It is a secret; see :class:`ConfigureS3DatasourceOperator` for how it is kept out of fields.
     :param lightly_conn_id: Airflow connection of type ``lightly``; used with ``rotate`` only. Default:
         ``lightly_default``.
-    :return: ``{"arn", "conn_id", "changed", "rotated_datasets"}``; ``arn`` and ``conn_id`` are in XComs of their own,
-        too, so that ``create.output["conn_id"]`` is what the next task takes.
+    :return: ``{"arn", "conn_id", "changed", "rotated_datasets", "changed_at"}``, the last as ISO 8601, None if nothing
+        changed; ``arn`` and ``conn_id`` are in XComs of their own, too, so that ``create.output["conn_id"]`` is what
+        the next task takes.
     :raises ValueError: An argument cannot be right.
     :raises LookupError: S3 says that a bucket does not exist. Nothing was created.
     :raises LightlyAccessError: AWS refused, or what is there is another's.
@@ -180,8 +181,9 @@ class CreateLightlyAccessUserOperator(CreateAccessOperator):
         (default): all of the token's own. Templated.
     :param lightly_conn_id: Airflow connection of type ``lightly``; used with ``rotate`` only. Default:
         ``lightly_default``.
-    :return: ``{"arn", "conn_id", "changed", "rotated_datasets"}``; ``arn`` and ``conn_id`` are in XComs of their own,
-        too, so that ``create.output["conn_id"]`` is what the next task takes.
+    :return: ``{"arn", "conn_id", "changed", "rotated_datasets", "changed_at"}``, the last as ISO 8601, None if nothing
+        changed; ``arn`` and ``conn_id`` are in XComs of their own, too, so that ``create.output["conn_id"]`` is what
+        the next task takes.
     :raises ValueError: An argument cannot be right.
     :raises LookupError: S3 says that a bucket does not exist. Nothing was created.
     :raises LightlyAccessError: AWS refused, the keys took no effect in time, or what is there is another's.

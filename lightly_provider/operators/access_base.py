@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.aws.grant_arguments import grants_for, network_of
@@ -173,15 +174,17 @@ class CreateAccessOperator(LightlyBaseOperator):
         """Create, compare and set, wait, and rotate."""
         from lightly_provider.hooks.aws import refusals_explained, secrets_kept_from_the_log
 
+        began = datetime.now(UTC)
         with secrets_kept_from_the_log(), refusals_explained(self.aws_conn_id):
             outcome = self._provision(context, self._provisioning())
         done = f"changed: {', '.join(outcome.changed)}" if outcome.changed else "all is so already"
         self.log.info("%s (%s); its secret is in %r.", outcome.arn, done, outcome.conn_id)
         if outcome.rotated_datasets:
             self.log.info("Datasets with the new secret: %s", ", ".join(outcome.rotated_datasets))
+        result = outcome.as_dict()
         for key in ("arn", "conn_id"):
-            context["ti"].xcom_push(key=key, value=outcome.as_dict()[key])
-        return outcome.as_dict()
+            context["ti"].xcom_push(key=key, value=result[key])
+        return result | {"changed_at": began.isoformat(timespec="seconds") if outcome.changed else None}
 
     @abstractmethod
     def _provision(self, context: Context, access: AccessProvisioning) -> AccessOutcome: ...

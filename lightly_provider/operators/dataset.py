@@ -115,7 +115,7 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
 
     def _type_of_content(self) -> str:
         from lightly_provider.aws.inventory import choose_dataset_type, survey
-        from lightly_provider.aws.remedies import Place
+        from lightly_provider.aws.place import Place
         from lightly_provider.hooks.aws import find_bucket_region
         from lightly_provider.hooks.observation import Vantage, lister_of
 

@@ -131,10 +131,13 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
     def perform(self, context: Context) -> dict[str, Any]:
         """Verify, again and again while the grant may still be on its way."""
         push_dataset_link(context, self.hook.connection.web_url, self.dataset_id)
-        patience = self._patience(context)
-        return self._verify_until(context, time.time(), patience)
+        started, granted = time.time(), self._granted_in_this_run(context)
+        patience = self._patience(granted)
+        return self._verify_until(context, started, patience, granted)
 
-    def resume(self, context: Context, event: Any, started: float, patience: float) -> dict[str, Any]:
+    def resume(
+        self, context: Context, event: Any, started: float, patience: float, granted: float | None = None
+    ) -> dict[str, Any]:
         """
         Go on after a pause in the triggerer.
 
@@ -142,18 +145,25 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         :param event: The trigger's event; it only says that the time is over.
         :param started: When the first try was, in seconds since 1970.
         :param patience: For how many seconds after that a denial is tried again.
+        :param granted: When access was granted in this DAG run, in seconds since 1970; None: not in this one.
         """
         self.log.debug("Going on after the pause: %s", event)
-        return self._verify_until(context, started, patience, _LONGEST_PAUSE_S)
+        return self._verify_until(context, started, patience, granted, _LONGEST_PAUSE_S)
 
     def _verify_until(
-        self, context: Context, started: float, patience: float, pause: float = _FIRST_PAUSE_S
+        self,
+        context: Context,
+        started: float,
+        patience: float,
+        granted: float | None,
+        pause: float = _FIRST_PAUSE_S,
     ) -> dict[str, Any]:
         dataset, datasources = self._read()
         while True:
             verdict = self._look(dataset, datasources)
-            age = time.time() - started
-            left = patience - age
+            left = started + patience - time.time()
+            # Another machine's clock may have told the time of the grant.
+            age = time.time() - (started if granted is None else min(started, granted))
             if verdict.ok or left <= 0 or not verdict.may_pass:
                 return self._conclude(context, verdict, age if patience else None)
             self.log.info(
@@ -165,17 +175,17 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
             wait = min(pause, left)
             pause = min(pause * 2, _LONGEST_PAUSE_S)
             if self.deferrable and patience > PROPAGATION_SECONDS and wait >= _LONGEST_PAUSE_S:
-                self._defer_for(wait, started, patience)
+                self._defer_for(wait, started, patience, granted)
             time.sleep(wait)
 
-    def _defer_for(self, seconds: float, started: float, patience: float) -> None:
+    def _defer_for(self, seconds: float, started: float, patience: float, granted: float | None) -> None:
         from lightly_provider.triggers.verification import PropagationPauseTrigger
 
         until = datetime.now(UTC) + timedelta(seconds=seconds)
         self.defer(
             trigger=PropagationPauseTrigger(until.isoformat()),
             method_name="resume",
-            kwargs={"started": started, "patience": patience},
+            kwargs={"started": started, "patience": patience, "granted": granted},
         )
 
     def _conclude(self, context: Context, verdict: Verdict, age: float | None) -> dict[str, Any]:
@@ -207,21 +217,22 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         earlier = ti.xcom_pull(task_ids=self.task_id, key=_XCOM_KEY, include_prior_dates=True, map_indexes=ti.map_index)
         return earlier if isinstance(earlier, dict) else None
 
-    def _patience(self, context: Context) -> float:
+    def _patience(self, granted: float | None) -> float:
         if self.propagation_timeout is not None:
             return seconds_of(self.propagation_timeout, argument="propagation_timeout", zero_allowed=True)
-        return PROPAGATION_SECONDS if self._granted_in_this_run(context) else 0.0
+        return 0.0 if granted is None else PROPAGATION_SECONDS
 
-    def _granted_in_this_run(self, context: Context) -> bool:
-        """Whether a task before this one created or changed access, as its own result says."""
+    def _granted_in_this_run(self, context: Context) -> float | None:
+        """When the tasks before this one last created or changed access, as their own results say; None if none did."""
         if not self.has_dag():  # type: ignore[no-untyped-call]
-            return False
+            return None
+        times = []
         for task in self.get_flat_relatives(upstream=True):
             if type(task).__name__ in _GRANTING or getattr(task, "task_type", None) in _GRANTING:
                 outcome = context["ti"].xcom_pull(task_ids=task.task_id)
-                if isinstance(outcome, dict) and outcome.get("changed"):
-                    return True
-        return False
+                if isinstance(outcome, dict) and outcome.get("changed_at"):
+                    times.append(datetime.fromisoformat(outcome["changed_at"]).timestamp())
+        return max(times, default=None)
 
     def _read(self) -> tuple[Dataset, list[Datasource]]:
         dataset = self.hook.get_dataset(self.dataset_id)
@@ -274,4 +285,4 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
             vantage,
             access_key_id=datasource.s3_access_key_id,
         )
-        return seen, replace(known, principal_arn=place.principal_arn)
+        return seen, replace(known, principal_arn=place.principal_arn, surroundings=place.surroundings)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lightly_provider.aws.findings import Status
+from lightly_provider.aws.fixes import as_json
 from lightly_provider.aws.policies import Permission
-from lightly_provider.aws.remedies import as_json, remedy_for
+from lightly_provider.aws.remedies import remedy_for
 from lightly_provider.verification.verdict import Source
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _remedies(datasource: DatasourceFacts, checks: list[Check]) -> list[str]:
         remedy = check.remedy
         if remedy is None:
             continue
-        if remedy.text or remedy.elsewhere():
+        if remedy.text or remedy.changes:
             found += remedy.lines()
         elif check.subject in list(Permission):
             lacking.append(Permission(check.subject))

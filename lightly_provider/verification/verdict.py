@@ -7,15 +7,15 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.aws.findings import Status
-from lightly_provider.aws.remedies import Place
+from lightly_provider.aws.place import NOTHING_KNOWN, Place, Surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lightly_provider.aws.denials import Cause, Denial
+    from lightly_provider.aws.fixes import Remedy
     from lightly_provider.aws.location import S3Location
     from lightly_provider.aws.policies import Permission, Purpose, Statement
-    from lightly_provider.aws.remedies import Remedy
 
 
 class Source(StrEnum):
@@ -40,6 +40,7 @@ class DatasourceFacts:
     :param region: Its region; None if it has none.
     :param role_arn: The role, for delegated access; None for user access.
     :param principal_arn: The ARN of the IAM user, where it is known; None otherwise.
+    :param surroundings: What is known of the policies around it.
     """
 
     purpose: Purpose
@@ -51,6 +52,7 @@ class DatasourceFacts:
     region: str | None = None
     role_arn: str | None = None
     principal_arn: str | None = None
+    surroundings: Surroundings = NOTHING_KNOWN
 
     @property
     def place(self) -> Place:
@@ -63,6 +65,7 @@ class DatasourceFacts:
             region=self.region,
             role_arn=self.role_arn,
             principal_arn=self.principal_arn,
+            surroundings=self.surroundings,
         )
 
 
@@ -166,6 +169,7 @@ class Check:
             "error": self.error,
             "fix": list(self.fix),
             "fix_elsewhere": self.remedy.elsewhere() if self.remedy else [],
+            "commands": list(self.remedy.commands) if self.remedy else [],
             "advice": self.advice,
             **({"counts": dict(self.counts)} if self.counts else {}),
         }

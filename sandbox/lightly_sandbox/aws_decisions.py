@@ -2,7 +2,7 @@
 
 ministack (1.5.33) refuses by the right rules, and names in its text neither the resource nor every kind of
 policy that refused; AWS names both within one account (AWS docs: IAM, "Access denied error messages"; S3,
-"Troubleshoot access denied (403 Forbidden) errors").
+"Troubleshoot access denied (403 Forbidden) errors"). It also takes a session for its own aws:PrincipalArn.
 """
 
 from __future__ import annotations
@@ -89,6 +89,7 @@ def install() -> None:
     from ministack.core import iam_actions, iam_evaluator
 
     enforce, respond = iam_evaluator.enforce, iam_actions.access_denied_response
+    resolve = iam_evaluator._resolve_condition_key
 
     def enforced(
         access_key_id: str,
@@ -109,8 +110,22 @@ def install() -> None:
             named["message"] = _why.get() or named.get("message", "")
         return respond(service, action, *more, **named)
 
-    iam_evaluator.enforce = enforced
+    def resolved(key: str, asked: Any) -> Any:
+        if key.lower() == "aws:principalarn" and ":assumed-role/" in asked.principal_arn:
+            return _role_arn(asked.principal_arn)
+        return resolve(key, asked)
+
+    iam_evaluator.enforce, iam_evaluator._resolve_condition_key = enforced, resolved
     iam_actions.access_denied_response = responded
+
+
+def _role_arn(session_arn: str) -> str:
+    """The role of a session, which aws:PrincipalArn is for it (AWS docs: IAM, "Global condition keys")."""
+    from ministack.services import iam
+
+    account, name = session_arn.split(":")[4], session_arn.split("/")[1]
+    role = iam._roles.get_scoped(account, None, name)
+    return str(role["Arn"]) if role else f"arn:aws:iam::{account}:role/{name}"
 
 
 def _text(

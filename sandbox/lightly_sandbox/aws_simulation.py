@@ -1,7 +1,8 @@
 """IAM's policy simulator with the context that it is asked with, and with permissions boundaries.
 
 ministack (1.5.33) looks at neither, so that a policy with a condition on ``s3:prefix`` allows nothing in its
-simulator (AWS docs: IAM API reference, SimulatePrincipalPolicy).
+simulator, and takes the address of who asks for that of the request that is simulated. AWS's tells which keys
+of the context are missing, beside each resource (AWS docs: IAM API reference, SimulatePrincipalPolicy).
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ def _results(
             action=action,
             resource_arn=resource_arn,
             region=get_region(),
+            source_ip=str(_context.get({}).get("aws:sourceip", "")),
             service_context={"aws:tagkeys": None, **_context.get({})},
         )
         decision = iam_evaluator.evaluate(asked, policies, *limits).decision
@@ -69,13 +71,36 @@ def _results(
             if limits
             else ""
         )
+        missing = _missing(asked, [policies, *limits])
+        specific = (
+            f"<ResourceSpecificResults><member><EvalResourceName>{escape(resource_arn)}</EvalResourceName>"
+            f"<EvalResourceDecision>{_DECISIONS[decision]}</EvalResourceDecision><MissingContextValues>"
+            f"{''.join(f'<member>{escape(key)}</member>' for key in missing)}</MissingContextValues>"
+            f"{boundary}</member></ResourceSpecificResults>"
+        )
         members.append(
             f"<member><EvalActionName>{escape(action)}</EvalActionName>"
             f"<EvalResourceName>{escape(resource_arn)}</EvalResourceName>"
             f"<EvalDecision>{_DECISIONS[decision]}</EvalDecision><MatchedStatements/><MissingContextValues/>"
-            f"{boundary}</member>"
+            f"{boundary}{specific}</member>"
         )
     return "".join(members)
+
+
+def _missing(asked: Any, layers: list[Any]) -> list[str]:
+    """The condition keys of the statements about this that nothing gives a value for."""
+    from ministack.core import iam_evaluator
+
+    about = [
+        statement
+        for layer in layers
+        for document in layer
+        for statement in document
+        if iam_evaluator._action_matches(asked.action, statement.actions, statement.not_actions)
+        and iam_evaluator._resource_matches(asked.resource_arn, statement.resources, statement.not_resources)
+    ]
+    keys = dict.fromkeys(key for one in about for block in one.conditions.values() for key in block)
+    return [key for key in keys if not iam_evaluator._resolve_condition_key(key, asked)]
 
 
 def _boundary(principal_arn: str, account_id: str) -> list[Any]:

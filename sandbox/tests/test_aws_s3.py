@@ -83,6 +83,48 @@ def test_a_boundary_and_a_sessions_policy_are_told_apart(customer: Customer) -> 
     assert text.endswith("because no session policy allows the s3:GetObject action")
 
 
+def test_a_session_is_its_role_to_a_condition_on_the_principal(customer: Customer) -> None:
+    bucket = customer.bucket("a.jpg")
+    role = customer.role("an-external-id", *allow(bucket, LIST, READ))
+    name = role.rsplit("/", 1)[-1]
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
+        "Action": "sts:AssumeRole",
+    }
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    customer.iam.update_assume_role_policy(RoleName=name, PolicyDocument=document)
+    given = customer.client("sts").assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
+    s3 = boto3.client(
+        "s3",
+        region_name="eu-central-1",
+        endpoint_url=customer.s3.meta.endpoint_url,
+        aws_access_key_id=given["AccessKeyId"],
+        aws_secret_access_key=given["SecretAccessKey"],
+        aws_session_token=given["SessionToken"],
+        config=S3_CONFIG,
+    )
+
+    def deny_all_but(*arns: str) -> None:
+        statement = {
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:GetObject",
+            "Resource": f"arn:aws:s3:::{bucket}/*",
+            "Condition": {"ArnNotEquals": {"aws:PrincipalArn": list(arns)}},
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        customer.s3.put_bucket_policy(Bucket=bucket, Policy=policy)
+
+    deny_all_but(f"arn:aws:iam::{ACCOUNT}:role/another")
+    assert (
+        "with an explicit deny in a resource-based policy"
+        in refusal(lambda: s3.get_object(Bucket=bucket, Key="a.jpg"))[2]
+    )
+    deny_all_but(f"arn:aws:iam::{ACCOUNT}:role/another", role)
+    assert s3.get_object(Bucket=bucket, Key="a.jpg")["Body"].read()
+
+
 def test_who_may_not_list_is_not_told_that_an_object_is_missing(customer: Customer) -> None:
     bucket = customer.bucket("a.jpg")
     reader = customer.client("s3", customer.user(*allow(bucket, READ)))

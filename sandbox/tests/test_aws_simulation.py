@@ -54,3 +54,23 @@ def test_a_deny_and_a_boundary_are_told(customer: Customer) -> None:
     result = _simulated(customer, bound, "s3:GetObject", f"{BUCKET}/a.jpg")
     assert result["EvalDecision"] == "implicitDeny"
     assert result["PermissionsBoundaryDecisionDetail"] == {"AllowedByPermissionsBoundary": False}
+
+
+def test_a_key_of_the_context_that_nobody_gives_is_missing_beside_the_resource(customer: Customer) -> None:
+    """The address of who asks the simulator is not that of the request that is simulated."""
+    statement = {
+        "Effect": "Allow",
+        "Action": "s3:GetObject",
+        "Resource": f"{BUCKET}/*",
+        "Condition": {"IpAddress": {"aws:SourceIp": "127.0.0.1/32"}},
+    }
+    arn = _user(customer, statement)
+    without = _simulated(customer, arn, "s3:GetObject", f"{BUCKET}/a.jpg")
+    assert without["EvalDecision"] == "implicitDeny"
+    (of_resource,) = without["ResourceSpecificResults"]
+    assert of_resource["MissingContextValues"] == ["aws:SourceIp"]
+    given = _simulated(customer, arn, "s3:GetObject", f"{BUCKET}/a.jpg", aws_SourceIp="127.0.0.1")
+    assert given["EvalDecision"] == "allowed"
+    assert given["ResourceSpecificResults"][0]["MissingContextValues"] == []
+    elsewhere = _simulated(customer, arn, "s3:PutObject", f"{BUCKET}/a.jpg")
+    assert elsewhere["ResourceSpecificResults"][0]["MissingContextValues"] == []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -8,6 +9,8 @@ from botocore.exceptions import ClientError
 from running_sandbox import LIST, allow
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from running_sandbox import Customer
 
 
@@ -80,3 +83,50 @@ def test_who_may_not_assume_a_role_does_not_learn_of_its_session(customer: Custo
     with pytest.raises(ClientError) as refused:
         customer.client("sts").assume_role(RoleArn=arn, RoleSessionName="test", DurationSeconds=7200)
     assert _code(refused) == "AccessDenied"
+
+
+# The clock of who asks
+
+
+@pytest.fixture
+def clock_off(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
+    """Sets the clock by which boto3 signs."""
+
+    def by(difference: timedelta) -> None:
+        monkeypatch.setattr(
+            "botocore.auth.get_current_datetime", lambda: datetime.now(UTC).replace(tzinfo=None) + difference
+        )
+
+    return by
+
+
+@pytest.mark.parametrize("minutes", [-14, 14])
+def test_a_clock_may_be_a_little_off(
+    customer: Customer, clock_off: Callable[[timedelta], None], minutes: int
+) -> None:
+    bucket = customer.bucket("a.jpg")
+    clock_off(timedelta(minutes=minutes))
+    assert customer.client("s3").list_objects_v2(Bucket=bucket)["KeyCount"] == 1
+    assert customer.client("sts").get_caller_identity()["Account"] == "123456789012"
+
+
+@pytest.mark.parametrize(
+    ("minutes", "words"),
+    [(-16, "Signature expired: .* is now earlier than"), (16, "not yet current: .* later than")],
+)
+def test_a_clock_that_is_off_by_more_than_15_minutes_is_refused_by_each_service_in_its_own_words(
+    customer: Customer, clock_off: Callable[[timedelta], None], minutes: int, words: str
+) -> None:
+    bucket = customer.bucket("a.jpg")
+    clock_off(timedelta(minutes=minutes))
+
+    with pytest.raises(ClientError, match="request time and the current time is too large") as refused:
+        customer.client("s3").put_object(Bucket=bucket, Key="b.jpg", Body=b"content")
+    assert _code(refused) == "RequestTimeTooSkewed"
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+
+    with pytest.raises(ClientError, match=words) as refused:
+        customer.client("sts").get_caller_identity()
+    assert _code(refused) == "SignatureDoesNotMatch"
+    clock_off(timedelta())
+    assert customer.keys(bucket) == ["a.jpg"]

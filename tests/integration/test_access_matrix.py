@@ -222,6 +222,8 @@ def test_the_printed_statements_turn_the_lights_green(
     keys = {arn for one in statements for arn in one["Resource"] if ":kms:" in arn}
     for elsewhere in {json.dumps(one): one for check in checks for one in check["fix_elsewhere"]}.values():
         for key_arn in keys:
-            add_to_key(lightly, key_arn, elsewhere["statement"])
+            assert elsewhere["policy"] == f"policy of KMS key {key_arn}"
+            for statement in elsewhere["add"]:
+                add_to_key(lightly, key_arn, statement)
 
     assert verdict_of(dataset_id, context, datasource_aws_conn_id="bucket")["ok"]

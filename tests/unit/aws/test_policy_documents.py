@@ -11,7 +11,9 @@ from lightly_provider.aws.policy_documents import (
     PolicyKind,
     check_size,
     compact,
+    covers,
     external_ids,
+    means,
     same_meaning,
     size_of,
 )
@@ -110,3 +112,54 @@ def test_a_document_may_be_as_long_as_iam_takes_and_not_longer(kind: PolicyKind)
         match=f"^resource_path makes a policy of {limit + 1} characters, and IAM takes {limit} for a {kind};",
     ):
         check_size(sized(limit + 1), kind, argument="resource_path")
+
+
+@pytest.mark.parametrize(
+    ("statement", "action", "resource", "covered"),
+    [
+        ({"Action": "s3:GetObject", "Resource": "*"}, "s3:GetObject", "arn:aws:s3:::acme/a", True),
+        ({"Action": ["S3:get*"], "Resource": ["arn:aws:s3:::acme/*"]}, "s3:GetObject", "arn:aws:s3:::acme/a", True),
+        ({"Action": "s3:Get?bject", "Resource": "arn:aws:s3:::ac?e/a"}, "s3:GetObject", "arn:aws:s3:::acme/a", True),
+        ({"Action": "s3:Put*", "Resource": "*"}, "s3:GetObject", "arn:aws:s3:::acme/a", False),
+        ({"Action": "*", "Resource": "arn:aws:s3:::other/*"}, "s3:GetObject", "arn:aws:s3:::acme/a", False),
+        ({"Action": "*", "Resource": "arn:aws:s3:::acme/A"}, "s3:GetObject", "arn:aws:s3:::acme/a", False),
+        ({"NotAction": "s3:List*", "Resource": "*"}, "s3:GetObject", "arn:aws:s3:::acme/a", True),
+        ({"NotAction": "s3:Get*", "Resource": "*"}, "s3:GetObject", "arn:aws:s3:::acme/a", False),
+        ({"Action": "*", "NotResource": "arn:aws:s3:::acme/*"}, "s3:GetObject", "arn:aws:s3:::acme/a", False),
+        ({"Action": "sts:AssumeRole"}, "sts:AssumeRole", "arn:aws:iam::123456789012:role/R", True),
+        ({"Action": "*", "Resource": "arn:aws:s3:::acme/${*}"}, "s3:GetObject", "arn:aws:s3:::acme/*", True),
+        ({"Action": "*", "Resource": "arn:aws:s3:::acme/${*}"}, "s3:GetObject", "arn:aws:s3:::acme/a", False),
+        ({"Action": "*", "Resource": "arn:aws:s3:::acme/[a]"}, "s3:GetObject", "arn:aws:s3:::acme/a", False),
+    ],
+)
+def test_a_statement_covers_what_its_patterns_say(
+    statement: dict[str, Any], action: str, resource: str, covered: bool
+) -> None:
+    assert covers(statement, action, resource) is covered
+
+
+USER = "arn:aws:iam::123456789012:user/lightly"
+
+
+@pytest.mark.parametrize(
+    ("statement", "meant"),
+    [
+        ({}, True),
+        ({"Principal": "*"}, True),
+        ({"Principal": {"AWS": "*"}}, True),
+        ({"Principal": {"AWS": [USER, "arn:aws:iam::123456789012:user/another"]}}, True),
+        ({"Principal": {"AWS": "arn:aws:iam::123456789012:root"}}, True),
+        ({"Principal": {"AWS": "123456789012"}}, True),
+        ({"Principal": {"AWS": "arn:aws:iam::210987654321:root"}}, False),
+        ({"Principal": {"AWS": f"{USER}-2"}}, False),
+        ({"Principal": {"Service": "s3.amazonaws.com"}}, False),
+        ({"NotPrincipal": {"AWS": USER}}, False),
+        ({"NotPrincipal": {"AWS": f"{USER}-2"}}, True),
+        ({"Principal": "*", "Condition": {"ArnNotEquals": {"aws:PrincipalArn": [USER, "arn:other"]}}}, False),
+        ({"Principal": "*", "Condition": {"StringNotLike": {"aws:principalarn": USER}}}, False),
+        ({"Principal": "*", "Condition": {"ArnNotEquals": {"aws:PrincipalArn": "arn:other"}}}, True),
+        ({"Principal": "*", "Condition": {"ArnEquals": {"aws:PrincipalArn": USER}}}, True),
+    ],
+)
+def test_a_statement_means_whom_its_principal_names(statement: dict[str, Any], meant: bool) -> None:
+    assert means(statement, USER) is meant

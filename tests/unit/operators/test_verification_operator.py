@@ -195,22 +195,25 @@ class CreateLightlyAccessRoleOperator(BaseOperator):
     """Stands by its name for the one that creates access."""
 
 
-@pytest.mark.parametrize(("changed", "waits"), [(["policy"], True), ([], False)])
-def test_access_of_the_same_dag_run_is_waited_for_if_it_changed(
+@pytest.mark.parametrize(("seconds_ago", "waits"), [(30, True), (None, False)])
+def test_access_of_the_same_dag_run_is_waited_for_if_it_changed_and_its_age_is_that_of_the_change(
     platform: Callable[..., ScriptedPlatform],
     context: dict[str, Any],
     clock: list[float],
-    changed: list[str],
+    seconds_ago: float | None,
     waits: bool,
 ) -> None:
     platform(dataset(), INPUT, lights(NO_READ))
     with DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1)):
         operator = PlainlyLogged(task_id="verify", dataset_id=DATASET)
         CreateLightlyAccessRoleOperator(task_id="access") >> BaseOperator(task_id="between") >> operator
-    context["ti"].xcoms["return_value"] = {"changed": changed}
-    with pytest.raises(LightlyPermissionsError):
+    # The clock begins at 0, in 1970.
+    changed_at = datetime.fromtimestamp(-seconds_ago, UTC).isoformat() if seconds_ago else None
+    context["ti"].xcoms["return_value"] = {"changed": ["policy"] if changed_at else [], "changed_at": changed_at}
+    with pytest.raises(LightlyPermissionsError) as caught:
         operator.execute(context)  # type: ignore[arg-type]
     assert sum(clock) == (60 if waits else 0)
+    assert ("It may still be propagating (age 90 s)." in str(caught.value)) == waits
 
 
 def test_a_long_wait_gives_the_workers_slot_back_and_goes_on_where_it_was(

@@ -1,0 +1,146 @@
+"""
+Finds the very statement that denies, by reading policies as far as Airflow's own identity may.
+
+AWS names the kind of the policy that denies, and not the policy (AWS docs: IAM user guide, "Troubleshoot access denied
+error messages"). What may not be read is not told, and then the fix says how to find it.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from lightly_provider.aws.denials import Cause
+from lightly_provider.aws.place import DenyingStatement, PolicyOf, Surroundings
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from lightly_provider.aws.denials import Denial
+    from lightly_provider.aws.place import Place
+    from lightly_provider.aws.policies import Statement
+
+# Causes behind which there is a statement, a boundary or a key to be found.
+TRACEABLE = frozenset(
+    {Cause.EXPLICIT_DENY, Cause.BUCKET_POLICY, Cause.BOUNDARY, Cause.KMS_KEY_POLICY, Cause.UNKNOWN_ACCESS_KEY}
+)
+
+
+def look_around(
+    clients: Mapping[str, Any],
+    place: Place,
+    denials: Collection[Denial],
+    *,
+    key_arns: Collection[str] = (),
+    access_key_id: str | None = None,
+) -> Surroundings:
+    """
+    Read what stands behind denials.
+
+    :param clients: boto3 clients of an identity that may perhaps read policies: ``iam``, ``s3``, ``kms``.
+    :param place: Whose access to what was denied.
+    :param denials: What AWS refused. For a role the bucket's policy is read anyhow, as IAM's simulator does not see it.
+    :param key_arns: KMS keys whose policies are read, beside those that denied something.
+    :param access_key_id: The IAM user's key, for user access; None otherwise.
+    """
+    causes = {denial.cause for denial in denials}
+    iam, denying, boundary_arn, owner = clients["iam"], [], None, None
+    kind, name = _kind_and_name(place)
+    if name and Cause.BOUNDARY in causes:
+        boundary_arn = _boundary(iam, kind, name)
+        denying += (
+            _found(PolicyOf.BOUNDARY, _managed(iam, boundary_arn, "permissions boundary", "")) if boundary_arn else []
+        )
+    if name and Cause.EXPLICIT_DENY in causes:
+        denying += _found(PolicyOf.IDENTITY, _of_identity(iam, kind, name))
+    if place.role_arn or Cause.BUCKET_POLICY in causes:
+        denying += _found(PolicyOf.BUCKET, _of_bucket(clients["s3"], place.location.bucket))
+    for key_arn in dict.fromkeys([*key_arns, *_keys_that_deny(denials)]):
+        denying += _found(PolicyOf.KEY, _of_key(clients["kms"], key_arn))
+    if access_key_id and Cause.UNKNOWN_ACCESS_KEY in causes:
+        owner = _owner_if_inactive(iam, access_key_id)
+    return Surroundings(tuple(denying), boundary_arn, owner)
+
+
+# A policy's name in a sentence, its document, and the command that takes the whole policy away.
+_Policy = tuple[str, Any, str]
+
+
+def _found(of: PolicyOf, policies: Iterator[_Policy]) -> list[DenyingStatement]:
+    found: list[DenyingStatement] = []
+    with suppress(Exception):  # what may not be read is not told
+        for name, document, removal in policies:
+            statements = _statements(document)
+            whole = removal if len(statements) == 1 or ":iam::aws:policy/" in removal else ""
+            found += [DenyingStatement(of, name, one, whole) for one in statements if one.get("Effect") == "Deny"]
+    return found
+
+
+def _statements(document: Any) -> list[Statement]:
+    read = json.loads(unquote(document)) if isinstance(document, str) else document
+    statements = read.get("Statement") or []
+    return statements if isinstance(statements, list) else [statements]
+
+
+def _kind_and_name(place: Place) -> tuple[str, str | None]:
+    if place.role_arn:
+        return "role", place.role_name
+    kind, _, path = (place.principal_arn or "").rpartition(":")[2].partition("/")
+    return "user", path.rpartition("/")[2] if kind == "user" else None
+
+
+def _boundary(iam: Any, kind: str, name: str) -> str | None:
+    with suppress(Exception):  # as above
+        entity = _ask(iam, f"get_{kind}", **{f"{kind.title()}Name": name})[kind.title()]
+        return str(entity["PermissionsBoundary"]["PermissionsBoundaryArn"])
+    return None
+
+
+def _of_identity(iam: Any, kind: str, name: str) -> Iterator[_Policy]:
+    """The policies of a user, of its groups, or of a role."""
+    named = {f"{kind.title()}Name": name}
+    for policy in _ask(iam, f"list_{kind}_policies", **named)["PolicyNames"]:
+        document = _ask(iam, f"get_{kind}_policy", **named, PolicyName=policy)["PolicyDocument"]
+        removal = f"aws iam delete-{kind}-policy --{kind}-name {name} --policy-name {policy}"
+        yield f"inline policy {policy!r} of {kind} {name}", document, removal
+    for attached in _ask(iam, f"list_attached_{kind}_policies", **named)["AttachedPolicies"]:
+        arn = attached["PolicyArn"]
+        removal = f"aws iam detach-{kind}-policy --{kind}-name {name} --policy-arn {arn}"
+        yield from _managed(iam, arn, "managed policy", removal)
+    if kind == "user":
+        for group in iam.list_groups_for_user(UserName=name)["Groups"]:
+            yield from _of_identity(iam, "group", group["GroupName"])
+
+
+def _managed(iam: Any, arn: str, called: str, removal: str) -> Iterator[_Policy]:
+    version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+    document = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+    yield f"{called} {arn}", document, removal
+
+
+def _of_bucket(s3: Any, bucket: str) -> Iterator[_Policy]:
+    removal = f"aws s3api delete-bucket-policy --bucket {bucket}"
+    yield f"policy of bucket {bucket}", s3.get_bucket_policy(Bucket=bucket)["Policy"], removal
+
+
+def _keys_that_deny(denials: Collection[Denial]) -> list[str]:
+    return [d.resource for d in denials if d.cause is Cause.KMS_KEY_POLICY and d.explicit and d.resource]
+
+
+def _of_key(kms: Any, key_arn: str) -> Iterator[_Policy]:
+    yield f"policy of KMS key {key_arn}", kms.get_key_policy(KeyId=key_arn, PolicyName="default")["Policy"], ""
+
+
+def _owner_if_inactive(iam: Any, access_key_id: str) -> str | None:
+    with suppress(Exception):  # as above
+        owner = str(iam.get_access_key_last_used(AccessKeyId=access_key_id)["UserName"])
+        keys = iam.list_access_keys(UserName=owner)["AccessKeyMetadata"]
+        if any(key["AccessKeyId"] == access_key_id and key["Status"] == "Inactive" for key in keys):
+            return owner
+    return None
+
+
+def _ask(iam: Any, operation: str, **arguments: str) -> Any:
+    return getattr(iam, operation)(**arguments)

@@ -1,0 +1,116 @@
+"""Whose access to what is looked at, and what is known of the policies around it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lightly_provider.aws.location import S3Location
+    from lightly_provider.aws.policies import Statement
+
+
+class PolicyOf(StrEnum):
+    """Whose policy it is."""
+
+    IDENTITY = "the identity"
+    BOUNDARY = "permissions boundary"
+    BUCKET = "the bucket"
+    KEY = "the KMS key"
+
+
+@dataclass(frozen=True)
+class DenyingStatement:
+    """
+    A statement with Effect Deny, as it stands in a policy.
+
+    :param of: Whose policy it is.
+    :param policy: Which one, as a sentence names it, e.g. ``inline policy 'access' of role Lightly``.
+    :param statement: The statement.
+    :param removal: The command that takes the whole policy away, where this statement is all there is in it, or where
+        the policy itself cannot be changed; empty otherwise.
+    """
+
+    of: PolicyOf
+    policy: str
+    statement: Statement = field(hash=False)
+    removal: str = ""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """
+    What Airflow's own identity could read around a place.
+
+    :param denying: Statements with Effect Deny in the policies that it read.
+    :param boundary_arn: The permissions boundary of the user or role; None if there is none, or it was not looked for.
+    :param owner_of_inactive_key: The name of the IAM user whose access key was found to be inactive; None otherwise.
+    """
+
+    denying: tuple[DenyingStatement, ...] = ()
+    boundary_arn: str | None = None
+    owner_of_inactive_key: str | None = None
+
+
+NOTHING_KNOWN = Surroundings()
+
+
+@dataclass(frozen=True)
+class Place:
+    """
+    Whose access to what is to be mended.
+
+    :param location: Where.
+    :param access: Who, as :meth:`UserAccess.describe` says it.
+    :param kms_key_arn: The key that encrypts the objects there; None when S3's own keys do, or unknown.
+    :param partition: The AWS partition of the bucket.
+    :param region: The region that the datasource has; None if it has none.
+    :param role_arn: The role, for delegated access; None for user access.
+    :param principal_arn: The ARN of the IAM user, where it is known; None otherwise.
+    :param surroundings: What is known of the policies around it.
+    """
+
+    location: S3Location
+    access: str
+    kms_key_arn: str | None = None
+    partition: str = "aws"
+    region: str | None = None
+    role_arn: str | None = None
+    principal_arn: str | None = None
+    surroundings: Surroundings = NOTHING_KNOWN
+
+    @property
+    def principal(self) -> str:
+        """Whom a resource's policy must name."""
+        return self.role_arn or self.principal_arn or "<the ARN of the IAM user whose key it is>"
+
+    @property
+    def identity(self) -> str:
+        """The role or user by its name, e.g. ``role Lightly``."""
+        if self.role_arn:
+            return f"role {self.role_name}"
+        if self.principal_arn:
+            return f"user {self.principal_arn.rpartition('/')[2]}"
+        return "user <name of the IAM user>"
+
+    @property
+    def role_name(self) -> str:
+        """The role's name, without its path."""
+        return self.role_arn.rpartition("/")[2] if self.role_arn else "<role>"
+
+    @property
+    def bucket_arn(self) -> str:
+        """The bucket's ARN."""
+        return f"arn:{self.partition}:s3:::{self.location.bucket}"
+
+    @property
+    def objects_arn(self) -> str:
+        """The ARN of everything there."""
+        return f"{self.bucket_arn}/{self.location.prefix}*"
+
+    def resource_of(self, action: str) -> str:
+        """The ARN of what an action of S3 is done to there; of an object, one that stands for all."""
+        if action == "s3:ListBucket":
+            return self.bucket_arn
+        return f"{self.bucket_arn}/{self.location.prefix}.lightly/verify"
