@@ -7,7 +7,7 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.providers.common.compat.sdk import conf
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, conf
 
 from lightly_provider.exceptions import (
     LightlyApiError,
@@ -17,6 +17,7 @@ from lightly_provider.exceptions import (
     can_pass,
 )
 from lightly_provider.hooks.run_follower import Ending, RunFollower, result
+from lightly_provider.hooks.task_state import reason_for_next_try
 from lightly_provider.links import LightlyDatasetLink, LightlyRunsLink, push_dataset_link, push_runs_link
 from lightly_provider.operators.arguments import (
     check_choice,
@@ -146,6 +147,8 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         self.durable = durable
         self.scheduled_run_id: str | None = None
         self._killed = False
+        self._time_is_up = False
+        self._ti: Any = None
         self._farewell: LightlyRunError | None = None
         self.check_arguments()
 
@@ -169,22 +172,13 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
 
     def perform(self, context: Context) -> dict[str, Any]:
         """Schedule the run or find it again, and wait for it."""
-        web_url = self.hook.connection.web_url
-        push_dataset_link(context, web_url, self.dataset_id)
-        runs_url = push_runs_link(context, web_url)
-        self.scheduled_run_id = self._scheduled_run(context)
-        # At once, so that whoever looks at a task that died knows which run it left.
-        context["ti"].xcom_push(key="scheduled_run_id", value=self.scheduled_run_id)
-        self.log.info("Scheduled run %s of dataset %s: %s", self.scheduled_run_id, self.dataset_id, runs_url)
-        self._stop_if_killed(self.scheduled_run_id)
-        if not self.wait_for_completion:
-            return result(self.scheduled_run_id)
-        follower = self._follower(self.scheduled_run_id)
-        limits = self._limits()
-        ending = self._wait(follower, limits)
-        if ending is None:
-            self._defer(follower, limits)
-        return self._conclude(follower, ending)
+        self._ti = context["ti"]
+        try:
+            return self._run(context)
+        except AirflowTaskTimeout:
+            # Airflow calls on_kill next.
+            self._time_is_up = True
+            raise
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """
@@ -204,7 +198,8 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
 
     def on_kill(self) -> None:
         """
-        Cancel the scheduled run if that is still possible, and say what became of it. Never raises.
+        Cancel the scheduled run if that is still possible and no next try will want it, and say what became of it.
+        Never raises.
 
         Airflow 3 calls this from a signal handler, and then lets ``execute`` go on; so ``execute`` ends itself at its
         next step, also when the kill comes before the run's id is known.
@@ -214,6 +209,24 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         self._killed = True
 
     # --- one private method per step -----------------------------------------------------------------------------
+
+    def _run(self, context: Context) -> dict[str, Any]:
+        web_url = self.hook.connection.web_url
+        push_dataset_link(context, web_url, self.dataset_id)
+        runs_url = push_runs_link(context, web_url)
+        self.scheduled_run_id = self._scheduled_run(context)
+        # At once, so that whoever looks at a task that died knows which run it left.
+        context["ti"].xcom_push(key="scheduled_run_id", value=self.scheduled_run_id)
+        self.log.info("Scheduled run %s of dataset %s: %s", self.scheduled_run_id, self.dataset_id, runs_url)
+        self._stop_if_killed(self.scheduled_run_id)
+        if not self.wait_for_completion:
+            return result(self.scheduled_run_id)
+        follower = self._follower(self.scheduled_run_id)
+        limits = self._limits()
+        ending = self._wait(follower, limits)
+        if ending is None:
+            self._defer(follower, limits)
+        return self._conclude(follower, ending)
 
     def _config(self) -> WorkerConfig:
         from lightly_provider.api.models.validation import parse_argument
@@ -346,6 +359,12 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         """What a task that is killed ends with."""
         if not self.cancel_on_kill:
             said = f"Scheduled run {scheduled_run_id} goes on, as cancel_on_kill is False."
+            return LightlyRunError(f"The task was killed. {said}", scheduled_run_id=scheduled_run_id)
+        # A run whose time is up is not wanted any more, nor does a next try look for it if it shall not.
+        reason = "" if self._time_is_up or not self.durable else reason_for_next_try(self._ti)
+        if reason:
+            said = f"Scheduled run {scheduled_run_id} goes on, for the next try to reattach: {reason}."
+            self.log.info(said)
             return LightlyRunError(f"The task was killed. {said}", scheduled_run_id=scheduled_run_id)
         canceled, said = self._follower(scheduled_run_id).cancel()
         end = LightlyRunCanceledError if canceled else LightlyRunError

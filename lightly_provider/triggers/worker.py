@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.triggers import BaseEventTrigger
 
 from lightly_provider.exceptions import LightlyError, as_json, can_pass
+from lightly_provider.hooks.task_state import ALIVE, state_of_task
 from lightly_provider.triggers.poller import Waiter, poll_of
 from lightly_provider.worker_run import FAILED_POLLS_IN_A_ROW, Decision, Limits, Step, Watch
 
@@ -20,12 +21,6 @@ if TYPE_CHECKING:
 
     from lightly_provider.api.models.run import Run
     from lightly_provider.triggers.poller import Look
-
-# A task in one of these states is alive: its run is still wanted, by this trigger, by another triggerer's, or by the
-# next try, which reattaches.
-_ALIVE = frozenset(
-    {"scheduled", "queued", "running", "restarting", "up_for_retry", "up_for_reschedule", "deferred", "awaiting_input"}
-)
 
 
 class LightlyRunTrigger(BaseEventTrigger):
@@ -201,7 +196,7 @@ class LightlyRunTrigger(BaseEventTrigger):
             self.log.info("Scheduled run %s goes on, as cancel_on_kill is False.", self.scheduled_run_id)
             return
         state = await self._state_of_task()
-        if state is None or state in _ALIVE:
+        if state is None or state in ALIVE:
             self.log.info("Scheduled run %s goes on: the task is %s.", self.scheduled_run_id, state or "cleared")
             return
         from asgiref.sync import sync_to_async
@@ -220,15 +215,6 @@ class LightlyRunTrigger(BaseEventTrigger):
         await sync_to_async(follower.cancel)()
 
     async def _state_of_task(self) -> str | None:
-        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
         from asgiref.sync import sync_to_async
 
-        task = self.task_instance
-        if task is None:
-            return None
-        states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
-            dag_id=task.dag_id, task_ids=[task.task_id], run_ids=[task.run_id], map_index=task.map_index
-        )
-        # A mapped task's key has its index; the answer has this one task, or nothing.
-        (state,) = [*states.get(task.run_id, {}).values()] or [None]
-        return str(state) if state is not None else None
+        return None if self.task_instance is None else await sync_to_async(state_of_task)(self.task_instance)

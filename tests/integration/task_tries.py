@@ -1,8 +1,9 @@
 """
 Airflow's tries of a task, each in a process of its own that can be killed, on one metadata database.
 
-``TaskTries`` starts ``python -m tests.integration.task_tries``: it imports Airflow once, and forks for each try. What
-the scheduler would do in between, counting the tries, is done there; the task itself is run as ``dag.test`` runs it.
+``TaskTries`` starts ``python -m tests.integration.task_tries``: it imports Airflow once, and forks for each try, of
+which several may run at a time. What the scheduler would do in between, counting the tries, is done there; the task
+itself is run as ``dag.test`` runs it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import select
 import signal
 import subprocess
 import sys
+import threading
+import time
 import traceback
 import uuid
 from importlib import import_module
@@ -40,7 +43,8 @@ class TaskTries:
         )
         os.close(theirs[0])
         os.close(mine[1])
-        self._try = 0
+        self._newest = 0
+        self._asking = threading.Lock()
         self._answers, self._commands = os.fdopen(mine[0]), os.fdopen(theirs[1], "w")
         return self
 
@@ -58,20 +62,29 @@ class TaskTries:
         """Make a DAG run; its id."""
         return str(self._ask(command="begin", dag_id=dag_id, conf=conf))
 
-    def clear(self, run_id: str, task_id: str) -> None:
+    def clear(self, run_id: str, task_id: str, map_index: int = -1) -> None:
         """What a user's click on "clear" does."""
-        self._ask(command="clear", run_id=run_id, task_id=task_id)
+        self._ask(command="clear", run_id=run_id, task_id=task_id, map_index=map_index)
 
-    def start(self, run_id: str, task_id: str, **environment: str) -> int:
+    def set_state(self, run_id: str, task_id: str, state: str) -> None:
+        """What others do to a task's state while it runs."""
+        self._ask(command="set_state", run_id=run_id, task_id=task_id, state=state)
+
+    def start(self, run_id: str, task_id: str, map_index: int = -1, **environment: str) -> int:
         """Start the next try; its process id."""
-        self._try = int(self._ask(command="start", run_id=run_id, task_id=task_id, environment=environment))
-        return self._try
+        task = {"run_id": run_id, "task_id": task_id, "map_index": map_index}
+        self._newest = int(self._ask(command="start", **task, environment=environment))
+        return self._newest
 
-    def end(self) -> str:
-        """Wait for the try; the task's state after it, or ``killed``."""
-        state = str(self._ask(command="end"))
-        self._try = 0
-        return state
+    def end(self, pid: int | None = None) -> str:
+        """Wait for a try's process, None: the one that was started last; the task's state after it, or ``killed``."""
+        pid, deadline = pid or self._newest, time.monotonic() + LONGEST_TRY_S
+        while (state := self._ask(command="end", pid=pid)) is None:
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+                raise RuntimeError(f"The try did not end within {LONGEST_TRY_S} s:\n{self.log()[-4000:]}")
+            time.sleep(0.05)
+        return str(state)
 
     def log(self) -> str:
         """All that was printed."""
@@ -79,12 +92,11 @@ class TaskTries:
         return Path(self._log.name).read_text()
 
     def _ask(self, **command: Any) -> Any:
-        print(json.dumps(command), file=self._commands, flush=True)
-        if not select.select([self._answers], [], [], LONGEST_TRY_S)[0]:
-            if self._try:
-                os.kill(self._try, signal.SIGKILL)
-            raise RuntimeError(f"The try did not end within {LONGEST_TRY_S} s:\n{self.log()[-4000:]}")
-        answer = self._answers.readline()
+        with self._asking:
+            print(json.dumps(command), file=self._commands, flush=True)
+            if not select.select([self._answers], [], [], LONGEST_TRY_S)[0]:
+                raise RuntimeError(f"No answer to {command} within {LONGEST_TRY_S} s:\n{self.log()[-4000:]}")
+            answer = self._answers.readline()
         if not answer:
             raise RuntimeError(f"The process of the tries ended:\n{self.log()[-4000:]}")
         return json.loads(answer)
@@ -100,8 +112,7 @@ class Tries:
         from airflow import settings
 
         self._settings = settings
-        self._pid = 0
-        self._task: tuple[str, str] = ("", "")
+        self._tasks: dict[int, tuple[str, str, int]] = {}
         self._api: Any
         try:
             from airflow.dag_processing.bundles.manager import DagBundlesManager
@@ -178,53 +189,64 @@ class Tries:
         session.close()
         return run_id
 
-    def clear(self, run_id: str, task_id: str) -> None:
+    def clear(self, run_id: str, task_id: str, map_index: int) -> None:
         """Clear a task by Airflow's own function."""
         from airflow.models.taskinstance import clear_task_instances
 
         session = self._settings.Session()
-        clear_task_instances([self._instance(session, run_id, task_id)], session)
+        clear_task_instances([self._instance(session, run_id, task_id, map_index)], session)
         session.commit()
         session.close()
 
-    def start(self, run_id: str, task_id: str, environment: dict[str, str]) -> int:
+    def set_state(self, run_id: str, task_id: str, state: str) -> None:
+        """Set a task's state."""
+        session = self._settings.Session()
+        self._instance(session, run_id, task_id, -1).state = state
+        session.commit()
+        session.close()
+
+    def start(self, run_id: str, task_id: str, map_index: int, environment: dict[str, str]) -> int:
         """Fork for the next try."""
         from airflow.utils.state import TaskInstanceState
 
         session = self._settings.Session()
-        instance = self._instance(session, run_id, task_id)
+        instance = self._instance(session, run_id, task_id, map_index)
         instance.try_number += 1
         instance.state = TaskInstanceState.SCHEDULED
         # A new try begins at its beginning, also after one that died while it was deferred.
         instance.next_method = instance.next_kwargs = None
         session.commit()
         session.close()
-        self._task, self._pid = (run_id, task_id), os.fork()
-        if self._pid == 0:
+        pid = os.fork()
+        if pid == 0:
             os.environ.update(environment)
             try:
-                self._run(run_id, task_id)
+                self._run(run_id, task_id, map_index)
             except BaseException:  # noqa: BLE001 - it must not go on as the other process
                 traceback.print_exc()
             finally:
                 sys.stdout.flush()
                 sys.stderr.flush()
                 os._exit(0)
-        return self._pid
+        self._tasks[pid] = run_id, task_id, map_index
+        return pid
 
-    def end(self) -> str:
-        """Wait for the fork."""
-        _, status = os.waitpid(self._pid, 0)
+    def end(self, pid: int) -> str | None:
+        """Look whether a fork has ended."""
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if not ended:
+            return None
+        task = self._tasks.pop(pid)
         if os.WIFSIGNALED(status):
             return "killed"
         session = self._settings.Session()
-        state = str(self._instance(session, *self._task).state)
+        state = str(self._instance(session, *task).state)
         session.close()
         return state
 
-    def _run(self, run_id: str, task_id: str) -> None:
+    def _run(self, run_id: str, task_id: str, map_index: int) -> None:
         session = self._settings.Session()
-        instance = self._instance(session, run_id, task_id)
+        instance = self._instance(session, run_id, task_id, map_index)
         task = self._dags[instance.dag_id].task_dict[task_id]
         if self._api is not None:
             from airflow.sdk.definitions.dag import _run_task
@@ -239,12 +261,12 @@ class Tries:
             instance.task = task
             _run_task(ti=instance, inline_trigger=True, session=session)
 
-    def _instance(self, session: Any, run_id: str, task_id: str) -> Any:
+    def _instance(self, session: Any, run_id: str, task_id: str, map_index: int) -> Any:
         from airflow.models.taskinstance import TaskInstance
         from sqlalchemy import select
 
-        query = select(TaskInstance).where(TaskInstance.run_id == run_id, TaskInstance.task_id == task_id)
-        return session.scalars(query).one()
+        key = {"run_id": run_id, "task_id": task_id, "map_index": map_index}
+        return session.scalars(select(TaskInstance).filter_by(**key)).one()
 
 
 def main() -> None:

@@ -92,6 +92,10 @@ class Task:
         """Clear it."""
         self._tries.clear(self._run_id, self._mode)
 
+    def set_state(self, state: str) -> None:
+        """Set the task's state behind its back."""
+        self._tries.set_state(self._run_id, self._mode, state)
+
     def result(self, database: Path) -> dict[str, Any]:
         """What it returned."""
         value: dict[str, Any] = outcome_of(database, "worker_tries", self._run_id).xcoms[self._mode, "return_value"]
@@ -179,6 +183,52 @@ def test_a_clear_while_the_run_is_active_reattaches(task: Task, tries: TaskTries
     assert tries.end() == "success"
     assert task.states() == ["DONE"]
     assert task.result(database)["run_id"] == run_id
+
+
+@pytest.mark.parametrize(
+    ("state", "schedule"),
+    [
+        ("failed", ["CANCELED"]),
+        ("success", ["CANCELED"]),
+        ("skipped", ["CANCELED"]),
+        ("restarting", ["OPEN"]),
+        ("running", ["OPEN"]),
+    ],
+)
+def test_a_kill_cancels_the_run_only_if_no_next_try_will_want_it(
+    state: str, schedule: list[str], lightly: Sandbox, tries: TaskTries, worker: StagedWorker, dataset_id: str
+) -> None:
+    task = Task(lightly, tries, worker, dataset_id, "waiting")
+    pid = task.start()
+    until(lambda: task.states() == ["OPEN"])
+    until(lambda: f"{task.scheduled_run_id()}: OPEN: waiting for a worker" in tries.log())
+    # What a user's click, the end of the DAG run's time, a clear, and nobody at all make of a running task.
+    task.set_state(state)
+    os.kill(pid, signal.SIGTERM)
+    tries.end()
+    assert task.states() == schedule, tries.log()[-3000:]
+    if schedule == ["OPEN"]:
+        assert f"Scheduled run {task.scheduled_run_id()} goes on, for the next try to reattach" in tries.log()
+        task.start()
+        until(lambda: f"Reattached to scheduled run {task.scheduled_run_id()}" in tries.log())
+        task.complete()
+        assert tries.end() == "success"
+        assert task.states() == ["DONE"]
+
+
+def test_a_second_dag_run_has_a_run_of_its_own(
+    lightly: Sandbox, tries: TaskTries, worker: StagedWorker, dataset_id: str, database: Path
+) -> None:
+    first, second = (Task(lightly, tries, worker, dataset_id, "waiting") for _ in range(2))
+    results = []
+    for task in (first, second):
+        task.start()
+        run_id = task.complete()
+        assert tries.end() == "success"
+        results.append(task.result(database))
+        assert results[-1]["run_id"] == run_id
+    assert results[0]["scheduled_run_id"] != results[1]["scheduled_run_id"]
+    assert second.states() == ["DONE", "DONE"]
 
 
 # --- both modes come to the same ----------------------------------------------------------------------------------

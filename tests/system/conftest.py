@@ -13,6 +13,7 @@ from tests.integration.sandbox import RunningSandbox, Sandbox
 from tests.system.hand_worker import HandWorker
 from tests.system.rest import AirflowRest
 from tests.system.services import Services, free_ports
+from tests.system.worker_run_task import WorkerRunTask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,9 +55,16 @@ def airflow(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture(scope="session")
-def rest(airflow: Services) -> AirflowRest:
-    """Airflow's REST API."""
+def session_of_rest(airflow: Services) -> AirflowRest:
+    """Airflow's REST API, for all tests."""
     return AirflowRest(airflow.url)
+
+
+@pytest.fixture
+def rest(session_of_rest: AirflowRest) -> Iterator[AirflowRest]:
+    """Airflow's REST API; what a test started there ends with it."""
+    yield session_of_rest
+    session_of_rest.end_what_was_started()
 
 
 @pytest.fixture
@@ -91,3 +99,11 @@ def new_dataset(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> str:
         ),
     )
     return dataset_id
+
+
+@pytest.fixture
+def deferred(rest: AirflowRest, worker: HandWorker, dataset_id: str, airflow: Services) -> WorkerRunTask:
+    """A task that waits in a triggerer, its run still OPEN."""
+    run = WorkerRunTask.start("deferred", dataset_id, rest, worker)
+    run.wait_until_in_triggerer(airflow)
+    return run

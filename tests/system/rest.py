@@ -4,12 +4,35 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+class TaskKey(NamedTuple):
+    """
+    Which task instance.
+
+    :param map_index: The index of a mapped task; -1: it is not mapped.
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = -1
+
+    @property
+    def path_without_index(self) -> str:
+        """Where the REST API has it, as if it were not mapped."""
+        return f"dags/{self.dag_id}/dagRuns/{self.run_id}/taskInstances/{self.task_id}"
+
+    @property
+    def path(self) -> str:
+        """Where the REST API has it."""
+        return self.path_without_index + (f"/{self.map_index}" if self.map_index >= 0 else "")
 
 
 @dataclass
@@ -23,6 +46,7 @@ class AirflowRest:
     url: str
 
     def __post_init__(self) -> None:
+        self._started: list[tuple[str, str]] = []
         self._session = requests.Session()
         token = requests.get(f"{self.url}/auth/token", timeout=30).json()["access_token"]
         self._session.headers["Authorization"] = f"Bearer {token}"
@@ -31,44 +55,59 @@ class AirflowRest:
         """Start a run of a DAG as soon as Airflow knows the DAG; the DAG run's id."""
         self.wait_for(f"DAG {dag_id}", lambda: self._session.get(f"{self.url}/api/v2/dags/{dag_id}").ok, within=90)
         body = {"logical_date": None, "conf": conf}
-        return str(self._send("POST", f"dags/{dag_id}/dagRuns", body)["dag_run_id"])
+        run_id = str(self._send("POST", f"dags/{dag_id}/dagRuns", body)["dag_run_id"])
+        self._started.append((dag_id, run_id))
+        return run_id
 
-    def task(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> dict[str, Any]:
+    def end_what_was_started(self) -> None:
+        """Mark the DAG runs that are not over as failed, so that their tasks take no slot from others."""
+        while self._started:
+            run = self._started.pop()
+            if self.dag_run_state(*run) in ("queued", "running"):
+                self.mark_dag_run(*run, "failed")
+
+    def task(self, task: TaskKey) -> dict[str, Any]:
         """A task instance."""
-        mapped = "" if map_index < 0 else f"/{map_index}"
-        return dict(self._send("GET", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}{mapped}"))
+        return dict(self._send("GET", task.path))
 
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """All task instances of a DAG run."""
         found = self._send("GET", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=1000")
         return list(found["task_instances"])
 
-    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
+    def xcom(self, task: TaskKey, key: str = "return_value") -> Any:
         """An XCom's value; None if there is none."""
-        path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}?deserialize=true"
+        path = f"{task.path_without_index}/xcomEntries/{key}?deserialize=true&map_index={task.map_index}"
         answer = self._session.get(f"{self.url}/api/v2/{path}", timeout=30)
         return answer.json()["value"] if answer.ok else None
 
-    def mark(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
+    def mark(self, task: TaskKey, state: str) -> None:
         """What the buttons "mark as failed" and "mark as success" do."""
-        path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
-        self._send("PATCH", path, {"new_state": state})
+        self._send("PATCH", task.path, {"new_state": state})
 
-    def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
-        """What the button "clear" does."""
-        body = {"dry_run": False, "dag_run_id": run_id, "task_ids": [task_id], "only_failed": False}
+    def mark_dag_run(self, dag_id: str, run_id: str, state: str) -> None:
+        """What the same buttons of a DAG run do."""
+        self._send("PATCH", f"dags/{dag_id}/dagRuns/{run_id}", {"state": state})
+
+    def dag_run_state(self, dag_id: str, run_id: str) -> str:
+        """A DAG run's state."""
+        return str(self._send("GET", f"dags/{dag_id}/dagRuns/{run_id}")["state"])
+
+    def clear(self, dag_id: str, run_id: str, *tasks: str | tuple[str, int]) -> None:
+        """What the button "clear" does, for tasks and for (task, map index)."""
+        body = {"dry_run": False, "dag_run_id": run_id, "task_ids": tasks, "only_failed": False}
         self._send("POST", f"dags/{dag_id}/clearTaskInstances", body)
 
-    def wait_for_state(self, dag_id: str, run_id: str, task_id: str, *states: str, within: float = 90) -> str:
+    def wait_for_state(self, task: TaskKey, *states: str, within: float = 90) -> str:
         """Wait until a task is in one of the states; which."""
         seen = ""
 
         def reached() -> bool:
             nonlocal seen
-            seen = str(self.task(dag_id, run_id, task_id)["state"])
+            seen = str(self.task(task)["state"])
             return seen in states
 
-        self.wait_for(f"{task_id} to be {' or '.join(states)}", reached, within=within)
+        self.wait_for(f"{task} to be {' or '.join(states)}", reached, within=within)
         return seen
 
     def wait_for(self, what: str, reached: Callable[[], object], *, within: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -20,11 +21,13 @@ import requests
 from tests.system.service_name import VARIABLE, service_name
 
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Callable
+
+    from tests.system.rest import TaskKey
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_DEADLINE_S = 120
+SERVERS = ("postgres", "redis")
 TRIGGERERS = ("triggerer-1", "triggerer-2")
 
 
@@ -80,7 +83,7 @@ class Services:
             self._airflow("db", "migrate")
             for name in ("api-server", "scheduler", "dag-processor", *TRIGGERERS, "celery-worker"):
                 self.start(name)
-            self._await_healthy()
+            self.await_healthy()
         except BaseException:
             self.__exit__()
             raise
@@ -103,6 +106,22 @@ class Services:
         }
         command = commands.get(name, ["triggerer", "--skip-serve-logs"])
         self._spawn(name, [sys.executable, "-m", "airflow", *command])
+
+    def start_again_what_ended(self) -> None:
+        """What the supervisor of a machine's services does: start those of Airflow's that ended by themselves."""
+        for name, process in list(self.processes.items()):
+            if name not in SERVERS and process.poll() is not None:
+                self.start(name)
+
+    def stop_server(self, name: str) -> None:
+        """Stop PostgreSQL or Redis, with what is connected to it."""
+        # PostgreSQL: a fast shutdown, which ends the sessions; by SIGTERM it would wait until they end.
+        self.processes[name].send_signal(signal.SIGINT)
+        self.processes[name].wait(60)
+
+    def start_server(self, name: str) -> None:
+        """Start PostgreSQL or Redis again, with what it keeps on disk."""
+        {"postgres": self._run_postgres, "redis": self._start_redis}[name]()
 
     def signal(self, name: str, number: signal.Signals, *, children: bool = True) -> None:
         """Send a signal to a service, and to the processes that it started."""
@@ -127,9 +146,11 @@ class Services:
         """What a service printed."""
         return (self.home / f"{name}.log").read_text(errors="replace")
 
-    def task_log(self, dag_id: str, run_id: str, task_id: str) -> str:
+    def task_log(self, task: TaskKey) -> str:
         """All that the tries of a task logged, the triggerers' part too."""
-        folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
+        folder = self.home / "logs" / f"dag_id={task.dag_id}" / f"run_id={task.run_id}" / f"task_id={task.task_id}"
+        if task.map_index >= 0:
+            folder /= f"map_index={task.map_index}"
         return "\n".join(path.read_text(errors="replace") for path in sorted(folder.rglob("*.log*")))
 
     # --- how they start ------------------------------------------------------------------------------------------
@@ -207,18 +228,25 @@ class Services:
             shutil.chown(folder, user)
         initdb = [program("initdb"), "--pgdata", str(folder), "--username", "airflow", "--auth", "trust"]
         subprocess.run(initdb, check=True, capture_output=True, user=user, cwd="/")
-        options = ["-h", "127.0.0.1", "-p", str(self._postgres_port), "-k", "", "-c", "fsync=off"]
-        self._spawn("postgres", [program("postgres"), "-D", str(folder), *options], user=user)
-        self._await("PostgreSQL", lambda: _reachable(self._postgres_port))
+        self._run_postgres()
         createdb = [program("createdb"), "-h", "127.0.0.1", "-p", str(self._postgres_port), "-U", "airflow", "airflow"]
-        self._await("PostgreSQL's database", lambda: _succeeds(createdb))
+        self._await("PostgreSQL's database", lambda: _succeeds(createdb), "postgres")
+
+    def _run_postgres(self) -> None:
+        user = "postgres" if os.geteuid() == 0 else None
+        options = ["-h", "127.0.0.1", "-p", str(self._postgres_port), "-k", "", "-c", "fsync=off"]
+        self._spawn("postgres", [program("postgres"), "-D", str(self._elsewhere), *options], user=user)
+        self._await("PostgreSQL", lambda: _reachable(self._postgres_port), "postgres")
 
     def _start_redis(self) -> None:
-        options = ["--bind", "127.0.0.1", "--port", str(self._redis_port), "--save", "", "--appendonly", "no"]
+        # What it holds is on disk when it is asked to end, and there again when it starts.
+        options = ["--bind", "127.0.0.1", "--port", str(self._redis_port), "--dir", str(self.home)]
         self._spawn("redis", [program("redis-server"), *options])
-        self._await("Redis", lambda: _reachable(self._redis_port))
+        self._await("Redis", lambda: _reachable(self._redis_port), "redis")
 
-    def _await_healthy(self) -> None:
+    def await_healthy(self) -> None:
+        """Wait until Airflow says of itself that it is well."""
+
         def healthy() -> bool:
             try:
                 answer = requests.get(f"{self.url}/api/v2/monitor/health", timeout=5).json()
@@ -226,14 +254,14 @@ class Services:
                 return False
             return all(answer[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "triggerer"))
 
-        self._await("Airflow", healthy)
+        self._await("Airflow", healthy, *self.processes)
 
-    def _await(self, what: str, ready: Callable[[], object]) -> None:
+    def _await(self, what: str, ready: Callable[[], object], *names: str) -> None:
         deadline = time.monotonic() + START_DEADLINE_S
         while not ready():
-            dead = [name for name, process in self.processes.items() if process.poll() is not None]
+            dead = [name for name in names if self.processes[name].poll() is not None]
             if dead or time.monotonic() > deadline:
-                logs = "\n".join(f"--- {name}\n{self.log_of(name)[-2000:]}" for name in dead or self.processes)
+                logs = "\n".join(f"--- {name}\n{self.log_of(name)[-2000:]}" for name in dead or names)
                 raise RuntimeError(f"{what} did not start:\n{logs}")
             time.sleep(0.2)
 

@@ -11,6 +11,7 @@ import pytest
 from tests.system.conftest import new_dataset
 from tests.system.faults import faulty_answers
 from tests.system.services import TRIGGERERS
+from tests.system.worker_run_task import WorkerRunTask
 
 if TYPE_CHECKING:
     from tests.system.conftest import Platform
@@ -19,99 +20,12 @@ if TYPE_CHECKING:
     from tests.system.services import Services
 
 
-class WorkerRun:
-    """A task that runs the worker on a dataset, from its start to its end, seen from both sides."""
-
-    def __init__(self, dag_id: str, dataset_id: str, rest: AirflowRest, worker: HandWorker) -> None:
-        self._dag_id, self._dataset_id, self._rest, self._worker = dag_id, dataset_id, rest, worker
-        self._dag_run_id = rest.start(dag_id, {"dataset_id": dataset_id})
-
-    @property
-    def _task(self) -> tuple[str, str, str]:
-        return self._dag_id, self._dag_run_id, "run"
-
-    def states_of_scheduled_runs(self) -> list[str]:
-        """The state of everything that the task ever scheduled, oldest first."""
-        return [str(scheduled["state"]) for scheduled in self._worker.scheduled_runs(self._dataset_id)]
-
-    def wait_until(self, *states: str, within: float = 90) -> str:
-        """Wait until the task is in one of the states; which."""
-        return self._rest.wait_for_state(*self._task, *states, within=within)
-
-    def wait_until_scheduled(self, count: int = 1) -> None:
-        """Wait until the task has scheduled so many runs."""
-        self._rest.wait_for(f"{count} scheduled runs", lambda: len(self.states_of_scheduled_runs()) >= count, within=60)
-
-    def wait_until_canceled(self) -> None:
-        """Wait until the platform says that the scheduled run is canceled."""
-        self._rest.wait_for("CANCELED", lambda: self.states_of_scheduled_runs() == ["CANCELED"], within=40)
-
-    def wait_for_log(self, services: Services, text: str, within: float = 60) -> None:
-        """Wait until the task's log says so."""
-        self._rest.wait_for(f"{text!r} in the log", lambda: text in services.task_log(*self._task), within=within)
-
-    def begin(self) -> str:
-        """Let the worker take the run and begin."""
-        run_id = self._worker.take(self._dataset_id)
-        self._worker.say(run_id, "SAMPLING", "selecting")
-        return run_id
-
-    def finish(self, run_id: str) -> None:
-        """Let the worker end the run well."""
-        self._worker.finish(self._dataset_id, run_id)
-
-    def triggerer(self) -> str:
-        """The name of the triggerer in which the task waits."""
-        waits_in = ""
-
-        def known() -> bool:
-            nonlocal waits_in
-            job = self._rest.task(*self._task).get("triggerer_job") or {}
-            waits_in = str(job.get("hostname") or "")
-            return waits_in in TRIGGERERS
-
-        self._rest.wait_for("a triggerer to have the task", known, within=60)
-        return waits_in
-
-    def try_number(self) -> int:
-        """How many times the task was begun."""
-        return int(self._rest.task(*self._task)["try_number"])
-
-    def result(self) -> object:
-        """What the task returned."""
-        return self._rest.xcom(*self._task)
-
-    def mark_failed(self) -> None:
-        """As a person does at Airflow's page."""
-        self._rest.mark(*self._task, "failed")
-
-    def clear(self) -> None:
-        """As a person does at Airflow's page."""
-        self._rest.clear(*self._task)
-
-    def ends_well(self, run_id: str) -> None:
-        """Finish the run, and see that the task tells its result and that nothing else was ever scheduled."""
-        self.finish(run_id)
-        assert self.wait_until("success", "failed") == "success"
-        assert self.result()["run_id"] == run_id  # type: ignore[index]
-        assert self.states_of_scheduled_runs() == ["DONE"]
-
-
-@pytest.fixture
-def deferred(rest: AirflowRest, worker: HandWorker, dataset_id: str, airflow: Services) -> WorkerRun:
-    """A task that waits in a triggerer, its run still OPEN."""
-    run = WorkerRun("deferred", dataset_id, rest, worker)
-    run.wait_until("deferred")
-    run.wait_for_log(airflow, f"/run/-1/{run.try_number()} (ID ")
-    return run
-
-
 def test_both_ways_to_wait_return_the_same(
     rest: AirflowRest, worker: HandWorker, platform: Platform, airflow: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results = {}
     for dag_id in ("waiting", "deferred"):
-        run = WorkerRun(dag_id, new_dataset(platform, monkeypatch), rest, worker)
+        run = WorkerRunTask.start(dag_id, new_dataset(platform, monkeypatch), rest, worker)
         run.wait_until_scheduled()
         run.ends_well(run.begin())
         results[dag_id] = run.result()
@@ -120,13 +34,13 @@ def test_both_ways_to_wait_return_the_same(
     assert bare[0] == bare[1]
 
 
-def test_marked_failed_before_a_worker_took_it_the_run_is_canceled(deferred: WorkerRun) -> None:
+def test_marked_failed_before_a_worker_took_it_the_run_is_canceled(deferred: WorkerRunTask) -> None:
     deferred.mark_failed()
     deferred.wait_until_canceled()
 
 
 def test_marked_failed_while_a_worker_has_it_the_run_goes_on_and_the_log_says_so(
-    deferred: WorkerRun, airflow: Services, worker: HandWorker
+    deferred: WorkerRunTask, airflow: Services, worker: HandWorker
 ) -> None:
     run_id = deferred.begin()
     deferred.mark_failed()
@@ -136,13 +50,23 @@ def test_marked_failed_while_a_worker_has_it_the_run_goes_on_and_the_log_says_so
     deferred.finish(run_id)
 
 
-def test_cleared_while_deferred_the_task_goes_on_with_the_same_run(deferred: WorkerRun) -> None:
+def test_cleared_while_deferred_the_task_goes_on_with_the_same_run(deferred: WorkerRunTask) -> None:
     deferred.clear()
     deferred.wait_until("deferred")
     deferred.ends_well(deferred.begin())
 
 
-def test_cleared_after_success_the_task_starts_over(deferred: WorkerRun) -> None:
+def test_cleared_while_it_waits_itself_the_task_goes_on_with_the_same_run(
+    rest: AirflowRest, worker: HandWorker, dataset_id: str, airflow: Services
+) -> None:
+    run = WorkerRunTask.start("waiting", dataset_id, rest, worker)
+    run.wait_until_waiting(airflow)
+    run.clear()
+    run.wait_for_log(airflow, f"Reattached to scheduled run {run.scheduled_run_id()}")
+    run.ends_well(run.begin())
+
+
+def test_cleared_after_success_the_task_starts_over(deferred: WorkerRunTask) -> None:
     deferred.ends_well(deferred.begin())
     deferred.clear()
     deferred.wait_until_scheduled(2)
@@ -155,7 +79,7 @@ def test_cleared_after_success_the_task_starts_over(deferred: WorkerRun) -> None
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
 def test_the_end_of_a_triggerer_hands_the_run_to_the_other(
-    deferred: WorkerRun, airflow: Services, ending: signal.Signals
+    deferred: WorkerRunTask, airflow: Services, ending: signal.Signals
 ) -> None:
     waits_in = deferred.triggerer()
     try:
@@ -169,7 +93,9 @@ def test_the_end_of_a_triggerer_hands_the_run_to_the_other(
         airflow.start(waits_in)
 
 
-def test_a_triggerer_that_comes_to_itself_again_does_not_cancel_the_run(deferred: WorkerRun, airflow: Services) -> None:
+def test_a_triggerer_that_comes_to_itself_again_does_not_cancel_the_run(
+    deferred: WorkerRunTask, airflow: Services
+) -> None:
     waits_in = deferred.triggerer()
     other = next(name for name in TRIGGERERS if name != waits_in)
     airflow.signal(waits_in, signal.SIGSTOP)
@@ -187,7 +113,7 @@ def test_a_triggerer_that_comes_to_itself_again_does_not_cancel_the_run(deferred
 def test_a_celery_worker_killed_while_the_task_waits_in_it_leaves_one_run(
     rest: AirflowRest, worker: HandWorker, dataset_id: str, airflow: Services
 ) -> None:
-    run = WorkerRun("waiting", dataset_id, rest, worker)
+    run = WorkerRunTask.start("waiting", dataset_id, rest, worker)
     run.wait_until_scheduled()
     airflow.kill("celery-worker")
     airflow.start("celery-worker")
@@ -199,7 +125,7 @@ def test_a_celery_worker_killed_while_the_task_waits_in_it_leaves_one_run(
 def test_two_minutes_without_the_platform_are_waited_out(
     rest: AirflowRest, worker: HandWorker, dataset_id: str, platform: Platform, airflow: Services
 ) -> None:
-    run = WorkerRun("deferred_patiently", dataset_id, rest, worker)
+    run = WorkerRunTask.start("deferred_patiently", dataset_id, rest, worker)
     run.wait_until("deferred")
     run_id = run.begin()
     platform.go_away()
@@ -215,7 +141,7 @@ def test_two_minutes_without_the_platform_are_waited_out(
 def test_execution_timeout_holds_while_deferred_and_cancels_the_run(
     rest: AirflowRest, worker: HandWorker, dataset_id: str
 ) -> None:
-    run = WorkerRun("deferred_for_a_while", dataset_id, rest, worker)
+    run = WorkerRunTask.start("deferred_for_a_while", dataset_id, rest, worker)
     run.wait_until("deferred")
     assert run.wait_until("success", "failed") == "failed"
     run.wait_until_canceled()
@@ -230,7 +156,7 @@ def test_with_every_tenth_answer_faulty_each_of_twelve_tasks_has_one_run(
 ) -> None:
     datasets = [new_dataset(platform, monkeypatch) for _ in range(12)]
     with faulty_answers(platform.sandbox, share=0.1):
-        runs = [WorkerRun("deferred", dataset_id, rest, worker) for dataset_id in datasets]
+        runs = [WorkerRunTask.start("deferred", dataset_id, rest, worker) for dataset_id in datasets]
         for run in runs:
             run.wait_until("deferred", within=180)
     begun = [run.begin() for run in runs]

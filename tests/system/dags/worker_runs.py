@@ -5,16 +5,35 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG, task
 
+from lightly_provider.operators.cancellation import CancelLightlyRunOperator
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
 
+ARGUMENTS: dict[str, Any] = {"poll_interval": 1, "retries": 2, "retry_delay": timedelta(seconds=1)}
+DATASET = "{{ dag_run.conf['dataset_id'] }}"
 
-def worker_run(dag_id: str, **arguments: Any) -> DAG:
+
+def worker_run(dag_id: str, *, dagrun_timeout: timedelta | None = None, **arguments: Any) -> DAG:
     """A DAG of one task, ``run``."""
-    arguments = {"poll_interval": 1, "retries": 2, "retry_delay": timedelta(seconds=1), **arguments}
+    with DAG(dag_id, schedule=None, catchup=False, dagrun_timeout=dagrun_timeout) as dag:
+        RunLightlyWorkerOperator(task_id="run", dataset_id=DATASET, **{**ARGUMENTS, **arguments})
+    return dag
+
+
+def mapped_worker_run(dag_id: str, *, deferrable: bool) -> DAG:
+    """A DAG of one task, ``run``, mapped over datasets; each try of ``datasets`` names them in another order."""
     with DAG(dag_id, schedule=None, catchup=False) as dag:
-        RunLightlyWorkerOperator(task_id="run", dataset_id="{{ dag_run.conf['dataset_id'] }}", **arguments)
+
+        @task
+        def datasets(**context: Any) -> list[str]:
+            ids = list(context["dag_run"].conf["dataset_ids"])
+            turned = (context["ti"].try_number - 1) % len(ids)
+            return ids[turned:] + ids[:turned]
+
+        RunLightlyWorkerOperator.partial(task_id="run", deferrable=deferrable, **ARGUMENTS).expand(
+            dataset_id=datasets()
+        )
     return dag
 
 
@@ -25,3 +44,22 @@ deferred_patiently = worker_run("deferred_patiently", deferrable=True, retries=0
 deferred_for_a_while = worker_run(
     "deferred_for_a_while", deferrable=True, retries=0, execution_timeout=timedelta(seconds=15)
 )
+waiting_in_a_dag_run_of_limited_time = worker_run(
+    "waiting_in_a_dag_run_of_limited_time", deferrable=False, dagrun_timeout=timedelta(seconds=20)
+)
+deferred_in_a_dag_run_of_limited_time = worker_run(
+    "deferred_in_a_dag_run_of_limited_time", deferrable=True, dagrun_timeout=timedelta(seconds=20)
+)
+waiting_mapped = mapped_worker_run("waiting_mapped", deferrable=False)
+deferred_mapped = mapped_worker_run("deferred_mapped", deferrable=True)
+
+with DAG("deferred_with_teardown", schedule=None, catchup=False) as deferred_with_teardown:
+    run = RunLightlyWorkerOperator(task_id="run", dataset_id=DATASET, deferrable=True, **ARGUMENTS)
+    (
+        run
+        >> CancelLightlyRunOperator(
+            task_id="cancel",
+            dataset_id=DATASET,
+            scheduled_run_id="{{ ti.xcom_pull('run', key='scheduled_run_id') }}",
+        ).as_teardown()
+    )

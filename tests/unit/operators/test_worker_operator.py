@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 from example_calls import ARTIFACT, CONFIG, RUN, SCHEDULED_RUN, TAG
 from example_operators import DATASET, SELECTION
 from samples import documented_answer
@@ -17,6 +18,7 @@ from lightly_provider.exceptions import (
     LightlyRunAbortedError,
     LightlyRunCanceledError,
     LightlyRunCrashedError,
+    LightlyRunError,
     LightlyRunFailedError,
     LightlyRunTimeoutError,
     LightlyServerError,
@@ -482,6 +484,33 @@ def test_a_killed_task_that_must_leave_its_run_alone_does(
     made.execute(context)  # type: ignore[arg-type]
     made.on_kill()
     assert not own.asked(*CANCEL)
+
+
+@pytest.mark.parametrize("time_is_up", [False, True], ids=["killed", "out of time"])
+def test_a_run_whose_time_is_up_is_canceled_and_one_that_a_next_try_wants_is_not(
+    routed: Callable[..., RoutedPlatform],
+    context: dict[str, Any],
+    clock: Time,
+    monkeypatch: pytest.MonkeyPatch,
+    time_is_up: bool,
+) -> None:
+    own = routed({CANCEL: [Answer(200)], ("GET", SCHEDULE_PATH): [entry("OPEN"), entry("CANCELED")]})
+    # Nobody ended this task, as far as Airflow's API can be asked here, and it has a try left.
+    context["ti"].max_tries = 1
+    made = operator()
+
+    def interrupted(_: float) -> None:
+        if time_is_up:
+            # What Airflow's alarm does at execution_timeout; then it calls on_kill.
+            raise AirflowTaskTimeout
+        made.on_kill()
+
+    monkeypatch.setattr(clock, "sleep", interrupted)
+    with pytest.raises(AirflowTaskTimeout if time_is_up else LightlyRunError):
+        made.execute(context)  # type: ignore[arg-type]
+    if time_is_up:
+        made.on_kill()
+    assert len(own.asked(*CANCEL)) == time_is_up
 
 
 def test_a_task_that_is_killed_before_it_scheduled_anything_asks_nothing(routed: Callable[..., RoutedPlatform]) -> None:

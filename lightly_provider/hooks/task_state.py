@@ -1,0 +1,97 @@
+"""What Airflow says of a task, asked by the task or its trigger: whether anybody still wants what it does."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class TaskInstance(Protocol):
+        """What Airflow's several kinds of task instances have in common."""
+
+        dag_id: str
+        run_id: str
+        task_id: str
+        map_index: int | None
+
+
+# A task in one of these states is alive: its run is still wanted, by the task, by another triggerer's trigger, or by
+# the next try, which reattaches.
+ALIVE = frozenset(
+    {"scheduled", "queued", "running", "restarting", "up_for_retry", "up_for_reschedule", "deferred", "awaiting_input"}
+)
+
+# Airflow 3 kills the process for good 5 s after the first signal, and the cancel needs time, too.
+_LONGEST_WAIT_S = 1.5
+
+
+def state_of_task(task: TaskInstance) -> str | None:
+    """
+    Ask Airflow for a task's state.
+
+    :param task: The task; of a mapped one, one map index.
+    :return: The state; None: it has none, as after a clear.
+    """
+    try:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+    except ImportError:  # Airflow 2
+        return _state_in_database(task)
+    states = RuntimeTaskInstance.get_task_states(
+        dag_id=task.dag_id, task_ids=[task.task_id], run_ids=[task.run_id], map_index=task.map_index
+    )
+    # A mapped task's key has its index; the answer has this one task, or nothing.
+    (state,) = [*states.get(task.run_id, {}).values()] or [None]
+    return str(state) if state is not None else None
+
+
+def reason_for_next_try(task: Any) -> str:
+    """
+    Why a next try of a task that is being killed will go on with what this one leaves; empty: none will.
+
+    Airflow kills a task not only when a user has ended it, but also when a user has cleared it, when its worker is shut
+    down, and when the worker cannot reach Airflow's API. Never raises.
+
+    :param task: Airflow's task instance.
+    """
+    # As Airflow counts: max_tries is the number of retries.
+    has_tries_left = int(getattr(task, "try_number", 1)) <= int(getattr(task, "max_tries", 0) or 0)
+    try:
+        state = _state_of_killed_task(task)
+    except Exception:  # noqa: BLE001 - a task that is being killed must end, whatever happens
+        return "Airflow does not tell the task's state, and the task has tries left" if has_tries_left else ""
+    if state is None:
+        return "the task was cleared"
+    if state == "running":
+        return "nobody ended the task, and it has tries left" if has_tries_left else ""
+    return f"the task is {state}" if state in ALIVE else ""
+
+
+def _state_of_killed_task(task: TaskInstance) -> str | None:
+    """
+    Like :func:`state_of_task`, from a signal handler: the code that the signal interrupted may hold the lock of the way
+    to Airflow, so it is asked in a thread that nobody waits for without end.
+    """
+    answer: Future[str | None] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(state_of_task(task))
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    return answer.result(_LONGEST_WAIT_S)
+
+
+def _state_in_database(task: TaskInstance) -> str | None:
+    from airflow.models.taskinstance import TaskInstance as Stored
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    key: dict[str, Any] = {name: getattr(task, name) for name in ("dag_id", "run_id", "task_id", "map_index")}
+    with create_session() as session:
+        state = session.scalar(select(Stored.state).filter_by(**key))
+    return None if state is None else str(state)
