@@ -25,7 +25,7 @@ ALIVE = frozenset(
 )
 
 # Airflow 3 kills the process for good 5 s after the first signal, and the cancel needs time, too.
-_LONGEST_WAIT_S = 1.5
+_LONGEST_WAIT_S = 3.0
 
 
 def state_of_task(task: TaskInstance) -> str | None:
@@ -51,20 +51,21 @@ def reason_for_next_try(task: Any) -> str:
     """
     Why a next try of a task that is being killed will go on with what this one leaves; empty: none will.
 
-    Airflow kills a task not only when a user has ended it, but also when a user has cleared it, when its worker is shut
-    down, and when the worker cannot reach Airflow's API. Never raises.
+    Airflow kills a task not only when a user has ended it, but also when a user has cleared it, and when its worker is
+    shut down. Where Airflow does not answer, none is expected: what a user has ended must not go on, and a next try can
+    begin anew. Never raises.
 
     :param task: Airflow's task instance.
     """
-    # As Airflow counts: max_tries is the number of retries.
-    has_tries_left = int(getattr(task, "try_number", 1)) <= int(getattr(task, "max_tries", 0) or 0)
     try:
         state = _state_of_killed_task(task)
     except Exception:  # noqa: BLE001 - a task that is being killed must end, whatever happens
-        return "Airflow does not tell the task's state, and the task has tries left" if has_tries_left else ""
+        return ""
     if state is None:
         return "the task was cleared"
     if state == "running":
+        # As Airflow counts: max_tries is the number of retries.
+        has_tries_left = int(getattr(task, "try_number", 1)) <= int(getattr(task, "max_tries", 0) or 0)
         return "nobody ended the task, and it has tries left" if has_tries_left else ""
     return f"the task is {state}" if state in ALIVE else ""
 

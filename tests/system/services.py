@@ -182,6 +182,8 @@ class Services:
             "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
             "TRIGGERER__JOB_HEARTBEAT_SEC": "2",
             "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
+            # A triggerer's first question to Airflow's API loads all of it, which takes its time on a busy machine.
+            "TRIGGERER__ON_KILL_TIMEOUT": "90",
             "WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
             "LOGGING__BASE_LOG_FOLDER": str(self.home / "logs"),
             "USAGE_DATA_COLLECTION__ENABLED": "False",

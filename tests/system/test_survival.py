@@ -50,6 +50,15 @@ def test_marked_failed_while_a_worker_has_it_the_run_goes_on_and_the_log_says_so
     deferred.finish(run_id)
 
 
+def test_what_airflow_shows_of_a_trigger_holds_no_secret(
+    deferred: WorkerRunTask, rest: AirflowRest, platform: Platform
+) -> None:
+    shown = rest.task(deferred.key)["trigger"]
+    assert shown["classpath"] == "lightly_provider.triggers.worker.LightlyRunTrigger"
+    assert "lightly_default" in str(shown["kwargs"])
+    assert platform.sandbox.token not in str(shown)
+
+
 def test_cleared_while_deferred_the_task_goes_on_with_the_same_run(deferred: WorkerRunTask) -> None:
     deferred.clear()
     deferred.wait_until("deferred")

@@ -270,16 +270,23 @@ def test_a_refused_argument_is_answered_as_the_documents_say(page: str, written:
         make(OPERATORS[page], **arguments)
 
 
-def test_what_happens_when_is_what_the_named_tests_prove() -> None:
-    named = [
-        name
-        for row in rows(REPOSITORY / "docs" / "operators" / "run_worker.md", "what happens")
-        for name in re.findall(r"`(test_\w+)`", row[2])
-    ]
+def named_tests(text: str) -> list[str]:
+    """The names of tests in a text, and an error for those that are no test."""
+    names = re.findall(r"`(test_\w+)`", text)
     tests = "\n".join(path.read_text() for path in (REPOSITORY / "tests").rglob("test_*.py"))
+    assert [name for name in names if f"def {name}(" not in tests] == []
+    return names
 
-    assert len(named) > 15
-    assert [name for name in named if f"def {name}(" not in tests] == []
+
+def test_what_happens_when_is_what_the_named_tests_prove() -> None:
+    table = rows(REPOSITORY / "docs" / "operators" / "run_worker.md", "what happens")
+
+    assert len(table) > 25
+    assert [what for what, _, proof in table if not named_tests(proof)] == []
+
+
+def test_what_the_security_page_says_of_triggers_is_what_the_named_tests_prove() -> None:
+    assert len(named_tests(read(REPOSITORY / "SECURITY.md"))) == 2
 
 
 def test_the_policies_in_the_documents_are_those_of_the_code() -> None:

@@ -1,4 +1,4 @@
-"""A DAG whose tasks run the worker on the dataset that its configuration names, in both modes."""
+"""DAGs whose tasks run the worker on what the DAG run's configuration names, in both modes: one dataset, or three."""
 
 from __future__ import annotations
 
@@ -21,3 +21,14 @@ with DAG("worker_tries", schedule=None, start_date=datetime(2026, 1, 1)):
             poll_interval=0.05,
             retries=5,
         )
+
+with DAG("worker_tries_mapped", schedule=None, start_date=datetime(2026, 1, 1)):
+    for mode, deferrable in (("waiting", False), ("deferred", True)):
+        RunLightlyWorkerOperator.partial(
+            task_id=mode,
+            runs_on=["{{ dag_run.conf['label'] }}"],
+            selection_config=SELECTION,
+            deferrable=deferrable,
+            poll_interval=0.05,
+            retries=5,
+        ).expand(dataset_id=[f"{{{{ dag_run.conf['dataset_ids'][{index}] }}}}" for index in range(3)])

@@ -18,7 +18,6 @@ from lightly_provider.exceptions import (
     LightlyRunAbortedError,
     LightlyRunCanceledError,
     LightlyRunCrashedError,
-    LightlyRunError,
     LightlyRunFailedError,
     LightlyRunTimeoutError,
     LightlyServerError,
@@ -486,31 +485,27 @@ def test_a_killed_task_that_must_leave_its_run_alone_does(
     assert not own.asked(*CANCEL)
 
 
-@pytest.mark.parametrize("time_is_up", [False, True], ids=["killed", "out of time"])
-def test_a_run_whose_time_is_up_is_canceled_and_one_that_a_next_try_wants_is_not(
+def test_a_run_whose_time_is_up_is_canceled_though_the_task_has_tries_left(
     routed: Callable[..., RoutedPlatform],
     context: dict[str, Any],
     clock: Time,
     monkeypatch: pytest.MonkeyPatch,
-    time_is_up: bool,
 ) -> None:
     own = routed({CANCEL: [Answer(200)], ("GET", SCHEDULE_PATH): [entry("OPEN"), entry("CANCELED")]})
-    # Nobody ended this task, as far as Airflow's API can be asked here, and it has a try left.
     context["ti"].max_tries = 1
     made = operator()
 
     def interrupted(_: float) -> None:
-        if time_is_up:
-            # What Airflow's alarm does at execution_timeout; then it calls on_kill.
-            raise AirflowTaskTimeout
-        made.on_kill()
+        # What Airflow's alarm does at execution_timeout; then it calls on_kill.
+        raise AirflowTaskTimeout
 
     monkeypatch.setattr(clock, "sleep", interrupted)
-    with pytest.raises(AirflowTaskTimeout if time_is_up else LightlyRunError):
+    with pytest.raises(AirflowTaskTimeout):
         made.execute(context)  # type: ignore[arg-type]
-    if time_is_up:
-        made.on_kill()
-    assert len(own.asked(*CANCEL)) == time_is_up
+    # Whatever Airflow's own answer would be, it is not asked: a next try shall not wait for a run without end.
+    monkeypatch.setattr(worker, "reason_for_next_try", lambda _: pytest.fail("asked"))
+    made.on_kill()
+    assert len(own.asked(*CANCEL)) == 1
 
 
 def test_a_task_that_is_killed_before_it_scheduled_anything_asks_nothing(routed: Callable[..., RoutedPlatform]) -> None:

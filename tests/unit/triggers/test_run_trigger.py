@@ -8,6 +8,7 @@ import logging
 import time
 from contextlib import aclosing
 from contextvars import ContextVar
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -349,6 +350,22 @@ def test_a_trigger_that_starts_again_elsewhere_goes_on(platform: WaitingPlatform
 
 
 # --- kill ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_trigger_that_is_dropped_without_a_word_cancels_nothing(platform: WaitingPlatform) -> None:
+    from airflow.triggers.base import BaseTrigger
+
+    airflow_has_a_word_for_it = tuple(map(int, version("apache-airflow").split(".")[:2])) >= (3, 3)
+    assert hasattr(BaseTrigger, "on_kill") == airflow_has_a_word_for_it
+
+    async def drop() -> None:
+        waiting = asyncio.ensure_future(event_of(trigger(platform.add(1))))
+        await until(lambda: platform.asked() >= 2)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    play(drop())
+    assert {r.method for r in platform.received} == {"GET"}
 
 
 @pytest.mark.parametrize(
