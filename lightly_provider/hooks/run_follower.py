@@ -184,6 +184,8 @@ class RunFollower:
                 said = f"Scheduled run {self.scheduled_run_id} was canceled before a worker took it."
             elif state is None:
                 said = f"Scheduled run {self.scheduled_run_id} is not in the schedule any more. {runs}"
+            elif state == ScheduledRunState.DONE:
+                said = f"Scheduled run {self.scheduled_run_id} was not canceled: a worker took it, and is done. {runs}"
             else:
                 said = (
                     f"Scheduled run {self.scheduled_run_id} could not be canceled: a worker took it ({state}), and "

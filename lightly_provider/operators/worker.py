@@ -77,7 +77,8 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         ``execution_timeout``, which counts from the start of the wait while the task is deferred. Default: 24 hours.
     :param pickup_timeout: Longest wait for a worker to take the run, in seconds or as a timedelta. Default: None, as
         long as ``timeout``.
-    :param cancel_on_kill: Cancel the scheduled run when the task is killed. Default: True.
+    :param cancel_on_kill: Cancel the scheduled run when the task is killed and no next try will want it. Default:
+        True.
     :param worker_presence: What to do if no worker with the labels is there that could take the run: ``warn``
         (default), ``require`` it and schedule nothing, or ``ignore``.
     :param durable: Find the run of earlier tries again. False: each try schedules a run of its own. Default: True.

@@ -358,6 +358,21 @@ def test_a_run_that_a_worker_took_cannot_be_canceled_and_that_is_said(
             cancel.execute(context)
 
 
+def test_a_run_that_is_done_is_not_said_to_go_on_when_it_is_canceled(
+    worker: StagedWorker, dataset_id: str, context: dict[str, Any]
+) -> None:
+    made = RunLightlyWorkerOperator(
+        task_id="run", dataset_id=dataset_id, runs_on=[worker.label], wait_for_completion=False
+    ).execute(context)
+    scheduled_run_id = made["scheduled_run_id"]
+    worker.finish(dataset_id, worker.take(dataset_id))
+    cancel = CancelLightlyRunOperator(
+        task_id="cancel", dataset_id=dataset_id, scheduled_run_id=scheduled_run_id, if_taken="fail"
+    )
+    with pytest.raises(LightlyRunError, match=f"^Scheduled run {scheduled_run_id} was not canceled: .*and is done"):
+        cancel.execute(context)
+
+
 @pytest.mark.parametrize("deferrable", [False, True], ids=MODES)
 def test_the_sensor_tells_what_the_operator_left_out(
     deferrable: bool, worker: StagedWorker, dataset_id: str, context: dict[str, Any]
