@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from lightly_provider.api.models.run import Run
     from lightly_provider.triggers.poller import Look
 
+# Airflow's answer and the cancel, which takes less than 20 s; with some time to spare on a busy machine.
+_LONGEST_KILL_S = 60.0
+
 
 class LightlyRunTrigger(BaseEventTrigger):
     """
@@ -192,6 +195,19 @@ class LightlyRunTrigger(BaseEventTrigger):
         decides: only where that is final, nobody wants the run any more. ``cleanup`` is left alone on purpose: it runs
         at every end, also at a triggerer's restart.
         """
+        letting_go, deadline = asyncio.ensure_future(self._let_go()), time.monotonic() + _LONGEST_KILL_S
+        while True:
+            try:
+                # Airflow 3.3.2 repeats its cancellation about every second until the trigger is gone, and so would cut
+                # off a kill that takes longer (TriggerRunner.cancel_triggers gets all that are not gone yet).
+                await asyncio.shield(letting_go)
+            except asyncio.CancelledError:
+                if letting_go.done() or time.monotonic() > deadline:
+                    raise
+            else:
+                return
+
+    async def _let_go(self) -> None:
         if not self.cancel_on_kill:
             self.log.info("Scheduled run %s goes on, as cancel_on_kill is False.", self.scheduled_run_id)
             return

@@ -393,3 +393,29 @@ def test_a_kill_cancels_only_where_the_task_itself_has_ended(
     play(killed.on_kill())
 
     assert [r.method for r in platform.received if r.method != "GET"] == (["PUT"] if cancels else [])
+
+
+def test_a_kill_that_airflow_repeats_while_it_goes_on_is_carried_through(
+    platform: WaitingPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene() -> None:
+        killed = trigger(platform.add(1, scheduled_state="CANCELED"))
+        asked, answered = asyncio.Event(), asyncio.Event()
+
+        async def state_of_task() -> str:
+            asked.set()
+            await answered.wait()
+            return "failed"
+
+        # Airflow's answer, which needs a triggerer, and takes its time.
+        monkeypatch.setattr(killed, "_state_of_task", state_of_task)
+        killing = asyncio.ensure_future(killed.on_kill())
+        await asked.wait()
+        for _ in range(3):
+            killing.cancel("again")
+            await asyncio.sleep(0)
+        answered.set()
+        await killing
+
+    play(scene())
+    assert [r.method for r in platform.received if r.method != "GET"] == ["PUT"]
