@@ -55,7 +55,8 @@ def test_what_airflow_shows_of_a_trigger_holds_no_secret(
 ) -> None:
     shown = rest.task(deferred.key)["trigger"]
     assert shown["classpath"] == "lightly_provider.triggers.worker.LightlyRunTrigger"
-    assert "lightly_default" in str(shown["kwargs"])
+    # Airflow 3.3.2 keeps the arguments to itself.
+    assert shown["kwargs"] == "{}"
     assert platform.sandbox.token not in str(shown)
 
 
