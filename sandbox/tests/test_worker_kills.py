@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from network import Match, Network, passing
 from running_sandbox import Api, wait_until
-from worker_lab import THUMBNAILS, Lab, own_worker
+from worker_lab import DIVERSITY, TERMINAL, THUMBNAILS, Lab, own_worker
 
 from lightly_sandbox.photos import frames
+from lightly_sandbox.platform.enums import DockerRunState
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +34,15 @@ STATES = (
     "UPLOADING_ARTIFACTS",
     "UPLOADED_ARTIFACTS",
 )
+# States of those runs alone whose selection is by metadata, predictions, objects or scores of the customer's.
+BY_OWN_FILES = (
+    "LOADING_METADATA",
+    "LOADING_PREDICTION",
+    "EMBEDDING_OBJECT_CROPS",
+    "COMPUTING_ACTIVE_LEARNING_SCORES",
+)
+# docs/sandbox.md tells why the worker has no work for them.
+NEVER = ("INITIALIZING_OBJECT_CROPS", "TRAINING", "PRETAGGING", "EMBEDDING_FULL_IMAGES")
 # Where the work of a state is half done: with one sample, with both of them and no tag, and before the
 # timestamp.
 WITHIN = {
@@ -79,6 +90,36 @@ def _moment(what: str) -> tuple[str, Match]:
             return state, Leaves(state)
 
 
+def _entry(source: dict[str, Any], strategy: str) -> dict[str, Any]:
+    return {"input": source, "strategy": {"type": strategy}}
+
+
+# One selection that goes through all of them.
+BY_ALL_OWN_FILES = (
+    _entry({"type": "METADATA", "key": "number"}, "WEIGHTS"),
+    _entry({"type": "EMBEDDINGS", "task": "things"}, "DIVERSITY"),
+    _entry({"type": "SCORES", "task": "things", "score": "objectness_least_confidence"}, "WEIGHTS"),
+)
+
+
+def _own_files() -> dict[str, Any]:
+    """One thing in each photo, and the photo's number."""
+    files: dict[str, Any] = {
+        "predictions/tasks.json": ["things"],
+        "predictions/things/schema.json": {
+            "task_type": "object-detection",
+            "categories": [{"id": 0, "name": "thing"}],
+        },
+        "metadata/schema.json": [{"path": "number", "defaultValue": 0, "valueDataType": "NUMERIC_INT"}],
+    }
+    thing = {"category_id": 0, "bbox": [0, 0, 160, 120], "score": 0.9}
+    for number, (name, _) in enumerate(frames(N_PHOTOS)):
+        own = name.replace(".jpg", ".json")
+        files[f"predictions/things/{own}"] = {"file_name": name, "predictions": [thing]}
+        files[f"metadata/{own}"] = {"file_name": name, "type": "image", "metadata": {"number": number}}
+    return files
+
+
 @pytest.fixture(scope="module")
 def bucket(lab: Lab) -> str:
     return lab.photos(N_PHOTOS)
@@ -90,6 +131,15 @@ def dataset_id(lab: Lab, bucket: str) -> str:
     lab.datasource(dataset_id, "INPUT", f"s3://{bucket}/photos/")
     lab.datasource(dataset_id, "LIGHTLY", f"s3://{bucket}/lightly/{dataset_id}/", **THUMBNAILS)
     return dataset_id
+
+
+def _selection(lab: Lab, bucket: str, dataset_id: str, state: str) -> tuple[dict[str, Any], ...]:
+    """The strategies of a run that comes to the state, and what they need in the bucket."""
+    if state not in BY_OWN_FILES:
+        return (DIVERSITY,)
+    for own, content in _own_files().items():
+        lab.put(bucket, f"lightly/{dataset_id}/.lightly/{own}", json.dumps(content).encode())
+    return BY_ALL_OWN_FILES
 
 
 def _kill_when_held(lab: Lab, network: Network, label: str, log: Path) -> None:
@@ -110,15 +160,22 @@ def _samples(lab: Lab, dataset_id: str) -> list[str]:
     return sorted(sample["fileName"] for sample in lab.samples(dataset_id))
 
 
-@pytest.mark.parametrize("what", [*STATES, *WITHIN])
+def test_no_state_is_left_out() -> None:
+    assert {*STATES, *BY_OWN_FILES, *NEVER} | TERMINAL == {state.value for state in DockerRunState}
+
+
+@pytest.mark.parametrize("what", [*STATES, *BY_OWN_FILES, *WITHIN])
 def test_a_killed_worker_leaves_a_crashed_run_and_a_dataset_to_go_on_with(
-    lab: Lab, dataset_id: str, what: str, tmp_path: Path
+    lab: Lab, bucket: str, dataset_id: str, what: str, tmp_path: Path
 ) -> None:
     label = secrets.token_hex(8)
     state, moment = _moment(what)
+    strategies = _selection(lab, bucket, dataset_id, state)
     # The report takes longer than all the rest.
     docker = {"useDatapool": True, "uploadReport": "REPORT" in state}
-    scheduled_id = lab.schedule(dataset_id, docker=docker, nSamples=2, runs_on=(label,))
+    scheduled_id = lab.schedule(
+        dataset_id, docker=docker, strategies=strategies, nSamples=2, runs_on=(label,)
+    )
     _kill_when_held(lab, Network(lab.api.url, moment, holds=True), label, tmp_path / "log")
     run = lab.api.ok("GET", f"/v1/docker/runs/schedule/{scheduled_id}")
     assert run["state"] == state, run
@@ -135,7 +192,8 @@ def test_a_killed_worker_leaves_a_crashed_run_and_a_dataset_to_go_on_with(
     was_processed = lab.processed_until(dataset_id) > 0
     assert not was_processed or published, "nothing is skipped that was not published"
 
-    run = lab.do(dataset_id, docker={"useDatapool": True, "uploadReport": False}, nSamples=2)
+    docker = {"useDatapool": True, "uploadReport": False}
+    run = lab.do(dataset_id, docker=docker, strategies=strategies, nSamples=2)
     assert run["state"] == "COMPLETED", run
     assert _samples(lab, dataset_id) == _members(lab, dataset_id)
     assert set(published) <= set(_members(lab, dataset_id))
