@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from lightly.api import ApiWorkflowClient
-from lightly.openapi_generated.swagger_client.models import DatasourcePurpose
-from onboarding import Customer, Onboarded, wait_until
+from lightly.openapi_generated.swagger_client.models import DatasetType
+from onboarding import Customer, Onboarded, onboard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 START_SECONDS = 90.0
-N_PHOTOS = 12
+N_PHOTOS, N_SELECTED = 12, 5
 # The client takes these for its requests, and the sandbox is on this machine.
 _PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "all_proxy", "https_proxy", "http_proxy")
 
@@ -87,26 +87,22 @@ def dataset(ready: dict[str, Any]) -> ApiWorkflowClient:
 
 
 @pytest.fixture(scope="session")
-def onboarded(executable: str, ready: dict[str, Any], ready_file: Path, customer: Customer) -> Onboarded:
+def seed(executable: str, ready_file: Path) -> Callable[..., None]:
+    """Puts photos or videos below a path."""
+
+    def put(path: str, *what: str) -> None:
+        command = [executable, "seed", path, *what, "--ready-file", str(ready_file)]
+        subprocess.run(command, check=True, capture_output=True)
+
+    return put
+
+
+@pytest.fixture(scope="session")
+def onboarded(ready: dict[str, Any], customer: Customer, seed: Callable[..., None]) -> Onboarded:
     """A dataset of real photos, of which a worker has selected some."""
     bucket = customer.bucket()
-    seed = [executable, "seed", f"s3://{bucket}/raw", "--photos", str(N_PHOTOS)]
-    subprocess.run([*seed, "--ready-file", str(ready_file)], check=True, capture_output=True)
-    client = ApiWorkflowClient(token=ready["token"])
-    client.create_dataset(f"vendor {secrets.token_hex(6)}")
-    reader = customer.user(bucket, "ListBucket", "GetObject")
-    writer = customer.user(bucket, "ListBucket", "GetObject", "PutObject", "DeleteObject")
-    region = ready["region"]
-    client.set_s3_config(f"s3://{bucket}/raw", region, *reader, None, DatasourcePurpose.INPUT)
-    client.set_s3_config(f"s3://{bucket}/lightly", region, *writer, purpose=DatasourcePurpose.LIGHTLY)
-    scheduled_id = client.schedule_compute_worker_run(
-        worker_config={"use_datapool": True, "corruptness_check": {"corruption_threshold": 0.5}},
-        selection_config={
-            "n_samples": 5,
-            "strategies": [{"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}}],
-        },
+    seed(f"s3://{bucket}/raw", "--photos", str(N_PHOTOS))
+    tolerance = {"corruption_threshold": 0.5}
+    return onboard(
+        ready["token"], customer, bucket, DatasetType.IMAGES, N_SELECTED, corruptness_check=tolerance
     )
-    wait_until(lambda: client.get_compute_worker_run_info(scheduled_id).in_end_state(), 120)
-    run = client.get_compute_worker_run_from_scheduled_run(scheduled_id)
-    assert run.state == "COMPLETED", run.message
-    return Onboarded(client, bucket, client.dataset_id, scheduled_id, run)

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
+from lightly.api import ApiWorkflowClient
+from lightly.openapi_generated.swagger_client.models import DatasetType, DatasourcePurpose
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lightly.api import ApiWorkflowClient
     from lightly.openapi_generated.swagger_client.models import DockerRunData
+
+DIVERSITY = {"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}}
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
@@ -38,11 +41,32 @@ class Onboarded:
     run: DockerRunData
 
 
+def onboard(
+    token: str, customer: Customer, bucket: str, kind: DatasetType, n_samples: int, **worker_config: Any
+) -> Onboarded:
+    """A dataset of what is below raw/ in the bucket, of which a worker has selected some."""
+    client = ApiWorkflowClient(token=token)
+    client.create_dataset(f"vendor {secrets.token_hex(6)}", kind)
+    reader = customer.user(bucket, "ListBucket", "GetObject")
+    writer = customer.user(bucket, "ListBucket", "GetObject", "PutObject", "DeleteObject")
+    client.set_s3_config(f"s3://{bucket}/raw", customer.region, *reader, None, DatasourcePurpose.INPUT)
+    lightly = f"s3://{bucket}/lightly"
+    client.set_s3_config(lightly, customer.region, *writer, purpose=DatasourcePurpose.LIGHTLY)
+    scheduled_id = client.schedule_compute_worker_run(
+        worker_config={"use_datapool": True, **worker_config},
+        selection_config={"n_samples": n_samples, "strategies": [DIVERSITY]},
+    )
+    wait_until(lambda: client.get_compute_worker_run_info(scheduled_id).in_end_state(), 120)
+    run = client.get_compute_worker_run_from_scheduled_run(scheduled_id)
+    assert run.state == "COMPLETED", run.message
+    return Onboarded(client, bucket, client.dataset_id, scheduled_id, run)
+
+
 class Customer:
     """The administrator of the customer's AWS account."""
 
     def __init__(self, ready: dict[str, Any]) -> None:
-        self._region = ready["region"]
+        self.region = ready["region"]
         self._settings = {
             "region_name": ready["region"],
             "endpoint_url": ready["aws_url"],
@@ -56,7 +80,7 @@ class Customer:
     def bucket(self) -> str:
         """A new bucket."""
         name = f"vendor-{secrets.token_hex(6)}"
-        where = {"LocationConstraint": self._region}
+        where = {"LocationConstraint": self.region}
         self.s3.create_bucket(Bucket=name, CreateBucketConfiguration=where)
         return name
 

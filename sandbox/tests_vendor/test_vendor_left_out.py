@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import requests
 from lightly.active_learning.config.selection_config import SelectionConfig
-from lightly.api import ApiWorkflowClient
+from lightly.api import ApiWorkflowClient, download
 from lightly.openapi_generated.swagger_client import api as swagger_api
 from lightly.openapi_generated.swagger_client.exceptions import ApiException
 from lightly.openapi_generated.swagger_client.models import (
@@ -88,11 +89,17 @@ def test_these_tests_call_every_helper_of_the_client() -> None:
         for name, member in vars(kind).items()
         if not name.startswith("_") and (callable(member) or isinstance(member, property))
     }
+    helpers |= {
+        name
+        for name, member in vars(download).items()
+        if inspect.isfunction(member) and member.__module__ == download.__name__
+    }
     used = {
-        node.attr
+        name
         for path in Path(__file__).parent.glob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Attribute)
+        if isinstance(node, ast.Attribute | ast.Name)
+        for name in (node.attr if isinstance(node, ast.Attribute) else node.id,)
     }
     assert len(helpers) > 70
     assert helpers <= used, sorted(helpers - used)

@@ -9,7 +9,7 @@ from lightly.api import api_workflow_compute_worker
 from lightly.api.api_workflow_artifacts import ArtifactNotExist
 from lightly.openapi_generated.swagger_client.exceptions import ApiException
 from lightly.openapi_generated.swagger_client.models import DockerRunArtifactType
-from onboarding import wait_until
+from onboarding import DIVERSITY, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,6 @@ _BEGINNINGS = {
     "REPORT_V2_JSON": b"{",
     "CORRUPTNESS_CHECK_INFORMATION": b"{",
 }
-DIVERSITY = {"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}}
 
 
 @pytest.fixture
