@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from lightly_sandbox import aws_decisions, aws_s3, aws_simulation
+from lightly_sandbox import aws_decisions, aws_lifecycle, aws_s3, aws_simulation
 from lightly_sandbox.aws_accounts import CUSTOMER_ACCOUNT_ID, REGION
 from lightly_sandbox.aws_durability import Durable, Uploads, keep_sessions, mend_objects
 from lightly_sandbox.aws_guard import Guard
@@ -73,6 +73,7 @@ def main() -> None:
     propagation.install()
     aws_decisions.install()
     aws_s3.install()
+    aws_lifecycle.install()
     aws_simulation.install()
     serve(propagation, arguments.fd)
 

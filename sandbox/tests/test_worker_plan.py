@@ -50,10 +50,6 @@ def test_what_is_said_is_taken_over() -> None:
         ({"checkpoint": "a.ckpt"}, r"docker\.checkpoint"),
         ({"pretagging": True}, r"docker\.pretagging"),
         ({"normalizeEmbeddings": False}, r"docker\.normalizeEmbeddings"),
-        (
-            {"datasource": {"inputExpiration": {"minDaysToExpiration": 3, "handlingStrategy": "SKIP"}}},
-            r"docker\.datasource\.inputExpiration",
-        ),
         ({"useDatapool": True, "datasource": {"enableDatapoolUpdate": False}}, r"enableDatapoolUpdate"),
     ],
 )

@@ -202,8 +202,10 @@ class Pipeline:
         self, plan: RunPlan, files: Sequence[RemoteFile], folder: Path
     ) -> tuple[Sequence[Source], Sequence[Unreadable]]:
         if not plan.is_video:
-            return read_images(self._job.transfer, files, folder, self._job.tick)
-        videos, unreadable = read_videos(self._job.transfer, files, folder, plan.frame_format, self._job.tick)
+            return read_images(self._job.transfer, files, folder, self._job.tick, plan.input_expiration)
+        videos, unreadable = read_videos(
+            self._job.transfer, files, folder, plan.frame_format, self._job.tick, plan.input_expiration
+        )
         for video in videos:
             if video.damaged:
                 self._job.log.say(

@@ -10,6 +10,7 @@ from lightly_sandbox.selection.reading import (
     UnsupportedSelectionError,
     read_selection,
 )
+from lightly_sandbox.worker.input_expiration import InputExpiration
 from lightly_sandbox.worker.outcome import RunFailed
 from lightly_sandbox.worker.publishing import FRAME_FORMATS
 
@@ -34,6 +35,7 @@ class RunPlan:
         process_all: whether files are considered that earlier runs have considered.
         use_datapool: whether to add to what the dataset holds.
         corruption_threshold: the share of corrupt files above which the run fails.
+        input_expiration: what to do with files that expire soon; None for nothing.
         upload_report: whether the report becomes an artifact.
         relevant_filenames: the file below ``.lightly/`` that names the files to consider; None for all.
         frame_format: the ending of the image files that selected frames become.
@@ -46,6 +48,7 @@ class RunPlan:
     process_all: bool
     use_datapool: bool
     corruption_threshold: float
+    input_expiration: InputExpiration | None
     upload_report: bool
     relevant_filenames: str | None
     frame_format: str
@@ -81,6 +84,7 @@ def plan_run(dataset_type: str, config: Mapping[str, Any]) -> RunPlan:
         corruption_threshold=_given(
             (docker.get("corruptnessCheck") or {}).get("corruptionThreshold"), DEFAULT_CORRUPTION_THRESHOLD
         ),
+        input_expiration=_input_expiration(datasource.get("inputExpiration")),
         upload_report=bool(_given(docker.get("uploadReport"), True)),
         relevant_filenames=_relevant_filenames(docker),
         frame_format=_frame_format(docker, is_video),
@@ -99,8 +103,6 @@ def _refuse_unsupported(docker: Mapping[str, Any]) -> None:
         "normalizeEmbeddings": docker.get("normalizeEmbeddings") is False
         and "its embeddings have the length 1 by their making",
         "pretagging": docker.get("pretagging") and "it has no object detector",
-        "datasource.inputExpiration": datasource.get("inputExpiration")
-        and "S3 says in the header x-amz-expiration when an object expires, and the local AWS has none",
         "datasource.enableDatapoolUpdate": docker.get("useDatapool")
         and datasource.get("enableDatapoolUpdate") is False
         and "what it selects always joins the datapool",
@@ -111,6 +113,12 @@ def _refuse_unsupported(docker: Mapping[str, Any]) -> None:
                 f"The worker config's docker.{setting} is beyond the sandbox's worker: {reason}."
                 " Leave that setting out."
             )
+
+
+def _input_expiration(given: Mapping[str, Any] | None) -> InputExpiration | None:
+    if not given:
+        return None
+    return InputExpiration(float(given["minDaysToExpiration"]), given["handlingStrategy"] == "ABORT")
 
 
 def _relevant_filenames(docker: Mapping[str, Any]) -> str | None:

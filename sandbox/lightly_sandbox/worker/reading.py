@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from lightly_sandbox.worker.input_expiration import ExpiresSoon
 from lightly_sandbox.worker.outcome import RunFailed
 from lightly_sandbox.worker.parallel import spread
 from lightly_sandbox.worker.sources import Candidate
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
+    from lightly_sandbox.worker.input_expiration import InputExpiration
     from lightly_sandbox.worker.sources import Load, Tick
     from lightly_sandbox.worker.transfer import Transfer
 
@@ -62,7 +64,7 @@ class LocalImage:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A file that is no use: it does not decode, or it is no longer there."""
+    """A file that is no use: it does not decode, it is no longer there, or soon will not be."""
 
     name: str
     reason: str
@@ -70,7 +72,11 @@ class Unreadable:
 
 
 def read_images(
-    transfer: Transfer, files: Sequence[RemoteFile], folder: Path, tick: Callable[[], None]
+    transfer: Transfer,
+    files: Sequence[RemoteFile],
+    folder: Path,
+    tick: Callable[[], None],
+    expiration: InputExpiration | None = None,
 ) -> tuple[list[LocalImage], list[Unreadable]]:
     """Read and decode files.
 
@@ -79,12 +85,14 @@ def read_images(
         files: what to read.
         folder: an empty or non-existing folder for the files' contents.
         tick: see ``spread``.
+        expiration: which files are left out because they expire soon; None for none.
 
     Returns:
         Those that decode, in the order of ``files``, and the others.
 
     Raises:
         RunFailed: a file cannot be read for a reason that has nothing to do with the file itself.
+        RunAborted: one expires soon, and that is to end the run.
     """
     folder.mkdir(exist_ok=True)
     numbers = itertools.count()
@@ -92,7 +100,7 @@ def read_images(
     def read(file: RemoteFile) -> LocalImage | Unreadable:
         # Numbered, because an object's key need not be a possible file name.
         path = folder / str(next(numbers))
-        stored = store(transfer, file, path)
+        stored = store(transfer, file, path, expiration)
         if isinstance(stored, Unreadable):
             return stored
         image = LocalImage(file.name, path, stored)
@@ -111,14 +119,19 @@ def read_images(
     )
 
 
-def store(transfer: Transfer, file: RemoteFile, path: Path) -> int | Unreadable:
-    """Read a file to ``path`` and return its size in bytes, unless it is no longer there.
+def store(
+    transfer: Transfer, file: RemoteFile, path: Path, expiration: InputExpiration | None
+) -> int | Unreadable:
+    """Read a file to ``path`` and return its size in bytes, unless it is no longer there or soon will not be.
 
     Raises:
         RunFailed: the file cannot be read for a reason that has nothing to do with the file itself.
+        RunAborted: it expires soon, and that is to end the run.
     """
     try:
-        return transfer.read(file.read_url, path)
+        return transfer.read(file.read_url, path, expiration.look(file.name) if expiration else None)
+    except ExpiresSoon as soon:
+        return Unreadable(file.name, str(soon), is_corrupt=False)
     except TransferError as error:
         if error.status == 404:
             return Unreadable(file.name, "it has been deleted since it was listed", is_corrupt=False)

@@ -10,7 +10,7 @@ import requests
 from lightly_sandbox.worker.network import TIMEOUT_SECONDS, new_session
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 _PIECE_BYTES = 1_000_000
@@ -39,13 +39,20 @@ class Transfer:
     def __init__(self) -> None:
         self._session = new_session(retries=3)
 
-    def read(self, url: str, path: Path) -> int:
+    def read(self, url: str, path: Path, look: Callable[[Mapping[str, str]], None] | None = None) -> int:
         """Read an object into a file, piece by piece: a video may be larger than the memory.
+
+        Args:
+            url: the signed URL.
+            path: the file.
+            look: called with the answer's headers before its content is read; what it raises ends that.
 
         Returns:
             The object's size in bytes.
         """
         with self._send("GET", url, stream=True) as answer, path.open("wb") as file:
+            if look is not None:
+                look(answer.headers)
             try:
                 return sum(file.write(piece) for piece in answer.iter_content(_PIECE_BYTES))
             except requests.RequestException as error:

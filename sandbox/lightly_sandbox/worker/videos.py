@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
+    from lightly_sandbox.worker.input_expiration import InputExpiration
     from lightly_sandbox.worker.reading import RemoteFile
     from lightly_sandbox.worker.sources import Load, Tick
     from lightly_sandbox.worker.transfer import Transfer
@@ -106,6 +107,7 @@ def read_videos(
     folder: Path,
     frame_format: str,
     tick: Tick,
+    expiration: InputExpiration | None = None,
 ) -> tuple[list[LocalVideo], list[Unreadable]]:
     """Read videos and decode each once from its beginning to its end.
 
@@ -115,17 +117,19 @@ def read_videos(
         folder: an empty or non-existing folder for the files' contents.
         frame_format: the ending that frames get as image files.
         tick: called while it takes long.
+        expiration: which files are left out because they expire soon; None for none.
 
     Returns:
         Those that decode, in the order of ``files``, and the others.
 
     Raises:
         RunFailed: a file cannot be read for a reason that has nothing to do with the file itself.
+        RunAborted: one expires soon, and that is to end the run.
     """
     folder.mkdir(exist_ok=True)
     # Numbered, because an object's key need not be a possible file name.
     numbered = [(file, folder / str(number)) for number, file in enumerate(files)]
-    sizes = spread(lambda job: store(transfer, *job), numbered, threads=READ_THREADS, tick=tick)
+    sizes = spread(lambda job: store(transfer, *job, expiration), numbered, threads=READ_THREADS, tick=tick)
     videos: list[LocalVideo] = []
     unreadable: list[Unreadable] = []
     for (file, path), size in zip(numbered, sizes, strict=True):

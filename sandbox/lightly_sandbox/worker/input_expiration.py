@@ -1,0 +1,68 @@
+"""Input files that will soon be gone: what a run does with them."""
+
+from __future__ import annotations
+
+import datetime
+import email.utils
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lightly_sandbox.worker.outcome import RunAborted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_EXPIRY_DATE = re.compile(r'expiry-date="([^"]+)"')
+
+
+class ExpiresSoon(Exception):
+    """The file is to be left out; the text says when it expires."""
+
+
+@dataclass(frozen=True)
+class InputExpiration:
+    """The worker config's ``docker.datasource.inputExpiration``.
+
+    Images that expire in less than so many days are either skipped, or the worker breaks when it encounters
+    one (lightly 1.5.26, models/docker_worker_config_v3_datasource_input_expiration.py).
+
+    Attributes:
+        min_days: the number of days.
+        aborts: whether such a file ends the run; else it is left out.
+    """
+
+    min_days: float
+    aborts: bool
+
+    def look(self, file_name: str) -> Callable[[Mapping[str, str]], None]:
+        """Return what looks at the headers with which S3 answers for a file.
+
+        It raises ``ExpiresSoon`` or ``RunAborted`` if the file expires too soon.
+        """
+
+        def judge(headers: Mapping[str, str]) -> None:
+            date = expiry_date(headers)
+            if date is None or date - datetime.datetime.now(datetime.UTC) >= datetime.timedelta(
+                self.min_days
+            ):
+                return
+            what = f"expires on {date:%Y-%m-%d %H:%M} UTC, in less than {self.min_days:g} days"
+            if self.aborts:
+                raise RunAborted(
+                    f"{file_name} {what}, which docker.datasource.inputExpiration does not allow. Change the"
+                    " lifecycle rule of the bucket, or set the handlingStrategy to SKIP to go on without such"
+                    " files."
+                )
+            raise ExpiresSoon(f"it {what}")
+
+        return judge
+
+
+def expiry_date(headers: Mapping[str, str]) -> datetime.datetime | None:
+    """Return when an object expires by S3's answer, None if it does not.
+
+    AWS docs: S3, GetObject, "x-amz-expiration": the date is that of a lifecycle rule of the bucket.
+    """
+    found = _EXPIRY_DATE.search(headers.get("x-amz-expiration", ""))
+    return email.utils.parsedate_to_datetime(found[1]) if found else None
