@@ -118,7 +118,7 @@ def _applies(chosen: Mapping[str, Any], key: str, size: int, tags: Mapping[str, 
 
 
 def _completed(rules: list[_Rule], body: bytes) -> list[_Rule]:
-    """Add what ministack leaves out: the prefix of a rule in the older form, and an ID where none is given."""
+    """Add what ministack leaves out: the prefix of a rule in the older form, and an ID if none was given."""
     # ministack has read it by then with a parser that is proof against hostile documents.
     sent = [
         rule

@@ -103,8 +103,9 @@ def read_selection(selection: Mapping[str, Any] | None) -> SelectionRequest:
         )
     if selection.get("lightlyPathRegex"):
         raise UnsupportedSelectionError(
-            "The selection's lightlyPathRegex is beyond the sandbox: the vendor has not published how it makes"
-            " metadata out of filenames. Leave it out, and put the metadata below .lightly/metadata/ instead."
+            "The selection's lightlyPathRegex is beyond the sandbox: the vendor has not published how it"
+            " makes metadata out of filenames. Leave it out, and put the metadata below .lightly/metadata/"
+            " instead."
         )
     # A number of -1 sets no limit: only the strategies' stopping conditions end the selection.
     n_samples = selection.get("nSamples")
