@@ -20,6 +20,7 @@ from lightly_sandbox.aws_accounts import REGION, provision
 from lightly_sandbox.aws_guard import HEALTH_PATH
 from lightly_sandbox.children import Children, Program
 from lightly_sandbox.errors import SandboxError
+from lightly_sandbox.platform import schema
 from lightly_sandbox.platform.settings import CRASH_AFTER_SECONDS, VerifyScope
 from lightly_sandbox.serving import HOST
 from lightly_sandbox.state_dir import StateDir, check_writable, write_privately
@@ -69,6 +70,7 @@ def up(options: Options, say: Callable[[str], None]) -> None:
         _stop_with_stdin(stop)
     with _stop_signals(stop), state.locked() as writers, contextlib.ExitStack() as stack:
         check_writable(ready_file, "--ready-file")
+        schema.check(state.database)
         web = stack.enter_context(bind(options.port, "--port"))
         aws = stack.enter_context(bind(options.aws_port, "--aws-port"))
         children = Children(state.logs, say)

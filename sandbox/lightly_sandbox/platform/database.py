@@ -10,6 +10,7 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import StaticPool
 
+from lightly_sandbox.platform import schema
 from lightly_sandbox.platform.tables import Table
 
 if TYPE_CHECKING:
@@ -30,7 +31,11 @@ def now_ms() -> int:
 
 
 class Database:
-    """Opens (and on the first use makes) the database file ``path``."""
+    """Opens (and on the first use makes) the database file ``path``. An older one is brought up to date.
+
+    Raises:
+        SandboxError: the file is of a newer version, or none of a sandbox.
+    """
 
     def __init__(self, path: Path) -> None:
         # As many as Starlette has threads for handlers, so that none waits for a connection.
@@ -38,11 +43,14 @@ class Database:
         # A transaction that will write takes the lock when it begins: SQLite cannot turn a read lock into a
         # write lock once another writer was faster, and waiting (busy_timeout) does not help there.
         self._writer = _engine(path, "BEGIN IMMEDIATE", pool_size=HANDLER_THREADS)
-        Table.metadata.create_all(self._writer)
-        for table in Table.metadata.sorted_tables:
-            for index in table.indexes:
-                # Also on a table that an earlier version made.
-                index.create(self._writer, checkfirst=True)
+        # All in one transaction: a kill meanwhile leaves what was there.
+        with self._writer.begin() as connection:
+            schema.bring_up_to_date(connection.exec_driver_sql, path)
+            Table.metadata.create_all(connection)
+            for table in Table.metadata.sorted_tables:
+                for index in table.indexes:
+                    # Also on a table that an earlier version made.
+                    index.create(connection, checkfirst=True)
         self.read = sessionmaker(self._reader, expire_on_commit=False)
         self.write = sessionmaker(self._writer, expire_on_commit=False)
         # For one thread, that of the event loop, and for look-ups that are sooner done than another thread is
