@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from lightly_provider.aws.denials import Cause
+from lightly_provider.aws.denials import Cause, denial_of
 from lightly_provider.aws.place import DenyingStatement, PolicyOf, Surroundings
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def look_around(
     :param access_key_id: The IAM user's key, for user access; None otherwise.
     """
     causes = {denial.cause for denial in denials}
-    iam, denying, boundary_arn, owner = clients["iam"], [], None, None
+    iam, denying, boundary_arn, owner, is_hidden = clients["iam"], [], None, None, False
     kind, name = _kind_and_name(place)
     if name and Cause.BOUNDARY in causes:
         boundary_arn = _boundary(iam, kind, name)
@@ -56,12 +56,13 @@ def look_around(
     if name and Cause.EXPLICIT_DENY in causes:
         denying += _found(PolicyOf.IDENTITY, _of_identity(iam, kind, name))
     if place.role_arn or Cause.BUCKET_POLICY in causes:
-        denying += _found(PolicyOf.BUCKET, _of_bucket(clients["s3"], place.location.bucket))
+        policy, is_hidden = _bucket_policy(clients["s3"], place.location.bucket)
+        denying += _found(PolicyOf.BUCKET, iter(policy))
     for key_arn in dict.fromkeys([*key_arns, *_keys_that_deny(denials)]):
         denying += _found(PolicyOf.KEY, _of_key(clients["kms"], key_arn))
     if access_key_id and Cause.UNKNOWN_ACCESS_KEY in causes:
         owner = _owner_if_inactive(iam, access_key_id)
-    return Surroundings(tuple(denying), boundary_arn, owner)
+    return Surroundings(tuple(denying), boundary_arn, owner, is_hidden)
 
 
 # A policy's name in a sentence, its document, and the command that takes the whole policy away.
@@ -120,9 +121,14 @@ def _managed(iam: Any, arn: str, called: str, removal: str) -> Iterator[_Policy]
     yield f"{called} {arn}", document, removal
 
 
-def _of_bucket(s3: Any, bucket: str) -> Iterator[_Policy]:
+def _bucket_policy(s3: Any, bucket: str) -> tuple[list[_Policy], bool]:
+    """The bucket's policy, if there is one that may be read; and whether it is one that may not be."""
     removal = f"aws s3api delete-bucket-policy --bucket {bucket}"
-    yield f"policy of bucket {bucket}", s3.get_bucket_policy(Bucket=bucket)["Policy"], removal
+    try:
+        document = s3.get_bucket_policy(Bucket=bucket)["Policy"]
+    except Exception as failure:  # noqa: BLE001  (whatever botocore raises is the finding)
+        return [], denial_of(failure).is_refusal
+    return [(f"policy of bucket {bucket}", document, removal)], False
 
 
 def _keys_that_deny(denials: Collection[Denial]) -> list[str]:

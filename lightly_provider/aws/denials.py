@@ -107,6 +107,11 @@ class Denial:
         """Whether S3 denied this for want of a right, and not for what would make any request fail."""
         return self.cause in _ABOUT_RIGHTS
 
+    @property
+    def is_refusal(self) -> bool:
+        """Whether AWS refused what was asked, rather than failing at it or not having it."""
+        return self.code in _DENIAL_CODES
+
 
 _BY_CODE = {
     "NoSuchBucket": Cause.NO_SUCH_BUCKET,

@@ -46,11 +46,13 @@ class Surroundings:
     :param denying: Statements with Effect Deny in the policies that it read.
     :param boundary_arn: The permissions boundary of the user or role; None if there is none, or it was not looked for.
     :param owner_of_inactive_key: The name of the IAM user whose access key was found to be inactive; None otherwise.
+    :param bucket_policy_is_hidden: Whether Airflow's own identity was refused the bucket's policy.
     """
 
     denying: tuple[DenyingStatement, ...] = ()
     boundary_arn: str | None = None
     owner_of_inactive_key: str | None = None
+    bucket_policy_is_hidden: bool = False
 
 
 NOTHING_KNOWN = Surroundings()

@@ -55,8 +55,8 @@ def inspect_surroundings(iam: Any, place: Place, keys: Mapping[Permission, str])
     :param iam: A boto3 IAM client of Airflow's own identity.
     :param place: The role and the location, with the statements around it that deny something.
     :param keys: The KMS keys that are needed there, by :func:`keys_in_use`.
-    :return: A finding for the bucket's policy if it denies something, and one for each use of a KMS key. Nothing where
-        Airflow's identity may not look.
+    :return: A finding for the bucket's policy if it denies something, or may not be read, and one for each use of a KMS
+        key that Airflow's identity knows of.
     """
     findings = _bucket_policy(place)
     for permission, key_arn in keys.items():
@@ -70,6 +70,14 @@ def _bucket_policy(place: Place) -> list[Finding]:
         for one in place.surroundings.denying
         if one.of is PolicyOf.BUCKET and means(one.statement, place.principal)
     ]
+    if place.surroundings.bucket_policy_is_hidden:
+        message = (
+            "Airflow's own identity may not read the bucket's policy, which may deny what the role's own allow: "
+            "IAM's simulator does not look at it for a role"
+        )
+        statement = {"Effect": "Allow", "Action": ["s3:GetBucketPolicy"], "Resource": place.bucket_arn}
+        advice = f"To let Airflow look, add to its own policy: {json.dumps(statement, separators=(',', ':'))}"
+        return [Finding("bucket", Status.WARN, message, remedy=Remedy(advice))]
     if not denying:
         return []
     shown = [json.dumps(statement, separators=(",", ":")) for statement in denying[:_SHOWN_STATEMENTS]]

@@ -131,6 +131,22 @@ def test_what_the_simulator_does_not_see_for_a_role_is_told(
     assert fix in shown
 
 
+@pytest.mark.parametrize("access", ["role"], indirect=True)
+def test_a_bucket_policy_that_airflow_may_not_read_is_no_silent_pass(
+    access: Access, lightly: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = {"Effect": "Allow", "Action": ["iam:Get*", "iam:SimulatePrincipalPolicy", "s3:ListBucket"], "Resource": "*"}
+    monkeypatch.setenv("AIRFLOW_CONN_OWN", lightly.aws_connection(lightly.user(own)))
+    bucket_policy("s3:GetObject")(access)
+    access.connection()
+    options = ["--role-arn", access.principal, "--aws-conn-id", "own", "--allow-endpoint"]
+    assert ends_with(access.uri, *options) == 0
+    shown = capsys.readouterr().out
+    assert "    bucket       WARN     Airflow's own identity may not read the bucket's policy" in shown
+    assert '"Action":["s3:GetBucketPolicy"]' in shown
+    assert "    read         PASS     allowed by the role's policies, as IAM simulates them" in shown
+
+
 def test_another_s3_than_awss_cannot_work(
     access: Access, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
