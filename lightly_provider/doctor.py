@@ -7,12 +7,14 @@ lightly_provider.doctor``.
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from lightly_provider.verification.verdict import Verdict
 
@@ -26,10 +28,19 @@ def run(arguments: argparse.Namespace) -> int:
     :param arguments: As :data:`lightly_provider.cli.COMMANDS` declares them.
     :return: The exit status: 0 if nothing that is needed fails, 1 if something does, 2 if nothing could tell.
     """
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
     from lightly_provider.aws.findings import Status
 
     try:
-        verdict = _verdict(arguments)
+        with _log_on_standard_error():
+            verdict = _verdict(arguments)
+    except AirflowNotFoundException as missing:
+        print(
+            f"{missing}: define the AWS connection in Airflow, or in AIRFLOW_CONN_{arguments.aws_conn_id.upper()}.",
+            file=sys.stderr,
+        )
+        return _FAILED
     except (ValueError, LookupError) as refused:
         print(refused, file=sys.stderr)
         return _FAILED
@@ -37,6 +48,20 @@ def run(arguments: argparse.Namespace) -> int:
     if verdict.failed:
         return _FAILED
     return _UNKNOWN if verdict.status is Status.UNKNOWN else _PASSED
+
+
+@contextmanager
+def _log_on_standard_error() -> Iterator[None]:
+    """Airflow writes its log to the process's standard output, where the table is to stand alone."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _verdict(arguments: argparse.Namespace) -> Verdict:

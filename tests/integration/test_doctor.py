@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +24,7 @@ from tests.integration.access_situations import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.integration.conftest import Traffic
     from tests.integration.sandbox import Sandbox
@@ -145,6 +148,23 @@ def test_a_bucket_policy_that_airflow_may_not_read_is_no_silent_pass(
     assert "    bucket       WARN     Airflow's own identity may not read the bucket's policy" in shown
     assert '"Action":["s3:GetBucketPolicy"]' in shown
     assert "    read         PASS     allowed by the role's policies, as IAM simulates them" in shown
+
+
+def test_a_connection_that_is_not_there_is_told_in_a_sentence(
+    lightly: Sandbox, airflow_db: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ends_with("s3://bucket/raw/", "--aws-conn-id", "not_there") == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.endswith("define the AWS connection in Airflow, or in AIRFLOW_CONN_NOT_THERE.")
+
+
+def test_standard_output_has_the_table_alone(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_BUCKET", access.connection())
+    command = [sys.executable, "-m", "lightly_provider", "doctor", access.uri, "--aws-conn-id", "bucket"]
+    done = subprocess.run([*command, "--allow-endpoint"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.startswith(f"datasource INPUT  {access.uri}"), done.stdout[:500]
+    assert "credentials retrieved" in done.stderr
 
 
 def test_another_s3_than_awss_cannot_work(
