@@ -103,9 +103,9 @@ def _verdict(arguments: argparse.Namespace) -> Verdict:
         platform_is_local=arguments.allow_endpoint,
     )
     required = required_of(use, purpose, facts.thumbnails, [purpose], AUTO)
-    seen, _ = observe(facts.place, purpose, required, arguments.dataset_type, vantage)
+    seen, _ = observe(facts, purpose, required, arguments.dataset_type, vantage)
     if arguments.count:
-        seen = [*seen, count_files(facts.place, vantage)]
+        seen = [*seen, count_files(facts, vantage)]
     return judge(location.uri, use, [facts], None, findings={purpose: seen})
 
 

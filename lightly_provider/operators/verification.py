@@ -278,7 +278,7 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
 
         vantage = Vantage(conn_id=conn_id, own_conn_id=own_conn_id, platform_is_local=self.hook.connection.is_local)
         seen, place = observe(
-            known.place,
+            known,
             known.purpose,
             required,
             use.dataset_type,

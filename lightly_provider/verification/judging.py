@@ -152,14 +152,13 @@ class _Reader:
         denial = self._denial(permission, light)
         error = None if light else _cut(self._lights.errors.get(permission))
         status = Status.UNKNOWN if granted is None else Status.FAIL
-        place = self._datasource.place
         return replace(
             check,
             status=status,
             message=self._why_denied(permission, denial, error, status),
             denial=denial,
             error=error,
-            remedy=remedy_for(denial, [permission], place),
+            remedy=remedy_for(denial, [permission], self._datasource),
         )
 
     def _own(self, permission: Permission) -> Finding | None:

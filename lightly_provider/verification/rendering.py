@@ -87,7 +87,7 @@ def _remedies(datasource: DatasourceFacts, checks: list[Check]) -> list[str]:
         elif check.subject in list(Permission):
             lacking.append(Permission(check.subject))
     if lacking:
-        statements = remedy_for(None, lacking, datasource.place).statements
+        statements = remedy_for(None, lacking, datasource).statements
         found.append(f"For {datasource.access}, add to its IAM policy: {as_json(statements)}")
     return found
 

@@ -7,14 +7,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.aws.findings import Status
-from lightly_provider.aws.place import NOTHING_KNOWN, Place, Surroundings
+from lightly_provider.aws.place import Place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lightly_provider.aws.denials import Cause, Denial
     from lightly_provider.aws.fixes import Remedy
-    from lightly_provider.aws.location import S3Location
     from lightly_provider.aws.policies import Permission, Purpose, Statement
 
 
@@ -25,48 +24,17 @@ class Source(StrEnum):
     WORKER = "from this worker"
 
 
-@dataclass(frozen=True)
-class DatasourceFacts:
+@dataclass(frozen=True, kw_only=True)
+class DatasourceFacts(Place):
     """
-    What the verification must know of one datasource.
+    What the verification must know of one datasource: its place, and beside it what it is for.
 
     :param purpose: What the dataset uses it for.
-    :param location: Where it points.
-    :param access: How the platform reaches it, as :meth:`UserAccess.describe` says it; shown, so without
-        secrets.
     :param thumbnails: Whether the platform stores thumbnails there.
-    :param kms_key_arn: The key that encrypts its objects; None when S3's own keys do.
-    :param partition: The AWS partition of its bucket.
-    :param region: Its region; None if it has none.
-    :param role_arn: The role, for delegated access; None for user access.
-    :param principal_arn: The ARN of the IAM user, where it is known; None otherwise.
-    :param surroundings: What is known of the policies around it.
     """
 
     purpose: Purpose
-    location: S3Location
-    access: str
     thumbnails: bool
-    kms_key_arn: str | None = None
-    partition: str = "aws"
-    region: str | None = None
-    role_arn: str | None = None
-    principal_arn: str | None = None
-    surroundings: Surroundings = NOTHING_KNOWN
-
-    @property
-    def place(self) -> Place:
-        """Whose access to what is to be mended."""
-        return Place(
-            location=self.location,
-            access=self.access,
-            kms_key_arn=self.kms_key_arn,
-            partition=self.partition,
-            region=self.region,
-            role_arn=self.role_arn,
-            principal_arn=self.principal_arn,
-            surroundings=self.surroundings,
-        )
 
 
 @dataclass(frozen=True)

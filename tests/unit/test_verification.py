@@ -18,12 +18,15 @@ DATASET = "65a1b2c3d4e5f60718293a4b"
 LIST, READ, WRITE, OVERWRITE = Permission
 ALL = frozenset(Permission)
 INPUT = DatasourceFacts(
-    Purpose.INPUT, S3Location("acme-photos", "2024/"), "user access with the key AKIA…MPLE", thumbnails=False
+    S3Location("acme-photos", "2024/"),
+    "user access with the key AKIA…MPLE",
+    purpose=Purpose.INPUT,
+    thumbnails=False,
 )
 OUTPUT = DatasourceFacts(
-    Purpose.LIGHTLY,
     S3Location("acme-lightly", ""),
     "delegated access through the role arn:aws:iam::123456789012:role/Lightly",
+    purpose=Purpose.LIGHTLY,
     thumbnails=True,
     role_arn="arn:aws:iam::123456789012:role/Lightly",
 )
