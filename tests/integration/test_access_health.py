@@ -80,13 +80,16 @@ def test_all_datasets_are_verified_and_what_changed_is_told(
 
 
 def test_airflows_own_identity_looks_at_roles_beside_the_keys_of_others(
-    lightly: Sandbox,
+    masking_sandbox: Sandbox,
     database: Path,
     dataset_name: str,
     context: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    role, user = (Access(lightly, by, Purpose.INPUT) for by in ("role", "user"))
+    platform = masking_sandbox
+    monkeypatch.setenv("AIRFLOW_CONN_LIGHTLY_DEFAULT", platform.lightly_connection())
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", platform.aws_connection(platform.admin))
+    role, user = (Access(platform, by, Purpose.INPUT) for by in ("role", "user"))
     monkeypatch.setenv("AIRFLOW_CONN_ROLE", role.connection())
     monkeypatch.setenv("AIRFLOW_CONN_BUCKET", user.connection())
     dataset_id = CreateLightlyDatasetOperator(task_id="create", dataset_name=dataset_name).execute(context)
@@ -95,13 +98,13 @@ def test_airflows_own_identity_looks_at_roles_beside_the_keys_of_others(
         dataset_id=dataset_id,
         resource_path=role.uri,
         purpose="INPUT",
-        region=lightly.region,
+        region=platform.region,
         datasource_aws_conn_id="role",
     ).execute(context)
     conf = {"datasource_aws_conn_id": "bucket", "aws_conn_id": "aws_default"}
 
     run_dag(DAG_ID, conf, database)
-    lightly.aws("iam").update_role(RoleName=role.principal.rpartition("/")[2], MaxSessionDuration=3600)
+    platform.aws("iam").update_role(RoleName=role.principal.rpartition("/")[2], MaxSessionDuration=3600)
     second = run_dag(DAG_ID, conf, database)
 
     told = [change for change in second.xcoms["report", "changes"] if dataset_id in change]

@@ -23,19 +23,22 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(params=["user", "role"])
-def access(lightly: Sandbox, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Access:
-    """An access that works, in the connection ``bucket``."""
-    made = Access(lightly, request.param, Purpose.LIGHTLY)
+def access(masking_sandbox: Sandbox, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Access:
+    """An access that works, in the connection ``bucket``, in an account of few datasets."""
+    made = Access(masking_sandbox, request.param, Purpose.LIGHTLY)
+    monkeypatch.setenv("AIRFLOW_CONN_LIGHTLY_DEFAULT", masking_sandbox.lightly_connection())
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", masking_sandbox.aws_connection(masking_sandbox.admin))
     monkeypatch.setenv("AIRFLOW_CONN_BUCKET", made.connection())
     monkeypatch.setenv("AIRFLOW__LOGGING__LOGGING_LEVEL", "DEBUG")
     return made
 
 
 @pytest.fixture
-def secrets(access: Access, lightly: Sandbox) -> list[str]:
+def secrets(access: Access) -> list[str]:
     """What must show nowhere."""
     key = json.loads(os.environ["AIRFLOW_CONN_BUCKET"]).get("password")
-    return [lightly.token, EXTERNAL_ID, lightly.aws_secret_access_key, *([key] if key else [])]
+    sandbox = access.sandbox
+    return [sandbox.token, EXTERNAL_ID, sandbox.aws_secret_access_key, *([key] if key else [])]
 
 
 def shown(secrets: list[str], *places: str) -> list[str]:
