@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from tests.integration.sandbox import Sandbox
 
+LONGEST_WAIT_S = 30
 VARIABLES = ("AIRFLOW_CONN_LIGHTLY_DEFAULT", "AIRFLOW_CONN_AWS_DEFAULT")
 
 
@@ -25,8 +27,14 @@ VARIABLES = ("AIRFLOW_CONN_LIGHTLY_DEFAULT", "AIRFLOW_CONN_AWS_DEFAULT")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sandbox, str]]:
     """A sandbox of its own, and everything that it printed."""
     state_dir = tmp_path_factory.mktemp("announced") / "state"
+    log = state_dir.with_suffix(".log")
     with RunningSandbox(state_dir) as running:
-        yield running, state_dir.with_suffix(".log").read_text()
+        # The ready file comes before the words.
+        deadline = time.monotonic() + LONGEST_WAIT_S
+        while "Stop it with Ctrl-C" not in (printed := log.read_text()):
+            assert time.monotonic() < deadline, printed
+            time.sleep(0.05)
+        yield running, printed
 
 
 @pytest.fixture
