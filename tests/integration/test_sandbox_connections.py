@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.integration.sandbox import Sandbox
 
-LONGEST_WAIT_S = 30
+LONGEST_WAIT_S, LAST_LINE = 30, "Stop it with Ctrl-C"
 VARIABLES = ("AIRFLOW_CONN_LIGHTLY_DEFAULT", "AIRFLOW_CONN_AWS_DEFAULT")
 
 
@@ -27,14 +27,17 @@ VARIABLES = ("AIRFLOW_CONN_LIGHTLY_DEFAULT", "AIRFLOW_CONN_AWS_DEFAULT")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sandbox, str]]:
     """A sandbox of its own, and everything that it printed."""
     state_dir = tmp_path_factory.mktemp("announced") / "state"
-    log = state_dir.with_suffix(".log")
     with RunningSandbox(state_dir) as running:
-        # The ready file comes before the words.
-        deadline = time.monotonic() + LONGEST_WAIT_S
-        while "Stop it with Ctrl-C" not in (printed := log.read_text()):
-            assert time.monotonic() < deadline, printed
-            time.sleep(0.05)
-        yield running, printed
+        yield running, all_printed(state_dir)
+
+
+def all_printed(state_dir: Path) -> str:
+    """What a sandbox prints at its start, to the last line; its ready file comes before the words."""
+    deadline = time.monotonic() + LONGEST_WAIT_S
+    while LAST_LINE not in (printed := state_dir.with_suffix(".log").read_text()):
+        assert time.monotonic() < deadline, printed
+        time.sleep(0.05)
+    return printed
 
 
 @pytest.fixture
@@ -97,7 +100,7 @@ def test_a_role_is_assumed_at_the_sandbox_too(pasted: Sandbox, monkeypatch: pyte
 def test_with_hidden_secrets_none_is_printed(tmp_path: Path) -> None:
     state_dir = tmp_path / "state"
     with RunningSandbox(state_dir, "--hide-secrets") as running:
-        printed = state_dir.with_suffix(".log").read_text()
+        printed = all_printed(state_dir)
 
     assert running.aws_url in printed
     assert running.token not in printed
