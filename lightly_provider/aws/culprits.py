@@ -16,7 +16,7 @@ from lightly_provider.aws.denials import Cause, denial_of
 from lightly_provider.aws.place import DenyingStatement, PolicyOf, Surroundings
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from lightly_provider.aws.denials import Denial
     from lightly_provider.aws.place import Place
@@ -56,8 +56,8 @@ def look_around(
     if name and Cause.EXPLICIT_DENY in causes:
         denying += _found(PolicyOf.IDENTITY, _of_identity(iam, kind, name))
     if place.role_arn or Cause.BUCKET_POLICY in causes:
-        policy, is_hidden = _bucket_policy(clients["s3"], place.location.bucket)
-        denying += _found(PolicyOf.BUCKET, iter(policy))
+        policies, is_hidden = _bucket_policy(clients["s3"], place.location.bucket)
+        denying += _found(PolicyOf.BUCKET, policies)
     for key_arn in dict.fromkeys([*key_arns, *_keys_that_deny(denials)]):
         denying += _found(PolicyOf.KEY, _of_key(clients["kms"], key_arn))
     if access_key_id and Cause.UNKNOWN_ACCESS_KEY in causes:
@@ -69,7 +69,7 @@ def look_around(
 _Policy = tuple[str, Any, str]
 
 
-def _found(of: PolicyOf, policies: Iterator[_Policy]) -> list[DenyingStatement]:
+def _found(of: PolicyOf, policies: Iterable[_Policy]) -> list[DenyingStatement]:
     found: list[DenyingStatement] = []
     with suppress(Exception):  # what may not be read is not told
         for name, document, removal in policies:
