@@ -15,8 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from lightly_provider.aws.inventory import count_all
-from lightly_provider.aws.listing import PAGE_SIZE, S3Lister
+from lightly_provider.aws.bucket import PAGE_SIZE, S3Lister, count_all
 from lightly_provider.aws.location import S3Location
 
 FOLDERS = 100

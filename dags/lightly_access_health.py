@@ -20,7 +20,7 @@ from airflow.providers.common.compat.sdk import DAG, Param, task
 from lightly_provider.exceptions import LightlyPermissionsError
 from lightly_provider.hooks.lightly import LightlyHook
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
-from lightly_provider.verification.changes import changes_between
+from lightly_provider.verification.report import changes_between
 
 with DAG(
     dag_id="lightly_access_health",

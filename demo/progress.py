@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from lightly_provider.api import calls
+from lightly_provider.contract import RunState
 from lightly_provider.exceptions import LightlyNotFoundError
-from lightly_provider.worker_run import RunState
 
 if TYPE_CHECKING:
     from rich.console import Console

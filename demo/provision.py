@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from demo.environment import Sandbox, aws_connection, sandbox_executable
 from lightly_provider.aws.location import S3Location
-from lightly_provider.aws.policies import Purpose, policy_document
+from lightly_provider.aws.policies import policy_document
+from lightly_provider.contract import Purpose
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,6 +1,6 @@
 """``python -m lightly_provider``."""
 
-from lightly_provider.cli import main
+from lightly_provider.cli.commands import main
 
 if __name__ == "__main__":
     main()

@@ -69,7 +69,7 @@ def get_provider_info() -> dict:  # type: ignore[type-arg]
                 "tags": ["software"],
             }
         ],
-        "cli": ["lightly_provider.cli.get_cli_commands"],
+        "cli": ["lightly_provider.cli.commands.get_cli_commands"],
         "hooks": [{"integration-name": "Lightly", "python-modules": ["lightly_provider.hooks.lightly"]}],
         "operators": [
             {

@@ -14,14 +14,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from lightly_provider.api.models.dataset import Dataset, DatasetCreateRequest, Tag
 from lightly_provider.api.models.datasource import Datasource, PermissionLights, S3Datasource
-from lightly_provider.api.models.run import (
-    LogPage,
-    Run,
-    ScheduledRun,
-    ScheduleRequest,
-    Worker,
-    WorkerRegistration,
-)
+from lightly_provider.api.models.run import LogPage, Run, ScheduledRun, ScheduleRequest, Worker, WorkerRegistration
 from lightly_provider.api.models.wire import CreatedEntity
 from lightly_provider.api.models.worker_config import StoredWorkerConfig
 

@@ -12,8 +12,7 @@ from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lightly_provider.api.answers import read_answer
-from lightly_provider.api.redaction import keep_secrets_out_of_urllib3_logs
+from lightly_provider.api.answers import keep_secrets_out_of_urllib3_logs, read_answer
 from lightly_provider.api.retries import policy
 from lightly_provider.exceptions import (
     LightlyConnectionConfigError,

@@ -9,8 +9,9 @@ Amazon S3".
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from lightly_provider.contract import Permission, Purpose
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,23 +32,6 @@ _POLICY_VERSION = "2012-10-17"  # AWS docs: the version in which policy variable
 # "${", "*" and "?" mean something in a policy's resources and conditions; AWS docs: IAM policy variables,
 # "Specifying values" gives this way to write them plainly.
 _POLICY_SIGN = r"[*?]|\$(?=\{)"
-
-
-class Permission(StrEnum):
-    """What the platform may do at a location."""
-
-    LIST = "list"
-    READ = "read"
-    WRITE = "write"
-    OVERWRITE = "overwrite"
-
-
-class Purpose(StrEnum):
-    """What a dataset uses a datasource for."""
-
-    INPUT = "INPUT"
-    LIGHTLY = "LIGHTLY"
-    INPUT_OUTPUT = "INPUT_OUTPUT"
 
 
 PURPOSE_PERMISSIONS: Mapping[Purpose, frozenset[Permission]] = {

@@ -208,8 +208,7 @@ def connection_wrapper(conn_id: str) -> AwsConnectionWrapper:
     from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
     from airflow.providers.common.compat.sdk import BaseHook
 
-    from lightly_provider.hooks.access_address import SecretAddress
-    from lightly_provider.hooks.access_store import connection_in_secret
+    from lightly_provider.access.stores import SecretAddress, connection_in_secret
 
     address = SecretAddress.parse(conn_id)
     return AwsConnectionWrapper(conn=connection_in_secret(address) if address else BaseHook.get_connection(conn_id))

@@ -1,12 +1,15 @@
-"""From the fields of an Airflow connection of type ``lightly`` to the client's settings. Pure."""
+"""An Airflow connection of type ``lightly``: parsed into the client's settings, for hooks and for triggers."""
 
 from __future__ import annotations
 
 import json
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+from airflow.providers.common.compat.sdk import BaseHook
 
 from lightly_provider.api.client import ClientSettings
 from lightly_provider.exceptions import LightlyConnectionConfigError
@@ -14,6 +17,8 @@ from lightly_provider.get_provider_info import CONNECTION_FORM, DEFAULT_HOST, DE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from lightly_provider.api.client import LightlyClient
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 # Blanks and control characters, a login, a query, a fragment.
@@ -158,3 +163,69 @@ def _has_host(proxy: str) -> bool:
         return bool(urlsplit(proxy if "://" in proxy else f"http://{proxy}").hostname)
     except ValueError:
         return False
+
+
+async def read_connection(lightly_conn_id: str) -> LightlyConnection:
+    """
+    What an Airflow connection of type ``lightly`` says. Airflow itself masks its secrets in the log.
+
+    :param lightly_conn_id: Airflow connection.
+    :raises LightlyConnectionConfigError: Something is missing or cannot be right.
+    """
+    from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+
+    airflow_connection = await get_async_connection(lightly_conn_id)
+    return parse_connection(
+        lightly_conn_id,
+        host=airflow_connection.host,
+        port=airflow_connection.port,
+        password=airflow_connection.password,
+        extra=await get_async_extra_dejson(airflow_connection),
+    )
+
+
+class LightlyBaseHook(BaseHook):
+    """
+    An Airflow connection of type ``lightly`` in, a client out.
+
+    :param lightly_conn_id: Airflow connection. Default: ``lightly_default``.
+    """
+
+    conn_name_attr = "lightly_conn_id"
+    default_conn_name = "lightly_default"
+
+    def __init__(self, lightly_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.lightly_conn_id = lightly_conn_id
+
+    @cached_property
+    def connection(self) -> LightlyConnection:
+        """What the Airflow connection says; read once."""
+        from airflow.providers.common.compat.sdk import mask_secret
+
+        airflow_connection = self.get_connection(self.lightly_conn_id)
+        parsed = parse_connection(
+            self.lightly_conn_id,
+            host=airflow_connection.host,
+            port=airflow_connection.port,
+            password=airflow_connection.password,
+            extra=airflow_connection.extra_dejson,
+        )
+        mask_secret(parsed.settings.token)
+        for address in (parsed.settings.proxies or {}).values():
+            if password := urlsplit(address).password:
+                mask_secret(password)
+        for warning in parsed.warnings:
+            self.log.warning(warning)
+        return parsed
+
+    @cached_property
+    def client(self) -> LightlyClient:
+        """The client that sends this hook's calls."""
+        from lightly_provider.api.client import LightlyClient
+
+        return LightlyClient(self.connection.settings)
+
+    def get_conn(self) -> LightlyClient:
+        """The client, under the name that Airflow gives to it in all hooks."""
+        return self.client

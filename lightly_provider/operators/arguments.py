@@ -12,6 +12,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from lightly_provider.runs.follower import Log
+
+# The vendor's client polls no faster than this, "to prevent rate limiting" (lightly 1.5.26,
+# api/api_workflow_compute_worker.py).
+SHORTEST_POLL_INTERVAL = 30.0
+
 
 def is_static(value: Any) -> bool:
     """
@@ -110,3 +116,22 @@ def seconds_of(value: float | str | timedelta, *, argument: str, zero_allowed: b
         wanted = "a number of seconds, or a timedelta, from 0" if zero_allowed else "a number of seconds above 0"
         raise ValueError(f"{argument} is {value!r}; it must be {wanted}.")
     return seconds
+
+
+def interval_of(poll_interval: float | str, *, is_local: bool, log: Log) -> float:
+    """
+    Seconds between two looks at a run: what the DAG's author wants, but no less than a far platform likes.
+
+    :param poll_interval: What was asked for.
+    :param is_local: Whether the platform runs on this machine.
+    :param log: Where to say that it is more than was asked for.
+    """
+    interval = seconds_of(poll_interval, argument="poll_interval")
+    if interval < SHORTEST_POLL_INTERVAL and not is_local:
+        log.warning(
+            "poll_interval is %g s; the platform limits the rate of requests, so %g s are used.",
+            interval,
+            SHORTEST_POLL_INTERVAL,
+        )
+        return SHORTEST_POLL_INTERVAL
+    return interval

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.exceptions import LightlyRunError
-from lightly_provider.hooks.run_follower import RunFollower
 from lightly_provider.links import LightlyDatasetLink, LightlyRunsLink, push_dataset_link, push_runs_link
 from lightly_provider.operators.arguments import check_choice, check_id, is_static
 from lightly_provider.operators.base import LightlyBaseOperator
+from lightly_provider.runs.follower import RunFollower
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

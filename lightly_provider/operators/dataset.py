@@ -95,7 +95,7 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
 
     def perform(self, context: Context) -> str:
         """Find or create the dataset."""
-        from lightly_provider.api.models.dataset import DatasetType
+        from lightly_provider.contract import DatasetType
 
         dataset_type = self._type_of_content() if self.dataset_type == AUTO else self.dataset_type
         outcome = self.hook.get_or_create_dataset(
@@ -114,10 +114,10 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
         return outcome.dataset_id
 
     def _type_of_content(self) -> str:
-        from lightly_provider.aws.inventory import choose_dataset_type, survey
-        from lightly_provider.aws.place import Place
+        from lightly_provider.aws.bucket import choose_dataset_type, survey
+        from lightly_provider.diagnosis.diagnose import Vantage, lister_of
+        from lightly_provider.diagnosis.target import Place
         from lightly_provider.hooks.aws import find_bucket_region
-        from lightly_provider.hooks.observation import Vantage, lister_of
 
         location = S3Location.parse(str(self.resource_path), argument="resource_path")
         region = find_bucket_region(location.bucket, self.datasource_aws_conn_id)

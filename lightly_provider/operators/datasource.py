@@ -13,8 +13,8 @@ from lightly_provider.aws.credentials import (
     check_role_arn,
 )
 from lightly_provider.aws.location import S3Location
-from lightly_provider.aws.policies import Purpose
 from lightly_provider.aws.regions import check_region
+from lightly_provider.contract import Purpose
 from lightly_provider.links import LightlyDatasetLink, push_dataset_link
 from lightly_provider.operators.arguments import check_choice, check_id, is_static
 from lightly_provider.operators.base import LightlyBaseOperator

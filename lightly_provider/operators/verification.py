@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
-from lightly_provider.aws.policies import Purpose
+from lightly_provider.contract import Purpose
 from lightly_provider.exceptions import LightlyPermissionsError
 from lightly_provider.links import LightlyDatasetLink, push_dataset_link
 from lightly_provider.operators.arguments import check_choice, check_id, is_static, seconds_of
 from lightly_provider.operators.base import LightlyBaseOperator
-from lightly_provider.verification.changes import changes_between
 from lightly_provider.verification.requirements import DatasetUse, check_require, required_of
 
 if TYPE_CHECKING:
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
 
     from lightly_provider.api.models.dataset import Dataset
     from lightly_provider.api.models.datasource import Datasource
-    from lightly_provider.aws.findings import Finding
-    from lightly_provider.aws.policies import Permission
+    from lightly_provider.contract import Permission
+    from lightly_provider.diagnosis.findings import Finding
     from lightly_provider.verification.verdict import DatasourceFacts, Verdict
 
 # AWS docs: IAM, troubleshooting: a change needs some time to be seen everywhere; a minute covers what is reported.
@@ -192,6 +191,8 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         table = verdict.table()
         self.log.info("What may be done in the datasources of dataset %s:\n%s", self.dataset_id, table)
         result = verdict.as_dict()
+        from lightly_provider.verification.report import changes_between
+
         result["changes"] = changes_between(self._previous(context), result)
         for change in result["changes"]:
             self.log.warning("Changed since the last verdict: %s", change)
@@ -245,7 +246,7 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         return dataset, datasources
 
     def _look(self, dataset: Dataset, datasources: Sequence[Datasource]) -> Verdict:
-        from lightly_provider.hooks.verification_facts import facts_of, lights_of
+        from lightly_provider.verification.facts import facts_of, lights_of
         from lightly_provider.verification.judging import judge
 
         use = DatasetUse(
@@ -274,7 +275,7 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
             conn_id = self.output_aws_conn_id
         if conn_id is None and own_conn_id is None:
             return [], known
-        from lightly_provider.hooks.observation import Vantage, observe
+        from lightly_provider.diagnosis.diagnose import Vantage, observe
 
         vantage = Vantage(conn_id=conn_id, own_conn_id=own_conn_id, platform_is_local=self.hook.connection.is_local)
         seen, place = observe(

@@ -16,21 +16,21 @@ from lightly_provider.exceptions import (
     LightlyRunError,
     can_pass,
 )
-from lightly_provider.hooks.run_follower import Ending, RunFollower, result
-from lightly_provider.hooks.task_state import reason_for_next_try
 from lightly_provider.links import LightlyDatasetLink, LightlyRunsLink, push_dataset_link, push_runs_link
 from lightly_provider.operators.arguments import (
     check_choice,
     check_id,
+    interval_of,
     is_static,
     labels_of,
     mapping_of,
     seconds_of,
 )
 from lightly_provider.operators.base import LightlyBaseOperator, failing_for_good
-from lightly_provider.operators.waiting import backstop, interval_of, trigger_for
-from lightly_provider.prerequisites import WORKER_PRESENCES
-from lightly_provider.worker_run import Limits, Step, Watch, pause_after_failure
+from lightly_provider.runs.follower import Ending, RunFollower, result
+from lightly_provider.runs.once import WORKER_PRESENCES
+from lightly_provider.runs.state import Limits, Step, Watch, pause_after_failure
+from lightly_provider.runs.task_state import reason_for_next_try
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -252,8 +252,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
 
     def _scheduled_run(self, context: Context) -> str:
         """The run of an earlier try, or a new one; its scheduled run's id."""
-        from lightly_provider.operators.run_memory import RunMemory, Submission
-        from lightly_provider.operators.run_submission import RunSubmitter
+        from lightly_provider.runs.once import RunMemory, RunSubmitter, Submission
 
         submission = Submission(
             dataset_id=self.dataset_id,
@@ -326,6 +325,8 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
             self._stop_if_killed(follower.scheduled_run_id)
 
     def _defer(self, follower: RunFollower, limits: Limits) -> NoReturn:
+        from lightly_provider.triggers.worker import backstop, trigger_for
+
         interval = self._interval()
         self.defer(
             trigger=trigger_for(

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.providers.common.compat.sdk import BaseSensorOperator, PokeReturnValue, conf
 
 from lightly_provider.exceptions import LightlyError, can_pass
-from lightly_provider.hooks.run_follower import Ending, RunFollower
 from lightly_provider.links import LightlyDatasetLink, LightlyRunsLink, push_dataset_link, push_runs_link
-from lightly_provider.operators.arguments import check_id, is_static, labels_of
+from lightly_provider.operators.arguments import check_id, interval_of, is_static, labels_of
 from lightly_provider.operators.base import failing_for_good
-from lightly_provider.operators.waiting import backstop, interval_of, trigger_for
-from lightly_provider.worker_run import Limits, Step, Watch
+from lightly_provider.runs.follower import Ending, RunFollower
+from lightly_provider.runs.state import Limits, Step, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -123,6 +122,8 @@ class LightlyRunSensor(BaseSensorOperator):
                 return follower.conclude(ending)
 
     def _defer(self) -> NoReturn:
+        from lightly_provider.triggers.worker import backstop, trigger_for
+
         limits = Limits(deadline=time.time() + self.timeout)
         self.defer(
             trigger=trigger_for(

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import aclosing
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.triggers import BaseEventTrigger
 
 from lightly_provider.exceptions import LightlyError, as_json, can_pass
-from lightly_provider.hooks.task_state import ALIVE, state_of_task
-from lightly_provider.triggers.poller import Waiter, poll_of
-from lightly_provider.worker_run import FAILED_POLLS_IN_A_ROW, Decision, Limits, Step, Watch
+from lightly_provider.runs.poller import Waiter, poll_of
+from lightly_provider.runs.state import FAILED_POLLS_IN_A_ROW, Decision, Limits, Step, Watch
+from lightly_provider.runs.task_state import ALIVE, state_of_task
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Sequence
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from airflow.triggers.base import TriggerEvent
 
     from lightly_provider.api.models.run import Run
-    from lightly_provider.triggers.poller import Look
+    from lightly_provider.runs.follower import RunFollower
+    from lightly_provider.runs.poller import Look
 
 # Airflow's answer and the cancel, which takes less than 20 s; with some time to spare on a busy machine.
 _LONGEST_KILL_S = 60.0
@@ -30,11 +32,11 @@ class LightlyRunTrigger(BaseEventTrigger):
     """
     Wait until a scheduled run is over, and tell the task's log what it does meanwhile.
 
-    All triggers of one connection and interval share one poll (see :mod:`lightly_provider.triggers.poller`): through
+    All triggers of one connection and interval share one poll (see :mod:`lightly_provider.runs.poller`): through
     Airflow's shared streams on 3.3 and newer, and through a poll of our own before.
 
     Its arguments hold no secret. The one event that it fires has what the task needs to end: ``step`` (as in
-    :class:`~lightly_provider.worker_run.Step`), ``status``, ``scheduled_run_id``, ``run``, ``log_cursor``, ``deadline``
+    :class:`~lightly_provider.runs.state.Step`), ``status``, ``scheduled_run_id``, ``run``, ``log_cursor``, ``deadline``
     and ``error``.
 
     :param lightly_conn_id: Airflow connection of type ``lightly``.
@@ -218,7 +220,7 @@ class LightlyRunTrigger(BaseEventTrigger):
         from asgiref.sync import sync_to_async
 
         from lightly_provider.hooks.lightly import LightlyHook
-        from lightly_provider.hooks.run_follower import RunFollower
+        from lightly_provider.runs.follower import RunFollower
 
         follower = RunFollower(
             LightlyHook(self.lightly_conn_id),
@@ -234,3 +236,39 @@ class LightlyRunTrigger(BaseEventTrigger):
         from asgiref.sync import sync_to_async
 
         return None if self.task_instance is None else await sync_to_async(state_of_task)(self.task_instance)
+
+
+def trigger_for(
+    follower: RunFollower,
+    *,
+    lightly_conn_id: str,
+    dataset_id: str,
+    runs_on: Sequence[str],
+    interval: float,
+    limits: Limits,
+    cancel_on_kill: bool,
+) -> LightlyRunTrigger:
+    """The trigger that goes on where a follower looked last; see its arguments."""
+    return LightlyRunTrigger(
+        lightly_conn_id=lightly_conn_id,
+        dataset_id=dataset_id,
+        scheduled_run_id=follower.scheduled_run_id,
+        runs_on=runs_on,
+        poll_interval=interval,
+        deadline=limits.deadline,
+        pickup_deadline=limits.pickup_deadline,
+        cancel_on_kill=cancel_on_kill,
+        log_cursor=follower.log_cursor,
+    )
+
+
+def backstop(limits: Limits, interval: float) -> timedelta | None:
+    """
+    When Airflow itself shall end a deferred task: well after the trigger's own deadline.
+
+    Airflow's timeout fails the task without a word to anybody, and so without cancel. It is there only for triggerers
+    that are gone.
+    """
+    if limits.deadline is None:
+        return None
+    return timedelta(seconds=max(0.0, limits.deadline - time.time()) + 2 * interval + 60)

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from itertools import combinations, product
 from typing import TYPE_CHECKING
 
-from lightly_provider.aws.denials import Cause
-from lightly_provider.aws.policies import Permission
+from lightly_provider.contract import Permission
+from lightly_provider.diagnosis.denials import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from lightly_provider.aws.denials import Denial
+    from lightly_provider.diagnosis.denials import Denial
     from lightly_provider.verification.verdict import DatasourceFacts, Lights
 
 Granted = dict[tuple[int, Permission], bool]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lightly_provider.aws.denials import Cause, Denial, read_text
-from lightly_provider.aws.findings import Finding, Status
-from lightly_provider.aws.policies import Permission
-from lightly_provider.aws.remedies import remedy_for
+from lightly_provider.contract import Permission
+from lightly_provider.diagnosis.denials import Cause, Denial, read_text
+from lightly_provider.diagnosis.findings import Finding, Status
+from lightly_provider.diagnosis.remedies import remedy_for
 from lightly_provider.verification.inference import infer
 from lightly_provider.verification.requirements import AUTO, DatasetUse, required_of, why_not
 from lightly_provider.verification.verdict import Check, Source, Verdict
@@ -16,7 +16,7 @@ from lightly_provider.verification.verdict import Check, Source, Verdict
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lightly_provider.aws.policies import Purpose
+    from lightly_provider.contract import Purpose
     from lightly_provider.verification.inference import Inferred
     from lightly_provider.verification.verdict import DatasourceFacts, Lights
 

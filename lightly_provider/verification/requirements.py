@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lightly_provider.aws.policies import PURPOSE_PERMISSIONS, Permission, Purpose
+from lightly_provider.aws.policies import PURPOSE_PERMISSIONS
+from lightly_provider.contract import Permission, Purpose
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -6,15 +6,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from lightly_provider.aws.findings import Status
-from lightly_provider.aws.place import Place
+from lightly_provider.diagnosis.findings import Status
+from lightly_provider.diagnosis.target import Place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lightly_provider.aws.denials import Cause, Denial
-    from lightly_provider.aws.fixes import Remedy
-    from lightly_provider.aws.policies import Permission, Purpose, Statement
+    from lightly_provider.aws.policies import Statement
+    from lightly_provider.contract import Permission, Purpose
+    from lightly_provider.diagnosis.denials import Cause, Denial
+    from lightly_provider.diagnosis.findings import Remedy
 
 
 class Source(StrEnum):
@@ -200,7 +201,7 @@ class Verdict:
 
     def table(self) -> str:
         """The verdict for the task log."""
-        from lightly_provider.verification.rendering import table
+        from lightly_provider.verification.report import table
 
         return table(self)
 
@@ -210,6 +211,6 @@ class Verdict:
 
         Empty when nothing failed.
         """
-        from lightly_provider.verification.rendering import failure_message
+        from lightly_provider.verification.report import failure_message
 
         return failure_message(self)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.api import calls
-from lightly_provider.api.models.dataset import DatasetCreateRequest, DatasetType
+from lightly_provider.api.models.dataset import DatasetCreateRequest
 from lightly_provider.api.models.datasource import S3DelegatedAccessDatasource, S3UserAccessDatasource
-from lightly_provider.api.models.run import RunPriority, ScheduleRequest, WorkerRegistration
+from lightly_provider.api.models.run import ScheduleRequest, WorkerRegistration
 from lightly_provider.api.models.worker_config import WorkerConfigCreateRequest
+from lightly_provider.contract import DatasetType, RunPriority
 
 if TYPE_CHECKING:
     from lightly_provider.api.calls import Call

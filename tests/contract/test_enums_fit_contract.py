@@ -5,21 +5,23 @@ from typing import Any, get_args
 import pytest
 from schema import contract
 
-from lightly_provider.api import calls, errors
-from lightly_provider.api.models.dataset import DatasetType
+from lightly_provider.api import answers as errors
+from lightly_provider.api import calls
 from lightly_provider.api.models.datasource import WirePurpose
-from lightly_provider.api.models.run import RunPriority
-from lightly_provider.api.models.wire import (
+from lightly_provider.aws.regions import CONTRACT_REGIONS
+from lightly_provider.contract import (
     DATASET_NAME_PATTERN,
     ID_PATTERN,
     RESOURCE_NAME_PATTERN,
     TAG_NAME_PATTERN,
+    DatasetType,
+    Purpose,
+    RunPriority,
+    RunState,
+    ScheduledRunState,
 )
-from lightly_provider.aws.policies import Purpose
-from lightly_provider.aws.regions import CONTRACT_REGIONS
 from lightly_provider.operators.dataset import DATASET_TYPES
 from lightly_provider.operators.worker import PRIORITIES
-from lightly_provider.worker_run import RunState, ScheduledRunState
 
 
 def values(name: str) -> list[Any]:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lightly_provider.aws.denials import Cause
-from lightly_provider.aws.findings import Status
 from lightly_provider.aws.location import S3Location
-from lightly_provider.aws.place import Place
-from lightly_provider.aws.policies import Permission, Purpose
-from lightly_provider.aws.probes import probe_location
-from lightly_provider.doctor import main as doctor
+from lightly_provider.cli.doctor import main as doctor
+from lightly_provider.contract import Permission, Purpose
+from lightly_provider.diagnosis.denials import Cause
+from lightly_provider.diagnosis.findings import Status
+from lightly_provider.diagnosis.probes import probe_location
+from lightly_provider.diagnosis.target import Place
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from tests.integration.access_situations import Access
 from tests.integration.test_access_matrix import configure, verdict_of

@@ -7,7 +7,8 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.aws.location import S3Location
-from lightly_provider.aws.policies import PURPOSE_PERMISSIONS, Purpose, statements_for
+from lightly_provider.aws.policies import PURPOSE_PERMISSIONS, statements_for
+from lightly_provider.contract import Purpose
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from tests.integration.access_situations import Access

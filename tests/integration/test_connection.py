@@ -24,7 +24,7 @@ def unused_port() -> int:
 
 
 def test_it_says_who_we_are(lightly: Sandbox, dataset_name: str) -> None:
-    from lightly_provider.api.models.dataset import DatasetType
+    from lightly_provider.contract import DatasetType
 
     hook = LightlyHook()
     dataset_id = hook.get_or_create_dataset(dataset_name, DatasetType.IMAGES).dataset_id

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lightly_provider.aws.policies import Purpose
+from lightly_provider.contract import Purpose
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from tests.integration.access_situations import EXTERNAL_ID, Access

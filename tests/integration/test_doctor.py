@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lightly_provider.aws.policies import Purpose
-from lightly_provider.doctor import main
+from lightly_provider.cli.doctor import main
+from lightly_provider.contract import Purpose
 from tests.integration.access_situations import (
     EXTERNAL_ID,
     READ,

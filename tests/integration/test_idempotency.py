@@ -73,7 +73,7 @@ def test_tasks_that_create_the_same_dataset_at_once_get_one(lightly: Sandbox, da
 
 
 def _outcome(name: str) -> str:
-    from lightly_provider.api.models.dataset import DatasetType
+    from lightly_provider.contract import DatasetType
 
     return LightlyHook().get_or_create_dataset(name, DatasetType.IMAGES).dataset_id
 

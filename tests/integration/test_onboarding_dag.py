@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lightly_provider.aws.location import S3Location
-from lightly_provider.aws.policies import Purpose, policy_document
+from lightly_provider.aws.policies import policy_document
+from lightly_provider.contract import Purpose
 from tests.integration.airflow_run import everything_stored, example_dags, lines_with, run_dag, run_dag_in_a_process
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lightly_provider.aws.location import S3Location
-from lightly_provider.aws.policies import Purpose, policy_document
+from lightly_provider.aws.policies import policy_document
+from lightly_provider.contract import Purpose
 from lightly_provider.exceptions import LightlyPermissionsError
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator

@@ -11,13 +11,8 @@ import pytest
 
 from lightly_provider.aws.grants import Grant, Network, access_policy
 from lightly_provider.aws.location import S3Location
-from lightly_provider.aws.policies import (
-    PURPOSE_PERMISSIONS,
-    Purpose,
-    key_policy_statement,
-    policy_document,
-    trust_policy,
-)
+from lightly_provider.aws.policies import PURPOSE_PERMISSIONS, key_policy_statement, policy_document, trust_policy
+from lightly_provider.contract import Purpose
 from tests.integration.sandbox import CUSTOMER_ACCOUNT, Keys
 
 if TYPE_CHECKING:

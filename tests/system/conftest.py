@@ -81,8 +81,8 @@ def dataset_id(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def new_dataset(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> str:
     """A new dataset with a datasource that serves both purposes."""
-    from lightly_provider.api.models.dataset import DatasetType
     from lightly_provider.api.models.datasource import S3UserAccessDatasource
+    from lightly_provider.contract import DatasetType
     from lightly_provider.hooks.lightly import LightlyHook
 
     monkeypatch.setenv("AIRFLOW_CONN_LIGHTLY_DEFAULT", platform.sandbox.lightly_connection())

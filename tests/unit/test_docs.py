@@ -17,14 +17,8 @@ import pytest
 from lightly_provider.aws.credentials import DelegatedAccess, UserAccess, access_from_aws_connection
 from lightly_provider.aws.grants import Grant, access_policy
 from lightly_provider.aws.location import S3Location
-from lightly_provider.aws.policies import (
-    Permission,
-    Purpose,
-    key_policy_statement,
-    policy_document,
-    statements_for,
-    trust_policy,
-)
+from lightly_provider.aws.policies import key_policy_statement, policy_document, statements_for, trust_policy
+from lightly_provider.contract import Permission, Purpose
 from lightly_provider.get_provider_info import CONNECTION_FORM
 from lightly_provider.hooks.connection import parse_connection
 from lightly_provider.operators.access import (

@@ -60,14 +60,12 @@ def test_a_dag_file_imports_no_trigger(ours: set[str]) -> None:
 
 
 def test_the_triggers_import_no_http_before_they_wait() -> None:
-    triggers = added(["lightly_provider.triggers.worker", "lightly_provider.triggers.poller"], after=[BASE])
+    triggers = added(["lightly_provider.triggers.worker", "lightly_provider.runs.poller"], after=[BASE])
     assert not [m for m in triggers if m.split(".")[0] in {"aiohttp", "requests", "boto3"}]
 
 
 def test_the_pure_parts_import_neither_airflow_nor_http() -> None:
-    ours = added(
-        ["lightly_provider.worker_run", "lightly_provider.prerequisites", "lightly_provider.exceptions"], after=[]
-    )
+    ours = added(["lightly_provider.runs.state", "lightly_provider.runs.once", "lightly_provider.exceptions"], after=[])
     assert not [m for m in ours if m.split(".")[0] in {"airflow", "pydantic", "requests", "urllib3"}]
 
 

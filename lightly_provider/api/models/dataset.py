@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 
-from lightly_provider.api.models.wire import DATASET_NAME_PATTERN, Answer, Request
+from lightly_provider.api.models.wire import Answer, Request
+from lightly_provider.contract import DATASET_NAME_PATTERN, DatasetType
 
 DatasetName = Annotated[str, StringConstraints(min_length=3, pattern=DATASET_NAME_PATTERN)]
-
-
-class DatasetType(StrEnum):
-    """The input types that a user's dataset can have. (The platform makes ``Crops`` datasets itself.)"""
-
-    IMAGES = "Images"
-    VIDEOS = "Videos"
 
 
 class DatasetCreateRequest(Request):

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 
-from lightly_provider.api.models.wire import WORKER_NAME_PATTERN, Answer, EntityId, Request
+from lightly_provider.api.models.wire import Answer, EntityId, Request
+from lightly_provider.contract import WORKER_NAME_PATTERN, RunPriority
 
 WorkerName = Annotated[str, StringConstraints(min_length=3, pattern=WORKER_NAME_PATTERN)]
-
-
-class RunPriority(StrEnum):
-    """Scheduled runs of higher priority are taken first."""
-
-    LOW = "LOW"
-    MID = "MID"
-    HIGH = "HIGH"
-    CRITICAL = "CRITICAL"
 
 
 class ScheduleRequest(Request):
@@ -94,3 +86,25 @@ class Worker(Answer):
     name: str = ""
     state: str = ""
     labels: list[str] = []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """
+    What one poll saw.
+
+    :param run_id: The run's id; None while no worker took it.
+    :param run_state: The run's state as the platform wrote it; None without a run.
+    :param run_message: What the run says of itself; None if nothing.
+    :param scheduled_state: State of its entry in the schedule; None when the entry is not there, or was not asked for.
+    """
+
+    run_id: str | None = None
+    run_state: str | None = None
+    run_message: str | None = None
+    scheduled_state: str | None = None
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether there was neither a run nor an entry in the schedule."""
+        return self.run_state is None and self.scheduled_state is None

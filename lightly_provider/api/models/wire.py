@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, StringConstraints
 from pydantic.alias_generators import to_camel
 
+from lightly_provider.contract import ID_PATTERN
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ID_PATTERN = r"^[a-f0-9]{24}$"
-DATASET_NAME_PATTERN = r"^[a-zA-Z0-9][a-zA-Z0-9 _-]+$"
-WORKER_NAME_PATTERN = r"^[a-zA-Z0-9][a-zA-Z0-9 _-]+$"
-TAG_NAME_PATTERN = r"^[a-zA-Z0-9][a-zA-Z0-9 .:;=@_-]+$"
-RESOURCE_NAME_PATTERN = r"^[a-zA-Z0-9_+=,.@:\/-]*$"
 
 EntityId = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from lightly_provider.api.models.wire import RESOURCE_NAME_PATTERN, TAG_NAME_PATTERN, Answer, EntityId, Request
+from lightly_provider.api.models.wire import Answer, EntityId, Request
+from lightly_provider.contract import RESOURCE_NAME_PATTERN, TAG_NAME_PATTERN
 
 ResourceName = Annotated[str, StringConstraints(pattern=RESOURCE_NAME_PATTERN)]
 NonEmptyName = Annotated[str, StringConstraints(min_length=1, pattern=RESOURCE_NAME_PATTERN)]

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lightly_provider.exceptions import LightlyConflictError, LightlyDatasetConflictError
-from lightly_provider.hooks.base import LightlyBaseHook
+from lightly_provider.hooks.connection import LightlyBaseHook
 
 if TYPE_CHECKING:
-    from lightly_provider.api.models.dataset import Dataset, DatasetType
+    from lightly_provider.api.models.dataset import Dataset
+    from lightly_provider.contract import DatasetType
 
 
 @dataclass(frozen=True, kw_only=True)

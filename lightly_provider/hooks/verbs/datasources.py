@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lightly_provider.hooks.base import LightlyBaseHook
+from lightly_provider.hooks.connection import LightlyBaseHook
 
 if TYPE_CHECKING:
     from lightly_provider.api.models.datasource import Datasource, PermissionLights, S3Datasource

@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from lightly_provider.contract import ScheduledRunState
 from lightly_provider.exceptions import (
     LightlyApiError,
     LightlyConflictError,
@@ -17,14 +18,14 @@ from lightly_provider.exceptions import (
     LightlyResponseError,
     LightlyServerError,
 )
-from lightly_provider.hooks.base import LightlyBaseHook
-from lightly_provider.worker_run import Observation, ScheduledRunState
+from lightly_provider.hooks.connection import LightlyBaseHook
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lightly_provider.api.models.run import LogPage, Run, RunPriority, ScheduledRun
+    from lightly_provider.api.models.run import LogPage, Observation, Run, ScheduledRun
     from lightly_provider.api.models.worker_config import WorkerConfig
+    from lightly_provider.contract import RunPriority
 
 # Longest time for canceling, in seconds.
 LONGEST_CANCEL = 18.0
@@ -151,6 +152,7 @@ class RunVerbs(LightlyBaseHook):
         :return: What was seen, and the run if there is one.
         """
         from lightly_provider.api import calls
+        from lightly_provider.api.models.run import Observation
 
         try:
             run = self.client.send(calls.get_run_of_scheduled_run(scheduled_run_id))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lightly_provider.exceptions import LightlyConflictError, LightlyNotFoundError
-from lightly_provider.hooks.base import LightlyBaseHook
+from lightly_provider.hooks.connection import LightlyBaseHook
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lightly_provider.api.redaction import keep_secrets_out_of_urllib3_logs, redacted
+from lightly_provider.api.answers import keep_secrets_out_of_urllib3_logs, redacted
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
-from lightly_provider.aws.listing import PAGE_SIZE, Listed
+from lightly_provider.aws.bucket import PAGE_SIZE, Listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

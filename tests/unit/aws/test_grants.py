@@ -7,8 +7,9 @@ import pytest
 
 from lightly_provider.aws.grants import Grant, Network, access_policy, permissions_on_key
 from lightly_provider.aws.location import S3Location
-from lightly_provider.aws.policies import Permission, Purpose, key_policy_statement, policy_document
+from lightly_provider.aws.policies import key_policy_statement, policy_document
 from lightly_provider.aws.policy_documents import same_meaning, size_of
+from lightly_provider.contract import Permission, Purpose
 
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/abc"
 OTHER_KEY = "arn:aws:kms:eu-central-1:123456789012:key/def"

@@ -7,14 +7,8 @@ from typing import Any
 import pytest
 
 from lightly_provider.aws.location import S3Location
-from lightly_provider.aws.policies import (
-    PURPOSE_PERMISSIONS,
-    Permission,
-    Purpose,
-    policy_document,
-    statements_for,
-    trust_policy,
-)
+from lightly_provider.aws.policies import PURPOSE_PERMISSIONS, policy_document, statements_for, trust_policy
+from lightly_provider.contract import Permission, Purpose
 
 FOLDER = S3Location("acme-photos", "2024/")
 BUCKET = S3Location("acme-photos", "")

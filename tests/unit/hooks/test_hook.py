@@ -14,9 +14,9 @@ from schema import assert_fits_contract
 from scripted_platform import Answer, NoAnswer, ScriptedPlatform, Step
 
 from lightly_provider.api.calls import PAGE_SIZE
-from lightly_provider.api.models.dataset import DatasetType
-from lightly_provider.api.models.run import Run, RunPriority
+from lightly_provider.api.models.run import Observation, Run
 from lightly_provider.api.models.worker_config import WorkerConfig
+from lightly_provider.contract import DatasetType, RunPriority
 from lightly_provider.exceptions import (
     LightlyConflictError,
     LightlyConnectionConfigError,
@@ -27,7 +27,6 @@ from lightly_provider.exceptions import (
     LightlyServerError,
 )
 from lightly_provider.hooks.lightly import DatasetOutcome, LightlyHook, WorkerOutcome
-from lightly_provider.worker_run import Observation
 
 if TYPE_CHECKING:
     from lightly_provider.api.models.datasource import S3Datasource

@@ -16,9 +16,9 @@ from scripted_platform import Answer, NoAnswer
 from waiting_platform import DATASET, ScheduledRun, WaitingPlatform
 
 from lightly_provider.exceptions import LightlyForbiddenError, LightlyServerError, from_json
-from lightly_provider.triggers import poller
+from lightly_provider.runs import poller
+from lightly_provider.runs.state import FAILED_POLLS_IN_A_ROW
 from lightly_provider.triggers.worker import LightlyRunTrigger
-from lightly_provider.worker_run import FAILED_POLLS_IN_A_ROW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -1,0 +1,76 @@
+"""An access as it is kept: as an Airflow connection, with a note of whose it is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from lightly_provider.access.principals import MARK_KEY, MARK_VALUE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Where a kept connection's extra says whose it is, and which secret its own one replaces.
+_NOTE = "lightly_access"
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptAccess:
+    """
+    An access as it is kept. Its ``repr`` has no secret in it.
+
+    :param principal_arn: The role or user whose it is; None if somebody else wrote it.
+    :param access_key_id: A user's key; None for a role.
+    :param secret_access_key: Its secret; None for a role.
+    :param role_arn: A role; None for a user.
+    :param external_id: The role's external ID; None for a user.
+    :param replaces: What the present secret replaces as long as that is valid too: the id of a key, or an external
+        ID; None: nothing.
+    :param endpoint: Where its AWS is: ``region_name``, ``endpoint_url`` … of a connection's extra.
+    """
+
+    principal_arn: str | None
+    access_key_id: str | None = None
+    secret_access_key: str | None = field(default=None, repr=False)
+    role_arn: str | None = None
+    external_id: str | None = field(default=None, repr=False)
+    replaces: str | None = field(default=None, repr=False)
+    endpoint: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def secrets(self) -> list[str]:
+        """What must never be shown."""
+        external_ids = (self.external_id, self.replaces) if self.role_arn else ()
+        return [secret for secret in (self.secret_access_key, *external_ids) if secret]
+
+    def is_of(self, principal: str) -> bool:
+        """Whether it is the access of this role or user: its ARN, or the end of it, e.g. ``role/lightly``."""
+        return f":{self.principal_arn}".endswith(f":{principal}")
+
+    def extra(self) -> dict[str, Any]:
+        """The extra of the connection."""
+        extra = dict(self.endpoint)
+        if self.role_arn:
+            extra |= {"role_arn": self.role_arn, "assume_role_kwargs": {"ExternalId": self.external_id}}
+        note = {MARK_KEY: MARK_VALUE, "principal": self.principal_arn, "replaces": self.replaces}
+        return extra | {_NOTE: {name: value for name, value in note.items() if value}}
+
+    def as_json(self) -> str:
+        """The connection as Airflow and its secrets backends read it."""
+        connection = {"conn_type": "aws", "login": self.access_key_id, "password": self.secret_access_key}
+        return json.dumps({name: value for name, value in connection.items() if value} | {"extra": self.extra()})
+
+    @classmethod
+    def of_connection(cls, *, login: str | None, password: str | None, extra: Mapping[str, Any]) -> KeptAccess:
+        """What a connection says; also one that somebody else wrote."""
+        note = extra.get(_NOTE) or {}
+        return cls(
+            principal_arn=note.get("principal"),
+            access_key_id=login or None,
+            secret_access_key=password or None,
+            role_arn=extra.get("role_arn"),
+            external_id=(extra.get("assume_role_kwargs") or {}).get("ExternalId"),
+            replaces=note.get("replaces"),
+            endpoint={n: v for n, v in extra.items() if n not in (_NOTE, "role_arn", "assume_role_kwargs")},
+        )

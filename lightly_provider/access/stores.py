@@ -1,0 +1,405 @@
+"""
+Where the secret half of an access is kept: an Airflow connection, a secret of AWS Secrets Manager, or an SSM parameter.
+
+One text names the place everywhere: the id of a connection, or the address of a secret,
+``secretsmanager://<aws_conn_id>/<name>`` or ``ssm://<aws_conn_id>/<name>``. In all three it is an Airflow connection of
+type ``aws``, as JSON in the latter two.
+
+On Airflow 2 a task may write connections into Airflow's database. On Airflow 3 it may not (airflow 3.3.2,
+sdk/execution_time/supervisor.py blocks it, and the API of tasks reads connections only), so there Airflow's public API
+is called, as a user who may edit connections.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from lightly_provider.access.kept import KeptAccess
+from lightly_provider.access.principals import MARK_KEY, MARK_VALUE
+from lightly_provider.access.propagation import wait_until
+from lightly_provider.exceptions import LightlyAccessError
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection
+
+_ADDRESS = r"(?P<service>secretsmanager|ssm)://(?P<aws_conn_id>[\w.-]+)/(?P<name>[\w/+=.@-]*[\w+=.@-])"
+_ANY_ADDRESS = r"[a-zA-Z0-9+.-]+://.*"
+_CONN_ID = r"[\w.-]{1,200}"  # airflow 3.3.2, api_fastapi/core_api/datamodels/connections.py
+ADDRESS_FORMS = "the id of an Airflow connection, secretsmanager://<aws_conn_id>/<name> or ssm://<aws_conn_id>/<name>"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecretAddress:
+    """
+    A secret in AWS.
+
+    :param service: ``secretsmanager`` or ``ssm``.
+    :param aws_conn_id: AWS connection of the identity that reads and writes it.
+    :param name: The secret's name; that of a parameter without the slash at its start.
+    """
+
+    service: str
+    aws_conn_id: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> SecretAddress | None:
+        """
+        Read an address; None if the text is the id of an Airflow connection.
+
+        :raises ValueError: It looks like an address, and is none.
+        """
+        if not re.fullmatch(_ANY_ADDRESS, text, flags=re.DOTALL):
+            return None
+        parts = re.fullmatch(_ADDRESS, text)
+        if not parts:
+            raise ValueError(f"{text!r} is no place where an access is kept; write {ADDRESS_FORMS}.")
+        return cls(service=parts["service"], aws_conn_id=parts["aws_conn_id"], name=parts["name"])
+
+
+def check_access_conn_id(text: Any, *, argument: str) -> None:
+    """
+    Refuse what names no place where an access can be kept.
+
+    :raises ValueError: With the forms that there are.
+    """
+    if not isinstance(text, str) or not (SecretAddress.parse(text) or re.fullmatch(_CONN_ID, text)):
+        raise ValueError(f"{argument} is {text!r}; write {ADDRESS_FORMS}.")
+
+
+_READ_BACK_S = 10
+
+
+class AccessStore(ABC):
+    """
+    One place where an access is kept.
+
+    :param conn_id: Its name, as an operator's argument says it.
+    """
+
+    def __init__(self, conn_id: str) -> None:
+        self.conn_id = conn_id
+
+    @abstractmethod
+    def read(self) -> KeptAccess | None:
+        """What is kept there; None if nothing is."""
+
+    @abstractmethod
+    def write(self, access: KeptAccess) -> None:
+        """Keep this instead of what is there, in one step: whoever reads gets the one or the other."""
+
+    @abstractmethod
+    def remove(self) -> None:
+        """Keep nothing, if anything is kept."""
+
+    def keep(self, access: KeptAccess, *, allow_unmanaged: bool) -> bool:
+        """
+        Keep an access, unless it is kept already.
+
+        :param access: The access.
+        :param allow_unmanaged: Whether it may replace one that somebody else wrote, or one of another principal.
+        :return: Whether it was written.
+        :raises LightlyAccessError: What is there is another's, or what was written is not what is read.
+        """
+        present = self.read()
+        if present == access:
+            return False
+        if present is not None:
+            self.check_ownership(present, access.principal_arn, allow_unmanaged=allow_unmanaged)
+        self.write(access)
+        # A parameter may be read as it was for a moment (AWS docs: SSM, "PutParameter").
+        fault, _ = wait_until(lambda: None if self.read() == access else "another", timeout=_READ_BACK_S)
+        if fault:
+            raise LightlyAccessError(
+                f"{self.conn_id!r} was written, but what is read under that name is something else; another of "
+                "Airflow's secrets backends has it too (an environment variable, for one), so choose another name."
+            )
+        return True
+
+    def check_ownership(self, present: KeptAccess, principal: str | None, *, allow_unmanaged: bool) -> None:
+        """
+        Refuse to replace or remove what is another's.
+
+        :param present: What is kept.
+        :param principal: ARN of the role or user whose it must be, or the end of it, e.g. ``role/lightly``.
+        :param allow_unmanaged: Whether another's will do.
+        :raises LightlyAccessError: It is another's.
+        """
+        if allow_unmanaged or (principal and present.is_of(principal)):
+            return
+        whose = f"the access of {present.principal_arn}" if present.principal_arn else "what somebody else put there"
+        raise LightlyAccessError(
+            f"{self.conn_id!r} holds {whose}, which is left alone; choose another name, or set allow_unmanaged=True to "
+            "replace it."
+        )
+
+
+class SecretsManagerStore(AccessStore):
+    """A secret of AWS Secrets Manager."""
+
+    def __init__(self, conn_id: str, address: SecretAddress) -> None:
+        from lightly_provider.hooks.aws import aws_client
+
+        super().__init__(conn_id)
+        self._name = address.name
+        self._client = aws_client(address.aws_conn_id, "secretsmanager")
+
+    def read(self) -> KeptAccess | None:
+        """See :meth:`AccessStore.read`."""
+        errors = self._client.exceptions
+        try:
+            return _parsed(self._client.get_secret_value(SecretId=self._name)["SecretString"], self.conn_id)
+        except errors.ResourceNotFoundException:
+            return None
+        except errors.InvalidRequestException:  # it is marked for deletion, and cannot be read any more
+            return None
+
+    def write(self, access: KeptAccess) -> None:
+        """See :meth:`AccessStore.write`."""
+        errors = self._client.exceptions
+        try:
+            self._client.put_secret_value(SecretId=self._name, SecretString=access.as_json())
+        except errors.ResourceNotFoundException:
+            tags = [{"Key": MARK_KEY, "Value": MARK_VALUE}]
+            self._client.create_secret(Name=self._name, SecretString=access.as_json(), Tags=tags)
+        except errors.InvalidRequestException:  # marked for deletion, and keeps its name until then
+            self._client.restore_secret(SecretId=self._name)
+            self._client.put_secret_value(SecretId=self._name, SecretString=access.as_json())
+
+    def remove(self) -> None:
+        """See :meth:`AccessStore.remove`; without a window for recovery, as the access itself goes too."""
+        with suppress(self._client.exceptions.ResourceNotFoundException):
+            self._client.delete_secret(SecretId=self._name, ForceDeleteWithoutRecovery=True)
+
+
+class ParameterStore(AccessStore):
+    """A SecureString of AWS Systems Manager's Parameter Store."""
+
+    def __init__(self, conn_id: str, address: SecretAddress) -> None:
+        from lightly_provider.hooks.aws import aws_client
+
+        super().__init__(conn_id)
+        # AWS docs: PutParameter: a name with folders begins with a slash.
+        self._name = f"/{address.name}"
+        self._client = aws_client(address.aws_conn_id, "ssm")
+
+    def read(self) -> KeptAccess | None:
+        """See :meth:`AccessStore.read`."""
+        try:
+            found = self._client.get_parameter(Name=self._name, WithDecryption=True)
+        except self._client.exceptions.ParameterNotFound:
+            return None
+        return _parsed(found["Parameter"]["Value"], self.conn_id)
+
+    def write(self, access: KeptAccess) -> None:
+        """See :meth:`AccessStore.write`."""
+        self._client.put_parameter(Name=self._name, Value=access.as_json(), Type="SecureString", Overwrite=True)
+
+    def remove(self) -> None:
+        """See :meth:`AccessStore.remove`."""
+        with suppress(self._client.exceptions.ParameterNotFound):
+            self._client.delete_parameter(Name=self._name)
+
+
+def access_store(conn_id: str, airflow_api_conn_id: str | None = None) -> AccessStore:
+    """
+    The place that an operator's argument names.
+
+    :param conn_id: Id of an Airflow connection, or the address of a secret.
+    :param airflow_api_conn_id: Connection to Airflow's own API, by which a connection is written on Airflow 3.
+    :raises ValueError: It cannot be written from a task.
+    """
+
+    address = SecretAddress.parse(conn_id)
+    if address is None:
+        return airflow_connection_store(conn_id, airflow_api_conn_id)
+    if address.service == "ssm":
+        return ParameterStore(conn_id, address)
+    return SecretsManagerStore(conn_id, address)
+
+
+def connection_in_secret(address: SecretAddress) -> Connection:
+    """
+    The Airflow connection that a secret holds.
+
+    :raises LightlyAccessError: There is no such secret.
+    """
+    from airflow.providers.common.compat.sdk import Connection
+
+    from lightly_provider.hooks.aws import secrets_kept_from_the_log
+
+    conn_id = f"{address.service}://{address.aws_conn_id}/{address.name}"
+    with secrets_kept_from_the_log():
+        kept = access_store(conn_id).read()
+    if kept is None:
+        raise LightlyAccessError(
+            f"There is no secret {address.name!r} in {address.service} ({conn_id}); create the access first, or "
+            "correct the name."
+        )
+    return Connection.from_json(kept.as_json(), conn_id=conn_id)
+
+
+def _parsed(text: str, conn_id: str) -> KeptAccess:
+    try:
+        content = json.loads(text)
+        extra = content.get("extra") or {}
+        extra = json.loads(extra) if isinstance(extra, str) else extra
+        return KeptAccess.of_connection(login=content.get("login"), password=content.get("password"), extra=extra)
+    except (ValueError, AttributeError):
+        raise LightlyAccessError(
+            f"{conn_id!r} holds something else than an Airflow connection in JSON; choose another name."
+        ) from None
+
+
+_TIMEOUT_S = (10, 60)
+
+
+class _ReadableStore(AccessStore):
+    def read(self) -> KeptAccess | None:
+        """See :meth:`AccessStore.read`; whichever of Airflow's secrets backends has it."""
+        from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+
+        try:
+            found = BaseHook.get_connection(self.conn_id)
+        except AirflowNotFoundException:
+            return None
+        return KeptAccess.of_connection(login=found.login, password=found.password, extra=found.extra_dejson)
+
+
+class DatabaseConnectionStore(_ReadableStore):
+    """A connection in the database of Airflow 2."""
+
+    def write(self, access: KeptAccess) -> None:
+        """See :meth:`AccessStore.write`."""
+        import json
+
+        from airflow.models import Connection
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            found = session.query(Connection).filter(Connection.conn_id == self.conn_id).one_or_none()
+            row = found or Connection(conn_id=self.conn_id)
+            row.conn_type, row.login = "aws", access.access_key_id
+            row.set_password(access.secret_access_key)
+            row.set_extra(json.dumps(access.extra()))
+            session.add(row)
+
+    def remove(self) -> None:
+        """See :meth:`AccessStore.remove`."""
+        from airflow.models import Connection
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            session.query(Connection).filter(Connection.conn_id == self.conn_id).delete()
+
+
+class ApiConnectionStore(_ReadableStore):
+    """
+    A connection of Airflow 3, written by Airflow's public API.
+
+    :param conn_id: The connection.
+    :param api_conn_id: Connection of type ``http`` to Airflow's API server: its host, and the name and password of a
+        user (login and password), or a token of the API alone (password).
+    """
+
+    def __init__(self, conn_id: str, api_conn_id: str) -> None:
+        super().__init__(conn_id)
+        self._api_conn_id = api_conn_id
+
+    def write(self, access: KeptAccess) -> None:
+        """See :meth:`AccessStore.write`."""
+        import json
+
+        body = {
+            "connection_id": self.conn_id,
+            "conn_type": "aws",
+            "login": access.access_key_id,
+            "password": access.secret_access_key,
+            "extra": json.dumps(access.extra()),
+        }
+        if self._send("PATCH", self._path, body) == 404:
+            self._send("POST", "/api/v2/connections", body)
+
+    def remove(self) -> None:
+        """See :meth:`AccessStore.remove`."""
+        self._send("DELETE", self._path, None)
+
+    @property
+    def _path(self) -> str:
+        return f"/api/v2/connections/{quote(self.conn_id, safe='')}"
+
+    def _send(self, method: str, path: str, body: dict[str, Any] | None) -> int:
+        """Send a request; its status, which is 404 or a success."""
+        import requests
+        from airflow.providers.common.compat.sdk import BaseHook
+
+        api = BaseHook.get_connection(self._api_conn_id)
+        base = _base_url(api)
+        with requests.Session() as session:
+            try:
+                token = self._token(session, base, api)
+                answer = session.request(
+                    method, base + path, json=body, headers={"Authorization": f"Bearer {token}"}, timeout=_TIMEOUT_S
+                )
+            except requests.RequestException as error:
+                # Its text would name the address, and may hold what was sent.
+                raise LightlyAccessError(
+                    f"Airflow's API at {base} (connection {self._api_conn_id!r}) gave no answer: "
+                    f"{type(error).__name__}; check the connection's host, and run the task again."
+                ) from None
+        if not (answer.ok or answer.status_code == 404):
+            self._refused(f"{method} of the connection {self.conn_id!r}", base, answer.status_code)
+        return answer.status_code
+
+    def _token(self, session: Any, base: str, api: Connection) -> str:
+        from airflow.providers.common.compat.sdk import mask_secret
+
+        if not api.login:
+            return str(api.password or "")
+        login = {"username": api.login, "password": api.password}
+        answer = session.post(f"{base}/auth/token", json=login, timeout=_TIMEOUT_S)
+        if not answer.ok:
+            self._refused("the login", base, answer.status_code)
+        token = str(answer.json()["access_token"])
+        mask_secret(token)
+        return token
+
+    def _refused(self, what: str, base: str, status: int) -> None:
+        raise LightlyAccessError(
+            f"Airflow's API at {base} refused {what} with status {status}; check the login and password of the "
+            f"connection {self._api_conn_id!r}, and whether that user may edit connections."
+        )
+
+
+def airflow_connection_store(conn_id: str, api_conn_id: str | None) -> AccessStore:
+    """
+    The store for an Airflow connection, as this Airflow lets a task write it.
+
+    :param conn_id: The connection.
+    :param api_conn_id: Connection to Airflow's API; not used on Airflow 2.
+    :raises ValueError: On Airflow 3, without ``api_conn_id``.
+    """
+    from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+
+    if not AIRFLOW_V_3_0_PLUS:
+        return DatabaseConnectionStore(conn_id)
+    if not api_conn_id:
+        raise ValueError(
+            f"The access is to be kept in the Airflow connection {conn_id!r}, and a task of Airflow 3 cannot write "
+            "connections; give airflow_api_conn_id, or keep it in AWS: secretsmanager://<aws_conn_id>/<name> or "
+            "ssm://<aws_conn_id>/<name>."
+        )
+    return ApiConnectionStore(conn_id, api_conn_id)
+
+
+def _base_url(api: Connection) -> str:
+    host = str(api.host or "").rstrip("/")
+    if "://" in host:
+        return host
+    return f"{api.schema or 'http'}://{host}" + (f":{api.port}" if api.port else "")

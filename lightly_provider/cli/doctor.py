@@ -1,0 +1,125 @@
+"""
+``airflow lightly doctor s3://…``: what may be done at a location, without a dataset and without the platform.
+
+The same table as of ``VerifyDatasourcePermissionsOperator``, from this machine alone. Also runnable as ``python -m
+lightly_provider.cli.doctor``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
+
+    from lightly_provider.verification.verdict import Verdict
+
+_PASSED, _FAILED, _UNKNOWN = 0, 1, 2
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """
+    Look, and print the table.
+
+    :param arguments: As :data:`lightly_provider.cli.commands.COMMANDS` declares them.
+    :return: The exit status: 0 if nothing that is needed fails, 1 if something does, 2 if nothing could tell.
+    """
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
+    from lightly_provider.diagnosis.findings import Status
+
+    try:
+        with _log_on_standard_error():
+            verdict = _verdict(arguments)
+    except AirflowNotFoundException as missing:
+        print(
+            f"{missing}: define the AWS connection in Airflow, or in AIRFLOW_CONN_{arguments.aws_conn_id.upper()}.",
+            file=sys.stderr,
+        )
+        return _FAILED
+    except (ValueError, LookupError) as refused:
+        print(refused, file=sys.stderr)
+        return _FAILED
+    print(verdict.table())
+    if verdict.failed:
+        return _FAILED
+    return _UNKNOWN if verdict.status is Status.UNKNOWN else _PASSED
+
+
+@contextmanager
+def _log_on_standard_error() -> Iterator[None]:
+    """Airflow writes its log to the process's standard output, where the table is to stand alone."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _verdict(arguments: argparse.Namespace) -> Verdict:
+    from lightly_provider.aws.location import S3Location
+    from lightly_provider.aws.regions import check_region, partition_of
+    from lightly_provider.contract import Purpose
+    from lightly_provider.diagnosis.diagnose import Vantage, count_files, observe
+    from lightly_provider.hooks.aws import find_bucket_region, read_aws_connection
+    from lightly_provider.verification.judging import judge
+    from lightly_provider.verification.requirements import AUTO, DatasetUse, required_of
+    from lightly_provider.verification.verdict import DatasourceFacts
+
+    location = S3Location.parse(arguments.location, argument="the location")
+    purpose = Purpose(arguments.purpose)
+    role_arn = arguments.role_arn
+    described, connection_region = f"delegated access through the role {role_arn}", None
+    if role_arn is None:
+        connection = read_aws_connection(arguments.aws_conn_id)
+        described, connection_region = connection.access.describe(), connection.region
+        role_arn = getattr(connection.access, "role_arn", None)
+    region = arguments.region or find_bucket_region(location.bucket, arguments.aws_conn_id) or connection_region
+    if region:
+        check_region(region, argument="--region")
+    facts = DatasourceFacts(
+        purpose=purpose,
+        location=location,
+        access=described,
+        thumbnails=arguments.thumbnails,
+        kms_key_arn=arguments.kms_key_arn,
+        partition=partition_of(region or ""),
+        region=region,
+        role_arn=role_arn,
+    )
+    use = DatasetUse(arguments.dataset_type)
+    is_own = arguments.role_arn is not None
+    vantage = Vantage(
+        conn_id=None if is_own else arguments.aws_conn_id,
+        own_conn_id=arguments.own_aws_conn_id or (arguments.aws_conn_id if is_own else None),
+        platform_is_local=arguments.allow_endpoint,
+    )
+    required = required_of(use, purpose, facts.thumbnails, [purpose], AUTO)
+    seen, _ = observe(facts, purpose, required, arguments.dataset_type, vantage)
+    if arguments.count:
+        seen = [*seen, count_files(facts, vantage)]
+    return judge(location.uri, use, [facts], None, findings={purpose: seen})
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """
+    Run the command on its own.
+
+    :param argv: Its arguments. None (default): those of the process.
+    :raises SystemExit: With the exit status.
+    """
+    from lightly_provider.cli.commands import main as run_command
+
+    run_command(["doctor", *(sys.argv[1:] if argv is None else argv)])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""``airflow lightly policy``: the IAM documents as JSON, rendered without asking AWS or the platform anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+from typing import TYPE_CHECKING, Any
+
+from lightly_provider.aws.credentials import check_external_id
+from lightly_provider.aws.grants import access_policy, grants_for, network_of, permissions_on_key
+from lightly_provider.aws.policies import EXTERNAL_ID_BYTES, ROLE_SESSION_SECONDS, key_policy_statement, trust_policy
+from lightly_provider.aws.policy_documents import PolicyKind, check_size
+from lightly_provider.aws.regions import check_region
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def print_documents(arguments: argparse.Namespace) -> None:
+    """
+    Print the documents.
+
+    :param arguments: As :data:`lightly_provider.cli.commands.COMMANDS` declares them.
+    :raises ValueError: An argument cannot be right.
+    """
+    documents = documents_for(arguments)
+    chosen = documents if arguments.document == "all" else documents.get(arguments.document.replace("-", "_"))
+    if chosen is None:
+        raise ValueError(f"there is no {arguments.document} for what was asked; leave --document out to see all.")
+    print(json.dumps(chosen, indent=2))
+    if "trust_policy" in documents and arguments.document in ("all", "trust-policy"):
+        print(
+            "The trust policy holds the external ID: keep it like a password, and put it into the AWS connection too.",
+            file=sys.stderr,
+        )
+
+
+def documents_for(arguments: argparse.Namespace) -> dict[str, Any]:
+    """
+    The documents by name: ``policy``; for a role ``trust_policy`` and ``max_session_duration``; with KMS keys
+    ``key_policy``, which has the statement to add by the key's ARN.
+
+    :raises ValueError: An argument cannot be right.
+    """
+    role = arguments.access == "role"
+    partition = check_region(arguments.region, argument="--region").partition if arguments.region else "aws"
+    if role and partition != "aws":
+        raise ValueError(
+            f"--region {arguments.region} lies in the partition {partition!r}, and the platform takes roles of the "
+            "partition 'aws' only; write --access user."
+        )
+    grants = grants_for(
+        inputs=arguments.location,
+        outputs=arguments.output or [],
+        purpose=arguments.purpose,
+        kms_key_arn=arguments.kms_key_arn,
+        read_kms_key_arns=arguments.read_kms_key_arn or [],
+        names={
+            "inputs": "location",
+            "outputs": "--output",
+            "purpose": "--purpose",
+            "kms_key_arn": "--kms-key-arn",
+            "read_kms_key_arns": "--read-kms-key-arn",
+        },
+    )
+    network = network_of(
+        source_ips=arguments.source_ip or [],
+        source_vpcs=arguments.source_vpc or [],
+        names={"source_ips": "--source-ip", "source_vpcs": "--source-vpc"},
+    )
+    policy = access_policy(grants, network=network, partition=partition)
+    check_size(policy, PolicyKind.ROLE_INLINE if role else PolicyKind.USER_INLINE, argument="location")
+    documents: dict[str, Any] = {"policy": policy}
+    if role:
+        documents |= {
+            "trust_policy": trust_policy(_external_id(arguments.external_id_env)),
+            "max_session_duration": ROLE_SESSION_SECONDS,
+        }
+    keys = dict.fromkeys(grant.kms_key_arn for grant in grants if grant.kms_key_arn)
+    if keys:
+        principal = arguments.principal_arn or f"arn:{partition}:iam::<account>:{arguments.access}/<name>"
+        documents["key_policy"] = {
+            key: key_policy_statement(principal, permissions_on_key(grants, key)) for key in keys
+        }
+    return documents
+
+
+def _external_id(variable: str | None) -> str:
+    if variable is None:
+        return secrets.token_urlsafe(EXTERNAL_ID_BYTES)
+    return check_external_id(os.environ.get(variable, ""), argument=f"--external-id-env: the variable {variable}")

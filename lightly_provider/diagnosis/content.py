@@ -1,0 +1,101 @@
+"""Whether the files under a location fit the dataset's type, and which prefix was probably meant where none do."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+from lightly_provider.aws.bucket import MediaType, expected_kind, survey
+from lightly_provider.diagnosis.denials import denial_of
+from lightly_provider.diagnosis.findings import Finding, Remedy, Status
+
+if TYPE_CHECKING:
+    from lightly_provider.aws.bucket import Inventory, Lister
+    from lightly_provider.aws.location import S3Location
+
+# Further pages that are looked at while none of the first held a file of the dataset's type.
+_PAGES_IN_SEARCH = 10
+
+
+def check_content(lister: Lister, location: S3Location, dataset_type: str) -> Finding:
+    """
+    Compare what is there with what the dataset is made of. One request, where the first page holds such a file.
+
+    :param lister: Lists the bucket.
+    :param location: Where the files shall be.
+    :param dataset_type: ``Images``, ``Videos`` or ``Crops``.
+    :return: PASS with the counts; WARN where there is no such file, with prefixes that may be meant; UNKNOWN where
+        listing is denied.
+    """
+    kind = expected_kind(dataset_type)
+    try:
+        inventory = survey(lister, location)
+        if not inventory.counts[kind] and not inventory.is_complete:
+            inventory = survey(lister, location, pages=_PAGES_IN_SEARCH)
+    except Exception as failure:  # noqa: BLE001  (whatever botocore raises is the finding)
+        denial = denial_of(failure)
+        return Finding("content", Status.UNKNOWN, f"not listed: {denial.text or denial.cause}", denial)
+    if inventory.counts[kind]:
+        return Finding("content", Status.PASS, inventory.describe(), counts=inventory.numbers())
+    return _no_match(lister, location, kind, inventory)
+
+
+def _no_match(lister: Lister, location: S3Location, kind: MediaType, inventory: Inventory) -> Finding:
+    what = "images" if kind is MediaType.IMAGES else "videos"
+    message = f"no {what} under {location.uri} ({inventory.describe()})"
+    other = MediaType.VIDEOS if kind is MediaType.IMAGES else MediaType.IMAGES
+    if inventory.counts[other]:
+        advice = f"It holds {inventory.counts[other]} files of {other.lower()}: create the dataset as {other}."
+        return Finding("content", Status.WARN, message, remedy=Remedy(advice), counts=inventory.numbers())
+    near: list[str] = []
+    try:
+        near = [] if inventory.n_objects else near_misses(lister, location)
+    except Exception as failure:  # noqa: BLE001  (it may list under the prefix only)
+        denial = denial_of(failure)
+        message = f"{message}; beside it nothing could be listed ({denial.cause})"
+    advice = f"Did you mean {' or '.join(near)}?" if near else "Check the path, or upload the files first."
+    return Finding("content", Status.WARN, message, remedy=Remedy(advice), counts=inventory.numbers())
+
+
+def near_misses(lister: Lister, location: S3Location) -> list[str]:
+    """
+    Prefixes with files that were probably meant, where a location has none.
+
+    :param lister: Lists the bucket. Where it may not list beside the location, it raises, and nothing is known.
+    :param location: Where nothing is.
+    :return: URIs, the likeliest first; each has files below it.
+    """
+    prefix = location.prefix
+    guesses = []
+    bare = prefix.strip("/")
+    without_bucket = bare.removeprefix(f"{location.bucket}/") if bare != location.bucket else ""
+    if without_bucket != bare:
+        guesses.append(f"{without_bucket}/" if without_bucket else "")
+    single = "/".join(filter(None, prefix.split("/")))
+    guesses += [f"{single}/" if single else "", f"/{single}/", single]
+    if walked := _walk(lister, single):
+        guesses.append(walked)
+    tried = [guess for guess in dict.fromkeys(guesses) if guess != prefix and (guess or not prefix or not bare)]
+    found = []
+    for guess in tried:
+        page = lister.page(guess)
+        # "raw" without its slash finds "raw-2024/" too, whose folder is what is worth naming.
+        if guess and not guess.endswith("/"):
+            found += [f"{key[: key.index('/', len(guess)) + 1]}" for key, _ in page.objects if "/" in key[len(guess) :]]
+        elif any(not key.endswith("/") for key, _ in page.objects):
+            found.append(guess)
+    return [f"s3://{location.bucket}/{name}" for name in dict.fromkeys(found) if name != prefix][:3]
+
+
+def _walk(lister: Lister, path: str) -> str | None:
+    """The path folder by folder as it is really written: in another case, or a letter off."""
+    walked = ""
+    for name in path.split("/"):
+        names = {folder[len(walked) : -1]: folder for folder in lister.page(walked, by_folder=True).folders}
+        by_fold = {one.casefold(): one for one in names}
+        near = difflib.get_close_matches(name, names, n=1)
+        real = name if name in names else by_fold.get(name.casefold()) or (near[0] if near else None)
+        if real is None:
+            return None
+        walked = names[real]
+    return walked

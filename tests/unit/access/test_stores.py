@@ -1,0 +1,140 @@
+"""Where an access is kept: the names of the places, and what is kept there."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lightly_provider.access.kept import KeptAccess
+from lightly_provider.access.stores import AccessStore, SecretAddress, check_access_conn_id
+from lightly_provider.aws.credentials import DelegatedAccess, UserAccess, access_from_aws_connection
+from lightly_provider.exceptions import LightlyAccessError
+
+USER_ARN, ROLE_ARN = "arn:aws:iam::123456789012:user/lightly", "arn:aws:iam::123456789012:role/a/lightly"
+ENDPOINT = {"region_name": "eu-central-1", "service_config": {"sts": {"endpoint_url": "http://127.0.0.1:1"}}}
+USER = KeptAccess(
+    principal_arn=USER_ARN,
+    access_key_id="AKIA1",
+    secret_access_key="CANARY-secret",
+    replaces="AKIA0",
+    endpoint=ENDPOINT,
+)
+ROLE = KeptAccess(
+    principal_arn=ROLE_ARN, role_arn=ROLE_ARN, external_id="CANARY-external-id", replaces="CANARY-old-one"
+)
+
+
+class MemoryStore(AccessStore):
+    """A place in memory, to try what all places have in common."""
+
+    present: KeptAccess | None = None
+    writes = 0
+
+    def read(self) -> KeptAccess | None:
+        return self.present
+
+    def write(self, access: KeptAccess) -> None:
+        self.present, self.writes = access, self.writes + 1
+
+    def remove(self) -> None:
+        self.present = None
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("lightly_photos", None),
+        ("a.b-c", None),
+        (
+            "secretsmanager://aws_default/lightly/photos",
+            SecretAddress(service="secretsmanager", aws_conn_id="aws_default", name="lightly/photos"),
+        ),
+        ("ssm://my-aws/photos", SecretAddress(service="ssm", aws_conn_id="my-aws", name="photos")),
+    ],
+)
+def test_a_place_is_a_connection_or_a_secret(text: str, address: SecretAddress | None) -> None:
+    check_access_conn_id(text, argument="access_conn_id")
+    assert SecretAddress.parse(text) == address
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "with a blank", "ssm://", "ssm://aws_default", "ssm://aws_default/", "ssm:///photos"),
+        *("ssm://aws_default/photos/", "s3://bucket/photos", "secretsmanager://aws default/x", None, 7),
+        "ssm://aws_default/pho tos",
+    ],
+)
+def test_what_is_neither_is_refused_with_the_forms(text: str) -> None:
+    with pytest.raises(ValueError, match="secretsmanager://<aws_conn_id>/<name>"):
+        check_access_conn_id(text, argument="access_conn_id")
+
+
+@pytest.mark.parametrize("access", [USER, ROLE])
+def test_what_is_kept_is_read_back_as_it_was(access: KeptAccess) -> None:
+    kept = json.loads(access.as_json())
+    assert kept["conn_type"] == "aws"
+    again = KeptAccess.of_connection(login=kept.get("login"), password=kept.get("password"), extra=kept["extra"])
+    assert again == access
+
+
+@pytest.mark.parametrize("access", [USER, ROLE])
+def test_what_is_kept_is_a_connection_that_the_datasource_takes(access: KeptAccess) -> None:
+    kept = json.loads(access.as_json())
+    found = access_from_aws_connection(
+        conn_id="kept",
+        access_key_id=kept.get("login"),
+        secret_access_key=kept.get("password"),
+        session_token=None,
+        role_arn=kept["extra"].get("role_arn"),
+        external_id=kept["extra"].get("assume_role_kwargs", {}).get("ExternalId"),
+    )
+    expected = (
+        DelegatedAccess(ROLE_ARN, "CANARY-external-id") if access is ROLE else UserAccess("AKIA1", "CANARY-secret")
+    )
+    assert found == expected
+
+
+@pytest.mark.parametrize("access", [USER, ROLE])
+def test_no_secret_shows_in_the_text_of_an_access(access: KeptAccess) -> None:
+    assert "CANARY" not in repr(access)
+    assert access.secrets
+    assert all("CANARY" in secret for secret in access.secrets)
+
+
+def test_an_access_is_written_once() -> None:
+    store = MemoryStore("kept")
+    assert store.keep(USER, allow_unmanaged=False)
+    assert not store.keep(USER, allow_unmanaged=False)
+    assert store.writes == 1
+
+
+@pytest.mark.parametrize(
+    ("present", "whose"),
+    [
+        (ROLE, f"the access of {ROLE_ARN}"),
+        (KeptAccess(principal_arn=None, access_key_id="AKIA9"), "what somebody else put there"),
+    ],
+)
+def test_the_access_of_another_is_not_replaced_unless_told(present: KeptAccess, whose: str) -> None:
+    store = MemoryStore("kept")
+    store.present = present
+    with pytest.raises(LightlyAccessError, match=f"^'kept' holds {whose}, which is left alone"):
+        store.keep(USER, allow_unmanaged=False)
+    assert store.present is present
+    assert store.keep(USER, allow_unmanaged=True)
+
+
+@pytest.mark.parametrize(
+    ("principal", "mine"),
+    [
+        (ROLE_ARN, True),
+        ("role/a/lightly", True),
+        ("role/lightly", False),
+        ("lightly", False),
+        ("arn:aws:iam::210987654321:role/a/lightly", False),
+    ],
+)
+def test_an_access_knows_whose_it_is(principal: str, mine: bool) -> None:
+    assert ROLE.is_of(principal) is mine

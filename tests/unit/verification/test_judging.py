@@ -1,0 +1,452 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from lightly_provider.aws.location import S3Location
+from lightly_provider.contract import Permission, Purpose
+from lightly_provider.diagnosis.denials import Cause
+from lightly_provider.diagnosis.findings import Finding, Status
+from lightly_provider.verification.judging import judge
+from lightly_provider.verification.report import changes_between
+from lightly_provider.verification.requirements import DatasetUse, check_require, required_of, required_permissions
+from lightly_provider.verification.verdict import DatasourceFacts, Lights, Verdict
+
+DATASET = "65a1b2c3d4e5f60718293a4b"
+LIST, READ, WRITE, OVERWRITE = Permission
+ALL = frozenset(Permission)
+INPUT = DatasourceFacts(
+    S3Location("acme-photos", "2024/"),
+    "user access with the key AKIA…MPLE",
+    purpose=Purpose.INPUT,
+    thumbnails=False,
+)
+OUTPUT = DatasourceFacts(
+    S3Location("acme-lightly", ""),
+    "delegated access through the role arn:aws:iam::123456789012:role/Lightly",
+    purpose=Purpose.LIGHTLY,
+    thumbnails=True,
+    role_arn="arn:aws:iam::123456789012:role/Lightly",
+)
+BOTH = replace(INPUT, purpose=Purpose.INPUT_OUTPUT)
+
+
+def lights(*red: Permission, **errors: str) -> Lights:
+    return Lights(
+        **{str(permission): permission not in red for permission in Permission},
+        errors={Permission(name): text for name, text in errors.items()},
+    )
+
+
+def statuses(verdict: Verdict, datasource: DatasourceFacts) -> dict[Permission, Status]:
+    return {check.permission: check.status for check in verdict.checks if check.datasource == datasource}
+
+
+@pytest.mark.parametrize("thumbnails", [False, True])
+@pytest.mark.parametrize("dataset_type", ["Images", "Videos", "Crops", "Something new"])
+@pytest.mark.parametrize(("purpose", "needs"), [(Purpose.INPUT, {LIST, READ}), (Purpose.LIGHTLY, ALL)])
+def test_a_split_datasource_requires_what_its_purpose_says_whatever_the_dataset_is(
+    purpose: Purpose, needs: frozenset[Permission], dataset_type: str, thumbnails: bool
+) -> None:
+    assert required_permissions(dataset_type, purpose, thumbnails) == needs
+
+
+@pytest.mark.parametrize(
+    ("dataset_type", "thumbnails", "needs"),
+    [
+        ("Images", False, {LIST, READ}),
+        ("Images", True, ALL),
+        ("Videos", False, ALL),
+        ("Videos", True, ALL),
+        ("Crops", False, ALL),
+        ("Crops", True, ALL),
+    ],
+)
+def test_a_common_datasource_is_written_to_for_thumbnails_frames_and_crops_only(
+    dataset_type: str, thumbnails: bool, needs: frozenset[Permission]
+) -> None:
+    assert required_permissions(dataset_type, Purpose.INPUT_OUTPUT, thumbnails) == needs
+
+
+def test_all_lights_green_is_a_pass_with_nothing_to_say() -> None:
+    verdict = judge(DATASET, "Images", [OUTPUT], lights())
+    assert verdict.ok
+    assert verdict.failed == ()
+    assert verdict.failure_message() == ""
+    assert verdict.status is Status.PASS
+    assert statuses(verdict, OUTPUT) == dict.fromkeys(Permission, Status.PASS)
+
+
+def test_a_light_that_the_purpose_does_not_need_is_skipped_with_the_reason() -> None:
+    verdict = judge(DATASET, "Images", [INPUT], lights(WRITE, OVERWRITE))
+    assert verdict.ok
+    assert statuses(verdict, INPUT) == {
+        LIST: Status.PASS,
+        READ: Status.PASS,
+        WRITE: Status.SKIP,
+        OVERWRITE: Status.SKIP,
+    }
+    skipped = [check for check in verdict.checks if check.status is Status.SKIP]
+    assert {check.message for check in skipped} == {"not needed for INPUT"}
+    assert {check.granted for check in skipped} == {False}
+
+
+def test_a_common_datasource_says_why_writing_is_skipped() -> None:
+    verdict = judge(DATASET, "Images", [BOTH], lights(WRITE, OVERWRITE))
+    assert verdict.ok
+    assert verdict.checks[2].message == "not needed for INPUT_OUTPUT of Images without thumbnails"
+
+
+@pytest.mark.parametrize(
+    ("dataset_type", "datasource"),
+    [("Videos", BOTH), ("Crops", BOTH), ("Images", replace(BOTH, thumbnails=True)), ("Images", OUTPUT)],
+)
+def test_a_red_write_light_fails_whatever_is_written_to(dataset_type: str, datasource: DatasourceFacts) -> None:
+    verdict = judge(DATASET, dataset_type, [datasource], lights(WRITE))
+    assert [check.permission for check in verdict.failed] == [WRITE]
+
+
+def test_green_lights_of_two_datasources_are_no_proof_for_either_and_no_failure() -> None:
+    verdict = judge(DATASET, "Images", [INPUT, OUTPUT], lights())
+    assert verdict.ok
+    assert verdict.status is Status.UNKNOWN
+    assert set(statuses(verdict, OUTPUT).values()) == {Status.UNKNOWN}
+    assert {check.message for check in verdict.checks if check.status is Status.UNKNOWN} == {
+        "Lightly's light is green, and the platform's check does not say which of the 2 datasources it tested"
+    }
+
+
+@pytest.mark.parametrize("permission", list(Permission))
+def test_a_red_light_puts_every_datasource_that_needs_it_in_doubt_and_no_other(permission: Permission) -> None:
+    verdict = judge(DATASET, "Images", [INPUT, OUTPUT], lights(permission))
+    assert not verdict.ok
+    needed_by_input = permission in {LIST, READ}
+    assert statuses(verdict, INPUT)[permission] is (Status.UNKNOWN if needed_by_input else Status.SKIP)
+    assert statuses(verdict, OUTPUT)[permission] is Status.UNKNOWN
+    assert len(verdict.failed) == 1 + needed_by_input
+
+
+def test_a_failed_check_names_permission_bucket_prefix_the_platforms_text_and_the_statement() -> None:
+    verdict = judge(DATASET, "Images", [INPUT], lights(LIST, list="AccessDenied:  not authorized\n to list."))
+    (check,) = verdict.failed
+    assert check.message == (
+        "list is not granted in bucket 'acme-photos', prefix '2024/' (INPUT). "
+        "The platform reports: AccessDenied: not authorized to list. Cause: denied without a reason."
+    )
+    assert check.error == "AccessDenied: not authorized to list"
+    (statement,) = check.fix
+    assert statement["Action"] == ["s3:ListBucket"]
+    assert statement["Condition"]["StringLike"]["s3:prefix"] == ["2024/", "2024/*"]
+
+
+def test_a_failed_check_without_a_text_says_that_the_platform_gave_none() -> None:
+    (check,) = judge(DATASET, "Images", [INPUT], lights(READ)).failed
+    assert "The platform gives no reason." in check.message
+    assert check.error is None
+
+
+def test_the_text_of_a_green_light_is_not_repeated() -> None:
+    verdict = judge(DATASET, "Images", [INPUT], lights(LIST, list="denied", read="stale text"))
+    assert "stale" not in verdict.table() + verdict.failure_message() + json.dumps(verdict.as_dict())
+
+
+def test_a_page_for_an_error_text_is_cut() -> None:
+    verdict = judge(DATASET, "Images", [INPUT], lights(LIST, list="<html> " * 10_000))
+    assert len(verdict.failure_message()) < 1500
+
+
+def test_a_red_list_light_leaves_read_unknown_as_s3_hides_what_is_missing() -> None:
+    verdict = judge(DATASET, "Images", [INPUT], lights(LIST, READ))
+    of_list, of_read = verdict.failed
+    assert (of_list.status, of_read.status) == (Status.FAIL, Status.UNKNOWN)
+    assert "read may turn green with list" in of_read.message
+    assert "read may turn green with list" not in of_list.message
+    assert "read may turn green with list" in verdict.failure_message()
+    assert of_read.fix[0]["Action"] == ["s3:GetObject"]
+
+
+def test_a_wrong_key_is_no_hidden_read() -> None:
+    refused = dict.fromkeys(("list", "read"), "InvalidAccessKeyId: no such key")
+    assert statuses(judge(DATASET, "Images", [INPUT], lights(LIST, READ, **refused)), INPUT)[READ] is Status.FAIL
+
+
+@pytest.mark.parametrize("red", [LIST, READ])
+def test_list_or_read_alone_gives_no_such_hope(red: Permission) -> None:
+    assert "may turn green" not in judge(DATASET, "Images", [INPUT], lights(red)).failure_message()
+
+
+def test_two_datasources_say_that_the_light_may_concern_the_other() -> None:
+    sentence = "does not say which of the 2 datasources it tested"
+    verdict = judge(DATASET, "Images", [INPUT, OUTPUT], lights(WRITE))
+    assert sentence in verdict.failed[0].message
+    assert verdict.failure_message().count(sentence) == 1
+    assert sentence not in judge(DATASET, "Images", [OUTPUT], lights(WRITE)).failure_message()
+
+
+def test_a_wrong_key_gets_its_own_advice_and_no_word_about_missing_rights() -> None:
+    refused = dict.fromkeys(("list", "read", "write", "overwrite"), "InvalidAccessKeyId: no such key")
+    verdict = judge(DATASET, "Images", [INPUT, OUTPUT], lights(*ALL, **refused))
+    for text in (verdict.failure_message(), verdict.table()):
+        assert "present key" in text
+        for word in ("argument require", "may turn green", "add to its IAM policy"):
+            assert word not in text
+    assert verdict.failure_message().count("present key") == 1
+    assert not any(check.fix for check in verdict.failed)
+
+
+def test_the_kms_key_and_the_partition_of_a_datasource_enter_its_statement() -> None:
+    key = "arn:aws:kms:eu-central-1:123456789012:key/abc"
+    (check,) = judge(DATASET, "Images", [replace(OUTPUT, kms_key_arn=key)], lights(WRITE)).failed
+    assert [statement["Resource"] for statement in check.fix] == [["arn:aws:s3:::acme-lightly/*"], [key]]
+    (check,) = judge(DATASET, "Images", [replace(OUTPUT, partition="aws-cn")], lights(WRITE)).failed
+    assert check.fix[0]["Resource"] == ["arn:aws-cn:s3:::acme-lightly/*"]
+
+
+def test_the_failure_message_names_each_place_once_with_one_policy_to_add() -> None:
+    verdict = judge(DATASET, "Images", [INPUT, OUTPUT], lights(READ, WRITE, read="no read", write="no write"))
+    message = verdict.failure_message()
+    assert "\n" not in message
+    assert f"Dataset {DATASET} lacks permissions: " in message
+    assert "read in bucket 'acme-photos', prefix '2024/' (INPUT) (the platform reports: no read)" in message
+    assert "read, write in bucket 'acme-lightly', the whole bucket (LIGHTLY)" in message
+    assert '{"Effect":"Allow","Action":["s3:GetObject"],"Resource":["arn:aws:s3:::acme-photos/2024/*"]}' in message
+    assert '"Action":["s3:GetObject","s3:PutObject"]' in message
+    assert f"For {OUTPUT.access}, add to its IAM policy" in message
+
+
+def test_the_table_has_a_block_per_datasource_and_a_row_per_permission() -> None:
+    of_input, of_output = judge(DATASET, "Images", [INPUT, OUTPUT], lights()).table().split("\n\n")
+    header, says, *rows = of_input.splitlines()
+    assert header == "datasource INPUT  s3://acme-photos/2024/  user access with the key AKIA…MPLE"
+    assert says == "  Lightly says"
+    assert [row.split()[:2] for row in rows] == [
+        ["list", "UNKNOWN"],
+        ["read", "UNKNOWN"],
+        ["write", "SKIP"],
+        ["overwrite", "SKIP"],
+    ]
+    assert of_output.startswith("datasource LIGHTLY  s3://acme-lightly/  delegated access")
+
+
+def test_below_each_failed_row_stands_its_statement_as_json() -> None:
+    table = judge(DATASET, "Images", [INPUT], lights(LIST, READ)).table()
+    rows = table.splitlines()
+    for permission, action in (("list", "s3:ListBucket"), ("read", "s3:GetObject")):
+        (at,) = [n for n, row in enumerate(rows) if row.split()[0] == permission]
+        fix = rows[at + 1]
+        assert fix.split()[0] == "fix"
+        assert json.loads(fix[fix.index("{") :])["Action"] == [action]
+
+
+def test_the_verdict_for_xcom_is_json_and_complete() -> None:
+    verdict = judge(DATASET, "Images", [INPUT, OUTPUT], lights(WRITE, write="denied"))
+    value = verdict.as_dict()
+    assert json.loads(json.dumps(value)) == value
+    assert all(type(text) is str for check in value["checks"] for text in (check["purpose"], check["status"]))
+    assert (value["dataset_id"], value["ok"], len(value["checks"])) == (DATASET, False, 8)
+    (failed,) = [check for check in value["checks"] if check["required"] and check["granted"] is False]
+    assert failed["status"] == "UNKNOWN"
+    assert failed["purpose"] == "LIGHTLY"
+    assert failed["location"] == "s3://acme-lightly/"
+    assert failed["permission"] == "write"
+    assert (failed["granted"], failed["required"], failed["error"]) == (False, True, "denied")
+    assert failed["fix"][0]["Action"] == ["s3:PutObject"]
+
+
+@pytest.mark.parametrize(
+    ("require", "of_input", "of_output"),
+    [
+        (["list"], {LIST}, {LIST}),
+        (("list", "read"), {LIST, READ}, {LIST, READ}),
+        (["list", "write"], {LIST}, {LIST, WRITE}),
+        ([OVERWRITE], set(), {OVERWRITE}),
+    ],
+)
+def test_named_permissions_are_required_exactly_where_the_purpose_uses_them(
+    require: list[str], of_input: set[Permission], of_output: set[Permission]
+) -> None:
+    verdict = judge(DATASET, "Videos", [INPUT, OUTPUT], lights(*Permission), require)
+    assert {check.permission for check in verdict.failed if check.datasource == INPUT} == of_input
+    assert {check.permission for check in verdict.failed if check.datasource == OUTPUT} == of_output
+
+
+def test_a_named_permission_that_no_purpose_uses_is_required_all_the_same() -> None:
+    verdict = judge(DATASET, "Images", [INPUT], lights(WRITE), ["write"])
+    assert [check.permission for check in verdict.failed] == [WRITE]
+    assert verdict.checks[0].message == "not required of INPUT"
+
+
+def test_auto_and_all_four_differ_for_a_common_datasource_of_images() -> None:
+    assert judge(DATASET, "Images", [BOTH], lights(WRITE)).ok
+    assert not judge(DATASET, "Images", [BOTH], lights(WRITE), tuple(Permission)).ok
+
+
+@pytest.mark.parametrize(
+    ("require", "read_as"),
+    [("auto", None), (["list"], {LIST}), (("read", "list", "list"), {LIST, READ}), ({"write"}, {WRITE})],
+)
+def test_require_is_auto_or_the_names_of_permissions(require: list[str], read_as: set[Permission] | None) -> None:
+    assert check_require(require) == read_as
+
+
+@pytest.mark.parametrize(
+    ("require", "words"),
+    [
+        (["lst"], "names 'lst', which is no permission; did you mean 'list'?"),
+        (["list", "canRead"], "did you mean 'read'?"),
+        (["List"], "did you mean 'list'?"),
+        (["delete"], "the names are list, read, write, overwrite."),
+        ([3], "names 3"),
+        ("write", "write ['write']"),
+        ("Auto", "did you mean 'auto'?"),
+        ("list,read", "nor a list of permissions"),
+        ("", "nor a list of permissions"),
+        ([], "nothing would be verified"),
+    ],
+)
+def test_a_requirement_that_cannot_be_meant_is_refused_with_what_may_be(require: list[str], words: str) -> None:
+    with pytest.raises(ValueError, match=r"^require") as refused:
+        check_require(require)
+    assert words in str(refused.value)
+    with pytest.raises(ValueError, match=r"^require"):
+        judge(DATASET, "Images", [INPUT], lights(), require)
+
+
+def test_a_dataset_without_datasources_is_not_a_pass() -> None:
+    with pytest.raises(ValueError, match=f"Dataset {DATASET} has no datasource"):
+        judge(DATASET, "Images", [], lights())
+
+
+# --- what two datasources' lights mean ----------------------------------------------------------------------------
+
+LIGHTS_BY_SCOPE = {
+    # What the platform would test of (INPUT, LIGHTLY), for list and read, and for write and overwrite.
+    "combined": ((0,), (1,)),
+    "input": ((0,), (0,)),
+    "lightly": ((1,), (1,)),
+    "worst": ((0, 1), (0, 1)),
+}
+SUBSETS = [frozenset(p for bit, p in enumerate(Permission) if number >> bit & 1) for number in range(16)]
+
+
+def shown(scope: str, granted: tuple[frozenset[Permission], frozenset[Permission]]) -> Lights:
+    """The lights that a platform of this scope would show."""
+    reading, writing = LIGHTS_BY_SCOPE[scope]
+    green = {
+        permission: all(permission in granted[index] for index in (reading if permission in {LIST, READ} else writing))
+        for permission in Permission
+    }
+    green[OVERWRITE] = green[OVERWRITE] and green[WRITE]
+    return Lights(**{str(permission): value for permission, value in green.items()})
+
+
+def seen(granted: frozenset[Permission], needed: frozenset[Permission]) -> list[Finding]:
+    """What a worker sees that tries what is needed."""
+    return [
+        Finding(permission, Status.PASS if permission in granted else Status.FAIL, "") for permission in sorted(needed)
+    ]
+
+
+@pytest.mark.parametrize("scope", LIGHTS_BY_SCOPE)
+@pytest.mark.parametrize("probed", [False, True])
+def test_whatever_the_platform_tests_no_check_is_wrong(scope: str, probed: bool) -> None:
+    of_user = replace(OUTPUT, role_arn=None)
+    needs = (frozenset({LIST, READ}), ALL)
+    for of_input in SUBSETS:
+        for of_output in (one for one in SUBSETS if OVERWRITE not in one or WRITE in one):
+            granted = (of_input, of_output)
+            findings = {
+                one.purpose: seen(has, needed)
+                for one, has, needed in zip([INPUT, of_user], granted, needs, strict=True)
+            }
+            verdict = judge(
+                DATASET, "Images", [INPUT, of_user], shown(scope, granted), findings=findings if probed else {}
+            )
+            for check in verdict.checks:
+                has = granted[0 if check.datasource == INPUT else 1]
+                if check.status is Status.PASS:
+                    assert check.subject in has
+                elif check.status is Status.FAIL:
+                    assert check.subject not in has
+                else:
+                    assert check.status is Status.SKIP or not probed, "what was tried here is known"
+            if probed:
+                assert verdict.ok == (needs[0] <= of_input and needs[1] <= of_output)
+
+
+def test_a_text_that_names_the_bucket_tells_which_datasource_was_tested() -> None:
+    text = (
+        "AccessDenied: User: arn:aws:sts::123456789012:assumed-role/Lightly/lightly is not authorized to perform: "
+        's3:PutObject on resource: "arn:aws:s3:::acme-lightly/.lightly/x" because no identity-based policy allows the '
+        "s3:PutObject action"
+    )
+    verdict = judge(DATASET, "Images", [INPUT, OUTPUT], lights(WRITE, OVERWRITE, write=text, overwrite=text))
+    assert statuses(verdict, OUTPUT)[WRITE] is Status.FAIL
+    assert {check.cause for check in verdict.failed} == {Cause.MISSING_ALLOW}
+
+
+def test_a_red_light_whose_text_is_about_the_other_datasource_is_no_failure_here() -> None:
+    text = (
+        "AccessDenied: User: arn:aws:iam::123456789012:user/reader is not authorized to perform: s3:PutObject on "
+        'resource: "arn:aws:s3:::acme-photos/2024/.lightly/x" because no identity-based policy allows it'
+    )
+    verdict = judge(DATASET, "Images", [INPUT, OUTPUT], lights(WRITE, OVERWRITE, write=text, overwrite=text))
+    assert statuses(verdict, OUTPUT)[WRITE] is Status.UNKNOWN
+    assert verdict.ok
+
+
+def test_what_works_here_and_not_for_lightly_is_bound_to_a_network() -> None:
+    findings = {INPUT.purpose: seen(ALL, frozenset({LIST, READ}))}
+    verdict = judge(DATASET, "Images", [INPUT], lights(READ, read="AccessDenied: Access Denied"), findings=findings)
+    (failed,) = verdict.failed
+    assert failed.cause is Cause.SOURCE_RESTRICTED
+    assert "bypass_verify" in str(failed.advice)
+
+
+def test_what_lightly_can_and_this_worker_cannot_is_a_warning() -> None:
+    findings = {INPUT.purpose: seen(frozenset(), frozenset({LIST, READ}))}
+    verdict = judge(DATASET, "Images", [INPUT], lights(), findings=findings)
+    assert verdict.ok
+    assert verdict.status is Status.WARN
+    assert {check.status for check in verdict.observations} == {Status.WARN}
+
+
+def test_waiting_may_help_a_missing_allow_and_never_an_explicit_deny() -> None:
+    implicit = "AccessDenied: … is not authorized to perform: s3:GetObject because no identity-based policy allows it"
+    explicit = (
+        "AccessDenied: … not authorized to perform: s3:GetObject with an explicit deny in an identity-based policy"
+    )
+    assert judge(DATASET, "Images", [INPUT], lights(READ, read=implicit)).may_pass
+    assert not judge(DATASET, "Images", [INPUT], lights(READ, read=explicit)).may_pass
+    assert not judge(DATASET, "Images", [INPUT], lights()).may_pass
+
+
+def test_two_verdicts_tell_what_changed_and_counts_are_no_change() -> None:
+    before = judge(DATASET, "Images", [INPUT], lights()).as_dict()
+    denied = judge(DATASET, "Images", [INPUT], lights(READ, read="AccessDenied: Access Denied")).as_dict()
+    assert changes_between(before, before) == []
+    assert changes_between(None, before) == []
+    (change,) = changes_between(before, denied)
+    assert change.startswith("INPUT read (Lightly says): PASS at s3://acme-photos/2024/")
+    assert "-> FAIL, denied without a reason" in change
+
+
+@pytest.mark.parametrize(
+    ("use", "purpose", "needs"),
+    [
+        (DatasetUse("Images", object_level=True), Purpose.INPUT_OUTPUT, ALL),
+        (DatasetUse("Images", object_level=True), Purpose.INPUT, {LIST, READ}),
+        (DatasetUse("Videos", bypass_verify=True), Purpose.LIGHTLY, {LIST}),
+        (DatasetUse("Videos", bypass_verify=True, relevant_filenames=True), Purpose.LIGHTLY, {LIST, READ}),
+        (DatasetUse("Videos", bypass_verify=True, relevant_filenames=True), Purpose.INPUT, {LIST}),
+        (DatasetUse("Images", relevant_filenames=True), Purpose.INPUT, {LIST, READ}),
+    ],
+)
+def test_each_use_has_its_own_needs(use: DatasetUse, purpose: Purpose, needs: set[Permission]) -> None:
+    assert required_of(use, purpose, False, [purpose], "auto") == needs
+
+
+def test_beside_an_output_a_common_datasource_is_only_read() -> None:
+    assert required_of(DatasetUse("Videos"), Purpose.INPUT_OUTPUT, False, list(Purpose), "auto") == {LIST, READ}
