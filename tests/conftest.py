@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.shared_botocore import share
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 _HOME = tempfile.TemporaryDirectory(prefix="airflow-provider-lightly-")
 
@@ -29,6 +31,9 @@ os.environ.update(
 )
 for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
     os.environ.pop(name, None)
+
+
+share()
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import subprocess
 import time
 import uuid
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +53,8 @@ class Sandbox:
 
     def aws(self, service: str, region: str | None = None) -> Any:
         """A boto3 client of the customer's administrator, in a region; None: the sandbox's."""
-        import boto3
-
-        return boto3.client(
-            service,
-            endpoint_url=self.aws_url,
-            region_name=region or self.region,
-            aws_access_key_id=self.aws_access_key_id,
-            aws_secret_access_key=self.aws_secret_access_key,
+        return _aws_client(
+            service, self.aws_url, region or self.region, self.aws_access_key_id, self.aws_secret_access_key
         )
 
     def lightly_connection(self, **changes: Any) -> str:
@@ -135,6 +130,20 @@ class Sandbox:
         """All object keys of a bucket."""
         pages = self.aws("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket)
         return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+
+
+@cache
+def _aws_client(service: str, url: str, region: str, access_key_id: str, secret_access_key: str) -> Any:
+    """A client for all tests of this process: making one takes longer than most of what is asked with it."""
+    import boto3
+
+    return boto3.client(
+        service,
+        endpoint_url=url,
+        region_name=region,
+        aws_access_key_id=access_key_id,
+        aws_secret_access_key=secret_access_key,
+    )
 
 
 def _document(*statements: dict[str, Any]) -> str:
