@@ -14,6 +14,8 @@ SANDBOX_PORT ?= 8420
 AWS_PORT ?= 8421
 AIRFLOW_PORT ?= 8080
 
+# Hundreds of processes import Airflow: what Python compiles is kept, whatever the caller's environment says.
+export PYTHONDONTWRITEBYTECODE :=
 export LIGHTLY_SANDBOX := $(CURDIR)/$(VENV_SANDBOX)/bin/lightly-sandbox
 
 .PHONY: help

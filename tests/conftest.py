@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,7 +34,6 @@ os.environ.update(
 for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
     os.environ.pop(name, None)
 
-
 share()
 
 
@@ -43,9 +44,17 @@ def airflow_home() -> Path:
 
 
 @pytest.fixture(scope="session")
-def airflow_db(airflow_home: Path) -> Path:
-    """Airflow's metadata database, migrated."""
-    subprocess.run(
-        [str(Path(sys.executable).with_name("airflow")), "db", "migrate"], check=True, capture_output=True, text=True
-    )
-    return airflow_home / "airflow.db"
+def airflow_db(airflow_home: Path, worker_id: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Airflow's metadata database, migrated: by the first of pytest-xdist's workers, and copied by the others."""
+    database = airflow_home / "airflow.db"
+    of_all_workers = tmp_path_factory.getbasetemp().parent if worker_id != "master" else airflow_home
+    template = of_all_workers / "migrated.db"
+    with (of_all_workers / "migrated.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not template.exists():
+            airflow = Path(sys.executable).with_name("airflow")
+            subprocess.run([str(airflow), "db", "migrate"], check=True, capture_output=True, text=True)
+            shutil.copy(database, template)
+        else:
+            shutil.copy(template, database)
+    return database

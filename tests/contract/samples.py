@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from schema import contract
+from tests.contract.schema import contract
 
 # A text for each pattern in the contract's answers.
 TEXTS = {

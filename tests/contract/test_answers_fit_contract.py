@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from example_calls import EXAMPLES
-from samples import sample
-from schema import contract
+
+from tests.contract.example_calls import EXAMPLES
+from tests.contract.samples import sample
+from tests.contract.schema import contract
 
 if TYPE_CHECKING:
     from lightly_provider.api.calls import Call

@@ -4,10 +4,10 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from example_calls import EXAMPLES
-from schema import assert_fits_contract, contract
 
 from lightly_provider.api import calls
+from tests.contract.example_calls import EXAMPLES
+from tests.contract.schema import assert_fits_contract, contract
 
 if TYPE_CHECKING:
     from lightly_provider.api.calls import Call

@@ -6,8 +6,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from example_calls import CONFIG, DATASET, EXAMPLES
-from schema import Contract, assert_fits_contract, contract
+
+from tests.contract.example_calls import CONFIG, DATASET, EXAMPLES
+from tests.contract.schema import Contract, assert_fits_contract, contract
 
 if TYPE_CHECKING:
     from collections.abc import Callable

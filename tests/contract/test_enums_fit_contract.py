@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import Any, get_args
 
 import pytest
-from schema import contract
 
 from lightly_provider.api import answers as errors
 from lightly_provider.api import calls
@@ -22,6 +21,7 @@ from lightly_provider.contract import (
 )
 from lightly_provider.operators.dataset import DATASET_TYPES
 from lightly_provider.operators.worker import PRIORITIES
+from tests.contract.schema import contract
 
 
 def values(name: str) -> list[Any]:

@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from example_calls import DELEGATED_ACCESS_FULL, EXAMPLES, LIGHTLY_OPTIONS, SELECTIONS, USER_ACCESS_FULL, WORKER_OPTIONS
 from pydantic import ValidationError
-from schema import contract
 
 from lightly_provider.api.models import dataset, datasource, run, wire, worker_config
 from lightly_provider.api.models.wire import Answer, Request
+from tests.contract.example_calls import (
+    DELEGATED_ACCESS_FULL,
+    EXAMPLES,
+    LIGHTLY_OPTIONS,
+    SELECTIONS,
+    USER_ACCESS_FULL,
+    WORKER_OPTIONS,
+)
+from tests.contract.schema import contract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

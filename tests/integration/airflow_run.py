@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,9 @@ def run_dag_in_a_process(dag_id: str, conf: dict[str, Any], **environment: str) 
     return done.stdout
 
 
+@cache
 def example_dags() -> dict[str, Any]:
-    """The DAGs of the folder ``dags/``, by id."""
+    """The DAGs of the folder ``dags/``, by id; parsed once."""
     folder = os.environ["AIRFLOW__CORE__DAGS_FOLDER"]
     try:
         from airflow.dag_processing.dagbag import DagBag

@@ -78,6 +78,27 @@ def lightly(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
 
 
 @pytest.fixture
+def in_the_sandboxs_region(lightly: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Secrets Manager and SSM have regions; Airflow's own identity looks into the sandbox's."""
+    connection = lightly.aws_connection(lightly.admin, region_name=lightly.region)
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", connection)
+
+
+@pytest.fixture
+def name() -> str:
+    """A name for a role or user that no other test uses."""
+    return f"lightly-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def bucket(lightly: Sandbox) -> str:
+    """A bucket with a file under raw/."""
+    bucket = lightly.bucket()
+    lightly.aws("s3").put_object(Bucket=bucket, Key="raw/a.jpg", Body=b"content")
+    return bucket
+
+
+@pytest.fixture
 def dataset_name() -> str:
     """A name that no other test uses."""
     return f"test {uuid.uuid4().hex[:12]}"

@@ -53,9 +53,12 @@ class Sandbox:
 
     def aws(self, service: str, region: str | None = None) -> Any:
         """A boto3 client of the customer's administrator, in a region; None: the sandbox's."""
-        return _aws_client(
-            service, self.aws_url, region or self.region, self.aws_access_key_id, self.aws_secret_access_key
-        )
+        keys = (self.aws_access_key_id, self.aws_secret_access_key)
+        return _shared_client(service, region or self.region, self.aws_url, *keys)
+
+    def aws_as(self, keys: Keys, service: str, session_token: str | None = None) -> Any:
+        """A boto3 client with these keys."""
+        return _client(service, self.region, self.aws_url, keys.access_key_id, keys.secret_access_key, session_token)
 
     def lightly_connection(self, **changes: Any) -> str:
         """The Airflow connection to the platform, as the value of an environment variable."""
@@ -132,9 +135,9 @@ class Sandbox:
         return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 
 
-@cache
-def _aws_client(service: str, url: str, region: str, access_key_id: str, secret_access_key: str) -> Any:
-    """A client for all tests of this process: making one takes longer than most of what is asked with it."""
+def _client(
+    service: str, region: str, url: str, access_key_id: str, secret_access_key: str, session_token: str | None = None
+) -> Any:
     import boto3
 
     return boto3.client(
@@ -143,7 +146,12 @@ def _aws_client(service: str, url: str, region: str, access_key_id: str, secret_
         region_name=region,
         aws_access_key_id=access_key_id,
         aws_secret_access_key=secret_access_key,
+        aws_session_token=session_token,
     )
+
+
+# For all tests of this process: building a client takes longer than most of what is asked with it.
+_shared_client = cache(_client)
 
 
 def _document(*statements: dict[str, Any]) -> str:

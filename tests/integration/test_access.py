@@ -5,80 +5,25 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lightly_provider.exceptions import LightlyAccessError
 from lightly_provider.operators.access import (
-    CreateLightlyAccessRoleOperator,
-    CreateLightlyAccessUserOperator,
     DeleteLightlyAccessOperator,
 )
-from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
-from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
-from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
+from tests.integration.created_access import create_role, create_user, kept, keys_of, places, verified
 from tests.integration.sandbox import CUSTOMER_ACCOUNT, LIGHTLY_ACCOUNT, Keys, executable
-from tests.integration.test_policies import client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.integration.sandbox import Sandbox
 
+pytestmark = pytest.mark.usefixtures("in_the_sandboxs_region")
+
 STORES = ["secretsmanager", "ssm"]
-
-
-@pytest.fixture(autouse=True)
-def in_the_sandboxs_region(lightly: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Secrets Manager and SSM have regions; Airflow's own identity looks into the sandbox's."""
-    connection = lightly.aws_connection(lightly.admin, region_name=lightly.region)
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", connection)
-
-
-@pytest.fixture
-def name() -> str:
-    """A name for a role or user that no other test uses."""
-    return f"lightly-{uuid.uuid4().hex[:12]}"
-
-
-@pytest.fixture
-def bucket(lightly: Sandbox) -> str:
-    """A bucket with a file under raw/."""
-    bucket = lightly.bucket()
-    lightly.aws("s3").put_object(Bucket=bucket, Key="raw/a.jpg", Body=b"content")
-    return bucket
-
-
-def places(bucket: str) -> dict[str, str]:
-    """Where the files are, and where Lightly may write."""
-    return {"resource_path": f"s3://{bucket}/raw/", "output_resource_path": f"s3://{bucket}/lightly/"}
-
-
-def create_role(name: str, context: dict[str, Any], **arguments: Any) -> dict[str, Any]:
-    """What the operator returns."""
-    operator = CreateLightlyAccessRoleOperator(task_id="create", role_name=name, **arguments)
-    return dict(operator.execute(context))
-
-
-def create_user(name: str, context: dict[str, Any], **arguments: Any) -> dict[str, Any]:
-    """What the operator returns."""
-    operator = CreateLightlyAccessUserOperator(task_id="create", user_name=name, **arguments)
-    return dict(operator.execute(context))
-
-
-def verified(dataset_name: str, conn_id: str, bucket: str, context: dict[str, Any], patience: float = 0) -> str:
-    """Onboard the bucket with an access, and verify it; the dataset's id."""
-    dataset_id = CreateLightlyDatasetOperator(task_id="create", dataset_name=dataset_name).execute(context)
-    ConfigureS3DatasourceOperator(
-        task_id="configure", dataset_id=dataset_id, datasource_aws_conn_id=conn_id, **places(bucket)
-    ).execute(context)
-    verdict = VerifyDatasourcePermissionsOperator(
-        task_id="verify", dataset_id=dataset_id, propagation_timeout=patience
-    ).execute(context)
-    assert verdict["ok"]
-    return str(dataset_id)
 
 
 @pytest.mark.parametrize("store", STORES)
@@ -114,22 +59,6 @@ def test_an_access_is_created_works_and_goes_without_a_trace(
         getattr(iam, f"get_{kind}")(**{f"{kind.capitalize()}Name": name})
     assert kept(lightly, store, name) is None
     assert DeleteLightlyAccessOperator(task_id="delete", **delete).execute(context) == []
-
-
-def kept(sandbox: Sandbox, store: str, name: str) -> dict[str, Any] | None:
-    """What is kept in AWS under lightly/NAME; None if nothing is."""
-    client = sandbox.aws(store)
-    if store == "secretsmanager":
-        try:
-            return dict(json.loads(client.get_secret_value(SecretId=f"lightly/{name}")["SecretString"]))
-        except client.exceptions.ResourceNotFoundException:
-            return None
-    try:
-        found = client.get_parameter(Name=f"/lightly/{name}", WithDecryption=True)["Parameter"]
-    except client.exceptions.ParameterNotFound:
-        return None
-    assert found["Type"] == "SecureString"
-    return dict(json.loads(found["Value"]))
 
 
 # --- what is there already ----------------------------------------------------------------------------------------
@@ -298,11 +227,6 @@ def test_a_key_whose_secret_is_lost_is_replaced_by_one_that_works(
     verified(dataset_name, arguments["access_conn_id"], bucket, context)
 
 
-def keys_of(sandbox: Sandbox, name: str) -> list[str]:
-    """The ids of a user's keys."""
-    return [key["AccessKeyId"] for key in sandbox.aws("iam").list_access_keys(UserName=name)["AccessKeyMetadata"]]
-
-
 # --- waiting ------------------------------------------------------------------------------------------------------
 
 
@@ -332,7 +256,7 @@ def test_a_new_user_is_waited_for_until_its_keys_have_effect(
 
     connection = kept(lightly, "ssm", f"{name}-2")
     assert connection is not None
-    s3 = client(lightly, Keys(access_key_id=connection["login"], secret_access_key=connection["password"]))
+    s3 = lightly.aws_as(Keys(access_key_id=connection["login"], secret_access_key=connection["password"]), "s3")
     assert s3.list_objects_v2(Bucket=bucket, Prefix="raw/")["KeyCount"] == 1, "without waiting any longer"
 
 

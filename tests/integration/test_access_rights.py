@@ -11,13 +11,11 @@ import pytest
 
 from lightly_provider.exceptions import LightlyAccessError
 from lightly_provider.operators.access import DeleteLightlyAccessOperator
+from tests.integration.created_access import create_role, create_user, places
 from tests.integration.sandbox import REPOSITORY
-from tests.integration.test_access import bucket, create_role, create_user, places
 
 if TYPE_CHECKING:
     from tests.integration.sandbox import Sandbox
-
-__all__ = ["bucket"]  # a fixture, which pytest finds by its name here
 
 
 def documented() -> list[dict[str, Any]]:

@@ -11,14 +11,11 @@ import pytest
 from lightly_provider.exceptions import LightlyAccessError
 from lightly_provider.hooks.lightly import LightlyHook
 from lightly_provider.operators.access import CreateLightlyAccessRoleOperator, CreateLightlyAccessUserOperator
-from tests.integration.test_access import (
-    bucket,
+from tests.integration.created_access import (
     create_role,
     create_user,
-    in_the_sandboxs_region,
     kept,
     keys_of,
-    name,
     places,
     verified,
 )
@@ -29,7 +26,7 @@ if TYPE_CHECKING:
     from tests.integration.conftest import Traffic
     from tests.integration.sandbox import Sandbox
 
-__all__ = ["bucket", "in_the_sandboxs_region", "name"]  # fixtures, which pytest finds by their names here
+pytestmark = pytest.mark.usefixtures("in_the_sandboxs_region")
 
 CRASHED, FINISHED = 9, 0
 OPERATORS = {

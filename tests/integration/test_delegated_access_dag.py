@@ -24,14 +24,14 @@ from lightly_provider.operators.access import (
     DeleteLightlyAccessOperator,
 )
 from tests.integration.airflow_run import everything_stored, lines_with, run_dag, run_dag_in_a_process, run_own_dag
-from tests.integration.test_access import bucket, create_user, in_the_sandboxs_region, kept, name, places, verified
+from tests.integration.created_access import create_user, kept, places, verified
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.integration.sandbox import Sandbox
 
-__all__ = ["bucket", "in_the_sandboxs_region", "name"]  # fixtures, which pytest finds by their names here
+pytestmark = pytest.mark.usefixtures("in_the_sandboxs_region")
 
 DAG_ID = "lightly_delegated_access"
 AIRFLOW_3 = int(version("apache-airflow").split(".")[0]) >= 3

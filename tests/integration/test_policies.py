@@ -77,21 +77,8 @@ class Doer:
         return allowed
 
 
-def client(sandbox: Sandbox, keys: Keys, service: str = "s3", token: str | None = None) -> Any:
-    import boto3
-
-    return boto3.client(
-        service,
-        endpoint_url=sandbox.aws_url,
-        region_name=sandbox.region,
-        aws_access_key_id=keys.access_key_id,
-        aws_secret_access_key=keys.secret_access_key,
-        aws_session_token=token,
-    )
-
-
 def user_with(sandbox: Sandbox, document: PolicyDocument) -> Doer:
-    return Doer(client(sandbox, sandbox.user(*document["Statement"])))
+    return Doer(sandbox.aws_as(sandbox.user(*document["Statement"]), "s3"))
 
 
 def role_with(sandbox: Sandbox, document: PolicyDocument) -> Doer:
@@ -99,11 +86,11 @@ def role_with(sandbox: Sandbox, document: PolicyDocument) -> Doer:
     trust = trust_policy(EXTERNAL_ID, lightly_account_id=CUSTOMER_ACCOUNT)
     arn = sandbox.role(EXTERNAL_ID, *document["Statement"], trust=trust)
     keys = sandbox.user({"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": arn})
-    session = client(sandbox, keys, "sts").assume_role(
+    session = sandbox.aws_as(keys, "sts").assume_role(
         RoleArn=arn, RoleSessionName="test", ExternalId=EXTERNAL_ID, DurationSeconds=43200
     )["Credentials"]
     assumed = Keys(access_key_id=session["AccessKeyId"], secret_access_key=session["SecretAccessKey"])
-    return Doer(client(sandbox, assumed, token=session["SessionToken"]))
+    return Doer(sandbox.aws_as(assumed, "s3", session["SessionToken"]))
 
 
 def grants(bucket: str, *purposes: tuple[str, Purpose]) -> list[Grant]:
@@ -239,7 +226,7 @@ def test_signs_of_the_policy_language_in_a_prefix_open_nothing_else(sandbox: San
 
 
 def may_assume(sandbox: Sandbox, keys: Keys, arn: str, **arguments: Any) -> bool:
-    sts = client(sandbox, keys, "sts")
+    sts = sandbox.aws_as(keys, "sts")
     try:
         sts.assume_role(RoleArn=arn, RoleSessionName="test", **arguments)
     except sts.exceptions.ClientError as error:
@@ -348,7 +335,7 @@ def test_the_statement_in_the_key_policy_is_needed_where_that_does_not_leave_it_
 ) -> None:
     place = encrypted(sandbox, KEY_OWNER)
     keys = sandbox.user(*place.grant(Purpose.LIGHTLY, with_key=False)["Statement"])
-    doer = Doer(client(sandbox, keys))
+    doer = Doer(sandbox.aws_as(keys, "s3"))
     assert not place.reads(doer)
 
     statement = key_policy_statement(

@@ -3,20 +3,16 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import ssl
-import sys
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-# The contract's checker and the example calls.
-sys.path.append(str(Path(__file__).parents[2] / "contract"))
-
-from scripted_platform import ScriptedPlatform, Step
+from tests.unit.api.scripted_platform import ScriptedPlatform, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)

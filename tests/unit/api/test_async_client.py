@@ -7,19 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from example_calls import EXAMPLES
-from schema import assert_fits_contract
-from scripted_platform import (
-    Answer,
-    CutShort,
-    Late,
-    NoAnswer,
-    ScriptedPlatform,
-    Step,
-    read_timeout_for,
-    refusing_address,
-)
-from test_client_secrets import assert_tells_nothing
 
 from lightly_provider.api import calls
 from lightly_provider.api.async_client import AsyncLightlyClient
@@ -33,6 +20,19 @@ from lightly_provider.exceptions import (
     LightlyRateLimitError,
     LightlyResponseError,
     LightlyServerError,
+)
+from tests.contract.example_calls import EXAMPLES
+from tests.contract.schema import assert_fits_contract
+from tests.unit.api.canaries import assert_tells_nothing
+from tests.unit.api.scripted_platform import (
+    Answer,
+    CutShort,
+    Late,
+    NoAnswer,
+    ScriptedPlatform,
+    Step,
+    read_timeout_for,
+    refusing_address,
 )
 
 if TYPE_CHECKING:

@@ -10,17 +10,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from example_calls import EXAMPLES
-from scripted_platform import (
-    Answer,
-    CutShort,
-    Late,
-    NoAnswer,
-    ScriptedPlatform,
-    Step,
-    read_timeout_for,
-    refusing_address,
-)
 
 from lightly_provider.api.client import ClientSettings, LightlyClient
 from lightly_provider.exceptions import (
@@ -30,6 +19,17 @@ from lightly_provider.exceptions import (
     LightlyRateLimitError,
     LightlyResponseError,
     LightlyServerError,
+)
+from tests.contract.example_calls import EXAMPLES
+from tests.unit.api.scripted_platform import (
+    Answer,
+    CutShort,
+    Late,
+    NoAnswer,
+    ScriptedPlatform,
+    Step,
+    read_timeout_for,
+    refusing_address,
 )
 
 StartPlatform = Callable[..., ScriptedPlatform]

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import json
 import logging
-import pickle
 import socket
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
 
 import pytest
-from example_calls import DATASET, DELEGATED_ACCESS, USER_ACCESS
-from scripted_platform import (
+
+from lightly_provider.api import calls
+from lightly_provider.api.client import ClientSettings, LightlyClient
+from lightly_provider.exceptions import (
+    LightlyConnectionConfigError,
+    LightlyConnectionError,
+    LightlyError,
+    LightlyResponseError,
+)
+from tests.contract.example_calls import DATASET, DELEGATED_ACCESS, USER_ACCESS
+from tests.unit.api.canaries import CANARY, assert_tells_nothing, texts_of
+from tests.unit.api.scripted_platform import (
     Answer,
     CutShort,
     Late,
@@ -24,15 +32,6 @@ from scripted_platform import (
     Step,
     read_timeout_for,
     refusing_address,
-)
-
-from lightly_provider.api import calls
-from lightly_provider.api.client import ClientSettings, LightlyClient
-from lightly_provider.exceptions import (
-    LightlyConnectionConfigError,
-    LightlyConnectionError,
-    LightlyError,
-    LightlyResponseError,
 )
 
 if TYPE_CHECKING:
@@ -46,7 +45,6 @@ SECRET_KEY = "CANARYSECRET/KEY+40characters"
 EXTERNAL_ID = "CANARYEXTERNAL:id@,=+/."
 SIGNATURE = "CANARYSIGNATURE%2Fabc"
 PROXY_PASSWORD = "CANARYPROXYPASSWORD"
-CANARY = "CANARY"
 
 PUT_KEYS = calls.set_datasource(DATASET, USER_ACCESS.model_copy(update={"s3_secret_access_key": SECRET_KEY}))
 PUT_ROLE = calls.set_datasource(DATASET, DELEGATED_ACCESS.model_copy(update={"s3_external_id": EXTERNAL_ID}))
@@ -108,19 +106,6 @@ def settings(host: str, **changes: Any) -> ClientSettings:
     return ClientSettings(**values | changes)
 
 
-def texts_of(error: BaseException) -> str:
-    """All that a log, a debugger or a task's log can show of an exception."""
-    chain: list[BaseException] = []
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        current = waiting.pop()
-        if current is not None and current not in chain:
-            chain.append(current)
-            waiting += [current.__cause__, current.__context__]
-    parts = [text for e in chain for text in (str(e), repr(e), repr(e.args), repr(vars(e)))]
-    return "\n".join([*parts, *traceback.format_exception(error)])
-
-
 def ended(client_settings: ClientSettings, call: calls.Call[Any]) -> LightlyError | None:
     client = LightlyClient(client_settings)
     try:
@@ -130,15 +115,6 @@ def ended(client_settings: ClientSettings, call: calls.Call[Any]) -> LightlyErro
     finally:
         client.close()
     return None
-
-
-def assert_tells_nothing(error: LightlyError | None) -> LightlyError:
-    assert error is not None
-    assert CANARY not in texts_of(error)
-    assert error.__context__ is None, "the exception underneath holds the address with the token"
-    assert error.__cause__ is None
-    assert CANARY not in texts_of(pickle.loads(pickle.dumps(error)))
-    return error
 
 
 @pytest.mark.parametrize("ending", [name for name in ENDINGS if name != "success"])

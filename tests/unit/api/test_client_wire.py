@@ -8,12 +8,12 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from example_calls import DATASET, EXAMPLES, RUN, SCHEDULED_RUN
-from schema import assert_fits_contract
-from scripted_platform import Answer, ScriptedPlatform
 
 from lightly_provider.api import calls
 from lightly_provider.api.client import ClientSettings, LightlyClient, user_agent
+from tests.contract.example_calls import DATASET, EXAMPLES, RUN, SCHEDULED_RUN
+from tests.contract.schema import assert_fits_contract
+from tests.unit.api.scripted_platform import Answer, ScriptedPlatform
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import overload
 
 import pytest
-from recorded_lister import RecordedLister
 
 from lightly_provider.aws.bucket import (
     MediaType,
@@ -20,6 +19,7 @@ from lightly_provider.aws.bucket import (
 from lightly_provider.aws.location import S3Location
 from lightly_provider.diagnosis.content import check_content, near_misses
 from lightly_provider.diagnosis.findings import Status
+from tests.unit.aws.recorded_lister import RecordedLister
 
 RAW = S3Location("acme", "raw/")
 IMAGES, VIDEOS, OTHER = MediaType

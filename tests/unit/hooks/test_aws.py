@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from scripted_platform import Answer, NoAnswer, ScriptedPlatform, Step, refusing_address
 
 from lightly_provider.aws.credentials import DelegatedAccess, InvalidAccessError, UserAccess
 from lightly_provider.hooks.aws import AwsConnection, find_bucket_region, read_aws_connection
+from tests.unit.api.scripted_platform import Answer, NoAnswer, ScriptedPlatform, Step, refusing_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,10 +8,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from example_calls import ARTIFACT, CONFIG, DATASET, DELEGATED_ACCESS, RUN, SCHEDULED_RUN, TAG, USER_ACCESS, WORKER
-from samples import documented_answer
-from schema import assert_fits_contract
-from scripted_platform import Answer, NoAnswer, ScriptedPlatform, Step
 
 from lightly_provider.api.calls import PAGE_SIZE
 from lightly_provider.api.models.run import Observation, Run
@@ -27,6 +23,20 @@ from lightly_provider.exceptions import (
     LightlyServerError,
 )
 from lightly_provider.hooks.lightly import DatasetOutcome, LightlyHook, WorkerOutcome
+from tests.contract.example_calls import (
+    ARTIFACT,
+    CONFIG,
+    DATASET,
+    DELEGATED_ACCESS,
+    RUN,
+    SCHEDULED_RUN,
+    TAG,
+    USER_ACCESS,
+    WORKER,
+)
+from tests.contract.samples import documented_answer
+from tests.contract.schema import assert_fits_contract
+from tests.unit.api.scripted_platform import Answer, NoAnswer, ScriptedPlatform, Step
 
 if TYPE_CHECKING:
     from lightly_provider.api.models.datasource import S3Datasource

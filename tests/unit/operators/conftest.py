@@ -1,17 +1,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-# The contract's samples, and the scripted platform of the client's tests.
-sys.path += [str(Path(__file__).parents[2] / "contract"), str(Path(__file__).parents[1] / "api")]
-
-from scripted_platform import ScriptedPlatform, Step
+from tests.unit.api.scripted_platform import ScriptedPlatform, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

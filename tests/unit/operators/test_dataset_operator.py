@@ -3,17 +3,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from example_operators import DATASET
-from samples import documented_answer
-from scripted_platform import Answer
 
 from lightly_provider.exceptions import LightlyAuthenticationError, LightlyDatasetConflictError
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
+from tests.contract.samples import documented_answer
+from tests.unit.api.scripted_platform import Answer
+from tests.unit.operators.example_operators import DATASET
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from scripted_platform import ScriptedPlatform
+    from tests.unit.api.scripted_platform import ScriptedPlatform
 
 
 def found(*items: dict[str, Any]) -> Answer:

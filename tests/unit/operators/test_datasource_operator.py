@@ -6,14 +6,14 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from example_operators import DATASET, EXTERNAL_ID, ROLE
-from schema import assert_fits_contract
-from scripted_platform import Answer, ScriptedPlatform
 
 from lightly_provider.aws.credentials import InvalidAccessError
 from lightly_provider.aws.regions import InvalidRegionError
 from lightly_provider.exceptions import LightlyDatasourceError
 from lightly_provider.operators.datasource import DEFAULT_THUMBNAIL_SUFFIX, ConfigureS3DatasourceOperator
+from tests.contract.schema import assert_fits_contract
+from tests.unit.api.scripted_platform import Answer, ScriptedPlatform
+from tests.unit.operators.example_operators import DATASET, EXTERNAL_ID, ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

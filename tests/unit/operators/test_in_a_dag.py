@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG
-from example_operators import DATASET, EXTERNAL_ID, OPERATORS, ROLE, SELECTION, arguments, needed
 
 from lightly_provider.links import LightlyDatasetLink, LightlyRunsLink
 from lightly_provider.operators.access import (
@@ -25,6 +24,7 @@ from lightly_provider.operators.verification import VerifyDatasourcePermissionsO
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
 from lightly_provider.operators.worker_registration import DeleteLightlyWorkerOperator as DeleteWorker
 from lightly_provider.operators.worker_registration import RegisterLightlyWorkerOperator as Register
+from tests.unit.operators.example_operators import DATASET, EXTERNAL_ID, OPERATORS, ROLE, SELECTION, arguments, needed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowSkipException, BaseOperator, TaskDeferred
-from example_calls import DELEGATED_ACCESS, USER_ACCESS
-from example_operators import DATASET
-from samples import documented_answer
-from scripted_platform import Answer
 
 from lightly_provider.exceptions import LightlyNotFoundError, LightlyPermissionsError
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from lightly_provider.triggers.verification import PropagationPauseTrigger
+from tests.contract.example_calls import DELEGATED_ACCESS, USER_ACCESS
+from tests.contract.samples import documented_answer
+from tests.unit.api.scripted_platform import Answer
+from tests.unit.operators.example_operators import DATASET
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from scripted_platform import ScriptedPlatform
+    from tests.unit.api.scripted_platform import ScriptedPlatform
 
 ALL_GREEN = {"canList": True, "canRead": True, "canWrite": True, "canOverwrite": True}
 READ_ONLY = ALL_GREEN | {"canWrite": False, "canOverwrite": False}

@@ -7,11 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
-from example_calls import ARTIFACT, CONFIG, RUN, SCHEDULED_RUN, TAG
-from example_operators import DATASET, SELECTION
-from samples import documented_answer
-from schema import assert_fits_contract
-from scripted_platform import Answer, NoAnswer, ScriptedPlatform, Step
 
 from lightly_provider.exceptions import (
     LightlyForbiddenError,
@@ -25,6 +20,11 @@ from lightly_provider.exceptions import (
 from lightly_provider.hooks.verbs import runs
 from lightly_provider.operators import worker
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
+from tests.contract.example_calls import ARTIFACT, CONFIG, RUN, SCHEDULED_RUN, TAG
+from tests.contract.samples import documented_answer
+from tests.contract.schema import assert_fits_contract
+from tests.unit.api.scripted_platform import Answer, NoAnswer, ScriptedPlatform, Step
+from tests.unit.operators.example_operators import DATASET, SELECTION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -1,19 +1,14 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-# The contract's checker, and the scripted platform of the client's tests.
-sys.path += [str(Path(__file__).parents[2] / "contract"), str(Path(__file__).parents[1] / "api")]
+from tests.unit.triggers.waiting_platform import WaitingPlatform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-from waiting_platform import WaitingPlatform
 
 
 @pytest.fixture

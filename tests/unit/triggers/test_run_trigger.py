@@ -12,13 +12,13 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from scripted_platform import Answer, NoAnswer
-from waiting_platform import DATASET, ScheduledRun, WaitingPlatform
 
 from lightly_provider.exceptions import LightlyForbiddenError, LightlyServerError, from_json
 from lightly_provider.runs import poller
 from lightly_provider.runs.state import FAILED_POLLS_IN_A_ROW
 from lightly_provider.triggers.worker import LightlyRunTrigger
+from tests.unit.api.scripted_platform import Answer, NoAnswer
+from tests.unit.triggers.waiting_platform import DATASET, ScheduledRun, WaitingPlatform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from samples import documented_answer
-from schema import assert_fits_contract
-from scripted_platform import Answer, ScriptedPlatform, Step
+from tests.contract.samples import documented_answer
+from tests.contract.schema import assert_fits_contract
+from tests.unit.api.scripted_platform import Answer, ScriptedPlatform, Step
 
 DATASET, CONFIG = "a" * 24, "f" * 24
 
