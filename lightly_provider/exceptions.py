@@ -179,8 +179,8 @@ NEEDS_A_PERSON = (
     LightlyDatasetConflictError,
     LightlyDatasetNotEmptyError,
 )
-# What may pass by itself while a run is waited for.
-_CAN_PASS = (LightlyConnectionError, LightlyServerError, LightlyRateLimitError, LightlyResponseError)
+# What may be over by the next request.
+_TRANSIENT = (LightlyConnectionError, LightlyServerError, LightlyRateLimitError, LightlyResponseError)
 
 
 def no_retry_can_cure(error: BaseException) -> bool:
@@ -188,9 +188,9 @@ def no_retry_can_cure(error: BaseException) -> bool:
     return isinstance(error, NEEDS_A_PERSON)
 
 
-def can_pass(error: BaseException) -> bool:
-    """Whether the next request may succeed though this one failed."""
-    return isinstance(error, _CAN_PASS)
+def is_transient(error: BaseException) -> bool:
+    """Whether a later request may succeed though this one failed: no answer, 5xx, 429, an unreadable answer."""
+    return isinstance(error, _TRANSIENT)
 
 
 def as_json(error: LightlyError) -> dict[str, Any]:

@@ -69,20 +69,19 @@ class LightlyBaseOperator(CheckedOperator):
 @contextmanager
 def failing_for_good() -> Iterator[None]:
     """
-    Let Airflow not retry what no retry can cure: a wrong token, a missing right, a dataset that is gone.
+    Fail the task without a retry where no retry can help: a wrong token, a missing right, a dataset that is gone.
 
-    From Airflow 3.3 on that is the choice of a task's ``retry_policy`` (see :mod:`lightly_provider.retry_policy`).
-    Below, such an error is raised as one that is an ``AirflowFailException``, too; its class, text and members stay.
+    On Airflow 3.3 and newer this is the choice of a task's ``retry_policy`` (see :mod:`lightly_provider.retry_policy`).
+    On older versions such an error becomes the cause of an ``AirflowFailException`` with the same text.
     """
     try:
         yield
     except LightlyError as error:
         if _has_retry_policies() or not no_retry_can_cure(error):
             raise
-        final_class = _final_class(type(error))
-        final = final_class.__new__(final_class, *error.args)
-        final.__dict__.update(error.__dict__)
-        raise final.with_traceback(error.__traceback__) from None
+        from airflow.providers.common.compat.sdk import AirflowFailException
+
+        raise AirflowFailException(f"{type(error).__name__}: {error}") from error
 
 
 @cache
@@ -92,9 +91,3 @@ def _has_retry_policies() -> bool:
     except ImportError:
         return False
     return True
-
-
-def _final_class(cls: type[LightlyError]) -> type[LightlyError]:
-    from airflow.providers.common.compat.sdk import AirflowFailException
-
-    return type(cls.__name__, (cls, AirflowFailException), {"__doc__": cls.__doc__, "__module__": cls.__module__})

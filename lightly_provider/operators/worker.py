@@ -14,7 +14,7 @@ from lightly_provider.exceptions import (
     LightlyError,
     LightlyRunCanceledError,
     LightlyRunError,
-    can_pass,
+    is_transient,
 )
 from lightly_provider.links import LightlyDatasetLink, LightlyRunsLink, push_dataset_link, push_runs_link
 from lightly_provider.operators.arguments import (
@@ -311,7 +311,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
                     follower.tell_status(decision, run)
             except LightlyError as failure:
                 error = failure
-                decision = watch.missed(time.time(), can_pass=can_pass(failure))
+                decision = watch.missed(time.time(), is_transient=is_transient(failure))
                 if decision.step is not Step.GIVE_UP:
                     retry_after = failure.retry_after if isinstance(failure, LightlyApiError) else None
                     pause = pause_after_failure(watch.failed_polls, pause, retry_after)

@@ -130,16 +130,16 @@ _LONGEST_FACTOR_AFTER_FAILURE = 8
 _LONGEST_RETRY_AFTER = 3600.0
 
 
-def decide_on_failure(failed_polls: int, *, can_pass: bool, allowed: int = FAILED_POLLS_IN_A_ROW) -> Step:
+def decide_on_failure(failed_polls: int, *, is_transient: bool, allowed: int = FAILED_POLLS_IN_A_ROW) -> Step:
     """
     Decide what follows from a poll that failed; the run itself goes on.
 
     :param failed_polls: How many polls in a row failed, this one included.
-    :param can_pass: Whether the failure may pass by itself: no answer, 5xx, 429, an answer that breaks the contract.
+    :param is_transient: Whether a later poll may succeed: no answer, 5xx, 429, an answer that breaks the contract.
     :param allowed: With that many failed polls in a row, the wait is given up.
     :return: ``WAIT`` or ``GIVE_UP``.
     """
-    return Step.WAIT if can_pass and failed_polls < allowed else Step.GIVE_UP
+    return Step.WAIT if is_transient and failed_polls < allowed else Step.GIVE_UP
 
 
 def pause_after_failure(failed_polls: int, interval: float, retry_after: float | None = None) -> float:
@@ -178,10 +178,10 @@ class Watch:
         is_news, self.status = decision.status != self.status, decision.status
         return decision, is_news
 
-    def missed(self, now: float, *, can_pass: bool) -> Decision:
+    def missed(self, now: float, *, is_transient: bool) -> Decision:
         """What follows from a poll that failed; see :func:`decide_on_failure`."""
         self.failed_polls += 1
-        step = decide_on_failure(self.failed_polls, can_pass=can_pass, allowed=self._failed_polls_allowed)
+        step = decide_on_failure(self.failed_polls, is_transient=is_transient, allowed=self._failed_polls_allowed)
         if step is Step.WAIT and self.limits.deadline is not None and now >= self.limits.deadline:
             step = Step.TIMED_OUT
         return Decision(step=step, status=self.status)

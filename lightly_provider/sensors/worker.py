@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseSensorOperator, PokeReturnValue, conf
 
-from lightly_provider.exceptions import LightlyError, can_pass
+from lightly_provider.exceptions import LightlyError, is_transient
 from lightly_provider.links import LightlyDatasetLink, LightlyRunsLink, push_dataset_link, push_runs_link
 from lightly_provider.operators.arguments import check_id, interval_of, is_static, labels_of
 from lightly_provider.operators.base import failing_for_good
@@ -101,7 +101,7 @@ class LightlyRunSensor(BaseSensorOperator):
                 follower.tell_status(decision, run)
         except LightlyError as failure:
             error = failure
-            decision = self._watch.missed(time.time(), can_pass=can_pass(failure))
+            decision = self._watch.missed(time.time(), is_transient=is_transient(failure))
             if decision.step is Step.WAIT:
                 self.log.warning("Poll failed (%d in a row), the run goes on: %s", self._watch.failed_polls, failure)
         self._log_cursor = follower.log_cursor

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.triggers import BaseEventTrigger
 
-from lightly_provider.exceptions import LightlyError, as_json, can_pass
+from lightly_provider.exceptions import LightlyError, as_json, is_transient
 from lightly_provider.runs.poller import Waiter, poll_of
 from lightly_provider.runs.state import FAILED_POLLS_IN_A_ROW, Decision, Limits, Step, Watch
 from lightly_provider.runs.task_state import ALIVE, state_of_task
@@ -156,7 +156,7 @@ class LightlyRunTrigger(BaseEventTrigger):
         """The event that follows from what a poll told; None while there is to be waited."""
         now = time.time()
         if isinstance(told, LightlyError):
-            missed = watch.missed(now, can_pass=can_pass(told))
+            missed = watch.missed(now, is_transient=is_transient(told))
             if missed.step is Step.WAIT:
                 self.log.warning("Poll failed (%d in a row), the run goes on: %s", watch.failed_polls, told)
                 return None

@@ -133,18 +133,18 @@ def test_the_next_limit_is_the_next_one_to_come(limits: Limits, now: float, left
 
 
 @pytest.mark.parametrize(
-    ("failed", "can_pass", "step"),
+    ("failed", "is_transient", "step"),
     [(1, True, Step.WAIT), (9, True, Step.WAIT), (10, True, Step.GIVE_UP), (1, False, Step.GIVE_UP)],
 )
-def test_a_failed_poll_is_not_a_failed_run(failed: int, can_pass: bool, step: Step) -> None:
-    assert decide_on_failure(failed, can_pass=can_pass) is step
+def test_a_failed_poll_is_not_a_failed_run(failed: int, is_transient: bool, step: Step) -> None:
+    assert decide_on_failure(failed, is_transient=is_transient) is step
 
 
 def test_a_poll_that_succeeds_forgives_those_that_failed() -> None:
     watch = Watch()
     for _ in range(3):
         for _ in range(FAILED_POLLS_IN_A_ROW - 1):
-            assert watch.missed(0.0, can_pass=True).step is Step.WAIT
+            assert watch.missed(0.0, is_transient=True).step is Step.WAIT
         watch.saw(OPEN, 0.0)
     assert watch.failed_polls == 0
 
@@ -152,7 +152,7 @@ def test_a_poll_that_succeeds_forgives_those_that_failed() -> None:
 def test_the_time_may_be_up_while_polls_fail() -> None:
     watch = Watch(Limits(deadline=20.0))
     watch.saw(OPEN, 0.0)
-    missed = watch.missed(20.0, can_pass=True)
+    missed = watch.missed(20.0, is_transient=True)
     assert (missed.step, missed.status) == (Step.TIMED_OUT, "OPEN: waiting for a worker to take it")
 
 
