@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 import requests
 from lightly_sandbox.platform.database import Database, new_id, now_ms
 from lightly_sandbox.platform.tables import Run, Sample, ScheduledRun
-from lightly_sandbox.seeding import seed
+from lightly_sandbox.seeding.seed import seed
 from sqlalchemy import insert
 
 if TYPE_CHECKING:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from lightly_sandbox.command import main
+from lightly_sandbox.cli.entry_point import main
 
 main()

@@ -15,21 +15,21 @@ from typing import TYPE_CHECKING
 
 import requests
 
-from lightly_sandbox.airflow_connections import export_lines
-from lightly_sandbox.aws_accounts import REGION, provision
-from lightly_sandbox.aws_guard import HEALTH_PATH
-from lightly_sandbox.children import Children, Program
+from lightly_sandbox.aws.accounts import REGION, provision
+from lightly_sandbox.aws.guard import HEALTH_PATH
 from lightly_sandbox.errors import SandboxError
 from lightly_sandbox.platform import schema
 from lightly_sandbox.platform.settings import CRASH_AFTER_SECONDS, VerifyScope
-from lightly_sandbox.serving import HOST
-from lightly_sandbox.state_dir import StateDir, check_writable, write_privately
+from lightly_sandbox.process.airflow_connections import export_lines
+from lightly_sandbox.process.children import Children, Program
+from lightly_sandbox.process.serving import HOST
+from lightly_sandbox.process.state_dir import StateDir, check_writable, write_privately
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from lightly_sandbox.state_dir import Credentials
+    from lightly_sandbox.process.state_dir import Credentials
 
 START_SECONDS = 60.0
 
@@ -147,7 +147,7 @@ class _Start:
         """
         lightly_url, aws_url = (f"http://{HOST}:{port.getsockname()[1]}" for port in (web, aws))
         credentials = self.state.credentials()
-        local_aws = self.children.start(self._server("aws", "lightly_sandbox.aws", aws))
+        local_aws = self.children.start(self._server("aws", "lightly_sandbox.aws.server", aws))
         local_aws.tell(credentials.dumped())
         # It loads while the local AWS starts and its accounts are made, and then waits for the key pairs.
         settings = ["--aws-url", aws_url, "--verify-scope", self.options.verify_scope]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from lightly_sandbox.local_boto import client
+from lightly_sandbox.aws.client import client
 
 if TYPE_CHECKING:
     from collections.abc import Callable

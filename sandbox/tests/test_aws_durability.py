@@ -15,7 +15,7 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 from running_sandbox import Customer, Process, wait_until
 
-from lightly_sandbox.local_boto import S3_CONFIG
+from lightly_sandbox.aws.client import S3_CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -172,7 +172,9 @@ def test_what_the_local_aws_has_acknowledged_outlives_every_kill(
 
         wait_until(reached, 60)
         # The local AWS by itself, or the supervisor, whose other processes end a little later.
-        victim = process.popen.pid if turn % 2 else _process_of(process.popen.pid, "lightly_sandbox.aws")
+        victim = (
+            process.popen.pid if turn % 2 else _process_of(process.popen.pid, "lightly_sandbox.aws.server")
+        )
         os.kill(victim, signal.SIGKILL)
         writing.join(60)
         assert not writing.is_alive()
@@ -190,7 +192,7 @@ def test_an_upload_goes_on_after_a_kill(started: list[Process], tmp_path: Path) 
     customer.s3.upload_part(**which, PartNumber=1, Body=parts[0])
     other = customer.s3.create_multipart_upload(Bucket=bucket, Key="other")
     customer.s3.abort_multipart_upload(Bucket=bucket, Key="other", UploadId=other["UploadId"])
-    os.kill(_process_of(first.popen.pid, "lightly_sandbox.aws"), signal.SIGKILL)
+    os.kill(_process_of(first.popen.pid, "lightly_sandbox.aws.server"), signal.SIGKILL)
     first.output()
 
     second = Process.start(tmp_path / "state", "--workers", "0")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lightly_sandbox.aws_lifecycle import expiration
+from lightly_sandbox.aws.lifecycle import expiration
 
 if TYPE_CHECKING:
     from running_sandbox import Customer

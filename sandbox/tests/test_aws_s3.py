@@ -11,7 +11,7 @@ import requests
 from running_sandbox import LIST, READ, WRITE, allow, with_keys
 from test_aws_kms import ACCOUNT, refusal
 
-from lightly_sandbox.local_boto import S3_CONFIG, client
+from lightly_sandbox.aws.client import S3_CONFIG, client
 
 if TYPE_CHECKING:
     from running_sandbox import Api, Customer

@@ -7,8 +7,18 @@ import re
 import pytest
 from pydantic import TypeAdapter
 
-from lightly_sandbox.faults import Drip, DropResponse, Fault, Faults, Plan, Reset, Spec, Status, Truncate
-from lightly_sandbox.faults_operations import OPERATIONS, check, fits, operation_at
+from lightly_sandbox.contract.operations import OPERATIONS, check, fits, operation_at
+from lightly_sandbox.faults.rules import (
+    Drip,
+    DropResponse,
+    Fault,
+    Faults,
+    Plan,
+    Reset,
+    Spec,
+    Status,
+    Truncate,
+)
 
 SCHEDULE = "/v1/datasets/0123456789abcdef01234567/docker/worker/schedule"
 

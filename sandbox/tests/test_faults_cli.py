@@ -11,7 +11,7 @@ import pytest
 from running_sandbox import Api, Process
 from typer.testing import CliRunner
 
-from lightly_sandbox.cli import app
+from lightly_sandbox.cli.commands import app
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,10 +7,10 @@ import pytest
 
 from lightly_sandbox.errors import SandboxError
 from lightly_sandbox.platform.listing import Cursor, is_input
+from lightly_sandbox.platform.routes.samples import thumbnail_name
 from lightly_sandbox.platform.s3_access import S3Location
-from lightly_sandbox.platform.samples import thumbnail_name
 from lightly_sandbox.platform.tag_data import all_bits, positions
-from lightly_sandbox.state_dir import StateDir
+from lightly_sandbox.process.state_dir import StateDir
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from PIL import Image
 
-from lightly_sandbox.photos import FRAME_SIZE, MAX_PHOTOS, frames, scene_of
+from lightly_sandbox.seeding.photos import FRAME_SIZE, MAX_PHOTOS, frames, scene_of
 
 
 @pytest.fixture(scope="module")

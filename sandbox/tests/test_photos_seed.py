@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lightly_sandbox.photos import frames, seed
+from lightly_sandbox.seeding.photos import frames, seed
 
 if TYPE_CHECKING:
     from running_sandbox import Customer

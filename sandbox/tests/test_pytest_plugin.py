@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from running_sandbox import wait_until
 
-from lightly_sandbox.installation import PARTS
+from lightly_sandbox.process.installation import PARTS
 
 PLUGIN = "lightly_sandbox.pytest_plugin"
 COMMAND = Path(sys.executable).with_name("lightly-sandbox")

@@ -8,7 +8,7 @@ import pytest
 from running_sandbox import DELETE, LIST, READ, WRITE, Api, Customer, Process, allow, with_keys, with_role
 from typer.testing import CliRunner
 
-from lightly_sandbox.cli import app
+from lightly_sandbox.cli.commands import app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

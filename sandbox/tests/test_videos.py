@@ -9,8 +9,15 @@ import av
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
-from lightly_sandbox.photos import FRAME_SIZE, SCENES, frames
-from lightly_sandbox.videos import FRAMES_PER_SECOND, FRAMES_PER_VIDEO, MAX_VIDEOS, scenes_of, seed, videos
+from lightly_sandbox.seeding.photos import FRAME_SIZE, SCENES, frames
+from lightly_sandbox.seeding.videos import (
+    FRAMES_PER_SECOND,
+    FRAMES_PER_VIDEO,
+    MAX_VIDEOS,
+    scenes_of,
+    seed,
+    videos,
+)
 
 if TYPE_CHECKING:
     from running_sandbox import Customer

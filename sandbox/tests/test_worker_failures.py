@@ -11,7 +11,7 @@ from pypdf import PdfReader
 from running_sandbox import LIST, READ, WRITE, allow, with_role
 from worker_lab import DIVERSITY, THUMBNAILS
 
-from lightly_sandbox import photos
+from lightly_sandbox.seeding import photos
 
 if TYPE_CHECKING:
     from worker_lab import Lab, Place

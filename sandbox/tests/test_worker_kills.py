@@ -11,8 +11,8 @@ from network import Match, Network, passing
 from running_sandbox import Api, wait_until
 from worker_lab import DIVERSITY, TERMINAL, THUMBNAILS, Lab, own_worker
 
-from lightly_sandbox.photos import frames
-from lightly_sandbox.platform.enums import DockerRunState
+from lightly_sandbox.contract.enums import DockerRunState
+from lightly_sandbox.seeding.photos import frames
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ import pytest
 from network import Match, Network, passing
 from running_sandbox import wait_until, with_keys
 
-from lightly_sandbox import photos
+from lightly_sandbox.seeding import photos
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,7 +5,7 @@ import io
 import pytest
 from PIL import Image, ImageFilter
 
-from lightly_sandbox.photos import frames
+from lightly_sandbox.seeding.photos import frames
 from lightly_sandbox.worker.measurement import METADATA_KEYS, measure
 
 

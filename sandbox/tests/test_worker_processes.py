@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from worker_lab import own_worker
 
-from lightly_sandbox import photos
+from lightly_sandbox.seeding import photos
 
 if TYPE_CHECKING:
     from pathlib import Path

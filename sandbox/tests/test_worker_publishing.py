@@ -5,7 +5,7 @@ import io
 import pytest
 from PIL import Image
 
-from lightly_sandbox.photos import frames
+from lightly_sandbox.seeding.photos import frames
 from lightly_sandbox.worker.publishing import (
     THUMBNAIL_SIDE,
     frame_file,

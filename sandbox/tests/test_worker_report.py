@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lightly_sandbox.photos import frames
+from lightly_sandbox.seeding.photos import frames
 from lightly_sandbox.worker.embedding import describe
 from lightly_sandbox.worker.measurement import measure
-from lightly_sandbox.worker.report import Analysed, RunFacts, build_report
+from lightly_sandbox.worker.report.contents import Analysed, RunFacts, build_report
 
 FACTS = RunFacts("run", "dataset", "photos", "1", started=100.0, ended=104.5)
 

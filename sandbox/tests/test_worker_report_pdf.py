@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 from pypdf import PdfReader
 
-from lightly_sandbox.photos import frames
+from lightly_sandbox.seeding.photos import frames
 from lightly_sandbox.worker.embedding import describe
 from lightly_sandbox.worker.measurement import measure
-from lightly_sandbox.worker.report import Analysed, Findings, RunFacts
-from lightly_sandbox.worker.report_pdf import draw_report
+from lightly_sandbox.worker.report.contents import Analysed, Findings, RunFacts
+from lightly_sandbox.worker.report.pdf import draw_report
 
 FACTS = RunFacts("0123456789abcdef01234567", "fedcba", "street scenes", "sandbox-1", 100.0, 104.5)
 SELECTION = {

@@ -13,7 +13,7 @@ from pypdf import PdfReader
 from running_sandbox import wait_until
 from worker_lab import THUMBNAILS
 
-from lightly_sandbox import photos
+from lightly_sandbox.seeding import photos
 
 if TYPE_CHECKING:
     from worker_lab import Lab, Place

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lightly_sandbox.photos import frames, scene_of
+from lightly_sandbox.seeding.photos import frames, scene_of
 from lightly_sandbox.selection.request import (
     Diversity,
     Metadata,

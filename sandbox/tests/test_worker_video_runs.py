@@ -17,8 +17,8 @@ from running_sandbox import LIST, READ, WRITE, allow, wait_until, with_role
 from video_lab import film, pictures, silence
 from worker_lab import THUMBNAILS, Place
 
-from lightly_sandbox import photos, videos
-from lightly_sandbox.videos import FRAMES_PER_VIDEO
+from lightly_sandbox.seeding import photos, videos
+from lightly_sandbox.seeding.videos import FRAMES_PER_VIDEO
 
 if TYPE_CHECKING:
     from pathlib import Path

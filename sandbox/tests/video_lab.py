@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import av
 import numpy as np
 
-from lightly_sandbox.photos import FRAME_SIZE, SCENES, view
+from lightly_sandbox.seeding.photos import FRAME_SIZE, SCENES, view
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 from running_sandbox import wait_until, with_keys
 
-from lightly_sandbox import photos
+from lightly_sandbox.seeding import photos
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

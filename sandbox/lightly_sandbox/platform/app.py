@@ -14,10 +14,14 @@ from fastapi import Depends, FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import MutableHeaders
 
-from lightly_sandbox import __version__, faults_control
-from lightly_sandbox.faults import Faults
-from lightly_sandbox.faults_layer import FaultLayer
-from lightly_sandbox.platform import (
+from lightly_sandbox import __version__
+from lightly_sandbox.faults.layer import FaultLayer
+from lightly_sandbox.faults.rules import Faults
+from lightly_sandbox.platform import errors
+from lightly_sandbox.platform.database import Database
+from lightly_sandbox.platform.lifecycle import crash_silent_runs
+from lightly_sandbox.platform.requests import authenticate
+from lightly_sandbox.platform.routes import (
     account,
     accounts,
     artifacts,
@@ -26,8 +30,8 @@ from lightly_sandbox.platform import (
     datasets,
     datasources,
     enriched,
-    errors,
     exports,
+    faults,
     licence,
     listings,
     not_implemented,
@@ -39,14 +43,11 @@ from lightly_sandbox.platform import (
     tag_operations,
     tags,
     users,
+    web,
     workers,
     zip_export,
 )
-from lightly_sandbox.platform.database import Database
-from lightly_sandbox.platform.lifecycle import crash_silent_runs
-from lightly_sandbox.platform.requests import authenticate
 from lightly_sandbox.platform.s3_access import S3Access
-from lightly_sandbox.web import pages
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -133,8 +134,8 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(router)
     for router in _ROUTERS:
         app.include_router(router, dependencies=[Depends(authenticate)])
-    app.include_router(faults_control.router, dependencies=[Depends(authenticate)])
-    app.include_router(pages.router)
+    app.include_router(faults.router, dependencies=[Depends(authenticate)])
+    app.include_router(web.router)
     app.include_router(openapi.router)
     return app
 

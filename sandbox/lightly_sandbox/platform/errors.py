@@ -10,9 +10,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from lightly_sandbox.faults_operations import methods_at
-from lightly_sandbox.platform.error_codes import ApiErrorCode
-from lightly_sandbox.platform.wire import ApiErrorResponse
+from lightly_sandbox.contract.error_codes import ApiErrorCode
+from lightly_sandbox.contract.operations import methods_at
+from lightly_sandbox.contract.wire import ApiErrorResponse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

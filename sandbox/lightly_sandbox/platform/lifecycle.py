@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select, update
 
+from lightly_sandbox.contract.enums import DockerRunScheduledState, DockerRunState
+from lightly_sandbox.contract.error_codes import ApiErrorCode
 from lightly_sandbox.platform.database import now_ms
-from lightly_sandbox.platform.enums import DockerRunScheduledState, DockerRunState
-from lightly_sandbox.platform.error_codes import ApiErrorCode
 from lightly_sandbox.platform.errors import ApiError
 from lightly_sandbox.platform.tables import Run, Sample, ScheduledRun, Tag, Worker
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lightly_sandbox.platform.enums import DatasetType
+from lightly_sandbox.contract.enums import DatasetType
 from lightly_sandbox.selection.schemas import OWN_FILES
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from lightly_sandbox.contract.enums import DatasourcePurpose
+from lightly_sandbox.contract.error_codes import ApiErrorCode
 from lightly_sandbox.platform import identity
-from lightly_sandbox.platform.enums import DatasourcePurpose
-from lightly_sandbox.platform.error_codes import ApiErrorCode
 from lightly_sandbox.platform.errors import ApiError, unknown
 from lightly_sandbox.platform.s3_access import S3Config, parse_s3_config
 from lightly_sandbox.platform.tables import Dataset, Run, Sample, ScheduledRun, Tag, Worker, WorkerConfig

@@ -13,12 +13,12 @@ from fastapi.responses import JSONResponse
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 
-from lightly_sandbox.platform.error_codes import ApiErrorCode
+from lightly_sandbox.contract.error_codes import ApiErrorCode
+from lightly_sandbox.contract.wire import ApiErrorResponse, CreateEntityResponse, Wire, read_wire
 from lightly_sandbox.platform.errors import ApiError, describe, malformed
 from lightly_sandbox.platform.identity import user_of_token
 from lightly_sandbox.platform.s3_access import S3Access
 from lightly_sandbox.platform.settings import Settings
-from lightly_sandbox.platform.wire import ApiErrorResponse, CreateEntityResponse, Wire, read_wire
 
 T = TypeVar("T")
 

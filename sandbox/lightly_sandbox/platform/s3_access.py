@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import boto3
 from pydantic import Field, TypeAdapter
 
-from lightly_sandbox.local_boto import CONFIG, S3_CONFIG
-from lightly_sandbox.platform.models_datasources import (
+from lightly_sandbox.aws.client import CONFIG, S3_CONFIG
+from lightly_sandbox.platform.models.datasources import (
     DatasourceConfigS3,
     DatasourceConfigS3DelegatedAccess,
 )

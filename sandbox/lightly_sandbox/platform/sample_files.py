@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lightly_sandbox.platform.enums import DatasourcePurpose, SampleType
+from lightly_sandbox.contract.enums import DatasourcePurpose, SampleType
 from lightly_sandbox.selection.schemas import OWN_FILES
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 from sqlalchemy import select
 
+from lightly_sandbox.contract.enums import DatasourcePurpose
+from lightly_sandbox.contract.error_codes import ApiErrorCode
 from lightly_sandbox.platform import lookups
-from lightly_sandbox.platform.datasources import place_of
-from lightly_sandbox.platform.enums import DatasourcePurpose
-from lightly_sandbox.platform.error_codes import ApiErrorCode
 from lightly_sandbox.platform.errors import ApiError
+from lightly_sandbox.platform.routes.datasources import place_of
 from lightly_sandbox.platform.tables import Tag
 from lightly_sandbox.platform.verify import aws_text
 from lightly_sandbox.selection.reading import (

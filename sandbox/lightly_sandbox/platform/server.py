@@ -6,11 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from lightly_sandbox.aws_accounts import ARTIFACT_BUCKET, REGION
+from lightly_sandbox.aws.accounts import ARTIFACT_BUCKET, REGION
 from lightly_sandbox.platform.app import create_app
 from lightly_sandbox.platform.settings import CRASH_AFTER_SECONDS, Settings, VerifyScope
-from lightly_sandbox.serving import HOST, log_to_stderr, serve
-from lightly_sandbox.state_dir import StateDir, read_credentials
+from lightly_sandbox.process.serving import HOST, log_to_stderr, serve
+from lightly_sandbox.process.state_dir import StateDir, read_credentials
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lightly_sandbox.platform.models_tags import TagChangeEntry, TagData
+from lightly_sandbox.platform.models.tags import TagChangeEntry, TagData
 
 if TYPE_CHECKING:
     from lightly_sandbox.platform.tables import Tag

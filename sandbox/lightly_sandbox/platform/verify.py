@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lightly_sandbox.platform.models_datasources import (
+from lightly_sandbox.platform.models.datasources import (
     DatasourceConfigVerifyData,
     DatasourceConfigVerifyDataErrors,
 )

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lightly_sandbox.airflow_connections import airflow_connections
+from lightly_sandbox.process.airflow_connections import airflow_connections
 from lightly_sandbox.testing.http import send
 from lightly_sandbox.testing.server import STOP_SECONDS
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightly_sandbox.installation import missing_parts
+from lightly_sandbox.process.installation import missing_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

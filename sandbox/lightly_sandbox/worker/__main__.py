@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from lightly_sandbox.worker_cli import worker
+from lightly_sandbox.cli.worker import worker
 
 # A traceback with its variables would show the token among them.
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

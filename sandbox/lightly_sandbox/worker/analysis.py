@@ -10,7 +10,7 @@ import numpy as np
 from lightly_sandbox.worker.embedding import DIMENSIONS, describe
 from lightly_sandbox.worker.measurement import measure
 from lightly_sandbox.worker.parallel import spread
-from lightly_sandbox.worker.report import Analysed
+from lightly_sandbox.worker.report.contents import Analysed
 from lightly_sandbox.worker.sources import loads
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from lightly_sandbox.worker.outcome import RunAborted, RunFailed
 from lightly_sandbox.worker.plan import RunPlan, plan_run
 from lightly_sandbox.worker.publishing import output_among, publish_samples, publish_tag
 from lightly_sandbox.worker.reading import RemoteFile, read_images
-from lightly_sandbox.worker.report import Findings
-from lightly_sandbox.worker.report_delivery import (
+from lightly_sandbox.worker.report.contents import Findings
+from lightly_sandbox.worker.report.delivery import (
     corruptness_check,
     deliver_artifacts,
     deliver_report,

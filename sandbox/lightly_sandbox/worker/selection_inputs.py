@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from lightly_sandbox.worker.measurement import Measurement
     from lightly_sandbox.worker.objects import OfEach
     from lightly_sandbox.worker.predictions import TaskPredictions
-    from lightly_sandbox.worker.report import Analysed
+    from lightly_sandbox.worker.report.contents import Analysed
 
 _COMPUTE_THREADS = 2
 

@@ -1,0 +1,174 @@
+"""A fault of the local AWS: changes of IAM policies that take effect only after a while.
+
+On AWS a change may take time to be seen everywhere (AWS docs: IAM, troubleshooting, "Changes that I make are
+not always immediately visible"); in ministack (1.5.33) it is seen at once. Only the decisions lag here: a
+policy that is read back is the new one.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import re
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+import requests
+
+from lightly_sandbox.aws.accounts import REGION
+from lightly_sandbox.aws.guard import ROOT_HEADER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+PATH = "/_sandbox/iam-delay"
+_TO_IAM = re.compile(rb"Credential=[^/]+/[^/]+/[^/]+/iam/")
+
+_Principal = tuple[str, str]  # account id and name
+
+
+@dataclass(frozen=True, slots=True)
+class _Policies:
+    """All that IAM decided by at some time: the users' and roles' policies, and whom the roles trust."""
+
+    users: Mapping[_Principal, list[Any]]
+    roles: Mapping[_Principal, list[Any]]
+    trusts: Mapping[_Principal, str]
+
+
+class Propagation:
+    """ASGI middleware around ministack that keeps, before each request to IAM, the policies as they are.
+
+    For ``delay`` seconds after a change, the ones from before it are those that ministack's evaluator sees.
+    """
+
+    def __init__(self, app: ASGIApp, root_key: str) -> None:
+        self._app = app
+        self._root_key = root_key
+        self._delay_seconds = 0.0
+        self._answered_from_the_past = 0
+        self._before: deque[tuple[float, _Policies]] = deque()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Set or show the delay, or serve the request."""
+        if scope["type"] == "http":
+            headers = dict(scope["headers"])
+            if scope["path"] == PATH:
+                await self._control(scope, headers, send)
+                return
+            if self._delay_seconds and _TO_IAM.search(headers.get(b"authorization", b"")):
+                # Before the request, so that nobody who has its answer sees its effect. One that only reads
+                # or is refused changes nothing, and to have kept what it did not change does no harm.
+                self._before.append((time.monotonic(), self._now()))
+        await self._app(scope, receive, send)
+
+    async def _control(self, scope: Scope, headers: Mapping[bytes, bytes], send: Send) -> None:
+        if not hmac.compare_digest(headers.get(ROOT_HEADER.encode(), b""), self._root_key.encode()):
+            await _answer(send, 404, {})
+            return
+        if scope["method"] == "PUT":
+            (seconds,) = parse_qs(scope["query_string"])[b"seconds"]
+            self._delay_seconds = float(seconds)
+            self._answered_from_the_past = 0
+            self._before.clear()
+        await _answer(send, 200, {"applied": self._answered_from_the_past})
+
+    def install(self) -> None:
+        """Put itself between ministack's evaluator and the policies.
+
+        What is replaced is looked up by its module at each call, also by ministack's STS.
+        """
+        from ministack.core import iam_evaluator
+
+        self._users_policies = iam_evaluator._gather_user_policies
+        self._roles_policies = iam_evaluator._gather_role_policies
+        trusts = iam_evaluator.evaluate_trust_policy
+
+        def users_policies(name: str, account_id: str) -> list[Any]:
+            past = self._past()
+            if past is None:
+                return list(self._users_policies(name, account_id))
+            return past.users.get((account_id, name), [])
+
+        def roles_policies(name: str, account_id: str) -> list[Any]:
+            past = self._past()
+            if past is None:
+                return list(self._roles_policies(name, account_id))
+            return past.roles.get((account_id, name), [])
+
+        def is_trusted(document: Any, caller_arn: str, context: Any = None) -> bool:
+            past = self._past() if context is not None else None
+            if past is not None:
+                account_id, name = _role(context.resource_arn)
+                document = past.trusts.get((account_id, name), "{}")
+            return bool(trusts(document, caller_arn, context))
+
+        iam_evaluator._gather_user_policies = users_policies
+        iam_evaluator._gather_role_policies = roles_policies
+        iam_evaluator.evaluate_trust_policy = is_trusted
+
+    def _past(self) -> _Policies | None:
+        """What was in force so many seconds ago; None if that is what is in force now."""
+        if not self._delay_seconds:
+            return None
+        effective = time.monotonic() - self._delay_seconds
+        while self._before and self._before[0][0] <= effective:
+            self._before.popleft()
+        if not self._before:
+            return None
+        self._answered_from_the_past += 1
+        return self._before[0][1]
+
+    def _now(self) -> _Policies:
+        from ministack.core.responses import request_scope
+        from ministack.services import iam
+
+        users, roles, trusts = {}, {}, {}
+        # Some of ministack's own look-ups are about the account of the request that is being served.
+        for account_id, name in iam._users.to_dict():
+            with request_scope(account_id, REGION):
+                users[account_id, name] = self._users_policies(name, account_id)
+        for (account_id, name), role in iam._roles.to_dict().items():
+            with request_scope(account_id, REGION):
+                roles[account_id, name] = self._roles_policies(name, account_id)
+            trusts[account_id, name] = role.get("AssumeRolePolicyDocument", "{}")
+        return _Policies(users, roles, trusts)
+
+
+def set_delay(aws_url: str, root_key: str, seconds: float) -> None:
+    """Tell the local AWS how long a change of its policies takes; 0 is no time."""
+    _ask("PUT", aws_url, root_key, seconds=seconds)
+
+
+def count(aws_url: str, root_key: str) -> int:
+    """How many decisions the local AWS has made by outdated policies since the delay was set."""
+    return int(_ask("GET", aws_url, root_key)["applied"])
+
+
+def _ask(method: str, aws_url: str, root_key: str, **query: float) -> dict[str, Any]:
+    with requests.Session() as session:
+        session.trust_env = False  # A proxy of the environment is not for loopback.
+        answer = session.request(
+            method, aws_url + PATH, headers={ROOT_HEADER: root_key}, params=query, timeout=10
+        )
+    answer.raise_for_status()
+    told: dict[str, Any] = answer.json()
+    return told
+
+
+def _role(arn: str) -> _Principal:
+    """The account and the name in ``arn:aws:iam::ACCOUNT:role/PATH/NAME``."""
+    account_id, _, path = arn.partition("arn:aws:iam::")[2].partition(":role/")
+    return account_id, path.rsplit("/", 1)[-1]
+
+
+async def _answer(send: Send, status: int, body: Mapping[str, int]) -> None:
+    content = json.dumps(body).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})

@@ -1,0 +1,82 @@
+"""The local AWS's process: ministack, its policies enforced, its state kept, a guard in front of it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from lightly_sandbox.aws import decisions, lifecycle, s3, simulation
+from lightly_sandbox.aws.accounts import CUSTOMER_ACCOUNT_ID, REGION
+from lightly_sandbox.aws.durability import Durable, Uploads, keep_sessions, mend_objects
+from lightly_sandbox.aws.guard import Guard
+from lightly_sandbox.aws.propagation import Propagation
+from lightly_sandbox.process.serving import HOST, log_to_stderr, serve
+from lightly_sandbox.process.state_dir import StateDir, read_credentials
+
+
+def configure(state: StateDir, port: int) -> None:
+    """Tell ministack, which reads its environment when it is imported, how to run here."""
+    os.environ.update(
+        {
+            "AUTH": "true",
+            "BIND_HOST": HOST,
+            "MINISTACK_HOST": HOST,
+            "GATEWAY_PORT": str(port),
+            "MINISTACK_ACCOUNT_ID": CUSTOMER_ACCOUNT_ID,
+            "MINISTACK_REGION": REGION,
+            "IOT_MTLS_ENABLED": "0",
+            "SFTP_ENABLED": "0",
+            # Nothing of Docker's, whatever this machine has: a sandbox reaps no containers.
+            "DOCKER_HOST": "unix:///nonexistent/docker.sock",
+            "SERVICES": "s3,iam,sts,kms,sqs,secretsmanager,ssm",
+            "PERSIST_STATE": "1",
+            "STATE_DIR": str(state.aws / "state"),
+            "S3_PERSIST": "1",
+            "S3_DATA_DIR": str(state.aws / "s3"),
+            "LOG_LEVEL": "WARNING",
+        }
+    )
+
+
+def max_session_seconds(role_arn: str) -> int | None:
+    """The MaxSessionDuration of a role in ministack's memory."""
+    from ministack.services import iam
+
+    _, _, account_and_role = role_arn.partition("arn:aws:iam::")
+    account_id, _, path = account_and_role.partition(":role/")
+    role = iam._roles.get_scoped(account_id, None, path.rsplit("/", 1)[-1])
+    return None if role is None else int(role.get("MaxSessionDuration", 3600))
+
+
+def main() -> None:
+    """Serve the local AWS on an inherited socket; its secrets come through standard input."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--state-dir", type=Path, required=True)
+    arguments = parser.parse_args()
+    state = StateDir(arguments.state_dir)
+    configure(state, arguments.port)
+    log_to_stderr()
+    # Before ministack is imported, which then loads the objects.
+    mend_objects(state.aws / "s3")
+    from ministack.app import app
+
+    root_key = read_credentials(sys.stdin).root_key
+    uploads = Uploads(state.aws / "uploads")
+    uploads.restore()
+    keep_sessions()
+    durable = Durable(app, uploads)
+    propagation = Propagation(Guard(durable, root_key, max_session_seconds), root_key)
+    propagation.install()
+    decisions.install()
+    s3.install()
+    lifecycle.install()
+    simulation.install()
+    serve(propagation, arguments.fd)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The command ``lightly-sandbox``."""

@@ -1,0 +1,27 @@
+"""The entry point of the command ``lightly-sandbox``."""
+
+from __future__ import annotations
+
+import sys
+
+from lightly_sandbox.process.installation import missing_parts
+
+INTERRUPTED = 130
+"""The exit code of a command that Ctrl-C ended (POSIX shells: 128 and the signal's number)."""
+
+
+def main() -> None:
+    """Run the command, or say that only the pytest plugin is installed here."""
+    if missing := missing_parts():
+        sys.exit(
+            f"This lightly-sandbox, of {sys.prefix}, is there for its pytest plugin alone: it was installed "
+            f"without {', '.join(missing)}. Install the command in an environment of its own, by `uv tool "
+            "install ./sandbox` in a checkout."
+        )
+    try:
+        from lightly_sandbox.cli.commands import app
+
+        app()
+    except KeyboardInterrupt:
+        # While Python still imports; later on the commands hear it themselves.
+        sys.exit(INTERRUPTED)

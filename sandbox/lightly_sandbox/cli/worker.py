@@ -1,0 +1,150 @@
+"""``lightly-sandbox worker``."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from pathlib import Path  # noqa: TC003 (typer reads the annotations at run time)
+from typing import Annotated
+
+import typer
+
+from lightly_sandbox.cli import terminal
+from lightly_sandbox.errors import SandboxError
+from lightly_sandbox.process import lifeline
+from lightly_sandbox.process.address import platform_address
+
+
+def worker(
+    url: Annotated[
+        str | None,
+        typer.Option(envvar="LIGHTLY_SERVER_LOCATION", help="The platform's address."),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="LIGHTLY_TOKEN",
+            help="The platform's API token. As an option everybody on the machine can see it in the list "
+            "of processes; the variable or --token-file keep it to you.",
+        ),
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="A file that holds the token and nothing else.")
+    ] = None,
+    ready_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="The file that `up` wrote. It says the address and the token, whatever else does. "
+            "By default that of `up`, where neither is given."
+        ),
+    ] = None,
+    name: Annotated[
+        str, typer.Option(help="The worker's name; who registers under one that is known is that worker.")
+    ] = "sandbox-worker",
+    label: Annotated[
+        list[str] | None, typer.Option(help="What scheduled runs may ask for in runs_on; repeat it.")
+    ] = None,
+    worker_id: Annotated[
+        str | None,
+        typer.Option(
+            envvar="LIGHTLY_WORKER_ID",
+            help="Be the worker that is registered with this id, with its name and labels, as the vendor's "
+            "container is; so neither --name nor --label.",
+        ),
+    ] = None,
+    poll_interval: Annotated[
+        float,
+        typer.Option(min=0.05, max=3600, metavar="SECONDS", help="The time between two looks for work."),
+    ] = 1.0,
+    until_stdin_closes: Annotated[
+        bool,
+        typer.Option(
+            "--until-stdin-closes",
+            help="Stop also when the standard input ends: for a program that starts it.",
+        ),
+    ] = False,
+) -> None:
+    """Take scheduled runs and do them, one after the other, until Ctrl-C or SIGTERM.
+
+    It needs nothing but the platform's address and token, and ends by itself, with 0, after a run whose
+    worker config says shutdown_when_job_finished.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    if until_stdin_closes:
+        lifeline.hold(sys.stdin.fileno())
+    try:
+        if worker_id is not None and label:
+            raise SandboxError(
+                f"The worker {worker_id} has the labels that it was registered with; leave --label out, or "
+                "--worker-id and LIGHTLY_WORKER_ID."
+            )
+        url, token = _where(url, token, token_file, ready_file)
+        _work(url, token, name, label or [], poll_interval, stop, worker_id)
+    except SandboxError as problem:
+        raise terminal.fail(problem) from None
+
+
+def _where(
+    url: str | None, token: str | None, token_file: Path | None, ready_file: Path | None
+) -> tuple[str, str]:
+    """The address and the token."""
+    from lightly_sandbox.process.ready_file import default_ready_file, read_ready_file
+
+    # As the other commands do it: of a sandbox that was started without options nothing need be said.
+    if url is None and token is None and token_file is None and default_ready_file().exists():
+        ready_file = ready_file or default_ready_file()
+    if ready_file is not None:
+        ready = read_ready_file(ready_file)
+        return ready["lightly_url"], ready["token"]
+    if token_file is not None:
+        # Named on the command line, where the token may be in the environment by habit.
+        try:
+            token = token_file.read_text().strip()
+        except (OSError, ValueError) as problem:
+            reason = problem.strerror if isinstance(problem, OSError) else "it is no text"
+            raise SandboxError(f"The token file {token_file} cannot be read: {reason}.") from None
+        if not token:
+            raise SandboxError(f"The token file {token_file} is empty; write the platform's token into it.")
+    if not url:
+        raise SandboxError(
+            "The worker does not know where the platform is; start `lightly-sandbox up`, give --url, or give "
+            "--ready-file with the file that `up` wrote."
+        )
+    if not token:
+        raise SandboxError(
+            "The worker has no token; set the environment variable LIGHTLY_TOKEN, or give --token-file or "
+            "--ready-file."
+        )
+    return platform_address(url), token
+
+
+def _work(
+    url: str,
+    token: str,
+    name: str,
+    labels: list[str],
+    poll_interval: float,
+    stop: threading.Event,
+    worker_id: str | None,
+) -> None:
+    # NumPy and the selection engine are not for who only asks for --help.
+    from lightly_sandbox.worker import run
+    from lightly_sandbox.worker.api import ApiError
+
+    try:
+        run(
+            url,
+            token,
+            name=name,
+            labels=labels,
+            poll_interval=poll_interval,
+            stop=stop,
+            worker_id=worker_id,
+        )
+    except ApiError as refused:
+        raise SandboxError(f"The worker cannot work for {url}: {refused}") from None

@@ -1,0 +1,1 @@
+"""The words of the platform's API, each once: operations, enums, error codes, and the form of its JSON."""

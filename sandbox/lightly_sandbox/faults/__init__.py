@@ -1,0 +1,1 @@
+"""Faults on purpose: which requests of the platform fail, and how."""

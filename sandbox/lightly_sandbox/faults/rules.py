@@ -1,0 +1,227 @@
+"""The faults that the platform is told to have: what they are, which requests they meet, how often they did.
+
+Nothing here acts; ``layer`` carries out what ``Faults.decide`` decides.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from lightly_sandbox.contract import operations
+from lightly_sandbox.contract.wire import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+LONGEST_SECONDS = 600.0
+"""A fault that lasts longer than any client waits only keeps the sandbox from stopping."""
+
+Seconds = Annotated[float, Field(ge=0, le=LONGEST_SECONDS)]
+Operation = Annotated[str, AfterValidator(operations.check)]
+
+
+class _OfOperations(Wire):
+    """A fault that meets the requests for some operations.
+
+    ``operation`` is a name of the contract or a pattern such as ``POST */schedule``. Without ``times`` and
+    ``probability`` every such request has the fault, until it is cleared; with both, that share of them, but
+    no more than ``times``. ``seed`` makes the drawn ones the same each time. The sandbox's own workers are
+    spared, unless ``include_worker``.
+    """
+
+    operation: Operation
+    times: Annotated[int, Field(ge=1)] | None = None
+    probability: Annotated[float, Field(gt=0, le=1)] | None = None
+    seed: int | None = None
+    include_worker: bool = False
+
+
+class Status(_OfOperations):
+    """Refuse instead of doing anything, with the contract's error body.
+
+    ``code`` may be any text, as the platform's codes may grow; None is one that fits the status.
+    ``retry_after`` adds that header in seconds, ``retry_after_date`` as the HTTP date so many seconds ahead.
+    """
+
+    kind: Literal["status"]
+    status: Annotated[int, Field(ge=400, le=599)]
+    code: Annotated[str, Field(min_length=1)] | None = None
+    retry_after: Annotated[int, Field(ge=0)] | None = None
+    retry_after_date: Annotated[int, Field(ge=0, le=10**9)] | None = None
+
+    @model_validator(mode="after")
+    def _one_retry_after(self) -> Status:
+        if self.retry_after is not None and self.retry_after_date is not None:
+            raise ValueError("give retryAfter or retryAfterDate, not both: an answer has one such header")
+        return self
+
+
+class Reset(_OfOperations):
+    """Reset the connection before anything is done."""
+
+    kind: Literal["reset"]
+
+
+class Delay(_OfOperations):
+    """Do the request so many seconds later, whether or not its client still waits."""
+
+    kind: Literal["delay"]
+    seconds: Seconds
+
+
+class DropResponse(_OfOperations):
+    """Do the request, then close the connection without a word."""
+
+    kind: Literal["drop-response"]
+
+
+class Truncate(_OfOperations):
+    """Do the request, answer the first half of the body, and close the connection."""
+
+    kind: Literal["truncate"]
+
+
+class NotJson(_OfOperations):
+    """Do the request, then answer with a page of HTML, as a proxy in between would."""
+
+    kind: Literal["not-json"]
+
+
+class Drip(_OfOperations):
+    """Do the request, then send the body in small pieces that take so many seconds altogether."""
+
+    kind: Literal["drip"]
+    seconds: Seconds
+
+
+class ClockSkew(_OfOperations):
+    """Answer as if the platform's clock were so many seconds ahead, or behind if negative."""
+
+    kind: Literal["clock-skew"]
+    seconds: Annotated[float, Field(ge=-(10**9), le=10**9)]
+
+
+class IamDelay(Wire):
+    """Let a change of the local AWS's IAM policies take effect only so many seconds later.
+
+    It is about no operation of the platform, and the last one that is set counts.
+    """
+
+    kind: Literal["iam-delay"]
+    seconds: Seconds
+
+
+OfOperations = Status | Reset | Delay | DropResponse | Truncate | NotJson | Drip | ClockSkew
+Spec = Annotated[OfOperations | IamDelay, Field(discriminator="kind")]
+
+
+@dataclass(slots=True)
+class Fault:
+    """A fault that was asked for, and what it has met: ``applied`` of the ``matched`` requests had it."""
+
+    id: str
+    spec: OfOperations | IamDelay
+    matched: int = 0
+    applied: int = 0
+    draws: random.Random = field(default_factory=random.Random, repr=False)
+
+    def shown(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"id": self.id, **self.spec.wire(), "matched": self.matched, "applied": self.applied}
+
+    def meets(self, method: str, path: str, *, by_worker: bool) -> bool:
+        """Whether it is for such a request, however often it has been applied."""
+        if isinstance(self.spec, IamDelay) or (by_worker and not self.spec.include_worker):
+            return False
+        return operations.fits(self.spec.operation, method, path)
+
+    def falls_due(self) -> bool:
+        """Whether it is applied now; if so, it counts."""
+        if not isinstance(self.spec, IamDelay):
+            if self.spec.times is not None and self.applied >= self.spec.times:
+                return False
+            if self.spec.probability is not None and self.draws.random() >= self.spec.probability:
+                return False
+        self.applied += 1
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What happens to one request: a delay, then a refusal or the request itself; then what of its answer.
+
+    With an ``instead`` the request is not done, and ``afterwards`` is None.
+    """
+
+    delay_seconds: float = 0.0
+    instead: Status | Reset | None = None
+    skew_seconds: float = 0.0
+    afterwards: DropResponse | Truncate | NotJson | Drip | None = None
+    applied: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.applied)
+
+
+class Faults:
+    """The faults asked for since the start or since they were cleared. Used from the event loop only."""
+
+    def __init__(self) -> None:
+        self._faults: list[Fault] = []
+        self._ids = itertools.count(1)
+
+    def add(self, spec: OfOperations | IamDelay) -> Fault:
+        """Have this fault from now on."""
+        if isinstance(spec, IamDelay):
+            self._faults = [fault for fault in self._faults if not isinstance(fault.spec, IamDelay)]
+            fault = Fault(str(next(self._ids)), spec)
+        else:
+            fault = Fault(str(next(self._ids)), spec, draws=random.Random(spec.seed))  # noqa: S311
+        self._faults.append(fault)
+        return fault
+
+    def all(self) -> Sequence[Fault]:
+        """Every fault in the order of their coming, used up or not."""
+        return tuple(self._faults)
+
+    def remove(self, fault_id: str) -> Fault | None:
+        """Have this one no more, and return it; None if there is none."""
+        for fault in self._faults:
+            if fault.id == fault_id:
+                self._faults.remove(fault)
+                return fault
+        return None
+
+    def clear(self) -> None:
+        """Have none any more."""
+        self._faults.clear()
+
+    def decide(self, method: str, path: str, *, by_worker: bool) -> Plan:
+        """Say what happens to this request, and count it.
+
+        Delays and skews add up. Of those that put something in the request's or the answer's place only one
+        can happen: the first that was asked for and is due. The others do not count it as theirs.
+        """
+        met = [fault for fault in self._faults if fault.meets(method, path, by_worker=by_worker)]
+        for fault in met:
+            fault.matched += 1
+        applied: list[str] = []
+
+        def due(*kinds: type[_OfOperations]) -> Iterator[Any]:
+            for fault in met:
+                if isinstance(fault.spec, kinds) and fault.falls_due():
+                    applied.append(f"{fault.id} ({fault.spec.kind})")
+                    yield fault.spec
+
+        delay = sum(spec.seconds for spec in due(Delay))
+        instead = next(due(Status, Reset), None)
+        if instead is not None:
+            return Plan(delay, instead, applied=tuple(applied))
+        skew = sum(spec.seconds for spec in due(ClockSkew))
+        afterwards = next(due(DropResponse, Truncate, NotJson, Drip), None)
+        return Plan(delay, None, skew, afterwards, tuple(applied))

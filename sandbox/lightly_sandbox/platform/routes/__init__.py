@@ -1,0 +1,1 @@
+"""The platform's addresses, a file for each thing that they are about."""

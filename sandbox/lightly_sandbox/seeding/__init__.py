@@ -1,0 +1,1 @@
+"""Real photos and videos for a bucket."""

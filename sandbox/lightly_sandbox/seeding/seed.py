@@ -1,0 +1,58 @@
+"""``lightly-sandbox seed``: real photos and videos into a bucket of the local AWS."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
+
+from lightly_sandbox.aws.client import client
+from lightly_sandbox.errors import SandboxError
+from lightly_sandbox.platform.s3_access import S3Location
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def seed(destination: str, ready: Mapping[str, str], n_photos: int, n_videos: int = 0) -> list[str]:
+    """Put photos and videos below a place in S3, and return their keys.
+
+    Args:
+        destination: an S3 URI. Its bucket is made if it is missing.
+        ready: what the ready file says.
+        n_photos: how many photos; see ``photos.frames``. 0 for none.
+        n_videos: how many videos; see ``videos.videos``. 0 for none.
+
+    Raises:
+        SandboxError: the destination is no S3 URI, a number is out of range, or the local AWS refuses or does
+            not answer.
+    """
+    from lightly_sandbox.seeding import photos, videos
+
+    try:
+        location = S3Location.parse(destination)
+    except ValueError as wrong:
+        raise SandboxError(f"The destination '{destination}' {wrong}.") from wrong
+    keys = (ready["aws_access_key_id"], ready["aws_secret_access_key"])
+    s3 = client("s3", ready["aws_url"], ready["region"], *keys)
+    try:
+        if location.bucket not in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}:
+            s3.create_bucket(
+                Bucket=location.bucket, CreateBucketConfiguration={"LocationConstraint": ready["region"]}
+            )
+        seeded: list[str] = []
+        for seed_kind, wanted in ((photos.seed, n_photos), (videos.seed, n_videos)):
+            if wanted:
+                seeded += seed_kind(s3, location.bucket, location.prefix, wanted)
+        return seeded
+    except ValueError as wrong:
+        raise SandboxError(str(wrong)) from wrong
+    except EndpointConnectionError as failed:
+        raise SandboxError(
+            f"The local AWS at {ready['aws_url']} does not answer; is the sandbox running? Start "
+            "`lightly-sandbox up`, or give the --ready-file of the one that runs."
+        ) from failed
+    except (ClientError, BotoCoreError) as refused:
+        raise SandboxError(
+            f"The local AWS at {ready['aws_url']} did not take the files: {refused}"
+        ) from refused

@@ -1,1 +1,0 @@
-"""The pages that a person looks at, at the same addresses as the platform's web app."""
