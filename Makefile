@@ -49,6 +49,7 @@ lint: $(VENV)/.ready ## format check, lint, direction of the imports
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/lint-imports --no-logo
+	cd sandbox && ../$(VENV)/bin/lint-imports --no-logo
 
 .PHONY: types
 types: $(VENV)/.ready $(VENV_SANDBOX)/.ready ## mypy, strict

@@ -195,11 +195,9 @@ class _Start:
         names = {f"sandbox-worker-{number}" for number in range(1, self.options.workers + 1)}
         interval = str(self.options.poll_interval)
         for name in sorted(names):
-            arguments = ("--url", lightly_url, "--name", name, "--poll-interval", interval)
+            arguments = ("worker", "--url", lightly_url, "--name", name, "--poll-interval", interval)
             token = {"LIGHTLY_TOKEN": credentials.token}
-            self.children.start(
-                Program(name, "lightly_sandbox.worker", arguments, environment=token, restarts=True)
-            )
+            self.children.start(Program(name, "lightly_sandbox", arguments, environment=token, restarts=True))
         return names
 
     def _wait(self, what: str, condition: Callable[[], bool]) -> None:

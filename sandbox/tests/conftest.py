@@ -4,8 +4,9 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from running_sandbox import Api, Customer, Process
-from worker_lab import THUMBNAILS, Lab, Place, own_worker
+
+from tests.lab.sandbox import Api, Customer, Process
+from tests.lab.worker import THUMBNAILS, Lab, Place, own_worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -11,9 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from running_sandbox import wait_until
 
 from lightly_sandbox.process.installation import PARTS
+from tests.lab.sandbox import wait_until
 
 PLUGIN = "lightly_sandbox.pytest_plugin"
 COMMAND = Path(sys.executable).with_name("lightly-sandbox")
@@ -246,7 +246,7 @@ def only_the_plugin(tmp_path: Path) -> Path:
         real = origin.parent if origin.name == "__init__.py" else origin
         (packages / real.name).symlink_to(real)
     stub = home / "bin" / "lightly-sandbox"
-    stub.write_text(f"#!{home}/bin/python\nfrom lightly_sandbox.command import main\nmain()\n")
+    stub.write_text(f"#!{home}/bin/python\nfrom lightly_sandbox.cli.entry_point import main\nmain()\n")
     stub.chmod(0o755)
     return home
 
@@ -329,7 +329,7 @@ def test_the_plugin_is_found_by_pytest_when_the_distribution_is_installed() -> N
 
 @pytest.mark.parametrize("kind", ["user", "role"])
 def test_lightly_reaches_a_bucket_of_a_new_account(ready: dict[str, object], kind: str) -> None:
-    from running_sandbox import DELETE, LIST, READ, WRITE, Api, Customer, allow, with_keys, with_role
+    from tests.lab.sandbox import DELETE, LIST, READ, WRITE, Api, Customer, allow, with_keys, with_role
 
     made = Api(str(ready["lightly_url"]), str(ready["token"])).ok("POST", "/sandbox/accounts")
     keys = {

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from lightly.api import ApiWorkflowClient
 from lightly.openapi_generated.swagger_client.models import DatasetType
-from onboarding import Customer, Onboarded, onboard
+
+from tests_vendor.onboarding import Customer, Onboarded, onboard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

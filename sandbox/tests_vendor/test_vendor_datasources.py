@@ -11,7 +11,8 @@ from lightly.openapi_generated.swagger_client.models import DatasourcePurpose
 
 if TYPE_CHECKING:
     from lightly.api import ApiWorkflowClient
-    from onboarding import Customer
+
+    from tests_vendor.onboarding import Customer
 
 EXTERNAL_ID = "an-external-id"
 NAMES = ["a.jpg", "deep/c d é.jpeg", "deep/er/b.png"]

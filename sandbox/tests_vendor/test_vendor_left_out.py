@@ -22,7 +22,7 @@ from lightly.openapi_generated.swagger_client.models import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from onboarding import Onboarded
+    from tests_vendor.onboarding import Onboarded
 
 SOME_ID = "0" * 24
 SCHEMA = {"name": "things", "type": "CLASSIFICATION", "categories": [{"id": 0, "name": "a"}]}

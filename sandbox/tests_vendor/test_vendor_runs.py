@@ -9,7 +9,8 @@ from lightly.api import api_workflow_compute_worker
 from lightly.api.api_workflow_artifacts import ArtifactNotExist
 from lightly.openapi_generated.swagger_client.exceptions import ApiException
 from lightly.openapi_generated.swagger_client.models import DockerRunArtifactType
-from onboarding import DIVERSITY, wait_until
+
+from tests_vendor.onboarding import DIVERSITY, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
     from lightly.api import ApiWorkflowClient
     from lightly.openapi_generated.swagger_client.models import DockerRunState
-    from onboarding import Customer, Onboarded
+
+    from tests_vendor.onboarding import Customer, Onboarded
 
 # The client has no helper for the file names.
 _KINDS = [kind for kind in DockerRunArtifactType if kind != DockerRunArtifactType.RELEVANT_FILENAMES]

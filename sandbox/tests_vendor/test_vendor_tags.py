@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from lightly.api import ApiWorkflowClient
     from lightly.openapi_generated.swagger_client.models import TagData
-    from onboarding import Onboarded
+
+    from tests_vendor.onboarding import Onboarded
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ import requests
 from lightly.api.bitmask import BitMask
 from lightly.api.download import download_and_write_all_files, download_and_write_file
 from lightly.openapi_generated.swagger_client.models import DatasetType
-from onboarding import DIVERSITY, Onboarded, onboard, wait_until
 from PIL import Image
+
+from tests_vendor.onboarding import DIVERSITY, Onboarded, onboard, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
     from lightly.api import ApiWorkflowClient
     from lightly.openapi_generated.swagger_client.models import TagData
-    from onboarding import Customer
+
+    from tests_vendor.onboarding import Customer
 
 N_VIDEOS, N_SELECTED, SEQUENCE = 2, 8, 4
 VIDEOS = [f"video-{number:04d}.mp4" for number in range(1, N_VIDEOS + 1)]

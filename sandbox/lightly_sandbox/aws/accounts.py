@@ -11,7 +11,6 @@ from botocore.exceptions import ClientError
 
 from lightly_sandbox.aws.client import client
 from lightly_sandbox.aws.guard import ROOT_HEADER
-from lightly_sandbox.platform.settings import LIGHTLY_ACCOUNT_ID
 
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
 
 REGION = "eu-central-1"
 CUSTOMER_ACCOUNT_ID = "123456789012"
+LIGHTLY_ACCOUNT_ID = "916419735646"
+"""The AWS account that customers let assume their roles (docs.lightly.ai, AWS S3, delegated access)."""
 ADMIN_USER = "admin"
 PLATFORM_USER = "lightly-platform"
 ARTIFACT_BUCKET = "lightly-platform-artifacts"

@@ -5,12 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import boto3
+from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import Field, TypeAdapter
 
 from lightly_sandbox.aws.client import CONFIG, S3_CONFIG
+from lightly_sandbox.aws.location import S3Location
+from lightly_sandbox.contract.error_codes import ApiErrorCode
+from lightly_sandbox.platform.errors import ApiError
 from lightly_sandbox.platform.models.datasources import (
     DatasourceConfigS3,
     DatasourceConfigS3DelegatedAccess,
@@ -31,36 +36,6 @@ URL_SECONDS = 7 * 24 * 60 * 60
 
 CLIENT_SECONDS = 15 * 60
 """How long a client is kept: a role whose trust was taken back may not be used for ever."""
-
-
-@dataclass(frozen=True, slots=True)
-class S3Location:
-    """A bucket and a prefix, which is empty or ends with a slash."""
-
-    bucket: str
-    prefix: str
-
-    @classmethod
-    def parse(cls, full_path: str) -> S3Location:
-        """Read ``s3://bucket/prefix``.
-
-        Raises:
-            ValueError: it is something else.
-        """
-        scheme, found, rest = full_path.partition("://")
-        bucket, _, prefix = rest.partition("/")
-        if scheme != "s3" or not found or not bucket:
-            raise ValueError("is no S3 URI of the form s3://bucket/prefix")
-        prefix = prefix.strip("/")
-        return cls(bucket, f"{prefix}/" if prefix else "")
-
-    def key(self, relative: str) -> str:
-        """The key of the file that the API calls ``relative``."""
-        return f"{self.prefix}{relative}"
-
-    def uri(self, relative: str = "") -> str:
-        """The full path of ``relative``."""
-        return f"s3://{self.bucket}/{self.key(relative)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,3 +151,28 @@ class S3Access:
 def _stay_in_the_region(context: dict[str, Any], **_: object) -> None:
     # botocore (1.43, utils.py, S3RegionRedirectorv2.redirect_from_error) redirects no request twice.
     context["s3_redirect"]["redirected"] = True
+
+
+def place_of(access: S3Access, config: S3Config) -> Place:
+    """The datasource ready for use, or 400 DATASET_DATASOURCE_CREDENTIALS_ERROR with AWS's words."""
+    try:
+        return access.place(config)
+    except (ClientError, BotoCoreError) as refused:
+        raise credentials_error(refused) from refused
+
+
+def credentials_error(refused: ClientError | BotoCoreError) -> ApiError:
+    """AWS refused the datasource's credentials."""
+    return ApiError(
+        HTTPStatus.BAD_REQUEST,
+        ApiErrorCode.DATASET_DATASOURCE_CREDENTIALS_ERROR,
+        f"AWS refused the datasource's credentials: {aws_text(refused)}",
+    )
+
+
+def aws_text(failure: ClientError | BotoCoreError) -> str:
+    """AWS's own words, as ``code: message``."""
+    if isinstance(failure, ClientError):
+        error = failure.response["Error"]
+        return f"{error.get('Code', 'Unknown')}: {error.get('Message', '')}"
+    return f"{type(failure).__name__}: {failure}"

@@ -14,9 +14,8 @@ from lightly_sandbox.contract.enums import DatasourcePurpose
 from lightly_sandbox.contract.error_codes import ApiErrorCode
 from lightly_sandbox.platform import lookups
 from lightly_sandbox.platform.errors import ApiError
-from lightly_sandbox.platform.routes.datasources import place_of
+from lightly_sandbox.platform.s3_access import aws_text, place_of
 from lightly_sandbox.platform.tables import Tag
-from lightly_sandbox.platform.verify import aws_text
 from lightly_sandbox.selection.reading import (
     InvalidSelectionError,
     UnsupportedSelectionError,

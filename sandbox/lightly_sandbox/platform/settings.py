@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-LIGHTLY_ACCOUNT_ID = "916419735646"
-"""The AWS account that customers let assume their roles (docs.lightly.ai, AWS S3, delegated access)."""
-
 DELEGATED_SESSION_SECONDS = 12 * 60 * 60
 """The session that Lightly asks for; a role with a shorter maximum is of no use (docs.lightly.ai, AWS S3)."""
 

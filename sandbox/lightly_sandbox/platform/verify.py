@@ -25,6 +25,7 @@ from lightly_sandbox.platform.models.datasources import (
     DatasourceConfigVerifyData,
     DatasourceConfigVerifyDataErrors,
 )
+from lightly_sandbox.platform.s3_access import aws_text
 from lightly_sandbox.platform.settings import VerifyScope
 
 if TYPE_CHECKING:
@@ -107,14 +108,6 @@ def _worst(pairs: list[tuple[Light, Light]]) -> tuple[Light, Light]:
         return next((light for light in lights if not light.allowed), GREEN)
 
     return first_refusal(first for first, _ in pairs), first_refusal(second for _, second in pairs)
-
-
-def aws_text(failure: ClientError | BotoCoreError) -> str:
-    """AWS's own words, as ``code: message``."""
-    if isinstance(failure, ClientError):
-        error = failure.response["Error"]
-        return f"{error.get('Code', 'Unknown')}: {error.get('Message', '')}"
-    return f"{type(failure).__name__}: {failure}"
 
 
 def _try(operation: Callable[[], object], *proof: str) -> Light:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
 
 from lightly_sandbox.aws.client import client
+from lightly_sandbox.aws.location import S3Location
 from lightly_sandbox.errors import SandboxError
-from lightly_sandbox.platform.s3_access import S3Location
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

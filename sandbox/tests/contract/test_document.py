@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-from contract.comparison import FACTS, differences
+
+from tests.contract.comparison import FACTS, differences
 
 if TYPE_CHECKING:
     from collections.abc import Callable

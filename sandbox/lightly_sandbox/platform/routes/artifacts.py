@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import IntegrityError
 
+from lightly_sandbox.aws.location import S3Location
 from lightly_sandbox.contract.enums import (
     DatasourcePurpose,
     DockerRunArtifactStorageLocation,
@@ -21,8 +22,7 @@ from lightly_sandbox.platform.database import new_id, now_ms
 from lightly_sandbox.platform.errors import ApiError, unknown
 from lightly_sandbox.platform.models.runs import DockerRunArtifactCreatedData, DockerRunArtifactCreateRequest
 from lightly_sandbox.platform.requests import DONE, S3, Config, Db, answer, created, done, json_body
-from lightly_sandbox.platform.routes.datasources import place_of
-from lightly_sandbox.platform.s3_access import Place, S3Access, S3Location
+from lightly_sandbox.platform.s3_access import Place, S3Access, place_of
 from lightly_sandbox.platform.tables import Artifact
 from lightly_sandbox.selection.schemas import OWN_FILES
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
 from fastapi import APIRouter, Depends, Response
 from fastapi.responses import JSONResponse
 
+from lightly_sandbox.aws.location import S3Location
 from lightly_sandbox.contract.enums import DatasourcePurpose
 from lightly_sandbox.contract.error_codes import ApiErrorCode
 from lightly_sandbox.platform import lookups
@@ -21,10 +21,9 @@ from lightly_sandbox.platform.models.datasources import (
     DatasourceProcessedUntilTimestampResponse,
 )
 from lightly_sandbox.platform.requests import DONE, S3, Config, Db, answer, done, json_body, refusing
-from lightly_sandbox.platform.s3_access import Place as S3Place
-from lightly_sandbox.platform.s3_access import S3Access, S3Config, S3Location
+from lightly_sandbox.platform.s3_access import S3Config
 from lightly_sandbox.platform.tables import Datasource
-from lightly_sandbox.platform.verify import aws_text, verify
+from lightly_sandbox.platform.verify import verify
 
 router = APIRouter(prefix="/v1/datasets/{dataset_id}/datasource")
 
@@ -38,23 +37,6 @@ _OTHER_CLOUDS = frozenset({"AZURE", "GCS", "LIGHTLY", "LOCAL", "OBS"})
 def _shown(datasource: Datasource, *, mask: bool) -> dict[str, Any]:
     config = {**datasource.config, "id": datasource.id}
     return {name: MASK if mask and name in SECRETS else value for name, value in config.items()}
-
-
-def place_of(access: S3Access, config: S3Config) -> S3Place:
-    """The datasource ready for use, or 400 DATASET_DATASOURCE_CREDENTIALS_ERROR with AWS's words."""
-    try:
-        return access.place(config)
-    except (ClientError, BotoCoreError) as refused:
-        raise credentials_error(refused) from refused
-
-
-def credentials_error(refused: ClientError | BotoCoreError) -> ApiError:
-    """AWS refused the datasource's credentials."""
-    return ApiError(
-        HTTPStatus.BAD_REQUEST,
-        ApiErrorCode.DATASET_DATASOURCE_CREDENTIALS_ERROR,
-        f"AWS refused the datasource's credentials: {aws_text(refused)}",
-    )
 
 
 @router.put("", **DONE, responses=refusing(HTTPStatus.NOT_IMPLEMENTED))

@@ -26,8 +26,8 @@ from lightly_sandbox.platform.models.exports import (
 from lightly_sandbox.platform.models.samples import SampleData
 from lightly_sandbox.platform.read_urls import redirected_url
 from lightly_sandbox.platform.requests import S3, Config, Db, Flag, Page, Paged, answer
-from lightly_sandbox.platform.routes.datasources import place_of
 from lightly_sandbox.platform.routes.samples import sample_data
+from lightly_sandbox.platform.s3_access import place_of
 from lightly_sandbox.platform.sample_files import file_of, purpose_of
 from lightly_sandbox.platform.tables import Sample
 from lightly_sandbox.platform.tag_data import positions

@@ -25,9 +25,8 @@ from lightly_sandbox.platform.models.datasources import (
 from lightly_sandbox.platform.read_urls import is_public_token, redirected_url
 from lightly_sandbox.platform.relevant_filenames import RelevantFilenames, read_relevant_filenames
 from lightly_sandbox.platform.requests import S3, Config, Db, Flag, answer
-from lightly_sandbox.platform.routes.datasources import credentials_error, place_of
 from lightly_sandbox.platform.s3_access import Place as S3Place
-from lightly_sandbox.platform.s3_access import S3Access
+from lightly_sandbox.platform.s3_access import S3Access, credentials_error, place_of
 from lightly_sandbox.platform.settings import Settings
 from lightly_sandbox.platform.tables import Dataset
 from lightly_sandbox.selection.schemas import OWN_FILES

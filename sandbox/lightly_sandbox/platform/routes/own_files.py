@@ -20,7 +20,6 @@ from lightly_sandbox.platform.models.datasources import (
 from lightly_sandbox.platform.relevant_filenames import RelevantFilenames, is_of_relevant
 from lightly_sandbox.platform.requests import S3, Config, Db, answer
 from lightly_sandbox.platform.routes.artifacts import artifact_of, artifact_place, unavailable
-from lightly_sandbox.platform.routes.datasources import place_of
 from lightly_sandbox.platform.routes.listings import (
     Files,
     Redirected,
@@ -30,7 +29,7 @@ from lightly_sandbox.platform.routes.listings import (
     customers_relevant_filenames,
     relevant_filenames_at,
 )
-from lightly_sandbox.platform.s3_access import S3Access
+from lightly_sandbox.platform.s3_access import S3Access, place_of
 from lightly_sandbox.platform.settings import Settings
 from lightly_sandbox.platform.tables import Dataset
 from lightly_sandbox.selection.schemas import EMBEDDINGS, METADATA, PREDICTIONS, SCHEMA_FILE

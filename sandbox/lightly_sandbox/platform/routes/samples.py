@@ -39,7 +39,7 @@ from lightly_sandbox.platform.requests import (
     done,
     json_body,
 )
-from lightly_sandbox.platform.routes.datasources import place_of
+from lightly_sandbox.platform.s3_access import place_of
 from lightly_sandbox.platform.sample_files import file_of, path_of, purpose_of
 from lightly_sandbox.platform.tables import Dataset, Sample
 

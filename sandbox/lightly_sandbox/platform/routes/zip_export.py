@@ -15,8 +15,8 @@ from lightly_sandbox.contract.error_codes import ApiErrorCode
 from lightly_sandbox.platform import lookups
 from lightly_sandbox.platform.errors import ApiError
 from lightly_sandbox.platform.requests import S3, Config, Db, refusing
-from lightly_sandbox.platform.routes.datasources import credentials_error, place_of
 from lightly_sandbox.platform.routes.exports import samples_of
+from lightly_sandbox.platform.s3_access import credentials_error, place_of
 from lightly_sandbox.platform.sample_files import file_of, purpose_of
 
 if TYPE_CHECKING:

@@ -1,0 +1,100 @@
+"""Runs on files that will soon be gone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.lab.sandbox import LIST, READ, WRITE, allow, with_role
+from tests.lab.video import film, pictures
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.lab.worker import Lab, Place
+
+from lightly_sandbox.worker.input_expiration import expiry_date
+
+SOON, LATER = 2, 30
+
+
+def docker(strategy: str, days: float = 10) -> dict[str, Any]:
+    expiration = {"minDaysToExpiration": days, "handlingStrategy": strategy}
+    return {"datasource": {"inputExpiration": expiration}}
+
+
+def expire(lab: Lab, bucket: str, **days_of_folder: int) -> None:
+    """Let S3 say that what is below each folder expires after so many days."""
+    rules = [
+        {"ID": folder, "Status": "Enabled", "Filter": {"Prefix": f"{folder}/"}, "Expiration": {"Days": days}}
+        for folder, days in days_of_folder.items()
+    ]
+    lab.customer.s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": rules})
+
+
+@pytest.fixture
+def half(lab: Lab, place: Place) -> Place:
+    """40 photos that stay long, and one that does not."""
+    photo = lab.customer.keys(place.bucket)[0]
+    content = lab.customer.s3.get_object(Bucket=place.bucket, Key=photo)["Body"].read()
+    lab.put(place.bucket, "photos/trial/a.jpg", content)
+    expire(lab, place.bucket, photos=LATER, **{"photos/trial": SOON})
+    return place
+
+
+@pytest.mark.parametrize("access", ["keys", "role"])
+def test_files_that_expire_soon_are_skipped_and_named(lab: Lab, half: Place, access: str) -> None:
+    if access == "role":
+        external_id = "an-external-id"
+        role = lab.customer.role(external_id, *allow(half.bucket, LIST, READ, WRITE))
+        path = f"s3://{half.bucket}/photos/"
+        lab.api.put_datasource(half.dataset_id, **with_role(path, "INPUT", role, external_id))
+    run = lab.do(half.dataset_id, docker=docker("SKIP"), nSamples=41)
+    assert run["state"] == "COMPLETED", run["message"]
+    names = {sample["fileName"] for sample in lab.samples(half.dataset_id)}
+    assert len(names) == 40
+    assert "trial/a.jpg" not in names
+    (warning,) = [line["msg"] for line in lab.logs(run) if line["level"] == "WARNING"]
+    assert warning.startswith("trial/a.jpg is left out: it expires on ")
+    assert warning.endswith(" 00:00 UTC, in less than 10 days")
+    assert lab.sizes(run)["nCorrupt"] == 0
+
+
+def test_a_file_that_expires_soon_ends_the_run_if_that_is_asked_for(lab: Lab, half: Place) -> None:
+    run = lab.do(half.dataset_id, docker=docker("ABORT"), nSamples=41)
+    assert run["state"] == "ABORTED"
+    assert "trial/a.jpg expires on " in run["message"]
+    assert lab.tags(half.dataset_id) == []
+    assert lab.processed_until(half.dataset_id) == 0, "nothing counts as read"
+
+
+def test_what_expires_later_is_taken(lab: Lab, half: Place) -> None:
+    run = lab.do(half.dataset_id, docker=docker("ABORT", days=1), nSamples=41)
+    assert run["state"] == "COMPLETED", run["message"]
+    assert len(lab.samples(half.dataset_id)) == 41
+
+
+def test_videos_are_skipped_alike(lab: Lab, tmp_path: Path) -> None:
+    bucket = lab.customer.bucket()
+    clip = film(tmp_path / "clip", pictures(3))
+    lab.put(bucket, "raw/kept.mp4", clip)
+    lab.put(bucket, "raw/trial/gone.mp4", clip)
+    expire(lab, bucket, **{"raw/trial": SOON})
+    dataset_id = lab.api.new_dataset(type="Videos")
+    lab.datasource(dataset_id, "INPUT_OUTPUT", f"s3://{bucket}/raw/")
+    run = lab.do(dataset_id, docker=docker("SKIP"), nSamples=6)
+    assert run["state"] == "COMPLETED", run["message"]
+    assert {sample["videoFrameData"]["sourceVideo"] for sample in lab.samples(dataset_id)} == {"kept.mp4"}
+
+
+def test_a_run_whose_files_all_expire_soon_selects_nothing(lab: Lab, place: Place) -> None:
+    expire(lab, place.bucket, photos=SOON)
+    run = lab.do(place.dataset_id, docker=docker("SKIP"), nSamples=5)
+    assert run["state"] == "COMPLETED", run["message"]
+    assert run["message"].startswith("selected 0 of 0 images")
+    assert lab.samples(place.dataset_id) == []
+
+
+def test_an_answer_without_the_header_says_of_no_end() -> None:
+    assert expiry_date({"content-type": "image/jpeg"}) is None
