@@ -17,6 +17,7 @@ import requests
 
 from lightly_sandbox.aws.accounts import REGION, provision
 from lightly_sandbox.aws.guard import HEALTH_PATH
+from lightly_sandbox.aws.wording import AccessDeniedMessages
 from lightly_sandbox.errors import SandboxError
 from lightly_sandbox.platform import schema
 from lightly_sandbox.platform.settings import CRASH_AFTER_SECONDS, VerifyScope
@@ -45,6 +46,7 @@ class Options:
     ready_file: Path | None = None
     mask_secrets: bool = False
     verify_scope: VerifyScope = VerifyScope.COMBINED
+    access_denied_messages: AccessDeniedMessages = AccessDeniedMessages.POLICY_ARN
     crash_after: float = CRASH_AFTER_SECONDS
     poll_interval: float = 0.5
     hide_secrets: bool = False
@@ -147,7 +149,8 @@ class _Start:
         """
         lightly_url, aws_url = (f"http://{HOST}:{port.getsockname()[1]}" for port in (web, aws))
         credentials = self.state.credentials()
-        local_aws = self.children.start(self._server("aws", "lightly_sandbox.aws.server", aws))
+        messages = ("--access-denied-messages", self.options.access_denied_messages)
+        local_aws = self.children.start(self._server("aws", "lightly_sandbox.aws.server", aws, *messages))
         local_aws.tell(credentials.dumped())
         # It loads while the local AWS starts and its accounts are made, and then waits for the key pairs.
         settings = ["--aws-url", aws_url, "--verify-scope", self.options.verify_scope]

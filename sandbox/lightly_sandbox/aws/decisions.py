@@ -11,12 +11,17 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lightly_sandbox.aws.wording import AccessDeniedMessages, Wording, policy_arn
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 ACCESS_DENIED = "Access Denied"
 
 _NAMED_IN_TEXT = frozenset({"s3", "iam", "kms"})
+
+WORDING = Wording()
+"""What the process's refusals name."""
 
 _why: ContextVar[str] = ContextVar("why_the_last_decision_was_a_refusal", default="")
 
@@ -148,16 +153,26 @@ def _text(
 
 
 def _reason(principal: Any, asked: Any, *, explicit: bool, by_resource: bool) -> str:
-    """Which kind of policy refused. Of several AWS names one, too."""
+    """The type of policy that refused, and its ARN if it has one. Of several AWS names one, too."""
+    kind: str
+    layer: Any
     if by_resource:
-        kind = "resource-based policy"
+        kind, layer = "resource-based policy", ()
     elif explicit:
-        kind = next(kind for kind, layer in _layers(principal) if _decided(asked, layer) == "Deny")
+        kind, layer = next(found for found in _layers(principal) if _decided(asked, found[1]) == "Deny")
     else:
-        kind = next(kind for kind, layer in _layers(principal) if not _allowed(asked, layer))
+        kind, layer = next(found for found in _layers(principal) if not _allowed(asked, found[1]))
     if explicit:
-        return f"with an explicit deny in {'an' if kind.startswith('i') else 'a'} {kind}"
+        arn = _denying_arn(asked, layer) if WORDING.names is AccessDeniedMessages.POLICY_ARN else ""
+        reason = f"with an explicit deny in {'an' if kind.startswith('i') else 'a'} {kind}"
+        return f"{reason}: {arn}" if arn else reason
     return f"because no {kind} allows the {asked.action} action"
+
+
+def _denying_arn(asked: Any, layer: Any) -> str:
+    """The ARN of the first managed policy of the layer that denies; "" if only inline policies do."""
+    denying = (policy_arn(policy) for policy in layer if _decided(asked, [policy]) == "Deny")
+    return next((arn for arn in denying if arn), "")
 
 
 def _layers(principal: Any) -> Iterator[tuple[str, Any]]:

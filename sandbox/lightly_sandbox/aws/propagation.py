@@ -7,26 +7,19 @@ policy that is read back is the new one.
 
 from __future__ import annotations
 
-import hmac
-import json
 import re
 import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
-
-import requests
 
 from lightly_sandbox.aws.accounts import REGION
-from lightly_sandbox.aws.guard import ROOT_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-PATH = "/_sandbox/iam-delay"
 _TO_IAM = re.compile(rb"Credential=[^/]+/[^/]+/[^/]+/iam/")
 
 _Principal = tuple[str, str]  # account id and name
@@ -47,36 +40,32 @@ class Propagation:
     For ``delay`` seconds after a change, the ones from before it are those that ministack's evaluator sees.
     """
 
-    def __init__(self, app: ASGIApp, root_key: str) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._root_key = root_key
         self._delay_seconds = 0.0
         self._answered_from_the_past = 0
         self._before: deque[tuple[float, _Policies]] = deque()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Set or show the delay, or serve the request."""
+        """Keep the policies as they are before a request to IAM, and serve it."""
         if scope["type"] == "http":
             headers = dict(scope["headers"])
-            if scope["path"] == PATH:
-                await self._control(scope, headers, send)
-                return
             if self._delay_seconds and _TO_IAM.search(headers.get(b"authorization", b"")):
                 # Before the request, so that nobody who has its answer sees its effect. One that only reads
                 # or is refused changes nothing, and to have kept what it did not change does no harm.
                 self._before.append((time.monotonic(), self._now()))
         await self._app(scope, receive, send)
 
-    async def _control(self, scope: Scope, headers: Mapping[bytes, bytes], send: Send) -> None:
-        if not hmac.compare_digest(headers.get(ROOT_HEADER.encode(), b""), self._root_key.encode()):
-            await _answer(send, 404, {})
-            return
-        if scope["method"] == "PUT":
-            (seconds,) = parse_qs(scope["query_string"])[b"seconds"]
-            self._delay_seconds = float(seconds)
-            self._answered_from_the_past = 0
-            self._before.clear()
-        await _answer(send, 200, {"applied": self._answered_from_the_past})
+    @property
+    def answered_from_the_past(self) -> int:
+        """How many decisions were made by outdated policies since the delay was set."""
+        return self._answered_from_the_past
+
+    def set_delay(self, seconds: float) -> None:
+        """Let changes take effect so many seconds later; 0 is no time."""
+        self._delay_seconds = seconds
+        self._answered_from_the_past = 0
+        self._before.clear()
 
     def install(self) -> None:
         """Put itself between ministack's evaluator and the policies.
@@ -140,35 +129,7 @@ class Propagation:
         return _Policies(users, roles, trusts)
 
 
-def set_delay(aws_url: str, root_key: str, seconds: float) -> None:
-    """Tell the local AWS how long a change of its policies takes; 0 is no time."""
-    _ask("PUT", aws_url, root_key, seconds=seconds)
-
-
-def count(aws_url: str, root_key: str) -> int:
-    """How many decisions the local AWS has made by outdated policies since the delay was set."""
-    return int(_ask("GET", aws_url, root_key)["applied"])
-
-
-def _ask(method: str, aws_url: str, root_key: str, **query: float) -> dict[str, Any]:
-    with requests.Session() as session:
-        session.trust_env = False  # A proxy of the environment is not for loopback.
-        answer = session.request(
-            method, aws_url + PATH, headers={ROOT_HEADER: root_key}, params=query, timeout=10
-        )
-    answer.raise_for_status()
-    told: dict[str, Any] = answer.json()
-    return told
-
-
 def _role(arn: str) -> _Principal:
     """The account and the name in ``arn:aws:iam::ACCOUNT:role/PATH/NAME``."""
     account_id, _, path = arn.partition("arn:aws:iam::")[2].partition(":role/")
     return account_id, path.rsplit("/", 1)[-1]
-
-
-async def _answer(send: Send, status: int, body: Mapping[str, int]) -> None:
-    content = json.dumps(body).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})

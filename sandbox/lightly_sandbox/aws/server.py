@@ -7,8 +7,9 @@ import os
 import sys
 from pathlib import Path
 
-from lightly_sandbox.aws import decisions, lifecycle, s3, simulation
+from lightly_sandbox.aws import decisions, lifecycle, s3, simulation, wording
 from lightly_sandbox.aws.accounts import CUSTOMER_ACCOUNT_ID, REGION
+from lightly_sandbox.aws.control import Control
 from lightly_sandbox.aws.durability import Durable, Uploads, keep_sessions, mend_objects
 from lightly_sandbox.aws.guard import Guard
 from lightly_sandbox.aws.propagation import Propagation
@@ -56,6 +57,11 @@ def main() -> None:
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--state-dir", type=Path, required=True)
+    parser.add_argument(
+        "--access-denied-messages",
+        type=wording.AccessDeniedMessages,
+        default=wording.AccessDeniedMessages.POLICY_ARN,
+    )
     arguments = parser.parse_args()
     state = StateDir(arguments.state_dir)
     configure(state, arguments.port)
@@ -69,13 +75,15 @@ def main() -> None:
     uploads.restore()
     keep_sessions()
     durable = Durable(app, uploads)
-    propagation = Propagation(Guard(durable, root_key, max_session_seconds), root_key)
+    propagation = Propagation(Guard(durable, root_key, max_session_seconds))
+    wording.install()
     propagation.install()
+    decisions.WORDING = wording.Wording(arguments.access_denied_messages)
     decisions.install()
     s3.install()
     lifecycle.install()
     simulation.install()
-    serve(propagation, arguments.fd)
+    serve(Control(propagation, root_key, propagation, decisions.WORDING), arguments.fd)
 
 
 if __name__ == "__main__":

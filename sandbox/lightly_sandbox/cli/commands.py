@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lightly_sandbox import SIGN_OF_LIFE_SECONDS, __version__
+from lightly_sandbox.aws.wording import AccessDeniedMessages
 from lightly_sandbox.cli import terminal
 from lightly_sandbox.cli.faults import faults
 from lightly_sandbox.cli.worker import worker
@@ -68,6 +69,13 @@ def up(
             "(worst)."
         ),
     ] = VerifyScope.COMBINED,
+    access_denied_messages: Annotated[
+        AccessDeniedMessages,
+        typer.Option(
+            help="What an access-denied message of the local AWS ends with: the denying policy's ARN, as AWS "
+            "does since 2026, or only its type, as before."
+        ),
+    ] = AccessDeniedMessages.POLICY_ARN,
     crash_after: Annotated[
         float,
         typer.Option(
@@ -104,6 +112,7 @@ def up(
         ready_file=ready_file,
         mask_secrets=mask_secrets,
         verify_scope=verify_scope,
+        access_denied_messages=access_denied_messages,
         crash_after=crash_after,
         hide_secrets=hide_secrets,
         until_stdin_closes=until_stdin_closes,

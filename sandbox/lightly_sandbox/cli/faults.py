@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lightly_sandbox.aws.wording import AccessDeniedMessages  # noqa: TC001 (typer reads the annotations)
 from lightly_sandbox.cli import terminal
 from lightly_sandbox.errors import SandboxError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _WHAT = "Which fault (one of them)"
 _WHEN = "Which requests"
+_OF_AWS = ("iam-delay", "access-denied-messages")
 _ELSE = "Instead of a new fault"
 
 
@@ -94,6 +96,14 @@ def faults(
             "OPERATION.",
         ),
     ] = None,
+    access_denied_messages: Annotated[
+        AccessDeniedMessages | None,
+        typer.Option(
+            rich_help_panel=_WHAT,
+            help="Let the local AWS's access-denied messages name the denying policy's ARN, or only its "
+            "type. It takes no OPERATION.",
+        ),
+    ] = None,
     code: Annotated[
         str | None,
         typer.Option(help="With --status: the error body's code, any text. By default one that fits."),
@@ -168,6 +178,9 @@ def faults(
         "drip": None if drip is None else {"seconds": drip},
         "clock-skew": None if clock_skew is None else {"seconds": clock_skew},
         "iam-delay": None if iam_delay is None else {"seconds": iam_delay},
+        "access-denied-messages": None
+        if access_denied_messages is None
+        else {"names": access_denied_messages},
     }
     which = {
         "operation": operation,
@@ -210,11 +223,11 @@ def _spec(
             raise SandboxError("Which fault it shall be is not said; give one, such as --drop-response.")
         return None
     ((kind, members),) = asked.items()
-    if kind == "iam-delay" and chosen:
+    if kind in _OF_AWS and chosen:
         raise SandboxError(
-            "--iam-delay is about every IAM policy; it takes no OPERATION and no share of them."
+            f"--{kind} is about the local AWS; it takes no OPERATION and no share of requests."
         )
-    if kind != "iam-delay" and "operation" not in chosen:
+    if kind not in _OF_AWS and "operation" not in chosen:
         raise SandboxError(f"--{kind} needs the OPERATION that fails, such as 'POST */schedule'.")
     return {"kind": kind, **{name: value for name, value in members.items() if value is not None}, **chosen}
 
@@ -238,5 +251,6 @@ def _line(fault: dict[str, Any]) -> str:
         f"{name}={value}" for name, value in fault.items() if name not in apart and value is not False
     ]
     of = f"of {fault['matched']} requests" if "operation" in fault else "decisions"
-    parts = [fault["id"], fault["kind"], fault.get("operation", ""), " ".join(settings)]
-    return "  ".join(part for part in (*parts, f"applied to {fault['applied']} {of}") if part)
+    counted = f"applied to {fault['applied']} {of}" if "applied" in fault else ""
+    parts = [fault["id"], fault["kind"], fault.get("operation", ""), " ".join(settings), counted]
+    return "  ".join(part for part in parts if part)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from lightly_sandbox.aws.wording import AccessDeniedMessages
 from lightly_sandbox.contract import operations
 from lightly_sandbox.contract.wire import Wire
 
@@ -116,8 +117,19 @@ class IamDelay(Wire):
     seconds: Seconds
 
 
+class Messages(Wire):
+    """Let the local AWS's access-denied messages name the denying policy's ARN, or only its type.
+
+    It is about no operation of the platform, and the last one that is set counts.
+    """
+
+    kind: Literal["access-denied-messages"]
+    names: AccessDeniedMessages
+
+
 OfOperations = Status | Reset | Delay | DropResponse | Truncate | NotJson | Drip | ClockSkew
-Spec = Annotated[OfOperations | IamDelay, Field(discriminator="kind")]
+OfAws = IamDelay | Messages
+Spec = Annotated[OfOperations | OfAws, Field(discriminator="kind")]
 
 
 @dataclass(slots=True)
@@ -125,24 +137,25 @@ class Fault:
     """A fault that was asked for, and what it has met: ``applied`` of the ``matched`` requests had it."""
 
     id: str
-    spec: OfOperations | IamDelay
+    spec: OfOperations | OfAws
     matched: int = 0
     applied: int = 0
     draws: random.Random = field(default_factory=random.Random, repr=False)
 
     def shown(self) -> dict[str, Any]:
         """For JSON."""
-        return {"id": self.id, **self.spec.wire(), "matched": self.matched, "applied": self.applied}
+        counts = {} if isinstance(self.spec, Messages) else {"matched": self.matched, "applied": self.applied}
+        return {"id": self.id, **self.spec.wire(), **counts}
 
     def meets(self, method: str, path: str, *, by_worker: bool) -> bool:
         """Whether it is for such a request, however often it has been applied."""
-        if isinstance(self.spec, IamDelay) or (by_worker and not self.spec.include_worker):
+        if isinstance(self.spec, OfAws) or (by_worker and not self.spec.include_worker):
             return False
         return operations.fits(self.spec.operation, method, path)
 
     def falls_due(self) -> bool:
         """Whether it is applied now; if so, it counts."""
-        if not isinstance(self.spec, IamDelay):
+        if not isinstance(self.spec, OfAws):
             if self.spec.times is not None and self.applied >= self.spec.times:
                 return False
             if self.spec.probability is not None and self.draws.random() >= self.spec.probability:
@@ -175,10 +188,10 @@ class Faults:
         self._faults: list[Fault] = []
         self._ids = itertools.count(1)
 
-    def add(self, spec: OfOperations | IamDelay) -> Fault:
+    def add(self, spec: OfOperations | OfAws) -> Fault:
         """Have this fault from now on."""
-        if isinstance(spec, IamDelay):
-            self._faults = [fault for fault in self._faults if not isinstance(fault.spec, IamDelay)]
+        if isinstance(spec, OfAws):
+            self._faults = [fault for fault in self._faults if not isinstance(fault.spec, type(spec))]
             fault = Fault(str(next(self._ids)), spec)
         else:
             fault = Fault(str(next(self._ids)), spec, draws=random.Random(spec.seed))  # noqa: S311
