@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lightly_provider.access.principals import MARK_KEY, MARK_VALUE
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 # Where a kept connection's extra says whose it is, and which secret its own one replaces.
 _NOTE = "lightly_access"
@@ -62,15 +60,25 @@ class KeptAccess:
         return json.dumps({name: value for name, value in connection.items() if value} | {"extra": self.extra()})
 
     @classmethod
-    def of_connection(cls, *, login: str | None, password: str | None, extra: Mapping[str, Any]) -> KeptAccess:
-        """What a connection says; also one that somebody else wrote."""
-        note = extra.get(_NOTE) or {}
+    def of_connection(cls, conn_id: str, fields: Mapping[str, Any]) -> KeptAccess:
+        """
+        What a connection holds, also one that somebody else wrote.
+
+        :param conn_id: Its name, for messages.
+        :param fields: ``login``, ``password`` and ``extra``, as in a connection's JSON.
+        :raises LightlyConnectionConfigError: Its extra cannot be right.
+        """
+        from lightly_provider.hooks.aws import extra_of
+
+        extra = extra_of(fields.get("extra"), conn_id)
+        found = extra.get(_NOTE)
+        note: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
         return cls(
             principal_arn=note.get("principal"),
-            access_key_id=login or None,
-            secret_access_key=password or None,
+            access_key_id=fields.get("login") or None,
+            secret_access_key=fields.get("password") or None,
             role_arn=extra.get("role_arn"),
-            external_id=(extra.get("assume_role_kwargs") or {}).get("ExternalId"),
+            external_id=extra.get("assume_role_kwargs", {}).get("ExternalId"),
             replaces=note.get("replaces"),
             endpoint={n: v for n, v in extra.items() if n not in (_NOTE, "role_arn", "assume_role_kwargs")},
         )

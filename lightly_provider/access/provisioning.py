@@ -7,6 +7,7 @@ old one is deleted only when nothing uses it any more, and a change is waited fo
 
 from __future__ import annotations
 
+import json
 import logging
 import secrets
 from dataclasses import dataclass, replace
@@ -63,7 +64,10 @@ def wait_for_user(access: KeptAccess, locations: Sequence[S3Location], *, timeou
     """
     from botocore.exceptions import ClientError
 
-    s3 = _s3_client(access)
+    from lightly_provider.hooks.aws import QUICK, AwsConnection, Identity
+
+    connection = AwsConnection("the new access", fields=json.loads(access.as_json()))
+    s3 = connection.client("s3", identity=Identity.KEYS, config=QUICK)
 
     def missing() -> str | None:
         for location in locations:
@@ -87,23 +91,6 @@ def wait_for_user(access: KeptAccess, locations: Sequence[S3Location], *, timeou
             "propagation_timeout. If it stays so, the bucket's own policy or a permissions boundary denies it."
         )
     log.info("The keys have taken effect after %.0f s.", waited)
-
-
-def _s3_client(access: KeptAccess) -> Any:
-    import boto3
-    from botocore.config import Config
-
-    endpoint = access.endpoint
-    service = (endpoint.get("service_config") or {}).get("s3", {})
-    return boto3.client(
-        "s3",
-        region_name=endpoint.get("region_name") or "us-east-1",
-        endpoint_url=service.get("endpoint_url") or endpoint.get("endpoint_url"),
-        verify=endpoint.get("verify"),
-        aws_access_key_id=access.access_key_id,
-        aws_secret_access_key=access.secret_access_key,
-        config=Config(connect_timeout=5, read_timeout=15, retries={"max_attempts": 3}),
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,65 +13,21 @@ is called, as a user who may edit connections.
 from __future__ import annotations
 
 import json
-import re
 from abc import ABC, abstractmethod
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from lightly_provider.access.kept import KeptAccess
 from lightly_provider.access.principals import MARK_KEY, MARK_VALUE
 from lightly_provider.access.propagation import wait_until
+from lightly_provider.aws.secret_address import SecretAddress
 from lightly_provider.exceptions import LightlyAccessError
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
-_ADDRESS = r"(?P<service>secretsmanager|ssm)://(?P<aws_conn_id>[\w.-]+)/(?P<name>[\w/+=.@-]*[\w+=.@-])"
-_ANY_ADDRESS = r"[a-zA-Z0-9+.-]+://.*"
-_CONN_ID = r"[\w.-]{1,200}"  # airflow 3.3.2, api_fastapi/core_api/datamodels/connections.py
-ADDRESS_FORMS = "the id of an Airflow connection, secretsmanager://<aws_conn_id>/<name> or ssm://<aws_conn_id>/<name>"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SecretAddress:
-    """
-    A secret in AWS.
-
-    :param service: ``secretsmanager`` or ``ssm``.
-    :param aws_conn_id: AWS connection of the identity that reads and writes it.
-    :param name: The secret's name; that of a parameter without the slash at its start.
-    """
-
-    service: str
-    aws_conn_id: str
-    name: str
-
-    @classmethod
-    def parse(cls, text: str) -> SecretAddress | None:
-        """
-        Read an address; None if the text is the id of an Airflow connection.
-
-        :raises ValueError: It looks like an address, and is none.
-        """
-        if not re.fullmatch(_ANY_ADDRESS, text, flags=re.DOTALL):
-            return None
-        parts = re.fullmatch(_ADDRESS, text)
-        if not parts:
-            raise ValueError(f"{text!r} is no place where an access is kept; write {ADDRESS_FORMS}.")
-        return cls(service=parts["service"], aws_conn_id=parts["aws_conn_id"], name=parts["name"])
-
-
-def check_access_conn_id(text: Any, *, argument: str) -> None:
-    """
-    Refuse what names no place where an access can be kept.
-
-    :raises ValueError: With the forms that there are.
-    """
-    if not isinstance(text, str) or not (SecretAddress.parse(text) or re.fullmatch(_CONN_ID, text)):
-        raise ValueError(f"{argument} is {text!r}; write {ADDRESS_FORMS}.")
-
+    from lightly_provider.hooks.aws import AwsConnections
 
 _READ_BACK_S = 10
 
@@ -140,25 +96,29 @@ class AccessStore(ABC):
         )
 
 
-class SecretsManagerStore(AccessStore):
-    """A secret of AWS Secrets Manager."""
+class SecretStore(AccessStore):
+    """
+    A secret in AWS.
 
-    def __init__(self, conn_id: str, address: SecretAddress) -> None:
-        from lightly_provider.hooks.aws import aws_client
+    :param conn_id: Its address, as an operator's argument says it.
+    :param address: The same, parsed.
+    :param client: boto3's client of its service.
+    """
 
+    def __init__(self, conn_id: str, address: SecretAddress, client: Any) -> None:
         super().__init__(conn_id)
-        self._name = address.name
-        self._client = aws_client(address.aws_conn_id, "secretsmanager")
+        self._address, self._name, self._client = address, address.stored_name, client
 
     def read(self) -> KeptAccess | None:
         """See :meth:`AccessStore.read`."""
-        errors = self._client.exceptions
-        try:
-            return _parsed(self._client.get_secret_value(SecretId=self._name)["SecretString"], self.conn_id)
-        except errors.ResourceNotFoundException:
-            return None
-        except errors.InvalidRequestException:  # it is marked for deletion, and cannot be read any more
-            return None
+        from lightly_provider.hooks.aws import connection_fields, read_secret
+
+        text = read_secret(self._address, self._client)
+        return None if text is None else KeptAccess.of_connection(self.conn_id, connection_fields(text, self.conn_id))
+
+
+class SecretsManagerStore(SecretStore):
+    """A secret of AWS Secrets Manager."""
 
     def write(self, access: KeptAccess) -> None:
         """See :meth:`AccessStore.write`."""
@@ -178,24 +138,8 @@ class SecretsManagerStore(AccessStore):
             self._client.delete_secret(SecretId=self._name, ForceDeleteWithoutRecovery=True)
 
 
-class ParameterStore(AccessStore):
+class ParameterStore(SecretStore):
     """A SecureString of AWS Systems Manager's Parameter Store."""
-
-    def __init__(self, conn_id: str, address: SecretAddress) -> None:
-        from lightly_provider.hooks.aws import aws_client
-
-        super().__init__(conn_id)
-        # AWS docs: PutParameter: a name with folders begins with a slash.
-        self._name = f"/{address.name}"
-        self._client = aws_client(address.aws_conn_id, "ssm")
-
-    def read(self) -> KeptAccess | None:
-        """See :meth:`AccessStore.read`."""
-        try:
-            found = self._client.get_parameter(Name=self._name, WithDecryption=True)
-        except self._client.exceptions.ParameterNotFound:
-            return None
-        return _parsed(found["Parameter"]["Value"], self.conn_id)
 
     def write(self, access: KeptAccess) -> None:
         """See :meth:`AccessStore.write`."""
@@ -207,54 +151,20 @@ class ParameterStore(AccessStore):
             self._client.delete_parameter(Name=self._name)
 
 
-def access_store(conn_id: str, airflow_api_conn_id: str | None = None) -> AccessStore:
+def access_store(conn_id: str, connections: AwsConnections, airflow_api_conn_id: str | None = None) -> AccessStore:
     """
     The place that an operator's argument names.
 
     :param conn_id: Id of an Airflow connection, or the address of a secret.
+    :param connections: The AWS connections of the task.
     :param airflow_api_conn_id: Connection to Airflow's own API, by which a connection is written on Airflow 3.
     :raises ValueError: It cannot be written from a task.
     """
-
     address = SecretAddress.parse(conn_id)
     if address is None:
         return airflow_connection_store(conn_id, airflow_api_conn_id)
-    if address.service == "ssm":
-        return ParameterStore(conn_id, address)
-    return SecretsManagerStore(conn_id, address)
-
-
-def connection_in_secret(address: SecretAddress) -> Connection:
-    """
-    The Airflow connection that a secret holds.
-
-    :raises LightlyAccessError: There is no such secret.
-    """
-    from airflow.providers.common.compat.sdk import Connection
-
-    from lightly_provider.hooks.aws import secrets_kept_from_the_log
-
-    conn_id = f"{address.service}://{address.aws_conn_id}/{address.name}"
-    with secrets_kept_from_the_log():
-        kept = access_store(conn_id).read()
-    if kept is None:
-        raise LightlyAccessError(
-            f"There is no secret {address.name!r} in {address.service} ({conn_id}); create the access first, or "
-            "correct the name."
-        )
-    return Connection.from_json(kept.as_json(), conn_id=conn_id)
-
-
-def _parsed(text: str, conn_id: str) -> KeptAccess:
-    try:
-        content = json.loads(text)
-        extra = content.get("extra") or {}
-        extra = json.loads(extra) if isinstance(extra, str) else extra
-        return KeptAccess.of_connection(login=content.get("login"), password=content.get("password"), extra=extra)
-    except (ValueError, AttributeError):
-        raise LightlyAccessError(
-            f"{conn_id!r} holds something else than an Airflow connection in JSON; choose another name."
-        ) from None
+    client = connections[address.aws_conn_id].client(address.service)
+    return (ParameterStore if address.service == "ssm" else SecretsManagerStore)(conn_id, address, client)
 
 
 _TIMEOUT_S = (10, 60)
@@ -269,7 +179,14 @@ class _ReadableStore(AccessStore):
             found = BaseHook.get_connection(self.conn_id)
         except AirflowNotFoundException:
             return None
-        return KeptAccess.of_connection(login=found.login, password=found.password, extra=found.extra_dejson)
+        if found.conn_type != "aws":
+            raise LightlyAccessError(
+                f"The Airflow connection {self.conn_id!r} is of the type {found.conn_type!r}, so it is left alone; "
+                "choose another name."
+            )
+        return KeptAccess.of_connection(
+            self.conn_id, {"login": found.login, "password": found.password, "extra": found.extra}
+        )
 
 
 class DatabaseConnectionStore(_ReadableStore):
@@ -277,8 +194,6 @@ class DatabaseConnectionStore(_ReadableStore):
 
     def write(self, access: KeptAccess) -> None:
         """See :meth:`AccessStore.write`."""
-        import json
-
         from airflow.models import Connection
         from airflow.utils.session import create_session
 
@@ -314,8 +229,6 @@ class ApiConnectionStore(_ReadableStore):
 
     def write(self, access: KeptAccess) -> None:
         """See :meth:`AccessStore.write`."""
-        import json
-
         body = {
             "connection_id": self.conn_id,
             "conn_type": "aws",

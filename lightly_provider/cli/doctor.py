@@ -28,20 +28,13 @@ def run(arguments: argparse.Namespace) -> int:
     :param arguments: As :data:`lightly_provider.cli.commands.COMMANDS` declares them.
     :return: The exit status: 0 if nothing that is needed fails, 1 if something does, 2 if nothing could tell.
     """
-    from airflow.providers.common.compat.sdk import AirflowNotFoundException
-
     from lightly_provider.diagnosis.findings import Status
+    from lightly_provider.exceptions import LightlyAccessError
 
     try:
         with _log_on_standard_error():
             verdict = _verdict(arguments)
-    except AirflowNotFoundException as missing:
-        print(
-            f"{missing}: define the AWS connection in Airflow, or in AIRFLOW_CONN_{arguments.aws_conn_id.upper()}.",
-            file=sys.stderr,
-        )
-        return _FAILED
-    except (ValueError, LookupError) as refused:
+    except (ValueError, LookupError, LightlyAccessError) as refused:
         print(refused, file=sys.stderr)
         return _FAILED
     print(verdict.table())
@@ -69,7 +62,7 @@ def _verdict(arguments: argparse.Namespace) -> Verdict:
     from lightly_provider.aws.regions import check_region, partition_of
     from lightly_provider.contract import Purpose
     from lightly_provider.diagnosis.diagnose import Vantage, count_files, observe
-    from lightly_provider.hooks.aws import find_bucket_region, read_aws_connection
+    from lightly_provider.hooks.aws import AwsConnections, find_bucket_region
     from lightly_provider.verification.judging import judge
     from lightly_provider.verification.requirements import AUTO, DatasetUse, required_of
     from lightly_provider.verification.verdict import DatasourceFacts
@@ -77,12 +70,13 @@ def _verdict(arguments: argparse.Namespace) -> Verdict:
     location = S3Location.parse(arguments.location, argument="the location")
     purpose = Purpose(arguments.purpose)
     role_arn = arguments.role_arn
-    described, connection_region = f"delegated access through the role {role_arn}", None
+    connections = AwsConnections()
+    connection = connections[arguments.aws_conn_id]
+    described = f"delegated access through the role {role_arn}"
     if role_arn is None:
-        connection = read_aws_connection(arguments.aws_conn_id)
-        described, connection_region = connection.access.describe(), connection.region
+        described = connection.access.describe()
         role_arn = getattr(connection.access, "role_arn", None)
-    region = arguments.region or find_bucket_region(location.bucket, arguments.aws_conn_id) or connection_region
+    region = arguments.region or find_bucket_region(location.bucket, connection) or connection.region
     if region:
         check_region(region, argument="--region")
     facts = DatasourceFacts(
@@ -97,9 +91,10 @@ def _verdict(arguments: argparse.Namespace) -> Verdict:
     )
     use = DatasetUse(arguments.dataset_type)
     is_own = arguments.role_arn is not None
+    own_conn_id = arguments.own_aws_conn_id or (arguments.aws_conn_id if is_own else None)
     vantage = Vantage(
-        conn_id=None if is_own else arguments.aws_conn_id,
-        own_conn_id=arguments.own_aws_conn_id or (arguments.aws_conn_id if is_own else None),
+        connection=None if is_own else connection,
+        own=connections[own_conn_id] if own_conn_id else None,
         platform_is_local=arguments.allow_endpoint,
     )
     required = required_of(use, purpose, facts.thumbnails, [purpose], AUTO)

@@ -11,7 +11,8 @@ from lightly_provider.contract import Permission, Purpose
 from lightly_provider.diagnosis.content import check_content
 from lightly_provider.diagnosis.findings import Finding, Remedy, Status
 from lightly_provider.diagnosis.up_front import judge_up_front
-from lightly_provider.hooks.aws import connection_wrapper, secrets_kept_from_the_log
+from lightly_provider.exceptions import LightlyConnectionConfigError
+from lightly_provider.hooks.aws import AwsConnection, Identity
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from lightly_provider.diagnosis.target import Place
 
 # A probe answers at once or not at all.
-_CONNECT_TIMEOUT_S, _READ_TIMEOUT_S, _ATTEMPTS = 5, 15, 2
+_CONFIG: Mapping[str, Any] = {"connect_timeout": 5, "read_timeout": 15, "retries": {"total_max_attempts": 2}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,14 +28,14 @@ class Vantage:
     """
     With what this worker looks.
 
-    :param conn_id: AWS connection that holds what Lightly uses; None: nothing is tried with it.
-    :param own_conn_id: AWS connection of Airflow's own, to look at a role and into the bucket; None: the keys beside
-        the role in ``conn_id``, if there are any.
+    :param connection: AWS connection that holds what Lightly uses; None: nothing is tried with it.
+    :param own: AWS connection of Airflow's own, to look at a role and into the bucket; None: the keys beside the role
+        in ``connection``, if there are any.
     :param platform_is_local: Whether the platform runs on this machine, so that another S3 than AWS's may do.
     """
 
-    conn_id: str | None
-    own_conn_id: str | None = None
+    connection: AwsConnection | None
+    own: AwsConnection | None = None
     platform_is_local: bool = False
 
 
@@ -62,20 +63,18 @@ def observe(
     :return: What was found, and ``place`` with the ARN of the IAM user and the policies that deny, as far as they are
         known now. Empty where there is nothing to look with.
     """
-    if vantage.conn_id is None:
-        if place.role_arn and vantage.own_conn_id:
+    connection = vantage.connection
+    if connection is None:
+        if place.role_arn and vantage.own:
             return _inspect(place, purpose, required, dataset_type, vantage, external_id=None)
         return [], place
-    from lightly_provider.hooks.aws import read_aws_connection
-
     try:
-        connection = read_aws_connection(vantage.conn_id)
-    except InvalidAccessError as refused:
+        access = connection.access
+    except (InvalidAccessError, LightlyConnectionConfigError) as refused:
         return [Finding("credentials", Status.FAIL, str(refused))], place
-    access = connection.access
-    if other := _is_another(access, place, access_key_id, vantage.conn_id):
+    if other := _is_another(access, place, access_key_id, connection):
         seen: list[Finding] = []
-        if place.role_arn and vantage.own_conn_id:
+        if place.role_arn and vantage.own:
             seen, place = _inspect(place, purpose, required, dataset_type, vantage, external_id=None)
         return [other, *seen], place
     findings = judge_up_front(
@@ -84,12 +83,12 @@ def observe(
         access_key_id=access.access_key_id if isinstance(access, UserAccess) else None,
         role_arn=place.role_arn,
         kms_key_arn=place.kms_key_arn,
-        endpoint_url=None if vantage.platform_is_local else _endpoint(vantage.conn_id),
+        endpoint_url=None if vantage.platform_is_local else connection.endpoint_url("s3"),
     )
     if isinstance(access, DelegatedAccess):
         seen, place = _inspect(place, purpose, required, dataset_type, vantage, external_id=access.external_id)
         return [*findings, *seen], place
-    probed, place = _probe(place, purpose, required, dataset_type, vantage.conn_id, access)
+    probed, place = _probe(place, purpose, required, dataset_type, connection)
     if any(map(_is_traceable, probed)) and (own := _own_clients(vantage, place.region)):
         probed, place = _with_culprits(probed, place, own, access_key_id=access.access_key_id)
     return [*findings, *probed], place
@@ -122,23 +121,20 @@ def lister_of(place: Place, vantage: Vantage) -> S3Lister:
     :param vantage: With what: the keys that Lightly uses, or Airflow's own identity.
     :raises InvalidAccessError: There is no identity to list with.
     """
-    from lightly_provider.hooks.aws import read_aws_connection
-
-    if vantage.conn_id and not vantage.own_conn_id:
-        access = read_aws_connection(vantage.conn_id).access
-        if isinstance(access, UserAccess):
-            return S3Lister(_client("s3", vantage.conn_id, access, place.region), place.location.bucket)
+    connection = vantage.connection
+    if connection and not vantage.own and isinstance(connection.access, UserAccess):
+        return S3Lister(_client("s3", connection, place.region), place.location.bucket)
     own = _own_clients(vantage, place.region)
     if own is None:
         raise InvalidAccessError(
-            f"AWS connection {vantage.conn_id!r} holds a role that only Lightly can assume, so nothing can list "
-            f"{place.location.uri} from here; give aws_conn_id, a connection of Airflow's own."
+            f"{connection.name if connection else 'The datasource'} holds a role that only Lightly can assume, so "
+            f"nothing can list {place.location.uri} from here; give aws_conn_id, a connection of Airflow's own."
         )
     return S3Lister(own["s3"], place.location.bucket)
 
 
 def _is_another(
-    access: UserAccess | DelegatedAccess, place: Place, access_key_id: str | None, conn_id: str
+    access: UserAccess | DelegatedAccess, place: Place, access_key_id: str | None, connection: AwsConnection
 ) -> Finding | None:
     """What another access can or cannot do says nothing about Lightly's."""
     if isinstance(access, DelegatedAccess):
@@ -150,8 +146,7 @@ def _is_another(
     return Finding(
         "connection",
         Status.WARN,
-        f"AWS connection {conn_id!r} holds {access.describe()}, and the datasource uses {place.access}, so nothing "
-        "was tried",
+        f"{connection.name} holds {access.describe()}, and the datasource uses {place.access}, so nothing was tried",
         remedy=Remedy("Run ConfigureS3DatasourceOperator again if the connection is the newer one."),
     )
 
@@ -161,15 +156,14 @@ def _probe(
     purpose: Purpose,
     required: Collection[Permission],
     dataset_type: str,
-    conn_id: str,
-    access: UserAccess,
+    connection: AwsConnection,
 ) -> tuple[list[Finding], Place]:
     from lightly_provider.diagnosis.probes import probe_keys, probe_location
 
-    keys, place = probe_keys(_client("sts", conn_id, access, place.region), place)
+    keys, place = probe_keys(_client("sts", connection, place.region), place)
     if keys.status is Status.FAIL:
         return [keys], place
-    s3 = _client("s3", conn_id, access, place.region)
+    s3 = _client("s3", connection, place.region)
     kind = expected_kind(dataset_type) if purpose is not Purpose.LIGHTLY else None
     findings = [keys, *probe_location(s3, place, required, kind=kind)]
     listed = next((one for one in findings if one.subject == Permission.LIST), None)
@@ -195,12 +189,11 @@ def _inspect(
         why = "only Lightly can assume the role, and Airflow has no identity of its own here to look at it"
         advice = "Give aws_conn_id, a connection that may do iam:GetRole and iam:SimulatePrincipalPolicy."
         return [Finding("role", Status.UNKNOWN, why, remedy=Remedy(advice))], place
-    with secrets_kept_from_the_log():  # IAM's answer holds the external ID that the role asks for
-        findings = inspect_role(own["iam"], own["sts"], place, external_id, required)
-        findings += probe_bucket(own["s3"], place)
-        keys = keys_in_use(own["s3"], place, required)
-        findings, place = _with_culprits(findings, place, own, key_arns=list(keys.values()))
-        findings += inspect_surroundings(own["iam"], place, keys)
+    findings = inspect_role(own["iam"], own["sts"], place, external_id, required)
+    findings += probe_bucket(own["s3"], place)
+    keys = keys_in_use(own["s3"], place, required)
+    findings, place = _with_culprits(findings, place, own, key_arns=list(keys.values()))
+    findings += inspect_surroundings(own["iam"], place, keys)
     if purpose is not Purpose.LIGHTLY:
         lister = S3Lister(own["s3"], place.location.bucket)
         content = check_content(lister, place.location, dataset_type)
@@ -248,58 +241,13 @@ def _permissions_of(finding: Finding) -> list[Permission]:
 def _own_clients(vantage: Vantage, region: str | None) -> dict[str, Any] | None:
     """Clients of Airflow's own identity; None if it has none."""
     services = ("iam", "sts", "s3", "kms")
-    if vantage.own_conn_id:
-        session, wrapper = _own_session(vantage.own_conn_id, region), connection_wrapper(vantage.own_conn_id)
-        return {
-            service: session.client(
-                service,
-                endpoint_url=wrapper.get_service_endpoint_url(service),
-                verify=wrapper.verify,
-                config=_config(),
-            )
-            for service in services
-        }
+    if vantage.own:
+        return {service: vantage.own.client(service, region=region, config=_CONFIG) for service in services}
     # The keys that stand beside a role are how Airflow would reach AWS.
-    keys = _keys_beside_role(str(vantage.conn_id))
-    return {service: _client(service, str(vantage.conn_id), keys, region) for service in services} if keys else None
-
-
-def _own_session(conn_id: str, region: str | None) -> Any:
-    """One session for all clients: each reads the AWS services' descriptions anew."""
-    from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
-
-    return AwsBaseHook(aws_conn_id=conn_id, client_type="sts").get_session(region_name=region or "us-east-1")
-
-
-def _keys_beside_role(conn_id: str) -> UserAccess | None:
-    wrapper = connection_wrapper(conn_id)
-    if wrapper.aws_access_key_id and wrapper.aws_secret_access_key and not wrapper.aws_session_token:
-        return UserAccess(wrapper.aws_access_key_id, wrapper.aws_secret_access_key)
+    if vantage.connection and vantage.connection.has_keys:
+        return {service: _client(service, vantage.connection, region) for service in services}
     return None
 
 
-def _client(service: str, conn_id: str, access: UserAccess, region: str | None) -> Any:
-    import boto3
-
-    wrapper = connection_wrapper(conn_id)
-    return boto3.client(
-        service,
-        region_name=region or wrapper.region_name or "us-east-1",
-        endpoint_url=wrapper.get_service_endpoint_url(service),
-        verify=wrapper.verify,
-        aws_access_key_id=access.access_key_id,
-        aws_secret_access_key=access.secret_access_key,
-        config=_config(),
-    )
-
-
-def _endpoint(conn_id: str) -> str | None:
-    return connection_wrapper(conn_id).get_service_endpoint_url("s3")
-
-
-def _config() -> Any:
-    from botocore.config import Config
-
-    return Config(
-        connect_timeout=_CONNECT_TIMEOUT_S, read_timeout=_READ_TIMEOUT_S, retries={"total_max_attempts": _ATTEMPTS}
-    )
+def _client(service: str, connection: AwsConnection, region: str | None) -> Any:
+    return connection.client(service, region=region, identity=Identity.KEYS, config=_CONFIG)

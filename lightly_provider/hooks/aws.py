@@ -1,14 +1,26 @@
-"""What an Airflow connection of type ``aws`` says about a bucket: how Lightly shall reach it, and where it lies."""
+"""
+An Airflow connection of type ``aws``, read once: what Lightly gets of it, and AWS clients with its settings.
+
+All AWS clients of the provider are made here, with the connection's own endpoint, TLS, proxy, profile and client
+settings.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
+import os
+from collections.abc import Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from lightly_provider.aws.credentials import access_from_aws_connection
-from lightly_provider.exceptions import LightlyAccessError
+from lightly_provider.aws.regions import InvalidRegionError, check_region
+from lightly_provider.aws.secret_address import SecretAddress
+from lightly_provider.exceptions import LightlyAccessError, LightlyConnectionConfigError, LightlyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,88 +35,251 @@ log = logging.getLogger(__name__)
 # (AWS docs: S3 API reference, "HeadBucket").
 _REGION_HEADER = "x-amz-bucket-region"
 _DENIALS = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
+# Of an extra, what says where AWS is and how to reach it.
+_ENDPOINT_FIELDS = ("region_name", "endpoint_url", "service_config", "verify", "config_kwargs")
+_OBJECTS = ("assume_role_kwargs", "service_config", "config_kwargs", "session_kwargs", "assume_role_with_saml")
+_TEXTS = (
+    "aws_access_key_id",
+    "aws_secret_access_key",
+    "aws_session_token",
+    "region_name",
+    "endpoint_url",
+    "profile_name",
+    "role_arn",
+    "assume_role_method",
+)
+# At DEBUG these write out requests, answers and what is signed: secret keys, session tokens, external IDs.
+_LOGGERS_OF_SECRETS = (
+    "botocore.auth",
+    "botocore.credentials",
+    "botocore.endpoint",
+    "botocore.parsers",
+    "botocore.utils",
+)
+# boto3 makes no client without a region, also of what has none (IAM) or returns another one (HeadBucket).
+_ANY_REGION = "us-east-1"
+# For a question that AWS answers at once or not at all.
+QUICK: Mapping[str, Any] = {"connect_timeout": 5, "read_timeout": 15, "retries": {"total_max_attempts": 3}}
 
 
-@dataclass(frozen=True, kw_only=True)
+class Identity(StrEnum):
+    """
+    As whom a client asks AWS.
+
+    OWN is the whole connection as the Amazon provider uses it, with its role assumed. KEYS leaves the role alone, which
+    is Lightly's to assume. NOBODY sends unsigned requests.
+    """
+
+    OWN = "own"
+    KEYS = "keys"
+    NOBODY = "nobody"
+
+
 class AwsConnection:
     """
-    What an AWS connection says.
+    An Airflow connection of type ``aws``, read at its first use and not again.
 
-    :param conn_id: Its id.
-    :param access: How Lightly shall reach the bucket; the secret is kept out of its ``repr``.
-    :param region: The connection's ``region_name``; None if it has none.
+    :param conn_id: Its id, or the address of a secret that holds such a connection, e.g.
+        ``secretsmanager://aws_default/lightly/photos``. None: boto3's own default credentials.
+    :param connections: The other connections of the task, for the one that reads the secret. None: none yet.
+    :param fields: What it holds, where that is known already: ``conn_type``, ``login``, ``password`` and ``extra``, as
+        in a connection's JSON. None: it is read.
     """
 
-    conn_id: str
-    access: UserAccess | DelegatedAccess
-    region: str | None
+    def __init__(
+        self,
+        conn_id: str | None,
+        connections: AwsConnections | None = None,
+        *,
+        fields: Mapping[str, Any] | None = None,
+    ) -> None:
+        if conn_id is not None and not (isinstance(conn_id, str) and conn_id.strip()):
+            raise LightlyConnectionConfigError(
+                f"The id of an AWS connection is {conn_id!r}; write the id of a connection of type Amazon Web Services "
+                "(a template may have rendered to nothing)."
+            )
+        self.conn_id = conn_id
+        self._connections = connections or AwsConnections()
+        self._fields = fields
+        self._sessions: dict[Identity, Any] = {}
+        self._clients: dict[tuple[str, str, Identity, str], Any] = {}
+
+    def __repr__(self) -> str:
+        return f"AwsConnection({self.conn_id!r})"
+
+    @property
+    def name(self) -> str:
+        """The connection as a sentence names it."""
+        return f"AWS connection {self.conn_id!r}" if self.conn_id else "boto3's default credentials"
+
+    @cached_property
+    def access(self) -> UserAccess | DelegatedAccess:
+        """
+        How Lightly shall reach a bucket.
+
+        :raises InvalidAccessError: The connection holds nothing that Lightly can use, e.g. a session token.
+        """
+        wrapper = self._wrapper
+        return access_from_aws_connection(
+            conn_id=str(self.conn_id),
+            access_key_id=wrapper.aws_access_key_id,
+            secret_access_key=wrapper.aws_secret_access_key,
+            session_token=wrapper.aws_session_token,
+            role_arn=wrapper.role_arn,
+            external_id=wrapper.assume_role_kwargs.get("ExternalId"),
+        )
+
+    @property
+    def region(self) -> str | None:
+        """The connection's ``region_name``; None if it has none."""
+        return self._wrapper.region_name
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether it holds keys, so that a client can be signed without assuming its role."""
+        return bool(self._wrapper.aws_access_key_id and self._wrapper.aws_secret_access_key)
+
+    @property
+    def endpoint_extra(self) -> dict[str, Any]:
+        """What its extra says about where AWS is, so that a connection made from it leads to the same one."""
+        extra = self._wrapper.extra_config
+        return {name: extra[name] for name in _ENDPOINT_FIELDS if name in extra}
+
+    def endpoint_url(self, service: str) -> str | None:
+        """The endpoint that the connection names for a service; None: AWS's own."""
+        return self._wrapper.get_service_endpoint_url(service)
+
+    def client(
+        self,
+        service: str,
+        *,
+        region: str | None = None,
+        identity: Identity = Identity.OWN,
+        config: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """
+        A boto3 client with the connection's settings. The same arguments give the same client.
+
+        :param service: boto3's name of the service, e.g. ``iam``.
+        :param region: Its region. None: that of the connection, the profile or the environment, and else us-east-1.
+        :param identity: As whom it asks.
+        :param config: Client settings of botocore's ``Config``, where the connection has none of its own.
+        :raises LightlyConnectionConfigError: The connection's settings cannot be right.
+        :raises LightlyAccessError: AWS refused the connection's role.
+        """
+        key = (service, region or "", identity, json.dumps(dict(config or {}), sort_keys=True))
+        if key not in self._clients:
+            with self._faults_explained():
+                self._clients[key] = self._new_client(service, region, identity, config or {})
+        return self._clients[key]
+
+    def _new_client(self, service: str, region: str | None, identity: Identity, config: Mapping[str, Any]) -> Any:
+        from botocore import UNSIGNED
+        from botocore.config import Config
+
+        if identity not in self._sessions:
+            self._sessions[identity] = self._new_session(identity)
+        session, wrapper = self._sessions[identity], self._wrapper
+        settings = Config(**dict(config))
+        if wrapper.botocore_config:
+            settings = settings.merge(wrapper.botocore_config)
+        if identity is Identity.NOBODY:
+            settings = settings.merge(Config(signature_version=UNSIGNED))
+        return session.client(
+            service,
+            region_name=region or wrapper.region_name or session.region_name or _ANY_REGION,
+            endpoint_url=wrapper.get_service_endpoint_url(service),
+            verify=wrapper.verify,
+            config=settings,
+        )
+
+    def _new_session(self, identity: Identity) -> Any:
+        import boto3
+
+        _keep_secrets_from_the_log()
+        wrapper = self._wrapper
+        held = wrapper.session_kwargs
+        if identity is Identity.OWN:
+            from airflow.providers.amazon.aws.hooks.base_aws import SessionFactory
+
+            # The client that assumes the role needs a region, too.
+            region = wrapper.region_name or boto3.session.Session(**held).region_name or _ANY_REGION
+            return SessionFactory(conn=wrapper, region_name=region, config=wrapper.botocore_config).create_session()
+        if identity is Identity.NOBODY:
+            held = {name: value for name, value in held.items() if not name.startswith("aws_")}
+        return boto3.session.Session(**held)
+
+    @cached_property
+    def _wrapper(self) -> AwsConnectionWrapper:
+        """The connection as the Amazon provider reads it."""
+        if self.conn_id is None:
+            from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
+
+            return AwsConnectionWrapper(conn=None)
+        if self._fields is not None:
+            return _wrapper_of(self.conn_id, self._fields)
+        address = SecretAddress.parse(self.conn_id)
+        return _wrapper_of(self.conn_id, self._in_secret(address) if address else _in_airflow(self.conn_id))
+
+    def _in_secret(self, address: SecretAddress) -> Mapping[str, Any]:
+        reader = self._connections[address.aws_conn_id]
+        with refusals_explained(reader):
+            text = read_secret(address, reader.client(address.service))
+        if text is None:
+            raise LightlyAccessError(
+                f"There is no secret {address.name!r} in {address.service} ({self.conn_id}); create the access first, "
+                "or correct the name."
+            )
+        return connection_fields(text, str(self.conn_id))
+
+    @contextmanager
+    def _faults_explained(self) -> Iterator[None]:
+        """Settings that botocore or the Amazon provider cannot use, in one sentence."""
+        from botocore import exceptions
+
+        try:
+            yield
+        except (exceptions.ClientError, exceptions.ConnectionError, exceptions.HTTPClientError):
+            with refusals_explained(self):
+                raise
+        except (LightlyError, ImportError):
+            raise
+        except Exception as error:  # noqa: BLE001  (a connection's settings fail in many ways, each by its own class)
+            fault = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
+            raise LightlyConnectionConfigError(
+                f"{self.name} cannot be used: {fault.rstrip('.')}; correct that setting of the connection."
+            ) from None
 
 
-def read_aws_connection(conn_id: str) -> AwsConnection:
+class AwsConnections:
+    """The AWS connections of one task, by their ids: each is read at its first use, and not again."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str | None, AwsConnection] = {}
+
+    def __getitem__(self, conn_id: str | None) -> AwsConnection:
+        if conn_id not in self._by_id:
+            self._by_id[conn_id] = AwsConnection(conn_id, self)
+        return self._by_id[conn_id]
+
+
+def find_bucket_region(bucket: str, connection: AwsConnection) -> str | None:
     """
-    Read how Lightly shall reach a bucket from an ordinary AWS connection, without using it.
+    Ask S3 for a bucket's region.
 
-    :param conn_id: Connection of type ``aws``: an IAM user's keys, or ``role_arn`` with
-        ``assume_role_kwargs.ExternalId`` in its extra. Or the address of a secret that holds such a connection, e.g.
-        ``secretsmanager://aws_default/lightly/photos``.
-    :return: The access method and the region that the connection names.
-    :raises InvalidAccessError: It holds nothing that Lightly can use, e.g. a session token.
-    """
-    from airflow.providers.common.compat.sdk import mask_secret
-
-    wrapper = connection_wrapper(conn_id)
-    external_id = wrapper.assume_role_kwargs.get("ExternalId")
-    for secret in (wrapper.aws_secret_access_key, wrapper.aws_session_token, external_id):
-        if secret:
-            mask_secret(secret)
-    access = access_from_aws_connection(
-        conn_id=conn_id,
-        access_key_id=wrapper.aws_access_key_id,
-        secret_access_key=wrapper.aws_secret_access_key,
-        session_token=wrapper.aws_session_token,
-        role_arn=wrapper.role_arn,
-        external_id=external_id,
-    )
-    return AwsConnection(conn_id=conn_id, access=access, region=wrapper.region_name)
-
-
-def find_bucket_region(bucket: str, conn_id: str | None) -> str | None:
-    """
-    Ask S3 where a bucket lies.
-
-    S3 tells a bucket's region to anybody, also together with a denial, so no permission is needed: the question is
-    asked
-    with the connection's keys if it has any, and else unsigned. A role in the connection is Lightly's to assume, not
-    Airflow's, and is left alone.
+    S3 returns a bucket's region to anybody, also together with a denial, so no permission is needed: the request is
+    signed with the connection's keys if it has any, and else unsigned. A role in the connection is Lightly's to assume,
+    not Airflow's, and is left alone.
 
     :param bucket: Bucket name.
-    :param conn_id: AWS connection for keys and endpoint; None asks unsigned at AWS's own endpoint.
-    :return: The region's code; None if S3 did not tell.
+    :param connection: AWS connection for keys and endpoint.
+    :return: The region's code; None if S3 did not return it.
     :raises LookupError: S3 says that there is no such bucket.
     """
-    import boto3
-    from botocore import UNSIGNED
-    from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
-    wrapper = connection_wrapper(conn_id) if conn_id else None
-    keys: dict[str, Any] = {}
-    signing: dict[str, Any] = {"signature_version": UNSIGNED}
-    if wrapper and wrapper.aws_access_key_id and wrapper.aws_secret_access_key:
-        signing = {}
-        keys = {
-            "aws_access_key_id": wrapper.aws_access_key_id,
-            "aws_secret_access_key": wrapper.aws_secret_access_key,
-            "aws_session_token": wrapper.aws_session_token,
-        }
-    client = boto3.client(
-        "s3",
-        region_name=(wrapper.region_name if wrapper else None) or "us-east-1",
-        endpoint_url=wrapper.get_service_endpoint_url("s3") if wrapper else None,
-        verify=wrapper.verify if wrapper else None,
-        config=Config(connect_timeout=5, read_timeout=15, retries={"max_attempts": 3}, **signing),
-        **keys,
-    )
+    identity = Identity.KEYS if connection.has_keys else Identity.NOBODY
+    client = connection.client("s3", identity=identity, config=QUICK)
     try:
         metadata = client.head_bucket(Bucket=bucket)["ResponseMetadata"]
     except ClientError as error:
@@ -120,95 +295,231 @@ def find_bucket_region(bucket: str, conn_id: str | None) -> str | None:
     return str(region) if region else None
 
 
-def aws_client(conn_id: str | None, service: str) -> Any:
+def read_secret(address: SecretAddress, client: Any) -> str | None:
     """
-    A boto3 client with Airflow's own AWS identity, by the Amazon provider's hook.
+    The text of a secret in AWS; None if there is none.
 
-    :param conn_id: AWS connection of that identity; None: boto3's own default chain.
-    :param service: boto3's name of the service, e.g. ``iam``.
+    :param address: Which one.
+    :param client: boto3's client of its service.
     """
-    from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
-
-    hook = AwsBaseHook(aws_conn_id=conn_id, client_type=service)
-    # IAM has no regions, but boto3 builds no client without one, except where the environment names it.
-    region = hook.region_name or _region_of_environment() or "us-east-1"
-    return hook.get_client_type(region_name=region)
-
-
-def _region_of_environment() -> str | None:
-    import boto3
-
-    region: str | None = boto3.session.Session().region_name
-    return region
-
-
-def endpoint_extra(conn_id: str | None) -> dict[str, Any]:
-    """
-    What a connection's extra says about where its AWS is, so that a connection made from it leads to the same one.
-
-    :param conn_id: AWS connection; None says nothing.
-    """
-    if conn_id is None:
-        return {}
-    extra = connection_wrapper(conn_id).extra_config
-    return {name: extra[name] for name in ("region_name", "endpoint_url", "service_config", "verify") if name in extra}
-
-
-@contextmanager
-def secrets_kept_from_the_log() -> Iterator[None]:
-    """
-    Keep boto3 from logging what it sends and receives, at whatever level Airflow logs.
-
-    At DEBUG botocore writes out whole requests and answers: a new secret key, before anybody could mask it.
-    """
-    logger = logging.getLogger("botocore")
-    before = logger.level
-    logger.setLevel(max(logging.INFO, logger.getEffectiveLevel()))
+    if address.service == "ssm":
+        try:
+            found = client.get_parameter(Name=address.stored_name, WithDecryption=True)
+        except client.exceptions.ParameterNotFound:
+            return None
+        return str(found["Parameter"]["Value"])
     try:
-        yield
-    finally:
-        logger.setLevel(before)
+        # A binary secret has no text, and is nobody's connection.
+        return str(client.get_secret_value(SecretId=address.stored_name).get("SecretString", ""))
+    except client.exceptions.ResourceNotFoundException:
+        return None
+    except client.exceptions.InvalidRequestException:  # it is marked for deletion, and cannot be read any more
+        return None
+
+
+def connection_fields(text: str, conn_id: str) -> dict[str, Any]:
+    """
+    The fields of a connection of type ``aws`` that is kept as JSON.
+
+    :param text: The JSON.
+    :param conn_id: Where it is kept, for the message, which does not repeat the text.
+    :raises LightlyAccessError: It is something else.
+    """
+    try:
+        fields = json.loads(text)
+    except ValueError:
+        fields = None
+    if not isinstance(fields, dict) or fields.get("conn_type") != "aws":
+        raise LightlyAccessError(
+            f"{conn_id!r} holds something else than an Airflow connection of type aws in JSON; choose another name."
+        )
+    return fields
+
+
+def extra_of(extra: Any, conn_id: str) -> dict[str, Any]:
+    """
+    A connection's extra as an object whose members have the types that the Amazon provider expects.
+
+    :param extra: The extra: an object, or the JSON text of one. Its members that are objects may be JSON texts too.
+    :param conn_id: The connection, for the message, which does not repeat the extra.
+    :raises LightlyConnectionConfigError: It is something else.
+    """
+    place = f"AWS connection {conn_id!r}"
+    parsed = dict(_object(extra, f"The extra of {place}"))
+    for name in _OBJECTS:
+        if name in parsed:
+            parsed[name] = dict(_object(parsed[name], f"{name} in the extra of {place}"))
+    for name in _TEXTS:
+        _check_text(parsed, name, place)
+    for service, settings in parsed.get("service_config", {}).items():
+        _check_endpoint(_object(settings, f"service_config.{service} in the extra of {place}"), service, place)
+    _check_endpoint(parsed, "", place)
+    # As a number it may have lost leading zeros, an underscore or an exponent on its way here (YAML and JSON rules).
+    _check_text(parsed.get("assume_role_kwargs", {}), "ExternalId", place)
+    if isinstance(parsed.get("verify"), str):
+        parsed["verify"] = {"true": True, "false": False}.get(parsed["verify"].strip().lower(), parsed["verify"])
+        if isinstance(parsed["verify"], str) and not os.path.exists(parsed["verify"]):
+            raise LightlyConnectionConfigError(
+                f"verify in the extra of {place} is {parsed['verify']!r}, and there is no such file on this machine; "
+                "write the path of a CA bundle, true or false."
+            )
+    return parsed
+
+
+def _object(value: Any, what: str) -> Mapping[str, Any]:
+    parsed = value
+    if isinstance(value, str):
+        try:
+            parsed = json.loads(value) if value.strip() else {}
+        except ValueError:
+            parsed = value
+    if parsed is None:
+        return {}
+    if not isinstance(parsed, Mapping):
+        kind = "text that is not JSON" if isinstance(parsed, str) else f"a {type(parsed).__name__}"
+        raise LightlyConnectionConfigError(f"{what} is {kind}; it must be a JSON object, e.g. {{}}.")
+    return parsed
+
+
+def _check_text(members: Mapping[str, Any], name: str, place: str) -> None:
+    value = members.get(name)
+    if value is not None and not isinstance(value, str):
+        raise LightlyConnectionConfigError(
+            f"{name} in the extra of {place} is a {type(value).__name__} and not a text; write it in quotation marks, "
+            "so that nothing changes it."
+        )
+
+
+def _check_endpoint(settings: Mapping[str, Any], service: str, place: str) -> None:
+    url = settings.get("endpoint_url")
+    if not url:
+        return
+    try:
+        parts = urlsplit(str(url))
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        fits = False
+    if not fits or any(sign.isspace() for sign in str(url)):
+        field = f"service_config.{service}.endpoint_url" if service else "endpoint_url"
+        # The value is not repeated: a login in it would be a secret.
+        raise LightlyConnectionConfigError(
+            f"{field} in the extra of {place} is no address of a server; write it like https://s3.example.com."
+        )
+
+
+def _in_airflow(conn_id: str) -> dict[str, Any]:
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+
+    try:
+        found = BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        raise LightlyConnectionConfigError(
+            f"There is no Airflow connection {conn_id!r}; create it with the type Amazon Web Services (in Airflow, or "
+            f"as AIRFLOW_CONN_{conn_id.upper()}), or correct the id."
+        ) from None
+    return {"conn_type": found.conn_type, "login": found.login, "password": found.password, "extra": found.extra}
+
+
+def _wrapper_of(conn_id: str, fields: Mapping[str, Any]) -> AwsConnectionWrapper:
+    from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
+
+    if fields.get("conn_type") != "aws":
+        raise LightlyConnectionConfigError(
+            f"Airflow connection {conn_id!r} is of the type {fields.get('conn_type')!r}; name one of the type 'aws' "
+            "(Amazon Web Services)."
+        )
+    extra = extra_of(fields.get("extra"), conn_id)
+    _mask(fields, extra)
+    place = f"AWS connection {conn_id!r}"
+    region = extra.get("region_name")
+    # Another S3 than AWS's may have regions of its own.
+    if region and not extra.get("endpoint_url"):
+        try:
+            check_region(region, argument=f"region_name in the extra of {place}", known=regions_of_botocore())
+        except InvalidRegionError as error:
+            raise LightlyConnectionConfigError(str(error)) from None
+    try:
+        wrapper: AwsConnectionWrapper = AwsConnectionWrapper.from_connection_metadata(
+            conn_id=conn_id, login=fields.get("login"), password=fields.get("password"), extra=extra
+        )
+    except Exception as error:  # noqa: BLE001  (a connection's settings fail in many ways, each by its own class)
+        raise LightlyConnectionConfigError(
+            f"{place} cannot be used: {str(error).rstrip('.')}; correct that setting of the connection."
+        ) from None
+    return wrapper
+
+
+def _mask(fields: Mapping[str, Any], extra: Mapping[str, Any]) -> None:
+    from airflow.providers.common.compat.sdk import mask_secret
+
+    given = (extra, extra.get("session_kwargs", {}))
+    secrets = [one.get(name) for one in given for name in ("aws_secret_access_key", "aws_session_token")]
+    secrets += [fields.get("password"), extra.get("assume_role_kwargs", {}).get("ExternalId")]
+    proxies = extra.get("config_kwargs", {}).get("proxies")
+    addresses = [extra.get("endpoint_url"), *(proxies.values() if isinstance(proxies, Mapping) else ())]
+    for address in addresses:
+        try:
+            secrets.append(urlsplit(str(address or "")).password)
+        except ValueError:
+            continue
+    for secret in secrets:
+        if secret:
+            mask_secret(str(secret))
+
+
+def regions_of_botocore() -> Iterator[str]:
+    """The regions of the installed AWS SDK, which may know newer ones; a generator, as loading it costs 100 ms."""
+    import botocore.session
+
+    session = botocore.session.Session()
+    for partition in session.get_available_partitions():
+        yield from session.get_available_regions("s3", partition_name=partition)
+
+
+class _NoSecrets(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno > logging.DEBUG
+
+
+_NO_SECRETS = _NoSecrets()
+
+
+def _keep_secrets_from_the_log() -> None:
+    """
+    Keep botocore from logging what it sends and receives, at whatever level Airflow logs.
+
+    At DEBUG it writes out whole requests and answers: a new secret key, or a session's token, before anybody could mask
+    it. A session is renewed at any time, so this holds as long as the process does.
+    """
+    for name in _LOGGERS_OF_SECRETS:
+        logging.getLogger(name).addFilter(_NO_SECRETS)  # the same filter is added once only
 
 
 @contextmanager
-def refusals_explained(conn_id: str | None) -> Iterator[None]:
+def refusals_explained(connection: AwsConnection) -> Iterator[None]:
     """
-    Turn what AWS refuses into a message that says who was refused, and what to do.
+    Turn a refusal by AWS into a message that says who was refused, and what to do.
 
-    :param conn_id: AWS connection of the identity that asks.
+    :param connection: AWS connection of the identity that asks.
     :raises LightlyAccessError: AWS refused, or could not be asked.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
-    who = f"AWS connection {conn_id!r}" if conn_id else "boto3's default credentials"
     try:
         yield
     except ClientError as error:
-        told = error.response.get("Error", {})
-        code, text = told.get("Code"), str(told.get("Message", "")).rstrip(".")
+        answer = error.response.get("Error", {})
+        code, text = answer.get("Code"), str(answer.get("Message", "")).rstrip(".")
         step = (
             "allow that to this identity"
             if code in _DENIALS
             else "look the code up in AWS's documentation of that operation"
         )
         raise LightlyAccessError(
-            f"AWS refused {error.operation_name} to Airflow's own identity ({who}): {code}: {text}; {step}, and run "
-            "the task again."
+            f"AWS refused {error.operation_name} to Airflow's own identity ({connection.name}): {code}: {text}; "
+            f"{step}, and run the task again."
         ) from None
     except BotoCoreError as error:
-        raise LightlyAccessError(f"AWS could not be asked ({who}): {error}; check that connection.") from None
-
-
-def connection_wrapper(conn_id: str) -> AwsConnectionWrapper:
-    """
-    An AWS connection as the Amazon provider reads it.
-
-    :param conn_id: Its id, or the address of a secret that holds one.
-    """
-    from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
-    from airflow.providers.common.compat.sdk import BaseHook
-
-    from lightly_provider.access.stores import SecretAddress, connection_in_secret
-
-    address = SecretAddress.parse(conn_id)
-    return AwsConnectionWrapper(conn=connection_in_secret(address) if address else BaseHook.get_connection(conn_id))
+        raise LightlyAccessError(
+            f"AWS could not be asked ({connection.name}): {error}; check that connection."
+        ) from None

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.access.principals import MARK_KEY, MARK_VALUE, PrincipalKind
-from lightly_provider.access.stores import check_access_conn_id
 from lightly_provider.aws.credentials import check_external_id
 from lightly_provider.aws.grants import access_policy, grants_for, network_of
 from lightly_provider.aws.policy_documents import PolicyKind, check_size
+from lightly_provider.aws.secret_address import check_access_conn_id
 from lightly_provider.contract import Purpose
 from lightly_provider.exceptions import LightlyAccessError
 from lightly_provider.operators.arguments import check_choice, check_id, is_static, labels_of, seconds_of
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lightly_provider.access.provisioning import AccessOutcome, AccessProvisioning
     from lightly_provider.aws.grants import Grant
     from lightly_provider.aws.policies import PolicyDocument
+    from lightly_provider.hooks.aws import AwsConnections
 
 
 # AWS docs: IAM and STS quotas, "IAM name requirements" and "IAM object quotas".
@@ -174,11 +175,11 @@ class CreateAccessOperator(LightlyBaseOperator):
 
     def perform(self, context: Context) -> dict[str, Any]:
         """Create, compare and set, wait, and rotate."""
-        from lightly_provider.hooks.aws import refusals_explained, secrets_kept_from_the_log
+        from lightly_provider.hooks.aws import AwsConnections, refusals_explained
 
-        began = datetime.now(UTC)
-        with secrets_kept_from_the_log(), refusals_explained(self.aws_conn_id):
-            outcome = self._provision(context, self._provisioning())
+        began, connections = datetime.now(UTC), AwsConnections()
+        with refusals_explained(connections[self.aws_conn_id]):
+            outcome = self._provision(context, self._provisioning(connections))
         done = f"changed: {', '.join(outcome.changed)}" if outcome.changed else "all is so already"
         self.log.info("%s (%s); its secret is in %r.", outcome.arn, done, outcome.conn_id)
         if outcome.rotated_datasets:
@@ -191,22 +192,23 @@ class CreateAccessOperator(LightlyBaseOperator):
     @abstractmethod
     def _provision(self, context: Context, access: AccessProvisioning) -> AccessOutcome: ...
 
-    def _provisioning(self) -> AccessProvisioning:
+    def _provisioning(self, connections: AwsConnections) -> AccessProvisioning:
         from lightly_provider.access.datasource_secrets import DatasourceSecrets
         from lightly_provider.access.provisioning import AccessProvisioning
         from lightly_provider.access.stores import access_store
-        from lightly_provider.hooks.aws import aws_client, endpoint_extra, find_bucket_region
+        from lightly_provider.hooks.aws import find_bucket_region
 
         timeout = seconds_of(self.propagation_timeout, argument="propagation_timeout", zero_allowed=True)
         ids = None if self.dataset_ids is None else labels_of(self.dataset_ids, argument="dataset_ids")
-        endpoint = endpoint_extra(self.aws_conn_id)
+        own = connections[self.aws_conn_id]
+        endpoint = own.endpoint_extra
         # A bucket that does not exist is found out here, before anything is created for it.
-        regions = [find_bucket_region(bucket, self.aws_conn_id) for bucket in self._buckets()]
+        regions = [find_bucket_region(bucket, own) for bucket in self._buckets()]
         if regions[0]:
             endpoint["region_name"] = regions[0]
         return AccessProvisioning(
-            iam=aws_client(self.aws_conn_id, "iam"),
-            store=access_store(self.access_conn_id, self.airflow_api_conn_id),
+            iam=own.client("iam"),
+            store=access_store(self.access_conn_id, connections, self.airflow_api_conn_id),
             endpoint=endpoint,
             timeout=timeout,
             datasources=DatasourceSecrets(hook=self.hook, dataset_ids=ids, timeout=timeout) if self.rotate else None,
@@ -509,14 +511,15 @@ class DeleteLightlyAccessOperator(CheckedOperator):
         """Delete what is there."""
         from lightly_provider.access.provisioning import AccessProvisioning
         from lightly_provider.access.stores import access_store
-        from lightly_provider.hooks.aws import aws_client, refusals_explained, secrets_kept_from_the_log
+        from lightly_provider.hooks.aws import AwsConnections, refusals_explained
 
+        connections = AwsConnections()
         kind = PrincipalKind.ROLE if self.role_name else PrincipalKind.USER
         name = str(self.role_name or self.user_name)
-        with secrets_kept_from_the_log(), refusals_explained(self.aws_conn_id):
+        with refusals_explained(connections[self.aws_conn_id]):
             access = AccessProvisioning(
-                iam=aws_client(self.aws_conn_id, "iam"),
-                store=access_store(self.access_conn_id, self.airflow_api_conn_id),
+                iam=connections[self.aws_conn_id].client("iam"),
+                store=access_store(self.access_conn_id, connections, self.airflow_api_conn_id),
                 endpoint={},
                 timeout=0,
             )

@@ -117,12 +117,13 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
         from lightly_provider.aws.bucket import choose_dataset_type, survey
         from lightly_provider.diagnosis.diagnose import Vantage, lister_of
         from lightly_provider.diagnosis.target import Place
-        from lightly_provider.hooks.aws import find_bucket_region
+        from lightly_provider.hooks.aws import AwsConnection, find_bucket_region
 
         location = S3Location.parse(str(self.resource_path), argument="resource_path")
-        region = find_bucket_region(location.bucket, self.datasource_aws_conn_id)
+        connection = AwsConnection(self.datasource_aws_conn_id)
+        region = find_bucket_region(location.bucket, connection)
         place = Place(location=location, access="", region=region)
-        inventory = survey(lister_of(place, Vantage(conn_id=self.datasource_aws_conn_id)), location)
+        inventory = survey(lister_of(place, Vantage(connection=connection)), location)
         chosen = choose_dataset_type(inventory, location)
         self.log.info("%s holds %s, so the dataset is one of %s.", location, inventory.describe(), chosen)
         return str(chosen)

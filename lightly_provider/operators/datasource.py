@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from lightly_provider.api.models.datasource import S3Datasource
+    from lightly_provider.hooks.aws import AwsConnection, AwsConnections
 
 # Where the platform's own page puts thumbnails (lightly 1.5.26, api/api_workflow_datasources.py).
 DEFAULT_THUMBNAIL_SUFFIX = ".lightly/thumbnails/[filename]_thumb.[extension]"
@@ -153,7 +154,9 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator):
         if self.output_resource_path and is_static(self.output_resource_path):
             S3Location.parse(self.output_resource_path, argument="output_resource_path")
         if self.region and is_static(self.region):
-            check_region(self.region, argument="region", known=_regions_of_botocore())
+            from lightly_provider.hooks.aws import regions_of_botocore
+
+            check_region(self.region, argument="region", known=regions_of_botocore())
         if self.kms_key_arn and is_static(self.kms_key_arn):
             check_kms_key_arn(self.kms_key_arn, argument="kms_key_arn")
         if self.thumbnail_suffix and is_static(self.thumbnail_suffix) and "[filename]" not in self.thumbnail_suffix:
@@ -199,9 +202,12 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator):
 
     def perform(self, context: Context) -> dict[str, Any]:
         """Set what is not so yet."""
+        from lightly_provider.hooks.aws import AwsConnections
+
         external_id = self._rendered_external_id(context)
         # Everything is worked out before anything is set, so that a slip in the output leaves the input alone.
-        wanted = [self._request(target, external_id) for target in self._targets()]
+        connections = AwsConnections()
+        wanted = [self._request(target, external_id, connections) for target in self._targets()]
         url = push_dataset_link(context, self.hook.connection.web_url, self.dataset_id)
         changed = []
         for request in wanted:
@@ -260,19 +266,15 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator):
             ),
         ]
 
-    def _request(self, target: _Target, external_id: str | None) -> S3Datasource:
+    def _request(self, target: _Target, external_id: str | None, connections: AwsConnections) -> S3Datasource:
         from lightly_provider.api.models.datasource import S3DelegatedAccessDatasource, S3UserAccessDatasource
-        from lightly_provider.hooks.aws import read_aws_connection
 
         if target.location.warning:
             self.log.warning(target.location.warning)
         access: UserAccess | DelegatedAccess
-        if target.conn_id:
-            connection = read_aws_connection(target.conn_id)
-            access, region_of_connection = connection.access, connection.region
-        else:
-            access, region_of_connection = DelegatedAccess(str(self.role_arn), str(external_id)), None
-        region = self._region(target, region_of_connection)
+        connection = connections[target.conn_id]
+        access = connection.access if target.conn_id else DelegatedAccess(str(self.role_arn), str(external_id))
+        region = self._region(target, connection)
         if target.kms_key_arn:
             check_kms_key_arn(target.kms_key_arn, argument="kms_key_arn", bucket_region=region)
         self.log.info("%s is %s in %s: %s", target.purpose, target.location, region, access.describe())
@@ -289,25 +291,16 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator):
             )
         return S3DelegatedAccessDatasource(s3_arn=access.role_arn, s3_external_id=access.external_id, **common)
 
-    def _region(self, target: _Target, region_of_connection: str | None) -> str:
-        from lightly_provider.hooks.aws import find_bucket_region
+    def _region(self, target: _Target, connection: AwsConnection) -> str:
+        from lightly_provider.hooks.aws import find_bucket_region, regions_of_botocore
 
-        region = self.region or find_bucket_region(target.location.bucket, target.conn_id) or region_of_connection
+        region = self.region or find_bucket_region(target.location.bucket, connection) or connection.region
         if not region:
             raise ValueError(
                 f"The region of bucket {target.location.bucket!r} ({target.argument}) could not be found: "
                 "S3 did not tell it, and no connection names one; set the argument region."
             )
-        verdict = check_region(region, argument="region", known=_regions_of_botocore())
+        verdict = check_region(region, argument="region", known=regions_of_botocore())
         if verdict.warning:
             self.log.warning(verdict.warning)
         return region
-
-
-def _regions_of_botocore() -> Any:
-    """The regions of the installed AWS SDK, which may know newer ones; a generator, as loading it costs 100 ms."""
-    import botocore.session
-
-    session = botocore.session.Session()
-    for partition in session.get_available_partitions():
-        yield from session.get_available_regions("s3", partition_name=partition)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from lightly_provider.api.models.datasource import Datasource
     from lightly_provider.contract import Permission
     from lightly_provider.diagnosis.findings import Finding
+    from lightly_provider.hooks.aws import AwsConnections
     from lightly_provider.verification.verdict import DatasourceFacts, Verdict
 
 # AWS docs: IAM, troubleshooting: a change needs some time to be seen everywhere; a minute covers what is reported.
@@ -235,6 +237,12 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
                     times.append(datetime.fromisoformat(outcome["changed_at"]).timestamp())
         return max(times, default=None)
 
+    @cached_property
+    def _connections(self) -> AwsConnections:
+        from lightly_provider.hooks.aws import AwsConnections
+
+        return AwsConnections()
+
     def _read(self) -> tuple[Dataset, list[Datasource]]:
         dataset = self.hook.get_dataset(self.dataset_id)
         # What is not in S3, or serves a purpose that this version does not know, has no rules here.
@@ -277,7 +285,11 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
             return [], known
         from lightly_provider.diagnosis.diagnose import Vantage, observe
 
-        vantage = Vantage(conn_id=conn_id, own_conn_id=own_conn_id, platform_is_local=self.hook.connection.is_local)
+        vantage = Vantage(
+            connection=self._connections[conn_id] if conn_id else None,
+            own=self._connections[own_conn_id] if own_conn_id else None,
+            platform_is_local=self.hook.connection.is_local,
+        )
         seen, place = observe(
             known,
             known.purpose,

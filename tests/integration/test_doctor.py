@@ -155,7 +155,7 @@ def test_a_connection_that_is_not_there_is_told_in_a_sentence(
 ) -> None:
     assert ends_with("s3://bucket/raw/", "--aws-conn-id", "not_there") == 1
     told = capsys.readouterr().err.splitlines()[-1]
-    assert told.endswith("define the AWS connection in Airflow, or in AIRFLOW_CONN_NOT_THERE.")
+    assert told.startswith("There is no Airflow connection 'not_there'; create it")
 
 
 def test_standard_output_has_the_table_alone(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:

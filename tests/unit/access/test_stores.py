@@ -7,7 +7,7 @@ import json
 import pytest
 
 from lightly_provider.access.kept import KeptAccess
-from lightly_provider.access.stores import AccessStore, SecretAddress, check_access_conn_id
+from lightly_provider.access.stores import AccessStore
 from lightly_provider.aws.credentials import DelegatedAccess, UserAccess, access_from_aws_connection
 from lightly_provider.exceptions import LightlyAccessError
 
@@ -41,42 +41,12 @@ class MemoryStore(AccessStore):
         self.present = None
 
 
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        ("lightly_photos", None),
-        ("a.b-c", None),
-        (
-            "secretsmanager://aws_default/lightly/photos",
-            SecretAddress(service="secretsmanager", aws_conn_id="aws_default", name="lightly/photos"),
-        ),
-        ("ssm://my-aws/photos", SecretAddress(service="ssm", aws_conn_id="my-aws", name="photos")),
-    ],
-)
-def test_a_place_is_a_connection_or_a_secret(text: str, address: SecretAddress | None) -> None:
-    check_access_conn_id(text, argument="access_conn_id")
-    assert SecretAddress.parse(text) == address
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("", "with a blank", "ssm://", "ssm://aws_default", "ssm://aws_default/", "ssm:///photos"),
-        *("ssm://aws_default/photos/", "s3://bucket/photos", "secretsmanager://aws default/x", None, 7),
-        "ssm://aws_default/pho tos",
-    ],
-)
-def test_what_is_neither_is_refused_with_the_forms(text: str) -> None:
-    with pytest.raises(ValueError, match="secretsmanager://<aws_conn_id>/<name>"):
-        check_access_conn_id(text, argument="access_conn_id")
-
-
 @pytest.mark.parametrize("access", [USER, ROLE])
 def test_what_is_kept_is_read_back_as_it_was(access: KeptAccess) -> None:
     kept = json.loads(access.as_json())
     assert kept["conn_type"] == "aws"
-    again = KeptAccess.of_connection(login=kept.get("login"), password=kept.get("password"), extra=kept["extra"])
-    assert again == access
+    assert KeptAccess.of_connection("kept", kept) == access
+    assert KeptAccess.of_connection("kept", kept | {"extra": json.dumps(kept["extra"])}) == access
 
 
 @pytest.mark.parametrize("access", [USER, ROLE])

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lightly_provider.aws.credentials import DelegatedAccess, InvalidAccessError, UserAccess
-from lightly_provider.hooks.aws import AwsConnection, find_bucket_region, read_aws_connection
+from lightly_provider.exceptions import LightlyConnectionConfigError
+from lightly_provider.hooks.aws import AwsConnection, AwsConnections, Identity
+from lightly_provider.hooks.aws import find_bucket_region as region_of_bucket
 from tests.unit.api.scripted_platform import Answer, NoAnswer, ScriptedPlatform, Step, refusing_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-KEY_ID, SECRET_KEY = "AKIAIOSFODNN7EXAMPLE", "CANARYSECRETKEY/with+signs"
+KEY_ID, SECRET_KEY = "AKIAIOSFODNN7EXAMPLE", "CANARYSECRETKEY/with+signs/of+40characters"[:40]
 ROLE, EXTERNAL_ID = "arn:aws:iam::123456789012:role/Lightly", "CANARYEXTERNALID"
 KEYS = {"login": KEY_ID, "password": SECRET_KEY}
 OF_ROLE = {"role_arn": ROLE, "assume_role_kwargs": {"ExternalId": EXTERNAL_ID}}
@@ -25,7 +28,7 @@ OF_ROLE = {"role_arn": ROLE, "assume_role_kwargs": {"ExternalId": EXTERNAL_ID}}
 def aws_connection(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Sets an AWS connection; its id."""
 
-    def set_connection(extra: dict[str, Any] | None = None, **fields: Any) -> str:
+    def set_connection(extra: Any = None, **fields: Any) -> str:
         connection = {"conn_type": "aws", "extra": extra or {}, **fields}
         monkeypatch.setenv("AIRFLOW_CONN_MY_AWS", json.dumps(connection))
         return "my_aws"
@@ -33,19 +36,24 @@ def aws_connection(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     return set_connection
 
 
+def find_bucket_region(bucket: str, conn_id: str) -> str | None:
+    """A bucket's region, with a connection that was not read yet."""
+    return region_of_bucket(bucket, AwsConnection(conn_id))
+
+
 def test_keys_are_user_access(aws_connection: Callable[..., str]) -> None:
-    conn_id = aws_connection({"region_name": "eu-west-1"}, **KEYS)
-    assert read_aws_connection(conn_id) == AwsConnection(
-        conn_id="my_aws", access=UserAccess(KEY_ID, SECRET_KEY), region="eu-west-1"
-    )
+    connection = AwsConnection(aws_connection({"region_name": "eu-west-1"}, **KEYS))
+    assert connection.access == UserAccess(KEY_ID, SECRET_KEY)
+    assert connection.region == "eu-west-1"
+    assert connection.has_keys
 
 
 @pytest.mark.parametrize("keys", [{}, KEYS])
 def test_a_role_with_an_external_id_is_delegated_access(aws_connection: Callable[..., str], keys: Any) -> None:
-    conn_id = aws_connection(OF_ROLE, **keys)
-    assert read_aws_connection(conn_id) == AwsConnection(
-        conn_id="my_aws", access=DelegatedAccess(ROLE, EXTERNAL_ID), region=None
-    )
+    connection = AwsConnection(aws_connection(OF_ROLE, **keys))
+    assert connection.access == DelegatedAccess(ROLE, EXTERNAL_ID)
+    assert connection.region is None
+    assert connection.has_keys == bool(keys)
 
 
 @pytest.mark.parametrize(
@@ -63,14 +71,193 @@ def test_what_lightly_cannot_use_is_refused(
     aws_connection: Callable[..., str], extra: dict[str, Any], fields: dict[str, str], told: str
 ) -> None:
     with pytest.raises(InvalidAccessError, match=told) as refused:
-        read_aws_connection(aws_connection(extra, **fields))
+        AwsConnection(aws_connection(extra, **fields)).access  # noqa: B018
     assert "'my_aws'" in str(refused.value)
     assert "CANARY" not in str(refused.value)
 
 
-def test_a_connection_that_was_read_shows_no_secret(aws_connection: Callable[..., str]) -> None:
-    assert "CANARY" not in repr(read_aws_connection(aws_connection(OF_ROLE, **KEYS)))
-    assert "CANARY" not in repr(read_aws_connection(aws_connection({}, **KEYS)))
+@pytest.mark.parametrize("extra", [OF_ROLE, {}])
+def test_a_connection_that_was_read_shows_no_secret(aws_connection: Callable[..., str], extra: dict[str, Any]) -> None:
+    connection = AwsConnection(aws_connection(extra, **KEYS))
+    assert "CANARY" not in repr(connection) + repr(connection.access)
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The ids of the connections that Airflow looked up, once for each look."""
+    from airflow.secrets.environment_variables import EnvironmentVariablesBackend
+
+    seen: list[str] = []
+    look_up = EnvironmentVariablesBackend.get_conn_value
+
+    def watched(backend: EnvironmentVariablesBackend, conn_id: str, *rest: Any, **named: Any) -> str | None:
+        seen.append(conn_id)
+        return look_up(backend, conn_id, *rest, **named)
+
+    monkeypatch.setattr(EnvironmentVariablesBackend, "get_conn_value", watched)
+    return seen
+
+
+@pytest.mark.parametrize("extra", [OF_ROLE, {}])
+def test_whatever_is_asked_of_a_connection_it_is_read_once(
+    aws_connection: Callable[..., str], reads: list[str], extra: dict[str, Any]
+) -> None:
+    connections = AwsConnections()
+    conn_id = aws_connection(extra, **KEYS)
+    assert reads == [], "it is read when it is needed"
+    for _ in range(2):
+        connection = connections[conn_id]
+        assert connection.access
+        assert connection.endpoint_extra == {}
+        clients = [connection.client(service, identity=Identity.KEYS) for service in ("s3", "sts", "iam")]
+        assert connection.client("s3", identity=Identity.KEYS) is clients[0]
+    assert reads == ["my_aws"]
+
+
+# --- the connection's own settings --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("identity", Identity)
+def test_every_client_has_the_connections_own_settings(
+    aws_connection: Callable[..., str], identity: Identity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, config = tmp_path / "ca.pem", tmp_path / "config"
+    bundle.write_text("")
+    config.write_text("[profile photos]\nregion = eu-north-1\nendpoint_url = http://127.0.0.1:3\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    extra = {
+        "profile_name": "photos",
+        "service_config": {"s3": {"endpoint_url": "http://127.0.0.1:2"}},
+        "verify": str(bundle),
+        "config_kwargs": {"connect_timeout": 3, "proxies": {"https": "http://127.0.0.1:9"}},
+    }
+    connection = AwsConnection(aws_connection(extra, **KEYS))
+
+    s3 = connection.client("s3", identity=identity, config={"connect_timeout": 5, "read_timeout": 15})
+
+    assert s3.meta.endpoint_url == "http://127.0.0.1:2"
+    assert s3.meta.region_name == "eu-north-1"
+    assert s3.meta.config.connect_timeout == 3, "the connection's own setting counts"
+    assert s3.meta.config.read_timeout == 15, "where it has none, the given one does"
+    assert s3.meta.config.proxies == {"https": "http://127.0.0.1:9"}
+    assert s3._endpoint.http_session._verify == str(bundle)
+    assert connection.client("sts", identity=identity).meta.endpoint_url == "http://127.0.0.1:3", "of the profile"
+
+
+def test_a_role_is_assumed_by_airflows_own_identity_only(
+    aws_connection: Callable[..., str], s3: Callable[..., ScriptedPlatform]
+) -> None:
+    answer = """<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>
+        <AccessKeyId>ASIAIOSFODNN7EXAMPLE</AccessKeyId><SecretAccessKey>CANARYSESSIONKEY</SecretAccessKey>
+        <SessionToken>CANARYSESSIONTOKEN</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration>
+        </Credentials></AssumeRoleResult></AssumeRoleResponse>"""
+    sts = s3(Answer(200, body=answer.encode()))
+    connection = AwsConnection(
+        aws_connection({**OF_ROLE, "service_config": {"sts": {"endpoint_url": sts.address}}}, **KEYS)
+    )
+
+    held = {one: connection.client("s3", identity=one)._request_signer._credentials for one in Identity}
+
+    assert held[Identity.OWN].access_key == "ASIAIOSFODNN7EXAMPLE"
+    assert held[Identity.KEYS].access_key == KEY_ID
+    assert len(sts.received) == 1
+    assert b"ExternalId=CANARYEXTERNALID" in sts.received[0].body
+
+
+@pytest.mark.parametrize("identity", [Identity.OWN, Identity.KEYS])
+def test_at_debug_no_secret_of_a_session_is_logged(
+    aws_connection: Callable[..., str],
+    s3: Callable[..., ScriptedPlatform],
+    identity: Identity,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    answer = """<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>
+        <AccessKeyId>ASIAIOSFODNN7EXAMPLE</AccessKeyId><SecretAccessKey>CANARYSESSIONKEY</SecretAccessKey>
+        <SessionToken>CANARYSESSIONTOKEN</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration>
+        </Credentials></AssumeRoleResult></AssumeRoleResponse>"""
+    sts, bucket = s3(Answer(200, body=answer.encode())), s3(says("eu-north-1"))
+    endpoints = {"sts": {"endpoint_url": sts.address}, "s3": {"endpoint_url": bucket.address}}
+    with caplog.at_level("DEBUG"):
+        extra = {**OF_ROLE, "service_config": endpoints}
+        connection = AwsConnection(aws_connection(extra, **KEYS))
+        connection.client("s3", identity=identity).head_bucket(Bucket="my-bucket")
+
+    assert [record for record in caplog.records if record.name.startswith("botocore")], "this proves nothing"
+    assert "CANARY" not in caplog.text.replace("assume_role_kwargs", "")
+
+
+# --- what cannot be right -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"extra": ["CANARY"]}, "The extra of AWS connection 'my_aws' is a list; it must be a JSON object"),
+        ({"extra": "CANARY, no JSON"}, "is text that is not JSON; it must be a JSON object"),
+        ({"extra": {**OF_ROLE, "assume_role_kwargs": ["CANARY"]}}, "assume_role_kwargs in the extra of .* is a list"),
+        ({"extra": {**OF_ROLE, "assume_role_kwargs": "CANARY"}}, "assume_role_kwargs .* is text that is not JSON"),
+        ({"extra": {"service_config": "[]"}}, "service_config in the extra of .* is a list"),
+        ({"extra": {"service_config": {"s3": "CANARY"}}}, "service_config.s3 .* is text that is not JSON"),
+        ({"extra": {**OF_ROLE, "assume_role_kwargs": {"ExternalId": 12345678901}}}, "ExternalId .* is a int and not a"),
+        ({"extra": {**OF_ROLE, "assume_role_kwargs": '{"ExternalId": 1e12}'}}, "ExternalId .* is a float and not a"),
+        ({"extra": {"role_arn": 7}}, "role_arn in the extra of .* is a int"),
+        ({"extra": {"profile_name": "gone"}}, r"The config profile \(gone\) could not be found"),
+        ({"extra": {"region_name": "eu-central1"}}, "region_name in the extra .*is no AWS region; did you mean"),
+        ({"extra": {"region_name": "a nonsense\nregion"}}, "is no AWS region"),
+        ({"extra": {"endpoint_url": "CANARY"}}, "endpoint_url in the extra of .* is no address of a server"),
+        ({"extra": {"endpoint_url": "http://127.0.0.1:port"}}, "is no address of a server"),
+        (
+            {"extra": {"service_config": {"s3": {"endpoint_url": "s3.local"}}}},
+            "service_config.s3.endpoint_url .* is no",
+        ),
+        ({"extra": {"config_kwargs": {"nonsense": 1}}}, "unexpected key"),
+        ({"extra": {"config_kwargs": {"retries": 7}}}, "cannot be used"),
+        ({"extra": {"verify": "/no/such/bundle.pem"}}, "there is no such file on this machine"),
+        ({"extra": {**OF_ROLE, "assume_role_method": "by_magic"}}, "by_magic"),
+        ({"extra": {**OF_ROLE, "assume_role_method": "assume_role_with_saml"}}, "assume_role_with_saml"),
+        ({"conn_type": "postgres"}, "is of the type 'postgres'; name one of the type 'aws'"),
+        ({"conn_type": "generic", "extra": OF_ROLE}, "is of the type 'generic'"),
+    ],
+)
+def test_a_setting_that_cannot_be_right_is_one_sentence(
+    aws_connection: Callable[..., str], change: dict[str, Any], expected: str
+) -> None:
+    connection = AwsConnection(aws_connection(**{**KEYS, **change}))
+
+    with pytest.raises(LightlyConnectionConfigError, match=expected) as refused:
+        connection.client("s3")
+
+    assert "'my_aws'" in str(refused.value)
+    assert "CANARY" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert refused.value.__suppress_context__ or refused.value.__context__ is None
+
+
+@pytest.mark.parametrize("conn_id", ["", "  ", 7, ["my_aws"], False])
+def test_what_is_no_id_is_refused(conn_id: Any) -> None:
+    with pytest.raises(LightlyConnectionConfigError, match="The id of an AWS connection is "):
+        AwsConnection(conn_id)
+
+
+def test_a_connection_that_does_not_exist_is_one_sentence() -> None:
+    with pytest.raises(LightlyConnectionConfigError, match="There is no Airflow connection 'None'; create it"):
+        AwsConnection("None").client("s3")
+
+
+def test_objects_in_the_extra_may_be_json_texts(aws_connection: Callable[..., str]) -> None:
+    """As Airflow's form and many secrets backends store them."""
+    extra = {
+        "role_arn": ROLE,
+        "assume_role_kwargs": json.dumps({"ExternalId": "0123456789"}),
+        "service_config": json.dumps({"s3": {"endpoint_url": "http://127.0.0.1:2"}}),
+        "config_kwargs": '{"connect_timeout": 3}',
+        "verify": "false",
+    }
+    connection = AwsConnection(aws_connection(extra, **KEYS))
+    assert connection.access == DelegatedAccess(ROLE, "0123456789"), "digits stay as they are written"
+    s3 = connection.client("s3", identity=Identity.KEYS)
+    assert (s3.meta.endpoint_url, s3.meta.config.connect_timeout) == ("http://127.0.0.1:2", 3)
+    assert s3._endpoint.http_session._verify is False
 
 
 # --- region -------------------------------------------------------------------------------------------------------
