@@ -117,7 +117,8 @@ class CreateAccessOperator(LightlyBaseOperator):
     def _name(self) -> str: ...
 
     def check_arguments(self) -> None:
-        """See :meth:`CheckedOperator.check_arguments`."""
+        """See :meth:`CheckedArguments.check_arguments`."""
+        super().check_arguments()
         if is_static(self._name):
             check_principal_name(self._name, argument=f"{self._kind}_name")
         if is_static(self.access_conn_id):
@@ -341,7 +342,7 @@ class CreateLightlyAccessRoleOperator(CreateAccessOperator):
         return self.role_name
 
     def check_arguments(self) -> None:
-        """See :meth:`CheckedOperator.check_arguments`."""
+        """See :meth:`CheckedArguments.check_arguments`."""
         super().check_arguments()
         if self.external_id is not None and not isinstance(self.external_id, str):
             raise ValueError(
@@ -496,7 +497,8 @@ class DeleteLightlyAccessOperator(CheckedOperator):
         self.check_arguments()
 
     def check_arguments(self) -> None:
-        """See :meth:`CheckedOperator.check_arguments`."""
+        """See :meth:`CheckedArguments.check_arguments`."""
+        super().check_arguments()
         # A template may come out empty, so what it stands for is known in execute only.
         names_known = is_static(self.role_name) and is_static(self.user_name)
         if names_known and bool(self.role_name) == bool(self.user_name):

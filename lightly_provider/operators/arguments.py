@@ -1,22 +1,138 @@
-"""What operators do with their arguments before anything else: tell values from templates, check, and convert."""
+"""What operators do with their arguments before any request: distinguish values from templates, check, convert."""
 
 from __future__ import annotations
 
+import ast
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence, Set
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from lightly_provider.runs.follower import Log
 
 # The vendor's client polls no faster than this, "to prevent rate limiting" (lightly 1.5.26,
 # api/api_workflow_compute_worker.py).
 SHORTEST_POLL_INTERVAL = 30.0
+LONGEST_POLL_INTERVAL = timedelta(days=1)
+# Longer waits are slips, and far longer ones overflow Python's and Airflow's dates.
+LONGEST_DURATION = timedelta(days=366)
+
+_SHOWN_CHARACTERS = 200
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _are_texts(values: Any) -> bool:
+    # Not only lists: the output of a mapped task is a sequence of Airflow's own.
+    return isinstance(values, (Sequence, Set)) and not isinstance(values, (str, bytes)) and all(map(_is_text, values))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+# The types that annotations of operator arguments are made of: what a message calls them, and what belongs to them.
+_TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "bool": ("True or False", lambda value: isinstance(value, bool)),
+    "str": ("a text", _is_text),
+    "float": ("a number of seconds", _is_number),
+    "timedelta": ("a timedelta", lambda value: isinstance(value, timedelta)),
+    "Sequence[str]": ("a list of texts", _are_texts),
+    "Mapping[str, str]": (
+        "a mapping of texts to texts",
+        lambda value: isinstance(value, Mapping) and all(_is_text(text) for pair in value.items() for text in pair),
+    ),
+    "Mapping[str, Any]": ("a mapping", lambda value: isinstance(value, Mapping)),
+    "None": ("None", lambda value: value is None),
+}
+# A message must not repeat these; the operator that takes one checks it.
+_SECRET_ARGUMENTS = frozenset({"external_id"})
+
+
+@cache
+def types_of_arguments(operator: type) -> dict[str, tuple[str, ...]]:
+    """
+    The types of an operator's arguments, as the annotations of its ``__init__`` name them.
+
+    :param operator: A class of this provider, or a user's subclass, whose own arguments are left out.
+    :return: The types by argument, e.g. ``{"role_arn": ("str", "None")}``.
+    """
+    types: dict[str, tuple[str, ...]] = {}
+    for cls in reversed(operator.__mro__):
+        # Airflow wraps the __init__ of each operator; of one that has none, its base's.
+        init = cls.__dict__.get("__init__")
+        if getattr(init, "__module__", "").startswith("lightly_provider."):
+            types |= {argument: tuple(text.split(" | ")) for argument, text in init.__annotations__.items()}
+    return {argument: names for argument, names in types.items() if argument not in {"kwargs", "return"}}
+
+
+def check_types(operator: Any) -> None:
+    """
+    Refuse arguments of another type than their annotation, and ids of connections that name none.
+
+    Template fields that are not :func:`is_static` yet are passed over.
+
+    :param operator: An operator or sensor of this provider whose arguments are set.
+    :raises ValueError: With the argument, its value and what to give.
+    """
+    for argument, types in types_of_arguments(type(operator)).items():
+        if argument in _SECRET_ARGUMENTS:
+            continue
+        value = getattr(operator, argument)
+        is_templated = argument in operator.template_fields
+        if is_templated and not is_static(value):
+            continue
+        if not any(_TYPES[name][1](value) for name in types):
+            wanted = " or ".join(_TYPES[name][0] for name in types)
+            why = "" if is_templated or is_static(value) else ", which is known only when the task runs"
+            raise ValueError(f"{argument} is {shown(value)}{why}; give {wanted}.")
+        if is_templated and value == "None":
+            raise ValueError(
+                f"{argument} is 'None', which a template renders to if its value is missing; give the value, or write "
+                "e.g. {{ params.x or '' }} where it may be left out."
+            )
+        if argument.endswith("conn_id") and "None" not in types and not value.strip():
+            raise ValueError(f"{argument} is {value!r}; give the id of an Airflow connection.")
+
+
+def shown(value: Any) -> str:
+    """A value for a message: one line, and not too long."""
+    text = " ".join(repr(value).split("\n"))
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
+
+
+def read_rendered(text: str, types: Collection[str]) -> Any:
+    """
+    The value that a rendered template stands for, where an argument need not be a text.
+
+    :param text: What Jinja made of a template.
+    :param types: The argument's types, see :func:`types_of_arguments`.
+    :return: True or False if the text is exactly that, a list if it reads as one; else the text, for
+        :func:`check_types` to refuse.
+    """
+    if "bool" in types and "str" not in types:
+        return {"True": True, "False": False}.get(text, text)
+    if "Sequence[str]" in types and text.lstrip().startswith("["):
+        value = _literal_of(text)
+        return value if _are_texts(value) else text
+    return text
+
+
+def _literal_of(text: str) -> Any:
+    """The value of a text in JSON or, as Jinja writes a mapping or list, in Python; None if it is neither."""
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(text)
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            continue
+    return None
 
 
 def is_static(value: Any) -> bool:
@@ -36,6 +152,16 @@ def is_static(value: Any) -> bool:
     return not hasattr(value, "iter_references")
 
 
+def check_flag(value: Any, *, argument: str) -> None:
+    """
+    Refuse what is neither True nor False; texts are neither.
+
+    :raises ValueError: With the value.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{argument} is {shown(value)}; give True or False.")
+
+
 def check_choice(value: Any, choices: Collection[str], *, argument: str) -> None:
     """
     Refuse a value that is none of the choices.
@@ -52,7 +178,7 @@ def check_choice(value: Any, choices: Collection[str], *, argument: str) -> None
     by_fold = {choice.casefold(): choice for choice in choices}
     near = difflib.get_close_matches(str(value).casefold(), by_fold, n=1)
     hint = f"did you mean {by_fold[near[0]]!r}? Allowed" if near else "allowed"
-    raise ValueError(f"{argument} is {value!r}; {hint}: {', '.join(map(repr, choices))}.")
+    raise ValueError(f"{argument} is {shown(value)}; {hint}: {', '.join(map(repr, choices))}.")
 
 
 def check_id(value: Any, *, argument: str) -> None:
@@ -63,70 +189,96 @@ def check_id(value: Any, *, argument: str) -> None:
     """
     if not isinstance(value, str) or not re.fullmatch(r"[a-f0-9]{24}", value):
         raise ValueError(
-            f"{argument} is {value!r}, and an id of the platform is 24 hexadecimal digits; "
+            f"{argument} is {shown(value)}, and an id of the platform is 24 hexadecimal digits; "
             "pass what the task that created it returned, e.g. create_dataset.output."
         )
 
 
 def mapping_of(value: Mapping[str, Any] | str | None, *, argument: str) -> Mapping[str, Any] | None:
     """
-    A configuration as a mapping; a template such as ``{{ params.selection | tojson }}`` renders to JSON text.
+    A configuration as a mapping.
 
-    :raises ValueError: It is neither a mapping nor a JSON object.
+    :param value: A mapping, or the text of one: JSON, or what a template such as ``{{ params.selection }}`` makes of a
+        dict.
+    :param argument: The argument's name, for the message.
+    :raises ValueError: It is neither.
     """
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError as error:
-            raise ValueError(f"{argument} is no valid JSON: {error}; give a mapping or a JSON object.") from None
-    if value is not None and not isinstance(value, Mapping):
-        raise ValueError(f"{argument} is a {type(value).__name__}; give a mapping or a JSON object.")
-    return value
+    if not isinstance(value, str):
+        return value
+    read = _literal_of(value)
+    if isinstance(read, Mapping) or (read is None and value.strip() == "null"):
+        return read
+    try:
+        json.loads(value)
+        fault = f"is the text of a {type(read).__name__} and not of a mapping"
+    except ValueError as error:
+        fault = f"is no valid JSON: {error}"
+    except RecursionError:
+        fault = "is nested too deeply"
+    raise ValueError(
+        f"{argument} {fault}; give a mapping or a JSON object, from a template with {{{{ params.x | tojson }}}}."
+    )
 
 
 def labels_of(value: Sequence[str] | None, *, argument: str) -> list[str]:
     """
     Labels as a list; None means none.
 
-    :raises ValueError: It is a text, or no list of texts.
+    :raises ValueError: It is a text, no list of texts, or has an empty label.
     """
     if isinstance(value, str):
-        raise ValueError(f"{argument} is the text {value!r}; give a list of labels, e.g. [{value!r}].")
+        raise ValueError(f"{argument} is the text {shown(value)}; give a list of labels, e.g. ['gpu'].")
     if value is None:
         return []
-    if not isinstance(value, (Sequence, Set)) or not all(isinstance(label, str) for label in value):
-        raise ValueError(f"{argument} is {value!r}; give a list of labels, each a text, e.g. ['gpu'].")
+    if not _are_texts(value):
+        raise ValueError(f"{argument} is {shown(value)}; give a list of labels, each a text, e.g. ['gpu'].")
+    if not all(label.strip() for label in value):
+        raise ValueError(f"{argument} is {shown(value)}, which has an empty label; leave that out.")
     return list(value)
 
 
-def seconds_of(value: float | str | timedelta, *, argument: str, zero_allowed: bool = False) -> float:
+def seconds_of(
+    value: float | str | timedelta,
+    *,
+    argument: str,
+    zero_allowed: bool = False,
+    longest: timedelta = LONGEST_DURATION,
+) -> float:
     """
     A duration in seconds.
 
     :param value: A number, the text of one (a rendered template), or a timedelta.
     :param argument: The argument's name, for the message.
     :param zero_allowed: Whether 0 is a duration too. Default: False.
+    :param longest: The longest that makes sense. Default: 366 days.
     :raises ValueError: It is none, or out of range.
     """
-    try:
-        seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
-    except (TypeError, ValueError):
-        seconds = -1.0
-    if not (0 < seconds < math.inf or (zero_allowed and seconds == 0)):
-        wanted = "a number of seconds, or a timedelta, from 0" if zero_allowed else "a number of seconds above 0"
-        raise ValueError(f"{argument} is {value!r}; it must be {wanted}.")
-    return seconds
+    seconds = -1.0
+    if isinstance(value, timedelta):
+        seconds = value.total_seconds()
+    elif isinstance(value, str) or _is_number(value):
+        try:
+            seconds = float(value)
+        except (ValueError, OverflowError):
+            pass
+    most = longest.total_seconds()
+    # Not "not in range": a NaN compares as False with everything.
+    if (0 < seconds <= most) or (zero_allowed and seconds == 0):
+        return seconds
+    bounds = f"{'from 0' if zero_allowed else 'above 0 and up'} to {most:.0f}"
+    days = f"{longest.days} days" if longest.days > 1 else "1 day"
+    raise ValueError(f"{argument} is {shown(value)}; give a number of seconds or a timedelta, {bounds} ({days}).")
 
 
 def interval_of(poll_interval: float | str, *, is_local: bool, log: Log) -> float:
     """
-    Seconds between two looks at a run: what the DAG's author wants, but no less than a far platform likes.
+    Seconds between two looks at a run: what the DAG's author wants, but no less than a remote platform allows.
 
     :param poll_interval: What was asked for.
     :param is_local: Whether the platform runs on this machine.
-    :param log: Where to say that it is more than was asked for.
+    :param log: Where to warn that a longer interval is used.
     """
-    interval = seconds_of(poll_interval, argument="poll_interval")
+    interval = seconds_of(poll_interval, argument="poll_interval", longest=LONGEST_POLL_INTERVAL)
     if interval < SHORTEST_POLL_INTERVAL and not is_local:
         log.warning(
             "poll_interval is %g s; the platform limits the rate of requests, so %g s are used.",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from lightly_provider.exceptions import LightlyError, no_retry_can_cure
+from lightly_provider.operators.arguments import check_types, read_rendered, types_of_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,20 +20,57 @@ if TYPE_CHECKING:
     from lightly_provider.hooks.lightly import LightlyHook
 
 
-class CheckedOperator(BaseOperator):
-    """
-    Base of all operators here.
+# No text that is a Python literal begins with this character, which is for private use.
+_NO_LITERAL = "\ue000"
 
-    Arguments that are plain values are checked when the DAG is parsed; templates and other tasks' outputs first thing
-    in ``execute``, before any request.
+if TYPE_CHECKING:
+    _Templated = BaseOperator
+else:
+    _Templated = object
+
+
+class CheckedArguments(_Templated):
+    """
+    What operators and sensors do with their arguments.
+
+    Plain values are checked when the DAG is parsed; templates and other tasks' outputs when the task runs, before any
+    request.
     """
 
     def check_arguments(self) -> None:
         """
-        Refuse arguments that cannot be right; those that are not :func:`is_static` yet are passed over.
+        Refuse arguments that cannot be right; template fields that are not :func:`is_static` yet are passed over.
 
         :raises ValueError: With one sentence that names the argument, what is wrong with it and what to do.
         """
+        check_types(self)
+
+    def render_template(
+        self, content: Any, context: Context, jinja_env: Any = None, seen_oids: set[int] | None = None
+    ) -> Any:
+        """
+        Render as Airflow does, and read the text where the argument is no text.
+
+        In a DAG with ``render_template_as_native_obj`` the text ``20260101`` becomes a number, and ``12e4`` another
+        text; an argument keeps the text that it was written as.
+        """
+        rendered = super().render_template(content, context, jinja_env, seen_oids)
+        if not isinstance(content, str):
+            return rendered
+        # Airflow does not pass the name of the field that it renders.
+        fields = [field for field in self.template_fields if getattr(self, field, None) is content]
+        if fields and isinstance(rendered, (int, float, complex)):
+            rendered = self.render_text(content, context)
+        types = {name for field in fields for name in types_of_arguments(type(self)).get(field, ("str",))}
+        return read_rendered(rendered, types) if isinstance(rendered, str) else rendered
+
+    def render_text(self, template: str, context: Context) -> str:
+        """A rendered template as text, also in a DAG with ``render_template_as_native_obj``."""
+        return str(super().render_template(f"{_NO_LITERAL}{template}", context)).removeprefix(_NO_LITERAL)
+
+
+class CheckedOperator(CheckedArguments, BaseOperator):
+    """Base of all operators here; they do their work in :meth:`perform`."""
 
     def execute(self, context: Context) -> Any:
         """Check the arguments, which are rendered now, and do the work."""

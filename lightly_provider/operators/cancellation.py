@@ -44,7 +44,8 @@ class CancelLightlyRunOperator(LightlyBaseOperator):
         self.check_arguments()
 
     def check_arguments(self) -> None:
-        """See :meth:`LightlyBaseOperator.check_arguments`."""
+        """See :meth:`CheckedArguments.check_arguments`."""
+        super().check_arguments()
         for argument in ("dataset_id", "scheduled_run_id"):
             if is_static(value := getattr(self, argument)):
                 check_id(value, argument=argument)

@@ -76,7 +76,8 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
         self.check_arguments()
 
     def check_arguments(self) -> None:
-        """See :meth:`LightlyBaseOperator.check_arguments`."""
+        """See :meth:`CheckedArguments.check_arguments`."""
+        super().check_arguments()
         if is_static(self.dataset_name) and not (
             isinstance(self.dataset_name, str) and _DATASET_NAME.fullmatch(self.dataset_name)
         ):

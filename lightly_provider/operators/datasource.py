@@ -144,7 +144,8 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator):
         return super().partial(external_id=None, **kwargs)
 
     def check_arguments(self) -> None:
-        """See :meth:`LightlyBaseOperator.check_arguments`."""
+        """See :meth:`CheckedArguments.check_arguments`."""
+        super().check_arguments()
         if is_static(self.dataset_id):
             check_id(self.dataset_id, argument="dataset_id")
         if self.purpose and is_static(self.purpose):

@@ -119,7 +119,8 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         self.check_arguments()
 
     def check_arguments(self) -> None:
-        """See :meth:`LightlyBaseOperator.check_arguments`."""
+        """See :meth:`CheckedArguments.check_arguments`."""
+        super().check_arguments()
         if is_static(self.dataset_id):
             check_id(self.dataset_id, argument="dataset_id")
         if is_static(self.require):

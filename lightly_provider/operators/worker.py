@@ -18,6 +18,7 @@ from lightly_provider.exceptions import (
 )
 from lightly_provider.links import LightlyDatasetLink, LightlyRunsLink, push_dataset_link, push_runs_link
 from lightly_provider.operators.arguments import (
+    LONGEST_POLL_INTERVAL,
     check_choice,
     check_id,
     interval_of,
@@ -154,7 +155,8 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         self.check_arguments()
 
     def check_arguments(self) -> None:
-        """See :meth:`LightlyBaseOperator.check_arguments`."""
+        """See :meth:`CheckedArguments.check_arguments`."""
+        super().check_arguments()
         if is_static(self.dataset_id):
             check_id(self.dataset_id, argument="dataset_id")
         if is_static(self.priority):
@@ -162,7 +164,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         if is_static(self.runs_on):
             labels_of(self.runs_on, argument="runs_on")
         if is_static(self.poll_interval):
-            seconds_of(self.poll_interval, argument="poll_interval")
+            seconds_of(self.poll_interval, argument="poll_interval", longest=LONGEST_POLL_INTERVAL)
         if self.timeout is not None:
             seconds_of(self.timeout, argument="timeout")
         if self.pickup_timeout is not None:

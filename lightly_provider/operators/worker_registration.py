@@ -50,7 +50,8 @@ class RegisterLightlyWorkerOperator(LightlyBaseOperator):
         self.check_arguments()
 
     def check_arguments(self) -> None:
-        """See :meth:`LightlyBaseOperator.check_arguments`."""
+        """See :meth:`CheckedArguments.check_arguments`."""
+        super().check_arguments()
         if (
             self.worker_name is not None
             and is_static(self.worker_name)
@@ -100,7 +101,8 @@ class DeleteLightlyWorkerOperator(LightlyBaseOperator):
         self.check_arguments()
 
     def check_arguments(self) -> None:
-        """See :meth:`LightlyBaseOperator.check_arguments`."""
+        """See :meth:`CheckedArguments.check_arguments`."""
+        super().check_arguments()
         if is_static(self.worker_id):
             check_id(self.worker_id, argument="worker_id")
 

@@ -11,8 +11,17 @@ from airflow.providers.common.compat.sdk import BaseSensorOperator, PokeReturnVa
 
 from lightly_provider.exceptions import LightlyError, is_transient
 from lightly_provider.links import LightlyDatasetLink, LightlyRunsLink, push_dataset_link, push_runs_link
-from lightly_provider.operators.arguments import check_id, interval_of, is_static, labels_of
-from lightly_provider.operators.base import failing_for_good
+from lightly_provider.operators.arguments import (
+    LONGEST_DURATION,
+    LONGEST_POLL_INTERVAL,
+    check_flag,
+    check_id,
+    interval_of,
+    is_static,
+    labels_of,
+    seconds_of,
+)
+from lightly_provider.operators.base import CheckedArguments, failing_for_good
 from lightly_provider.runs.follower import Ending, RunFollower
 from lightly_provider.runs.state import Limits, Step, Watch
 
@@ -23,8 +32,12 @@ if TYPE_CHECKING:
 
     from lightly_provider.hooks.lightly import LightlyHook
 
+# Arguments of every Airflow sensor.
+_FLAGS = frozenset({"exponential_backoff", "never_fail", "silent_fail", "soft_fail"})
+_LONGEST = {"poke_interval": LONGEST_POLL_INTERVAL, "timeout": LONGEST_DURATION}
 
-class LightlyRunSensor(BaseSensorOperator):
+
+class LightlyRunSensor(CheckedArguments, BaseSensorOperator):
     """
     Wait for a scheduled run, and tell its result, as after ``RunLightlyWorkerOperator(wait_for_completion=False)``.
 
@@ -57,6 +70,12 @@ class LightlyRunSensor(BaseSensorOperator):
         lightly_conn_id: str = "lightly_default",
         **kwargs: Any,
     ) -> None:
+        # Airflow's own sensor takes any truth value, and ends in an OverflowError with very long waits.
+        for argument in _FLAGS & kwargs.keys():
+            check_flag(kwargs[argument], argument=argument)
+        for argument, longest in _LONGEST.items():
+            if kwargs.get(argument) is not None:
+                seconds_of(kwargs[argument], argument=argument, zero_allowed=True, longest=longest)
         super().__init__(**kwargs)
         self.dataset_id = dataset_id
         self.scheduled_run_id = scheduled_run_id
@@ -65,7 +84,7 @@ class LightlyRunSensor(BaseSensorOperator):
         self.lightly_conn_id = lightly_conn_id
         self._log_cursor = 0
         self._watch = Watch()
-        self._check_arguments()
+        self.check_arguments()
 
     @cached_property
     def hook(self) -> LightlyHook:
@@ -77,7 +96,7 @@ class LightlyRunSensor(BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         """Look, and wait here or in the triggerer."""
         with failing_for_good():
-            self._check_arguments()
+            self.check_arguments()
             web_url = self.hook.connection.web_url
             push_dataset_link(context, web_url, self.dataset_id)
             push_runs_link(context, web_url)
@@ -159,7 +178,9 @@ class LightlyRunSensor(BaseSensorOperator):
                 raise
             raise AirflowSkipException(f"Skipped, as soft_fail is set: {error}") from error
 
-    def _check_arguments(self) -> None:
+    def check_arguments(self) -> None:
+        """See :meth:`CheckedArguments.check_arguments`."""
+        super().check_arguments()
         for argument in ("dataset_id", "scheduled_run_id"):
             if is_static(value := getattr(self, argument)):
                 check_id(value, argument=argument)
