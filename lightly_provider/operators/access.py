@@ -363,7 +363,7 @@ class CreateLightlyAccessRoleOperator(CreateAccessOperator):
             )
         external_id = None
         if self.external_id:
-            external_id = str(self.render_template(self.external_id, context))
+            external_id = self.render_text(self.external_id, context)
             mask_secret(external_id)
             check_external_id(external_id, argument="external_id")
         return access.create_role(self._wanted(partition), external_id)

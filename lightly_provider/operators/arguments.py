@@ -6,9 +6,12 @@ import ast
 import json
 import re
 from collections.abc import Mapping, Sequence, Set
+from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from lightly_provider.foreign_text import is_storable, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -23,6 +26,7 @@ LONGEST_POLL_INTERVAL = timedelta(days=1)
 LONGEST_DURATION = timedelta(days=366)
 
 _SHOWN_CHARACTERS = 200
+_LONGEST_TEXT = 2048  # an S3 key has at most 1024 bytes, and every name of AWS or the platform is shorter
 
 
 def _is_text(value: Any) -> bool:
@@ -42,7 +46,8 @@ def _is_number(value: Any) -> bool:
 _TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "bool": ("True or False", lambda value: isinstance(value, bool)),
     "str": ("a text", _is_text),
-    "float": ("a number of seconds", _is_number),
+    # A text may hold the number; seconds_of decides.
+    "float": ("a number of seconds", lambda value: _is_number(value) or _is_text(value)),
     "timedelta": ("a timedelta", lambda value: isinstance(value, timedelta)),
     "Sequence[str]": ("a list of texts", _are_texts),
     "Mapping[str, str]": (
@@ -57,7 +62,7 @@ _SECRET_ARGUMENTS = frozenset({"external_id"})
 
 
 @cache
-def types_of_arguments(operator: type) -> dict[str, tuple[str, ...]]:
+def types_of_arguments(operator: Any) -> dict[str, tuple[str, ...]]:
     """
     The types of an operator's arguments, as the annotations of its ``__init__`` name them.
 
@@ -75,7 +80,7 @@ def types_of_arguments(operator: type) -> dict[str, tuple[str, ...]]:
 
 def check_types(operator: Any) -> None:
     """
-    Refuse arguments of another type than their annotation, and ids of connections that name none.
+    Refuse arguments of another type than their annotation, texts that nothing can store, and empty connection ids.
 
     Template fields that are not :func:`is_static` yet are passed over.
 
@@ -90,22 +95,35 @@ def check_types(operator: Any) -> None:
         if is_templated and not is_static(value):
             continue
         if not any(_TYPES[name][1](value) for name in types):
-            wanted = " or ".join(_TYPES[name][0] for name in types)
+            # A number may be given as its text, which nobody need be told.
+            wanted = " or ".join(_TYPES[name][0] for name in types if name != "str" or "float" not in types)
+            if isinstance(value, str) and "Sequence[str]" in types:
+                wanted = f"a list, e.g. [{quoted(value)}]"
             why = "" if is_templated or is_static(value) else ", which is known only when the task runs"
-            raise ValueError(f"{argument} is {shown(value)}{why}; give {wanted}.")
-        if is_templated and value == "None":
+            raise ValueError(f"{argument} is {quoted(value)}{why}; give {wanted}.")
+        if value == "None":
             raise ValueError(
                 f"{argument} is 'None', which a template renders to if its value is missing; give the value, or write "
                 "e.g. {{ params.x or '' }} where it may be left out."
             )
-        if argument.endswith("conn_id") and "None" not in types and not value.strip():
-            raise ValueError(f"{argument} is {value!r}; give the id of an Airflow connection.")
+        if isinstance(value, str) and "Mapping[str, Any]" not in types:
+            _check_text(value, argument=argument, is_required="None" not in types)
 
 
-def shown(value: Any) -> str:
-    """A value for a message: one line, and not too long."""
-    text = " ".join(repr(value).split("\n"))
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
+def _check_text(value: str, *, argument: str, is_required: bool) -> None:
+    if not is_storable(value):
+        raise ValueError(f"{argument} is {quoted(value)}, which holds a control character; type it anew.")
+    if len(value) > _LONGEST_TEXT:
+        raise ValueError(
+            f"{argument} is {quoted(value)}, which has more than {_LONGEST_TEXT} characters; give what it names only."
+        )
+    if argument.endswith("conn_id") and not value.strip() and (value or is_required):
+        raise ValueError(f"{argument} is {value!r}; give the id of an Airflow connection.")
+
+
+def quoted(value: Any) -> str:
+    """A value for a message: as in Python, on one line, and not too long."""
+    return shown(repr(value), longest=_SHOWN_CHARACTERS)
 
 
 def read_rendered(text: str, types: Collection[str]) -> Any:
@@ -159,7 +177,7 @@ def check_flag(value: Any, *, argument: str) -> None:
     :raises ValueError: With the value.
     """
     if not isinstance(value, bool):
-        raise ValueError(f"{argument} is {shown(value)}; give True or False.")
+        raise ValueError(f"{argument} is {quoted(value)}; give True or False.")
 
 
 def check_choice(value: Any, choices: Collection[str], *, argument: str) -> None:
@@ -178,7 +196,7 @@ def check_choice(value: Any, choices: Collection[str], *, argument: str) -> None
     by_fold = {choice.casefold(): choice for choice in choices}
     near = difflib.get_close_matches(str(value).casefold(), by_fold, n=1)
     hint = f"did you mean {by_fold[near[0]]!r}? Allowed" if near else "allowed"
-    raise ValueError(f"{argument} is {shown(value)}; {hint}: {', '.join(map(repr, choices))}.")
+    raise ValueError(f"{argument} is {quoted(value)}; {hint}: {', '.join(map(repr, choices))}.")
 
 
 def check_id(value: Any, *, argument: str) -> None:
@@ -189,7 +207,7 @@ def check_id(value: Any, *, argument: str) -> None:
     """
     if not isinstance(value, str) or not re.fullmatch(r"[a-f0-9]{24}", value):
         raise ValueError(
-            f"{argument} is {shown(value)}, and an id of the platform is 24 hexadecimal digits; "
+            f"{argument} is {quoted(value)}, and an id of the platform is 24 hexadecimal digits; "
             "pass what the task that created it returned, e.g. create_dataset.output."
         )
 
@@ -210,13 +228,14 @@ def mapping_of(value: Mapping[str, Any] | str | None, *, argument: str) -> Mappi
         return read
     try:
         json.loads(value)
-        fault = f"is the text of a {type(read).__name__} and not of a mapping"
+        fault = f"the text of a {type(read).__name__} and not of a mapping"
     except ValueError as error:
-        fault = f"is no valid JSON: {error}"
+        fault = f"no valid JSON: {error}"
     except RecursionError:
-        fault = "is nested too deeply"
+        fault = "nested too deeply"
     raise ValueError(
-        f"{argument} {fault}; give a mapping or a JSON object, from a template with {{{{ params.x | tojson }}}}."
+        f"{argument} is {quoted(value)}, which is {fault}; give a mapping or a JSON object, from a template with "
+        "{{ params.x | tojson }}."
     )
 
 
@@ -224,16 +243,14 @@ def labels_of(value: Sequence[str] | None, *, argument: str) -> list[str]:
     """
     Labels as a list; None means none.
 
-    :raises ValueError: It is a text, no list of texts, or has an empty label.
+    :raises ValueError: It is no list of texts, or has an empty label.
     """
-    if isinstance(value, str):
-        raise ValueError(f"{argument} is the text {shown(value)}; give a list of labels, e.g. ['gpu'].")
     if value is None:
         return []
     if not _are_texts(value):
-        raise ValueError(f"{argument} is {shown(value)}; give a list of labels, each a text, e.g. ['gpu'].")
+        raise ValueError(f"{argument} is {quoted(value)}; give a list of texts, e.g. ['gpu'].")
     if not all(label.strip() for label in value):
-        raise ValueError(f"{argument} is {shown(value)}, which has an empty label; leave that out.")
+        raise ValueError(f"{argument} is {quoted(value)}, which has an empty label; leave that out.")
     return list(value)
 
 
@@ -257,20 +274,18 @@ def seconds_of(
     if isinstance(value, timedelta):
         seconds = value.total_seconds()
     elif isinstance(value, str) or _is_number(value):
-        try:
+        with suppress(ValueError, OverflowError):
             seconds = float(value)
-        except (ValueError, OverflowError):
-            pass
     most = longest.total_seconds()
     # Not "not in range": a NaN compares as False with everything.
     if (0 < seconds <= most) or (zero_allowed and seconds == 0):
         return seconds
     bounds = f"{'from 0' if zero_allowed else 'above 0 and up'} to {most:.0f}"
     days = f"{longest.days} days" if longest.days > 1 else "1 day"
-    raise ValueError(f"{argument} is {shown(value)}; give a number of seconds or a timedelta, {bounds} ({days}).")
+    raise ValueError(f"{argument} is {quoted(value)}; give a number of seconds or a timedelta, {bounds} ({days}).")
 
 
-def interval_of(poll_interval: float | str, *, is_local: bool, log: Log) -> float:
+def interval_of(poll_interval: float | timedelta | str, *, is_local: bool, log: Log) -> float:
     """
     Seconds between two looks at a run: what the DAG's author wants, but no less than a remote platform allows.
 

@@ -72,6 +72,7 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator):
     :param region: The bucket's AWS region. None (default): S3 is asked; failing that, the connection's
         ``region_name``. Templated.
     :param generate_thumbnails: Let Lightly store thumbnails, under ``.lightly/thumbnails/``. Default: False.
+        Templated.
     :param thumbnail_suffix: Pattern of the thumbnails' paths with ``[filename]`` and ``[extension]``, instead of the
         default one; turns thumbnails on. Templated.
     :param kms_key_arn: KMS key with which Lightly shall encrypt what it writes. Templated.
@@ -92,6 +93,7 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator):
         "datasource_aws_conn_id",
         "role_arn",
         "region",
+        "generate_thumbnails",
         "thumbnail_suffix",
         "kms_key_arn",
         "output_resource_path",
@@ -191,7 +193,8 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator):
             )
         if self.output_aws_conn_id and not self.output_resource_path:
             raise ValueError("output_aws_conn_id is given without output_resource_path; add that, or leave it out.")
-        if self.purpose == Purpose.INPUT and not self.output_resource_path and self._thumbnails:
+        thumbnails = self._thumbnails and is_static(self.generate_thumbnails)
+        if self.purpose == Purpose.INPUT and not self.output_resource_path and thumbnails:
             raise ValueError(
                 "Thumbnails are asked for on a datasource of purpose INPUT, which is only read; "
                 "ask for them on the LIGHTLY datasource, or give output_resource_path."
@@ -229,7 +232,7 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator):
             return None
         from airflow.providers.common.compat.sdk import mask_secret
 
-        external_id = str(self.render_template(self.external_id, context))
+        external_id = self.render_text(self.external_id, context)
         mask_secret(external_id)
         return check_external_id(external_id, argument="external_id")
 

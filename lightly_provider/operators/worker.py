@@ -38,8 +38,10 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
+    from lightly_provider.api.models.validation import RequestModel
     from lightly_provider.api.models.worker_config import WorkerConfig
 
+_CONFIGS = ("selection_config", "worker_config", "lightly_config")
 PRIORITIES = ("LOW", "MID", "HIGH", "CRITICAL")
 
 
@@ -124,7 +126,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         priority: str = "MID",
         wait_for_completion: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float | str = 60.0,
+        poll_interval: float | timedelta | str = 60.0,
         timeout: float | timedelta | None = timedelta(hours=24),
         pickup_timeout: float | timedelta | None = None,
         cancel_on_kill: bool = True,
@@ -147,6 +149,8 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         self.cancel_on_kill = cancel_on_kill
         self.worker_presence = worker_presence
         self.durable = durable
+        # Before Airflow renders them: numbers of a template come as text.
+        self._rendered_configs = {name for name in _CONFIGS if not is_static(getattr(self, name))}
         self.scheduled_run_id: str | None = None
         self._killed = False
         self._time_is_up = False
@@ -170,7 +174,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         if self.pickup_timeout is not None:
             seconds_of(self.pickup_timeout, argument="pickup_timeout")
         check_choice(self.worker_presence, WORKER_PRESENCES, argument="worker_presence")
-        if all(is_static(c) for c in (self.selection_config, self.worker_config, self.lightly_config)):
+        if all(is_static(getattr(self, name)) for name in _CONFIGS):
             self._config()
 
     def perform(self, context: Context) -> dict[str, Any]:
@@ -240,16 +244,16 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
             WorkerOptions,
         )
 
-        selection, worker, lightly = (
-            mapping_of(getattr(self, argument), argument=argument)
-            for argument in ("selection_config", "worker_config", "lightly_config")
-        )
+        def read(model: type[RequestModel], argument: str, default: Mapping[str, Any] | None) -> RequestModel | None:
+            given = mapping_of(getattr(self, argument), argument=argument)
+            value = default if given is None else given
+            rendered = argument in self._rendered_configs
+            return None if value is None else parse_argument(model, value, argument=argument, rendered=rendered)
+
         return WorkerConfig(
-            selection=None
-            if selection is None
-            else parse_argument(SelectionConfig, selection, argument="selection_config"),
-            docker=parse_argument(WorkerOptions, worker or {}, argument="worker_config"),
-            lightly=parse_argument(LightlyOptions, lightly or {}, argument="lightly_config"),
+            selection=read(SelectionConfig, "selection_config", None),
+            docker=read(WorkerOptions, "worker_config", {}),
+            lightly=read(LightlyOptions, "lightly_config", {}),
         )
 
     def _scheduled_run(self, context: Context) -> str:

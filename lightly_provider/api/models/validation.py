@@ -3,33 +3,78 @@
 from __future__ import annotations
 
 import difflib
+import json
 import typing
+from copy import deepcopy
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic.alias_generators import to_camel
 
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping
 
 RequestModel = TypeVar("RequestModel", bound=BaseModel)
 
+_EXPECTING_NO_TEXT = frozenset({"int_type", "float_type", "bool_type", "literal_error"})
+_SPELLED = {"True": True, "False": False}  # as Jinja writes them
 
-def parse_argument(model: type[RequestModel], value: Mapping[str, Any], *, argument: str) -> RequestModel:
+
+def parse_argument(
+    model: type[RequestModel], value: Mapping[str, Any], *, argument: str, rendered: bool = False
+) -> RequestModel:
     """
     Build a request model from what a user wrote.
 
     :param model: The model to build.
     :param value: The user's mapping, by Python names or wire names.
     :param argument: The operator argument it came from, for the message.
+    :param rendered: Whether templates were rendered in it, which makes texts of numbers and booleans; such a text is
+        read where the contract has a number or boolean. Default: False.
     :return: The validated model.
     :raises ValueError: With one sentence that names the argument, the member and, where one is near, the name
         or value that was probably meant. The refused value is not repeated.
     """
     try:
-        return model.model_validate(dict(value))
+        try:
+            return model.model_validate(dict(value))
+        except ValidationError as error:
+            if not rendered:
+                raise
+            return model.model_validate(_with_texts_read(value, error))
     except ValidationError as error:
         message = describe(model, error, argument=argument)
     raise ValueError(message)
+
+
+def _with_texts_read(value: Mapping[str, Any], error: ValidationError) -> dict[str, Any]:
+    """A copy in which each text is read that was refused where a number or a boolean is expected."""
+    copy: dict[str, Any] = deepcopy(dict(value))
+    for refused in error.errors(include_url=False):
+        if refused["type"] not in _EXPECTING_NO_TEXT or not isinstance(refused["input"], str):
+            continue
+        place: Any = None
+        inner: Any = copy
+        for part in refused["loc"]:
+            # The path has Python names, the value may have wire names; and it names the members of unions, too.
+            key: Any = to_camel(part) if isinstance(part, str) and part not in inner else part
+            if isinstance(inner, list) or (isinstance(inner, dict) and key in inner):
+                place, inner = (inner, key), inner[key]
+        if place and inner == refused["input"]:
+            container, key = place
+            container[key] = _value_of(inner)
+    return copy
+
+
+def _value_of(text: str) -> Any:
+    """The number or boolean that a text spells, in Python or in JSON; the text if it spells none."""
+    if text in _SPELLED:
+        return _SPELLED[text]
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return value if isinstance(value, (int, float)) else text
 
 
 def describe(model: type[BaseModel], error: ValidationError, *, argument: str) -> str:

@@ -60,7 +60,7 @@ class SelectionStrategy(Request):
     stopping_condition_minimum_distance: float | None = Field(default=None, alias="stopping_condition_minimum_distance")
     threshold: float | None = None
     operation: Literal["SMALLER", "SMALLER_EQUAL", "BIGGER", "BIGGER_EQUAL"] | None = None
-    target: dict[str, Any] | None = None
+    target: dict[str, float] | None = None
     num_nearest_neighbors: Annotated[int, Field(ge=2)] | None = None
     stopping_condition_minimum_typicality: Annotated[float, Field(gt=0)] | None = None
     strength: Annotated[float, Field(ge=-1e9, le=1e9)] | None = None

@@ -16,9 +16,10 @@ from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
 from lightly_provider.operators.worker_registration import DeleteLightlyWorkerOperator, RegisterLightlyWorkerOperator
+from lightly_provider.sensors.worker import LightlyRunSensor
 
 if TYPE_CHECKING:
-    from lightly_provider.operators.base import CheckedOperator
+    from lightly_provider.operators.base import CheckedArguments
 
 DATASET = "a" * 24
 SCHEDULED_RUN = "c" * 24
@@ -47,7 +48,7 @@ ACCESS: dict[str, Any] = {
 SELECTION = {"n_samples": 10, "strategies": [{"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}}]}
 
 # The operator, the arguments that it needs, and all others.
-OPERATORS: dict[type[CheckedOperator], tuple[dict[str, Any], dict[str, Any]]] = {
+OPERATORS: dict[type[CheckedArguments], tuple[dict[str, Any], dict[str, Any]]] = {
     CreateLightlyAccessRoleOperator: (
         {"role_name": "lightly", "access_conn_id": "lightly_photos", "resource_path": "s3://my-bucket/photos/"},
         {**ACCESS, "external_id": EXTERNAL_ID},
@@ -130,15 +131,19 @@ OPERATORS: dict[type[CheckedOperator], tuple[dict[str, Any], dict[str, Any]]] = 
         {"worker_name": "my worker", "labels": ["gpu"], "lightly_conn_id": "other"},
     ),
     DeleteLightlyWorkerOperator: ({"worker_id": WORKER}, {"lightly_conn_id": "other"}),
+    LightlyRunSensor: (
+        {"dataset_id": DATASET, "scheduled_run_id": SCHEDULED_RUN},
+        {"runs_on": ["gpu"], "deferrable": True, "lightly_conn_id": "other"},
+    ),
 }
 
 
-def arguments(operator: type[CheckedOperator], **changes: Any) -> dict[str, Any]:
+def arguments(operator: type[CheckedArguments], **changes: Any) -> dict[str, Any]:
     """All arguments of an operator, some of them changed."""
     needed, others = OPERATORS[operator]
     return {"task_id": "a_task", **needed, **others, **changes}
 
 
-def needed(operator: type[CheckedOperator], **changes: Any) -> dict[str, Any]:
+def needed(operator: type[CheckedArguments], **changes: Any) -> dict[str, Any]:
     """The arguments that an operator needs, and some more."""
     return {"task_id": "a_task", **OPERATORS[operator][0], **changes}

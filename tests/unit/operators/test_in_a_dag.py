@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from lightly_provider.operators.access import (
     CreateLightlyAccessUserOperator,
     DeleteLightlyAccessOperator,
 )
-from lightly_provider.operators.base import CheckedOperator
+from lightly_provider.operators.arguments import types_of_arguments
 from lightly_provider.operators.cancellation import CancelLightlyRunOperator as Cancel
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
@@ -24,10 +25,13 @@ from lightly_provider.operators.verification import VerifyDatasourcePermissionsO
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
 from lightly_provider.operators.worker_registration import DeleteLightlyWorkerOperator as DeleteWorker
 from lightly_provider.operators.worker_registration import RegisterLightlyWorkerOperator as Register
+from lightly_provider.sensors.worker import LightlyRunSensor
 from tests.unit.operators.example_operators import DATASET, EXTERNAL_ID, OPERATORS, ROLE, SELECTION, arguments, needed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from lightly_provider.operators.base import CheckedArguments
 
 Create, Configure = CreateLightlyDatasetOperator, ConfigureS3DatasourceOperator
 Verify, Run = VerifyDatasourcePermissionsOperator, RunLightlyWorkerOperator
@@ -40,7 +44,7 @@ NOT_TEMPLATED = {
     CreateUser: {"allow_unmanaged", "propagation_timeout", "rotate"},
     DeleteAccess: {"allow_unmanaged"},
     Create: set(),
-    Configure: {"external_id", "generate_thumbnails"},
+    Configure: {"external_id"},
     Verify: {"propagation_timeout", "object_level", "relevant_filenames", "bypass_verify", "deferrable"},
     Run: {
         *("wait_for_completion", "deferrable", "timeout", "pickup_timeout"),
@@ -49,13 +53,8 @@ NOT_TEMPLATED = {
     Cancel: {"if_taken"},
     Register: set(),
     DeleteWorker: set(),
+    LightlyRunSensor: {"deferrable"},
 }
-
-
-def own_parameters(operator: type[CheckedOperator]) -> set[str]:
-    classes = [cls for cls in operator.__mro__ if issubclass(cls, CheckedOperator) and cls is not CheckedOperator]
-    parameters = [inspect.signature(cls.__init__).parameters.values() for cls in classes]
-    return {p.name for of_class in parameters for p in of_class if p.kind is p.KEYWORD_ONLY}
 
 
 def serialized(build: Callable[[], Any]) -> str:
@@ -73,20 +72,20 @@ def serialized(build: Callable[[], Any]) -> str:
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_every_argument_that_names_something_is_a_template_field(operator: type[CheckedOperator]) -> None:
-    assert set(operator.template_fields) == own_parameters(operator) - NOT_TEMPLATED[operator]
+def test_every_argument_that_names_something_is_a_template_field(operator: type[CheckedArguments]) -> None:
+    assert set(operator.template_fields) == set(types_of_arguments(operator)) - NOT_TEMPLATED[operator]
     assert len(set(operator.template_fields)) == len(operator.template_fields)
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_no_template_field_holds_a_secret(operator: type[CheckedOperator]) -> None:
+def test_no_template_field_holds_a_secret(operator: type[CheckedArguments]) -> None:
     assert "external_id" not in operator.template_fields
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_all_own_arguments_are_keywords_kept_under_their_own_names(operator: type[CheckedOperator]) -> None:
+def test_all_own_arguments_are_keywords_kept_under_their_own_names(operator: type[CheckedArguments]) -> None:
     given = arguments(operator)
-    assert set(given) - {"task_id"} == own_parameters(operator), "an argument has no example"
+    assert set(given) - {"task_id"} == set(types_of_arguments(operator)), "an argument has no example"
     made = operator(**given)
     assert {name: getattr(made, name) for name in given} == given
     positional = [p for p in inspect.signature(operator.__init__).parameters.values() if p.kind < p.VAR_POSITIONAL]
@@ -94,13 +93,13 @@ def test_all_own_arguments_are_keywords_kept_under_their_own_names(operator: typ
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_every_own_argument_is_documented(operator: type[CheckedOperator]) -> None:
-    for name in own_parameters(operator):
+def test_every_own_argument_is_documented(operator: type[CheckedArguments]) -> None:
+    for name in types_of_arguments(operator):
         assert f":param {name}:" in str(operator.__doc__), name
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_every_renderer_belongs_to_a_template_field(operator: type[CheckedOperator]) -> None:
+def test_every_renderer_belongs_to_a_template_field(operator: type[CheckedArguments]) -> None:
     assert set(operator.template_fields_renderers) <= set(operator.template_fields)
 
 
@@ -133,24 +132,30 @@ def test_templates_are_rendered_deep_inside_configurations() -> None:
         (DeleteAccess, "role_name", "", "Give one of role_name and user_name"),
         (Create, "dataset_name", "a.b", "dataset_name is 'a.b'"),
         (Create, "dataset_type", "images", "dataset_type is 'images'; did you mean 'Images'?"),
-        (Configure, "dataset_id", "None", "dataset_id is 'None'"),
+        (Configure, "dataset_id", "None", "dataset_id is 'None', which a template renders to if its value is missing"),
+        (Configure, "kms_key_arn", "None", "kms_key_arn is 'None', which a template renders to"),
+        (Configure, "generate_thumbnails", "true", "generate_thumbnails is 'true'; give True or False."),
+        (Configure, "lightly_conn_id", "", "lightly_conn_id is ''; give the id of an Airflow connection."),
+        (LightlyRunSensor, "scheduled_run_id", "None", "scheduled_run_id is 'None'"),
         (Configure, "resource_path", "gs://x/", "resource_path='gs://x/'"),
         (Configure, "region", "mars-1", "region='mars-1' is no AWS region"),
         (Configure, "role_arn", "arn:aws-cn:iam::123456789012:role/x", "role_arn="),
         (Configure, "role_arn", "", "external_id is given without role_arn"),
         (Verify, "require", "read", "require='read' is neither"),
         (Run, "selection_config", '{"n_sample": 1}', "selection_config.n_sample is not a member"),
-        (Run, "selection_config", "{'n_samples': 1}", "selection_config is no valid JSON"),
-        (Run, "runs_on", "gpu", "runs_on is the text 'gpu'"),
+        (Run, "selection_config", "{'n_samples': 1}", "selection_config.strategies is missing"),
+        (Run, "selection_config", "{n_samples: 1}", "selection_config is '{n_samples: 1}', which is no valid JSON"),
+        (Run, "runs_on", "gpu", "runs_on is 'gpu'; give a list, e.g. ['gpu']."),
+        (Run, "runs_on", "['gpu', 1]", "runs_on is "),
         (Run, "poll_interval", "often", "poll_interval is 'often'"),
         (Run, "priority", "mid", "priority is 'mid'; did you mean 'MID'?"),
         (Register, "worker_name", "manual__2026-01-01T00:00:00+00:00", "worker_name is 'manual__2026"),
-        (Register, "labels", "gpu", "labels is the text 'gpu'"),
+        (Register, "labels", "gpu", "labels is 'gpu'; give a list"),
         (DeleteWorker, "worker_id", "None", "worker_id is 'None'"),
     ],
 )
 def test_a_rendered_value_is_checked_first_thing_when_the_task_runs(
-    operator: type[CheckedOperator], field: str, rendered: str, told: str, context: dict[str, Any]
+    operator: type[CheckedArguments], field: str, rendered: str, told: str, context: dict[str, Any]
 ) -> None:
     # There is neither a connection nor a platform here, so that a request before the check would be another error.
     changes: dict[str, Any] = {field: "{{ params.x }}"}
@@ -159,17 +164,117 @@ def test_a_rendered_value_is_checked_first_thing_when_the_task_runs(
     made = operator(**needed(operator, **changes))
     made.render_template_fields({"params": {"x": rendered}})  # type: ignore[arg-type]
     assert getattr(made, field) == rendered
-    with pytest.raises(ValueError, match="^" + told.replace("(", r"\(")) as refused:
+    with pytest.raises(ValueError, match="^" + re.escape(told)) as refused:
         made.execute(context)  # type: ignore[arg-type]
     assert "CANARY" not in str(refused.value)
     assert context["ti"].xcoms == {}
+
+
+SETTINGS = [(operator, field) for operator in OPERATORS for field in operator.template_fields]
+BOOLEANS = [(operator, field) for operator, field in SETTINGS if types_of_arguments(operator)[field] == ("bool",)]
+
+
+def in_a_dag(operator: type[Any], *, native: bool, params: dict[str, Any], **changes: Any) -> Any:
+    """The operator in a DAG, its templates rendered."""
+    with DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1), render_template_as_native_obj=native):
+        made = operator(**needed(operator, **changes))
+    made.render_template_fields({"params": params})
+    return made
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize(("operator", "field"), BOOLEANS)
+def test_a_template_of_a_boolean_renders_to_true_or_false(operator: type[Any], field: str, native: bool) -> None:
+    assert BOOLEANS
+    for value in (True, False):
+        for template in ("{{ params.x }}", "{{ 'True' if params.x else 'False' }}"):
+            made = in_a_dag(operator, native=native, params={"x": value}, **{field: template})
+            assert getattr(made, field) is value
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_a_template_of_a_list_renders_to_a_list(native: bool) -> None:
+    params = {"labels": ["gpu", "big"], "places": ["s3://a-b-c/", "s3://d-e-f/"]}
+    made = in_a_dag(Register, native=native, params=params, labels="{{ params.labels }}")
+    assert made.labels == ["gpu", "big"]
+    made = in_a_dag(Register, native=native, params=params, labels="{{ params.labels | tojson }}")
+    assert made.labels == ["gpu", "big"]
+    made = in_a_dag(CreateUser, native=native, params=params, resource_path="{{ params.places }}")
+    assert made.resource_path == ["s3://a-b-c/", "s3://d-e-f/"]
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("text", ["20260101", "1e5", "1_000", "0x1F", "007", "1.50", "1e400", "True", "5j"])
+def test_a_text_is_what_it_was_written_as_in_a_dag_with_native_rendering(text: str, native: bool) -> None:
+    params = {"x": text}
+    made = in_a_dag(Create, native=native, params=params, dataset_name="{{ params.x }}")
+    assert made.dataset_name == text
+    digits = "12345678901234567890123e"[: 24 - len(text)]
+    made = in_a_dag(Verify, native=native, params={"x": f"{digits}e4"[-24:]}, dataset_id="{{ params.x }}")
+    assert made.dataset_id == f"{digits}e4"[-24:]
+
+
+@pytest.mark.parametrize("text", ["1234567890", "1e1000000000", "1_000_000_000", "0x1234567890", "1234567890.50"])
+def test_an_external_id_is_what_it_was_written_as_in_a_dag_with_native_rendering(
+    text: str, context: dict[str, Any]
+) -> None:
+    made = in_a_dag(Configure, native=True, params={}, role_arn=ROLE, external_id="{{ params.x }}")
+    assert made._rendered_external_id({"params": {"x": text}, **context}) == text
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("template", ["{{ params.selection }}", "{{ params.selection | tojson }}"])
+def test_a_template_of_a_mapping_is_a_configuration(template: str, native: bool) -> None:
+    made = in_a_dag(Run, native=native, params={"selection": SELECTION}, selection_config=template)
+    assert made._config() == Run(**needed(Run, selection_config=SELECTION))._config()
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_numbers_of_templates_are_numbers_where_the_contract_has_them(native: bool) -> None:
+    entry = {
+        "input": {"type": "PREDICTIONS", "task": "cars", "name": "CLASS_DISTRIBUTION"},
+        "strategy": {
+            "type": "BALANCE",
+            "distribution": "TARGET",
+            "target": {"car": "{{ params.share }}"},
+            "stoppingConditionMinimumTypicality": "{{ params.share }}",
+        },
+    }
+    made = in_a_dag(
+        Run,
+        native=native,
+        params={"n": 5, "share": 0.25, "yes": True, "precision": 16},
+        selection_config={
+            "n_samples": "{{ params.n }}",
+            "strategies": [entry],
+            "lightly_path_regex": "{{ params.n }}0",
+        },
+        worker_config={"use_datapool": "{{ params.yes }}", "datasource": {"processAll": "{{ params.yes | tojson }}"}},
+        lightly_config={"trainer": {"precision": "{{ params.precision }}"}},
+    )
+    if native:
+        made.selection_config["lightly_path_regex"] = "50"
+    config = made._config().to_wire()
+    assert config["selection"]["nSamples"] == 5
+    assert config["selection"]["lightlyPathRegex"] == "50"
+    strategy = config["selection"]["strategies"][0]["strategy"]
+    assert (strategy["target"], strategy["stoppingConditionMinimumTypicality"]) == ({"car": 0.25}, 0.25)
+    assert config["docker"] == {"useDatapool": True, "datasource": {"processAll": True}}
+    assert config["lightly"] == {"trainer": {"precision": 16}}
+
+
+@pytest.mark.parametrize("text", ["many", "5.5", "", "None", "yes", "NaN", "1e400", "[5]", "[" * 5000, "0x5"])
+def test_a_text_that_is_no_number_is_refused_where_the_contract_has_one(text: str) -> None:
+    made = in_a_dag(Run, native=False, params={"x": text}, selection_config=SELECTION | {"n_samples": "{{ params.x }}"})
+    with pytest.raises(ValueError, match=r"^selection_config\.n_samples does not fit the platform's contract"):
+        made._config()
 
 
 # --- serialization ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_an_operator_is_serialized_with_its_template_fields(operator: type[CheckedOperator]) -> None:
+def test_an_operator_is_serialized_with_its_template_fields(operator: type[CheckedArguments]) -> None:
     text = serialized(lambda: operator(**arguments(operator)))
     (task,) = json.loads(text)["dag"]["tasks"]
     stored = task["__var"]
@@ -204,7 +309,7 @@ def test_a_template_of_the_external_id_is_not_rendered_into_a_field(context: dic
         (Run, [LightlyDatasetLink, LightlyRunsLink]),
     ],
 )
-def test_an_operator_links_to_the_platforms_pages(operator: type[CheckedOperator], links: list[type]) -> None:
+def test_an_operator_links_to_the_platforms_pages(operator: type[CheckedArguments], links: list[type]) -> None:
     made = operator(**needed(operator))
     assert [type(link) for link in made.operator_extra_links] == links
     text = serialized(lambda: operator(**needed(operator)))
@@ -214,7 +319,7 @@ def test_an_operator_links_to_the_platforms_pages(operator: type[CheckedOperator
 
 # --- mapping ------------------------------------------------------------------------------------------------------
 
-MAPPED: dict[type[CheckedOperator], dict[str, list[Any]]] = {
+MAPPED: dict[type[CheckedArguments], dict[str, list[Any]]] = {
     CreateRole: {"role_name": ["one", "two"], "access_conn_id": ["one", "two"]},
     CreateUser: {"resource_path": ["s3://my-bucket/a/", "s3://my-bucket/b/"]},
     DeleteAccess: {"role_name": ["one", "two"]},
@@ -225,15 +330,16 @@ MAPPED: dict[type[CheckedOperator], dict[str, list[Any]]] = {
     Cancel: {"scheduled_run_id": ["b" * 24, "c" * 24]},
     Register: {"worker_name": ["one", "two"]},
     DeleteWorker: {"worker_id": ["1" * 24, "2" * 24]},
+    LightlyRunSensor: {"scheduled_run_id": ["b" * 24, "c" * 24]},
 }
 
 
-def partial_arguments(operator: type[CheckedOperator]) -> dict[str, Any]:
+def partial_arguments(operator: type[CheckedArguments]) -> dict[str, Any]:
     return {k: v for k, v in arguments(operator).items() if k not in MAPPED[operator] and k not in ("external_id",)}
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_an_operator_can_be_mapped(operator: type[CheckedOperator]) -> None:
+def test_an_operator_can_be_mapped(operator: type[CheckedArguments]) -> None:
     given = partial_arguments(operator)
     given.pop("role_arn", None)
     text = serialized(lambda: operator.partial(**given).expand(**MAPPED[operator]))
