@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from datetime import timedelta
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.foreign_text import is_storable, shown
@@ -61,8 +60,7 @@ _TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 _SECRET_ARGUMENTS = frozenset({"external_id"})
 
 
-@cache
-def types_of_arguments(operator: Any) -> dict[str, tuple[str, ...]]:
+def types_of_arguments(operator: type) -> dict[str, tuple[str, ...]]:
     """
     The types of an operator's arguments, as the annotations of its ``__init__`` name them.
 
