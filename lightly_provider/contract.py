@@ -8,12 +8,57 @@ of the vendor that had the client of the platform's API.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TypeVar
 
 ID_PATTERN = r"^[a-f0-9]{24}$"
 DATASET_NAME_PATTERN = r"^[a-zA-Z0-9][a-zA-Z0-9 _-]+$"
 WORKER_NAME_PATTERN = r"^[a-zA-Z0-9][a-zA-Z0-9 _-]+$"
 TAG_NAME_PATTERN = r"^[a-zA-Z0-9][a-zA-Z0-9 .:;=@_-]+$"
 RESOURCE_NAME_PATTERN = r"^[a-zA-Z0-9_+=,.@:\/-]*$"
+SHORTEST_NAME = 3  # of datasets, workers and tags
+BIT_MASK_PATTERN = r"^0x[a-f0-9]+$"
+
+ROLE_ARN_PATTERN = r"^arn:aws:iam::[0-9]{12}:role.+$"
+KMS_KEY_ARN_PATTERN = r"^arn:aws:kms:[a-zA-Z0-9-]*:[0-9]{12}:key.+$"
+EXTERNAL_ID_PATTERN = r"^[a-zA-Z0-9_+=,.@:\/-]+$"
+SHORTEST_ROLE_ARN = 12
+SHORTEST_EXTERNAL_ID = 10
+
+
+Value = TypeVar("Value", bound=StrEnum)
+
+
+def value_of(enum: type[Value], value: str, *, argument: str) -> Value:
+    """
+    The value of an enum that is written as plain text.
+
+    :param enum: One of the enums below.
+    :param value: One of its values, or its text.
+    :param argument: The argument's name, for the message.
+    :raises ValueError: It is none of them.
+    """
+    try:
+        return enum(value)
+    except ValueError:
+        raise ValueError(f"{argument} is {value!r}; write one of {', '.join(enum)}.") from None
+
+
+class Creator(StrEnum):
+    """Who made a thing (models/creator.py has more): what the vendor's client says of itself."""
+
+    USER_PIP = "USER_PIP"
+
+
+class WorkerType(StrEnum):
+    """The kinds of workers (models/docker_worker_type.py): there is one."""
+
+    FULL = "FULL"
+
+
+class WorkerConfigVersion(StrEnum):
+    """The versions of the worker's configuration that are written here."""
+
+    V4 = "V4"
 
 
 class DatasetType(StrEnum):
@@ -38,6 +83,28 @@ class Permission(StrEnum):
     READ = "read"
     WRITE = "write"
     OVERWRITE = "overwrite"
+
+
+class DatasourceType(StrEnum):
+    """How the platform reaches an S3 location: with an IAM user's keys, or through a role."""
+
+    USER_ACCESS = "S3"
+    DELEGATED_ACCESS = "S3DelegatedAccess"
+
+
+class WorkerState(StrEnum):
+    """States of a registered worker (lightly 1.5.26, models/docker_worker_state.py)."""
+
+    OFFLINE = "OFFLINE"
+    CRASHED = "CRASHED"
+    IDLE = "IDLE"
+    BUSY = "BUSY"
+
+
+class ArtifactType(StrEnum):
+    """The kinds of files of a run that are read here (models/docker_run_artifact_type.py has more)."""
+
+    REPORT_V2_JSON = "REPORT_V2_JSON"
 
 
 class RunPriority(StrEnum):
@@ -110,3 +177,41 @@ class RunState(StrEnum):
 
 
 _TERMINAL = frozenset({RunState.COMPLETED, RunState.FAILED, RunState.CRASHED, RunState.ABORTED})
+
+
+class ErrorCode(StrEnum):
+    """The codes of error answers that have a meaning of their own here (models/api_error_code.py has more)."""
+
+    UNAUTHORIZED = "UNAUTHORIZED"
+    JWT_INVALID = "JWT_INVALID"
+    JWT_MALFORMED = "JWT_MALFORMED"
+    USER_NOT_KNOWN = "USER_NOT_KNOWN"
+    USER_ACCOUNT_DEACTIVATED = "USER_ACCOUNT_DEACTIVATED"
+    USER_ACCOUNT_BLOCKED = "USER_ACCOUNT_BLOCKED"
+    TEAM_ACCOUNT_PLAN_INSUFFICIENT = "TEAM_ACCOUNT_PLAN_INSUFFICIENT"
+    ACCOUNT_SUBSCRIPTION_INSUFFICIENT = "ACCOUNT_SUBSCRIPTION_INSUFFICIENT"
+    ONPREM_SUBSCRIPTION_INSUFFICIENT = "ONPREM_SUBSCRIPTION_INSUFFICIENT"
+    DATASET_AT_MAX_CAPACITY = "DATASET_AT_MAX_CAPACITY"
+    CONFLICT = "CONFLICT"
+    DATASET_NAME_EXISTS = "DATASET_NAME_EXISTS"
+    TAG_NAME_EXISTS = "TAG_NAME_EXISTS"
+    ILLEGAL_ACTION_RESOURCE_IN_USE = "ILLEGAL_ACTION_RESOURCE_IN_USE"
+    DOCKER_WORKER_SCHEDULE_UPDATE_FAILED = "DOCKER_WORKER_SCHEDULE_UPDATE_FAILED"
+    DOCKER_WORKER_CONFIG_IN_USE = "DOCKER_WORKER_CONFIG_IN_USE"
+    NOT_FOUND = "NOT_FOUND"
+    DATASET_UNKNOWN = "DATASET_UNKNOWN"
+    TAG_UNKNOWN = "TAG_UNKNOWN"
+    DOCKER_RUN_UNKNOWN = "DOCKER_RUN_UNKNOWN"
+    DOCKER_WORKER_UNKNOWN = "DOCKER_WORKER_UNKNOWN"
+    DOCKER_WORKER_CONFIG_UNKNOWN = "DOCKER_WORKER_CONFIG_UNKNOWN"
+    DOCKER_WORKER_SCHEDULE_UNKNOWN = "DOCKER_WORKER_SCHEDULE_UNKNOWN"
+    DOCKER_RUN_ARTIFACT_UNKNOWN = "DOCKER_RUN_ARTIFACT_UNKNOWN"
+    DATASET_DATASOURCE_UNKNOWN = "DATASET_DATASOURCE_UNKNOWN"
+    DATASET_DATASOURCE_CREDENTIALS_ERROR = "DATASET_DATASOURCE_CREDENTIALS_ERROR"
+    DATASET_DATASOURCE_INVALID = "DATASET_DATASOURCE_INVALID"
+    DATASET_DATASOURCE_ACTION_NOT_IMPLEMENTED = "DATASET_DATASOURCE_ACTION_NOT_IMPLEMENTED"
+    DATASET_DATASOURCE_ILLEGAL_ACTION = "DATASET_DATASOURCE_ILLEGAL_ACTION"
+    DATASET_DATASOURCE_FILE_TOO_LARGE = "DATASET_DATASOURCE_FILE_TOO_LARGE"
+    DATASET_DATASOURCE_RELEVANT_FILENAMES_INVALID = "DATASET_DATASOURCE_RELEVANT_FILENAMES_INVALID"
+    DOCKER_WORKER_CONFIG_NOT_COMPATIBLE_WITH_DATASOURCE = "DOCKER_WORKER_CONFIG_NOT_COMPATIBLE_WITH_DATASOURCE"
+    DOCKER_WORKER_CONFIG_REFERENCES_INVALID_FILES = "DOCKER_WORKER_CONFIG_REFERENCES_INVALID_FILES"

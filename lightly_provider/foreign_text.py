@@ -13,6 +13,7 @@ LONGEST_SHOWN = 2000
 
 # What neither PostgreSQL (NUL), UTF-8 (lone surrogates) nor a log keeps as it is. Tabs and line breaks stay.
 _NOT_STORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_NUL_OR_SURROGATE = re.compile("[\x00\ud800-\udfff]")
 # Airflow's page of a log folds lines from one marker to the next, wherever in a line the marker stands (airflow 3.3.2,
 # ui/src/queries/useLogs.tsx; Airflow 2 also reads the second form).
 _LOG_MARKER = re.compile(r"::(?=(?:end)?group::)|##(?=\[(?:end)?group\])")
@@ -31,11 +32,11 @@ def storable(text: str) -> str:
 
 def is_storable(text: str) -> bool:
     """
-    Whether the text can be stored, printed and sent as it is.
+    Whether the text can be stored as it is: PostgreSQL refuses NUL, and UTF-8 lone surrogates.
 
     :param text: Text from outside.
     """
-    return _NOT_STORABLE.search(text) is None
+    return _NUL_OR_SURROGATE.search(text) is None
 
 
 def shown(text: object, *, longest: int = LONGEST_SHOWN) -> str:

@@ -7,16 +7,20 @@ contract (``lightly`` 1.5.26, openapi_generated/swagger_client/api/*.py).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum, auto
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 
 from pydantic import ConfigDict, TypeAdapter
 
 from lightly_provider.api.models.dataset import Dataset, DatasetCreateRequest, Tag
-from lightly_provider.api.models.datasource import Datasource, PermissionLights, S3Datasource
+from lightly_provider.api.models.datasource import SECRET_MEMBERS, Datasource, PermissionLights, S3Datasource
 from lightly_provider.api.models.run import LogPage, Run, ScheduledRun, ScheduleRequest, Worker, WorkerRegistration
 from lightly_provider.api.models.wire import CreatedEntity
 from lightly_provider.api.models.worker_config import StoredWorkerConfig
+from lightly_provider.contract import ScheduledRunState
+from lightly_provider.foreign_text import is_storable, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,9 +28,18 @@ if TYPE_CHECKING:
     from lightly_provider.api.models.worker_config import WorkerConfigCreateRequest
 
 Result = TypeVar("Result")
+Thing = TypeVar("Thing")
 
-ALL_SCHEDULE_STATES = ("OPEN", "LOCKED", "DONE", "CANCELED")
 PAGE_SIZE = 5000  # the vendor's client's default (lightly 1.5.26, api/utils.py)
+
+
+class Form(Enum):
+    """The form of a call's answer; see :mod:`lightly_provider.api.answers`."""
+
+    JSON = auto()
+    TEXT = auto()  # handed on exactly
+    SECRET = auto()  # JSON that is a secret as a whole
+    NOTHING = auto()  # whatever it is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +55,9 @@ class Call(Generic[Result]):
     :param repeatable: Whether sending it twice does no more than sending it once. Only then is it sent again after
         a failure that leaves open whether it was applied.
     :param secrets: Values in the body that must not appear in any text made from the answer.
-    :param parse: From the parsed JSON answer to the result; raises ``ValueError`` if the answer breaks the contract.
+    :param form: The form of the answer.
+    :param secret_members: Members of the answer's objects that hold secrets, by wire name.
+    :param parse: From the answer in that form to the result; raises ``ValueError`` if the answer breaks the contract.
     """
 
     operation: str
@@ -52,6 +67,8 @@ class Call(Generic[Result]):
     body: Any = field(default=None, repr=False)
     repeatable: bool
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    form: Form = Form.JSON
+    secret_members: frozenset[str] = frozenset()
     parse: Callable[[Any], Result] = field(repr=False)
 
 
@@ -68,10 +85,40 @@ def _id(answer: Any) -> str:
     return CreatedEntity.model_validate(answer).id
 
 
-def _text(answer: Any) -> str:
+def _same(member: str, asked: str, thing: Thing) -> Thing:
+    """What came, if it is what was asked for; an answer to another request may come out of a cache."""
+    if getattr(thing, member) not in (asked, None):
+        raise ValueError(f"it is about another {member} than was asked for")
+    return thing
+
+
+def _filenames(text: str, *, before: int) -> list[str]:
+    """
+    The names of one page, exactly as they are.
+
+    :param before: Number of names on the pages before.
+    :raises ValueError: One cannot be a key of S3, and fits no XCom: it has NUL in it, or is not UTF-8.
+    """
+    # Not splitlines(): a name may hold any of the other characters that count as line ends there, e.g. U+2028.
+    names = [line for line in text.split("\n") if line]
+    for place, name in enumerate(names, start=before + 1):
+        if not is_storable(name):
+            raise ValueError(f"file name {place} has NUL in it, or is not UTF-8: {shown(name, longest=100)}")
+    return names
+
+
+def _signed_address(answer: Any) -> str:
     if not isinstance(answer, str):
         raise ValueError("a text was expected")
+    if len(answer) > 20_000 or not answer.isascii() or not answer.lower().startswith(("https://", "http://")):
+        raise ValueError("an address was expected")
     return answer
+
+
+def _quota(answer: Any) -> str:
+    if isinstance(answer, bool) or not isinstance(answer, (str, int)):
+        raise ValueError("a number of samples was expected")
+    return shown(answer, longest=50)
 
 
 # A list has no model whose configuration keeps refused values, such as a datasource's secret key, out of the text.
@@ -101,7 +148,9 @@ def list_datasets(*, page_size: int, page_offset: int = 0) -> Call[list[Dataset]
 
 def get_quota() -> Call[str]:
     """The largest dataset that the account may have, in samples, as text."""
-    return Call(operation="get_quota_maximum_dataset_size", method="GET", path="/v1/quota", repeatable=True, parse=str)
+    return Call(
+        operation="get_quota_maximum_dataset_size", method="GET", path="/v1/quota", repeatable=True, parse=_quota
+    )
 
 
 def list_workers() -> Call[list[Worker]]:
@@ -134,6 +183,7 @@ def delete_worker(worker_id: str) -> Call[None]:
         method="DELETE",
         path=f"/v1/docker/worker/{_segment(worker_id)}",
         repeatable=True,
+        form=Form.NOTHING,
         parse=_nothing,
     )
 
@@ -172,7 +222,7 @@ def get_dataset(dataset_id: str) -> Call[Dataset]:
         method="GET",
         path=f"/v1/datasets/{_segment(dataset_id)}",
         repeatable=True,
-        parse=Dataset.model_validate,
+        parse=lambda answer: _same("id", dataset_id, Dataset.model_validate(answer)),
     )
 
 
@@ -186,6 +236,7 @@ def get_datasources(dataset_id: str) -> Call[list[Datasource]]:
         method="GET",
         path=f"/v1/datasets/{_segment(dataset_id)}/datasource/all",
         repeatable=True,
+        secret_members=SECRET_MEMBERS,
         parse=_DATASOURCES,
     )
 
@@ -199,6 +250,7 @@ def set_datasource(dataset_id: str, request: S3Datasource) -> Call[None]:
         body=request.to_wire(),
         repeatable=True,
         secrets=request.secrets(),
+        form=Form.NOTHING,
         parse=_nothing,
     )
 
@@ -236,7 +288,7 @@ def get_worker_config(config_id: str) -> Call[StoredWorkerConfig]:
         method="GET",
         path=f"/v1/docker/worker/config/vX/{_segment(config_id)}",
         repeatable=True,
-        parse=StoredWorkerConfig.model_validate,
+        parse=lambda answer: _same("id", config_id, StoredWorkerConfig.model_validate(answer)),
     )
 
 
@@ -252,13 +304,13 @@ def schedule_run(dataset_id: str, request: ScheduleRequest) -> Call[str]:
     )
 
 
-def get_scheduled_runs(dataset_id: str, states: Sequence[str] = ALL_SCHEDULE_STATES) -> Call[list[ScheduledRun]]:
+def get_scheduled_runs(dataset_id: str, states: Sequence[str] = tuple(ScheduledRunState)) -> Call[list[ScheduledRun]]:
     """The dataset's scheduled runs in these states. (Without states the platform lists only OPEN and LOCKED.)"""
     return Call(
         operation="get_docker_runs_scheduled_by_dataset_id",
         method="GET",
         path=f"/v1/datasets/{_segment(dataset_id)}/docker/worker/schedule",
-        query={"states": list(states)},
+        query={"states": [str(state) for state in states]},
         repeatable=True,
         parse=_SCHEDULED_RUNS,
     )
@@ -275,7 +327,7 @@ def list_open_runs(labels: Sequence[str]) -> Call[list[ScheduledRun]]:
         operation="get_docker_runs_scheduled_by_state_and_labels",
         method="GET",
         path="/v1/docker/worker/schedule",
-        query={"state": "OPEN", "labels": list(labels), "includeUnlockableRuns": "True"},
+        query={"state": ScheduledRunState.OPEN.value, "labels": list(labels), "includeUnlockableRuns": "True"},
         repeatable=True,
         parse=_SCHEDULED_RUNS,
     )
@@ -312,6 +364,7 @@ def cancel_scheduled_run(dataset_id: str, scheduled_run_id: str) -> Call[None]:
         method="PUT",
         path=f"/v1/datasets/{_segment(dataset_id)}/docker/worker/schedule/{_segment(scheduled_run_id)}",
         repeatable=True,
+        form=Form.NOTHING,
         parse=_nothing,
     )
 
@@ -323,7 +376,7 @@ def get_run_of_scheduled_run(scheduled_run_id: str) -> Call[Run]:
         method="GET",
         path=f"/v1/docker/runs/schedule/{_segment(scheduled_run_id)}",
         repeatable=True,
-        parse=Run.model_validate,
+        parse=lambda answer: _same("scheduled_id", scheduled_run_id, Run.model_validate(answer)),
     )
 
 
@@ -357,7 +410,8 @@ def get_artifact_url(run_id: str, artifact_id: str) -> Call[str]:
         method="GET",
         path=f"/v1/docker/runs/{_segment(run_id)}/artifacts/{_segment(artifact_id)}/readurl",
         repeatable=True,
-        parse=_text,
+        form=Form.SECRET,
+        parse=_signed_address,
     )
 
 
@@ -383,11 +437,6 @@ def export_filenames(dataset_id: str, tag_id: str, *, page_offset: int) -> Call[
         path=f"/v1/datasets/{_segment(dataset_id)}/tags/{_segment(tag_id)}/export/basic/filenames",
         query={"fileNameFormat": "NAME", "pageSize": PAGE_SIZE, "pageOffset": page_offset},
         repeatable=True,
-        parse=_lines,
+        form=Form.TEXT,
+        parse=partial(_filenames, before=page_offset),
     )
-
-
-def _lines(answer: Any) -> list[str]:
-    # A page with one name that is itself JSON (a file called "123") arrives as that JSON value.
-    # Not splitlines(): a name may hold any of the other characters that count as line ends there, e.g. U+2028.
-    return [line for line in str(answer if answer is not None else "").split("\n") if line]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def may_send_again(call: Call[Any], error: BaseException) -> bool:
+def is_safe_to_repeat(call: Call[Any], error: BaseException) -> bool:
     """
     Whether a call may be sent once more after this failure.
 
@@ -41,20 +41,31 @@ def may_send_again(call: Call[Any], error: BaseException) -> bool:
     return False
 
 
-def policy(call: Call[Any], *, max_attempts: int, longest_wait: float) -> dict[str, Any]:
+def policy(call: Call[Any], *, max_attempts: int, longest_wait: float, within: float | None = None) -> dict[str, Any]:
     """
     How tenacity shall repeat a call, as keyword arguments of its ``Retrying`` and ``AsyncRetrying``.
 
     :param call: What is sent.
     :param max_attempts: How often at most, the first time included.
     :param longest_wait: Longest pause, in seconds; a longer ``Retry-After`` is cut to it.
+    :param within: Seconds for all attempts and pauses; None: no limit.
     """
     from tenacity import retry_if_exception, stop_after_attempt
 
+    pause_of: dict[int, float] = {}
+
+    def pause(state: RetryCallState) -> float:
+        pause_of[state.attempt_number] = _pause(state, longest_wait)
+        return pause_of[state.attempt_number]
+
+    def is_time_up(state: RetryCallState) -> bool:
+        since_start = state.seconds_since_start or 0.0
+        return within is not None and since_start + pause_of.get(state.attempt_number, 0.0) >= within
+
     return {
-        "retry": retry_if_exception(lambda error: may_send_again(call, error)),
-        "wait": lambda state: _pause(state, longest_wait),
-        "stop": stop_after_attempt(max_attempts),
+        "retry": retry_if_exception(lambda error: is_safe_to_repeat(call, error)),
+        "wait": pause,
+        "stop": lambda state: stop_after_attempt(max_attempts)(state) or is_time_up(state),
         "before_sleep": _logged(max_attempts),
         "reraise": True,
     }

@@ -9,7 +9,7 @@ from lightly_provider.api.models.dataset import DatasetCreateRequest
 from lightly_provider.api.models.datasource import S3DelegatedAccessDatasource, S3UserAccessDatasource
 from lightly_provider.api.models.run import ScheduleRequest, WorkerRegistration
 from lightly_provider.api.models.worker_config import WorkerConfigCreateRequest
-from lightly_provider.contract import DatasetType, RunPriority
+from lightly_provider.contract import DatasetType, Purpose, RunPriority
 
 if TYPE_CHECKING:
     from lightly_provider.api.calls import Call
@@ -27,7 +27,7 @@ USER_ACCESS = S3UserAccessDatasource(
     s3_secret_access_key="wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
 )
 USER_ACCESS_FULL = USER_ACCESS.model_copy(
-    update={"purpose": "INPUT_OUTPUT", "thumb_suffix": THUMBNAILS, "kms_key_arn": KMS_KEY}
+    update={"purpose": Purpose.INPUT_OUTPUT, "thumb_suffix": THUMBNAILS, "kms_key_arn": KMS_KEY}
 )
 DELEGATED_ACCESS = S3DelegatedAccessDatasource(
     purpose="LIGHTLY",

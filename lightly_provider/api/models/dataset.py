@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 
-from lightly_provider.api.models.wire import Answer, Request
-from lightly_provider.contract import DATASET_NAME_PATTERN, DatasetType
+from lightly_provider.api.models.wire import Answer, Count, EntityId, Name, Request, Word
+from lightly_provider.contract import BIT_MASK_PATTERN, DATASET_NAME_PATTERN, SHORTEST_NAME, Creator, DatasetType
 
-DatasetName = Annotated[str, StringConstraints(min_length=3, pattern=DATASET_NAME_PATTERN)]
+DatasetName = Annotated[str, StringConstraints(min_length=SHORTEST_NAME, pattern=DATASET_NAME_PATTERN)]
 
 
 class DatasetCreateRequest(Request):
@@ -17,30 +17,30 @@ class DatasetCreateRequest(Request):
 
     name: DatasetName
     type: DatasetType
-    creator: Literal["USER_PIP"] = "USER_PIP"
+    creator: Literal[Creator.USER_PIP] = Creator.USER_PIP
 
 
 class Dataset(Answer):
     """A dataset as the platform describes it."""
 
-    id: str
-    name: str
-    user_id: str = ""
-    type: str
-    n_samples: int = 0
-    datasources: list[str] = []
+    id: EntityId
+    name: Name
+    user_id: Word = ""
+    type: Word
+    n_samples: Count = 0
+    datasources: list[Name] = []
 
 
 class Tag(Answer):
     """A tag: a named subset of a dataset's samples."""
 
-    id: str
-    dataset_id: str
-    name: str
-    bit_mask_data: str
-    tot_size: int = 0
+    id: EntityId
+    dataset_id: EntityId
+    name: Name
+    bit_mask_data: Annotated[str, StringConstraints(pattern=BIT_MASK_PATTERN)]
+    tot_size: Count = 0
     created_at: int = 0
-    run_id: str | None = None
+    run_id: EntityId | None = None
 
     @property
     def n_selected(self) -> int:

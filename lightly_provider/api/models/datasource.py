@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StrictBool, StringConstraints
 
-from lightly_provider.api.models.wire import Answer, Request, drop_none
+from lightly_provider.api.models.wire import Answer, EntityId, Message, Name, Request, Word, drop_none
+from lightly_provider.contract import (
+    EXTERNAL_ID_PATTERN,
+    KMS_KEY_ARN_PATTERN,
+    ROLE_ARN_PATTERN,
+    SHORTEST_EXTERNAL_ID,
+    SHORTEST_ROLE_ARN,
+    DatasourceType,
+    Purpose,
+)
 
-KmsKeyArn = Annotated[str, StringConstraints(min_length=1, pattern=r"^arn:aws:kms:[a-zA-Z0-9-]*:[0-9]{12}:key.+$")]
-RoleArn = Annotated[str, StringConstraints(min_length=12, pattern=r"^arn:aws:iam::[0-9]{12}:role.+$")]
-ExternalId = Annotated[str, StringConstraints(min_length=10, pattern=r"^[a-zA-Z0-9_+=,.@:\/-]+$")]
+KmsKeyArn = Annotated[str, StringConstraints(min_length=1, pattern=KMS_KEY_ARN_PATTERN)]
+RoleArn = Annotated[str, StringConstraints(min_length=SHORTEST_ROLE_ARN, pattern=ROLE_ARN_PATTERN)]
+ExternalId = Annotated[str, StringConstraints(min_length=SHORTEST_EXTERNAL_ID, pattern=EXTERNAL_ID_PATTERN)]
 NonEmpty = Annotated[str, StringConstraints(min_length=1)]
 
 
-# What a datasource is for (lightly 1.5.26, models/datasource_purpose.py).
-WirePurpose = Literal["INPUT", "LIGHTLY", "INPUT_OUTPUT"]
-
-
 class _S3Datasource(Request):
-    purpose: WirePurpose
+    purpose: Annotated[Purpose, Field(strict=False)]
     full_path: NonEmpty
     # The contract has an enum of 30 regions; AWS has opened more since, so the platform decides.
     s3_region: NonEmpty
@@ -40,7 +45,7 @@ class _S3Datasource(Request):
 class S3UserAccessDatasource(_S3Datasource):
     """An S3 location that the platform reaches with the keys of an IAM user."""
 
-    type: Literal["S3"] = "S3"
+    type: Literal[DatasourceType.USER_ACCESS] = DatasourceType.USER_ACCESS
     s3_access_key_id: NonEmpty
     s3_secret_access_key: Annotated[str, StringConstraints(min_length=1), Field(repr=False)]
     SECRET_MEMBERS: ClassVar[tuple[str, ...]] = ("s3_secret_access_key",)
@@ -49,13 +54,17 @@ class S3UserAccessDatasource(_S3Datasource):
 class S3DelegatedAccessDatasource(_S3Datasource):
     """An S3 location that the platform reaches by assuming a role with an external ID."""
 
-    type: Literal["S3DelegatedAccess"] = "S3DelegatedAccess"
+    type: Literal[DatasourceType.DELEGATED_ACCESS] = DatasourceType.DELEGATED_ACCESS
     s3_arn: RoleArn = Field(alias="s3ARN")
     s3_external_id: Annotated[ExternalId, Field(repr=False)]
     SECRET_MEMBERS: ClassVar[tuple[str, ...]] = ("s3_external_id",)
 
 
 S3Datasource = S3UserAccessDatasource | S3DelegatedAccessDatasource
+
+
+# Where an answer about datasources holds their secrets, by wire name.
+SECRET_MEMBERS = frozenset({"s3SecretAccessKey", "s3ExternalId"})
 
 
 class Datasource(Answer):
@@ -66,17 +75,17 @@ class Datasource(Answer):
     log and publish :meth:`public` only.
     """
 
-    id: str | None = None
-    purpose: str
-    type: str
-    full_path: str = ""
-    thumb_suffix: str | None = None
-    s3_region: str | None = None
-    s3_access_key_id: str | None = None
-    s3_secret_access_key: str | None = Field(default=None, repr=False)
-    s3_arn: str | None = Field(default=None, alias="s3ARN")
-    s3_external_id: str | None = Field(default=None, repr=False)
-    kms_key_arn: str | None = Field(default=None, alias="s3ServerSideEncryptionKMSKey")
+    id: EntityId | None = None
+    purpose: Word
+    type: Word
+    full_path: Name = ""
+    thumb_suffix: Name | None = None
+    s3_region: Word | None = None
+    s3_access_key_id: Name | None = None
+    s3_secret_access_key: Name | None = Field(default=None, repr=False)
+    s3_arn: Name | None = Field(default=None, alias="s3ARN")
+    s3_external_id: Name | None = Field(default=None, repr=False)
+    kms_key_arn: Name | None = Field(default=None, alias="s3ServerSideEncryptionKMSKey")
 
     def public(self) -> dict[str, Any]:
         """The members that are not secret, in wire names."""
@@ -99,17 +108,17 @@ class Datasource(Answer):
 class PermissionErrors(Answer):
     """What the cloud said to each operation that the platform tried in vain."""
 
-    can_list: str | None = None
-    can_read: str | None = None
-    can_write: str | None = None
-    can_overwrite: str | None = None
+    can_list: Message | None = None
+    can_read: Message | None = None
+    can_write: Message | None = None
+    can_overwrite: Message | None = None
 
 
 class PermissionLights(Answer):
     """The four lights of the platform's page: what it could do with a dataset's datasource."""
 
-    can_list: bool
-    can_read: bool
-    can_write: bool
-    can_overwrite: bool
+    can_list: StrictBool
+    can_read: StrictBool
+    can_write: StrictBool
+    can_overwrite: StrictBool
     errors: PermissionErrors = PermissionErrors()

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 
-from lightly_provider.api.models.wire import Answer, EntityId, Request
-from lightly_provider.contract import WORKER_NAME_PATTERN, RunPriority
+from lightly_provider.api.models.wire import Answer, Count, EntityId, Message, Name, Request, Word
+from lightly_provider.contract import SHORTEST_NAME, WORKER_NAME_PATTERN, Creator, RunPriority, WorkerType
 
-WorkerName = Annotated[str, StringConstraints(min_length=3, pattern=WORKER_NAME_PATTERN)]
+WorkerName = Annotated[str, StringConstraints(min_length=SHORTEST_NAME, pattern=WORKER_NAME_PATTERN)]
 
 
 class ScheduleRequest(Request):
@@ -19,53 +19,52 @@ class ScheduleRequest(Request):
     config_id: EntityId
     priority: RunPriority
     runs_on: list[str] | None = None
-    creator: Literal["USER_PIP"] = "USER_PIP"
+    creator: Literal[Creator.USER_PIP] = Creator.USER_PIP
 
 
 class ScheduledRun(Answer):
     """An entry of the schedule; its id is what scheduling returns."""
 
-    id: str
-    dataset_id: str
-    config_id: str
-    state: str
-    runs_on: list[str] = []
+    id: EntityId
+    dataset_id: EntityId
+    config_id: EntityId
+    state: Word
+    runs_on: list[Name] = []
     created_at: int = 0
 
 
 class Artifact(Answer):
     """A file that a run left behind."""
 
-    id: str
-    type: str
-    file_name: str = ""
+    id: EntityId
+    type: Word
+    file_name: Name = ""
 
 
 class Run(Answer):
     """A run: it exists once a worker took the scheduled run."""
 
-    id: str
-    state: str
-    dataset_id: str | None = None
-    config_id: str | None = None
-    scheduled_id: str | None = None
-    message: str | None = None
+    id: EntityId
+    state: Word
+    dataset_id: EntityId | None = None
+    config_id: EntityId | None = None
+    scheduled_id: EntityId | None = None
+    message: Message | None = None
     artifacts: list[Artifact] = []
 
 
 class LogEntry(Answer):
     """A line of a run's log."""
 
-    ts: int = 0
-    level: str = "INFO"
-    msg: str
-    state: str = ""
+    level: Word = "INFO"
+    msg: Message
+    state: Word = ""
 
 
 class LogPage(Answer):
     """The log lines since a cursor, and the cursor for the next request."""
 
-    cursor: int = 0
+    cursor: Count = 0
     logs: list[LogEntry] = []
 
 
@@ -73,19 +72,19 @@ class WorkerRegistration(Request):
     """Body of ``register_docker_worker``. (The worker's container tells its version itself.)"""
 
     name: WorkerName
-    worker_type: Literal["FULL"] = "FULL"
+    worker_type: Literal[WorkerType.FULL] = WorkerType.FULL
     labels: list[str] | None = None
-    creator: Literal["USER_PIP"] = "USER_PIP"
+    creator: Literal[Creator.USER_PIP] = Creator.USER_PIP
 
 
 class Worker(Answer):
     """A registered Lightly Worker."""
 
-    id: str
-    user_id: str = ""
-    name: str = ""
-    state: str = ""
-    labels: list[str] = []
+    id: EntityId
+    user_id: Word = ""
+    name: Name = ""
+    state: Word = ""
+    labels: list[Name] = []
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
 
 from lightly_provider.contract import ID_PATTERN
@@ -14,6 +14,18 @@ if TYPE_CHECKING:
 
 
 EntityId = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
+LONGEST_MESSAGE = 10_000
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}… ({len(text)} characters)"
+
+
+# What an answer holds: a value of an enum, known or not; a name; a text for people, which may be cut; a count.
+Word = Annotated[str, StringConstraints(max_length=200)]
+Name = Annotated[str, StringConstraints(max_length=2000)]
+Message = Annotated[str, AfterValidator(_cut)]
+Count = Annotated[int, Field(ge=0)]
 
 
 class Request(BaseModel):
@@ -44,7 +56,8 @@ class Request(BaseModel):
 
 class Answer(BaseModel):
     """
-    Something that the platform sends: unknown members are ignored and unknown enum values kept as they are.
+    Something that the platform sends: unknown members are ignored, unknown enum values kept as they are, and null is
+    the same as leaving a member out.
 
     The platform adds members and enum values without notice, which broke the vendor's own strict client
     (https://github.com/lightly-ai/lightly/pull/1463).
@@ -58,11 +71,16 @@ class Answer(BaseModel):
         hide_input_in_errors=True,
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_null(cls, value: Any) -> Any:
+        return drop_none(value) if isinstance(value, dict) else value
+
 
 class CreatedEntity(Answer):
     """The answer to everything that creates something: its id."""
 
-    id: str
+    id: EntityId
 
 
 def drop_none(members: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,12 +10,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from lightly_provider.api.models.wire import Answer, EntityId, Request
-from lightly_provider.contract import RESOURCE_NAME_PATTERN, TAG_NAME_PATTERN
+from lightly_provider.api.models.wire import Answer, EntityId, Request, Word
+from lightly_provider.contract import (
+    RESOURCE_NAME_PATTERN,
+    SHORTEST_NAME,
+    TAG_NAME_PATTERN,
+    Creator,
+    WorkerConfigVersion,
+    WorkerType,
+)
 
 ResourceName = Annotated[str, StringConstraints(pattern=RESOURCE_NAME_PATTERN)]
 NonEmptyName = Annotated[str, StringConstraints(min_length=1, pattern=RESOURCE_NAME_PATTERN)]
-TagName = Annotated[str, StringConstraints(min_length=3, pattern=TAG_NAME_PATTERN)]
+TagName = Annotated[str, StringConstraints(min_length=SHORTEST_NAME, pattern=TAG_NAME_PATTERN)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -260,7 +267,7 @@ class LightlyOptions(Request):
 class WorkerConfig(Request):
     """A whole configuration."""
 
-    worker_type: Literal["FULL"] = "FULL"
+    worker_type: Literal[WorkerType.FULL] = WorkerType.FULL
     docker: WorkerOptions | None = None
     lightly: LightlyOptions | None = None
     selection: SelectionConfig | None = None
@@ -269,16 +276,16 @@ class WorkerConfig(Request):
 class WorkerConfigCreateRequest(Request):
     """Body of ``create_docker_worker_config_vx``."""
 
-    version: Literal["V4"] = "V4"
-    creator: Literal["USER_PIP"] = "USER_PIP"
+    version: Literal[WorkerConfigVersion.V4] = WorkerConfigVersion.V4
+    creator: Literal[Creator.USER_PIP] = Creator.USER_PIP
     config: WorkerConfig
 
 
 class StoredWorkerConfig(Answer):
     """A configuration as the platform keeps it; ``config`` as it was sent."""
 
-    id: str
-    version: str = ""
+    id: EntityId
+    version: Word = ""
     config: dict[str, Any]
 
     def is_of(self, config: WorkerConfig) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lightly_provider.exceptions import LightlyConflictError, LightlyDatasetConflictError
+from lightly_provider.contract import DatasetType, value_of
+from lightly_provider.exceptions import LightlyConflictError, LightlyDatasetConflictError, LightlyResponseError
+from lightly_provider.foreign_text import shown
 from lightly_provider.hooks.connection import LightlyBaseHook
 
 if TYPE_CHECKING:
     from lightly_provider.api.models.dataset import Dataset
-    from lightly_provider.contract import DatasetType
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,9 @@ class DatasetVerbs(LightlyBaseHook):
             )
         return found[0] if found else None
 
-    def get_or_create_dataset(self, name: str, dataset_type: DatasetType, *, reuse: bool = True) -> DatasetOutcome:
+    def get_or_create_dataset(
+        self, name: str, dataset_type: DatasetType | str, *, reuse: bool = True
+    ) -> DatasetOutcome:
         """
         Find the dataset of this name, or create it.
 
@@ -55,17 +58,18 @@ class DatasetVerbs(LightlyBaseHook):
         creation that is refused for its name means that the dataset is there.
 
         :param name: Dataset name.
-        :param dataset_type: Images or Videos.
+        :param dataset_type: ``Images`` or ``Videos``.
         :param reuse: Whether one that exists may serve. Default: True.
         :raises LightlyDatasetConflictError: One exists and may not serve, or has another type.
         """
         from lightly_provider.api import calls
         from lightly_provider.api.models.dataset import DatasetCreateRequest
 
+        wanted = value_of(DatasetType, dataset_type, argument="dataset_type")
         existing = self.find_dataset(name)
         if existing is None:
             try:
-                request = DatasetCreateRequest(name=name, type=dataset_type)
+                request = DatasetCreateRequest(name=name, type=wanted)
                 return DatasetOutcome(dataset_id=self.client.send(calls.create_dataset(request)), created=True)
             except LightlyConflictError:
                 existing = self.find_dataset(name)
@@ -76,9 +80,9 @@ class DatasetVerbs(LightlyBaseHook):
                 f"Dataset {name!r} exists already (id {existing.id}), and if_exists is 'fail'; "
                 "choose another dataset_name, delete it, or set if_exists='reuse'."
             )
-        if existing.type != dataset_type:
+        if existing.type != wanted:
             raise LightlyDatasetConflictError(
-                f"Dataset {name!r} (id {existing.id}) exists with type {existing.type}, and {dataset_type} is wanted; "
+                f"Dataset {name!r} (id {existing.id}) exists with type {shown(existing.type)}, and {wanted} is wanted; "
                 "a dataset's type cannot be changed, so choose another dataset_name or delete it."
             )
         return DatasetOutcome(dataset_id=existing.id, created=False)
@@ -93,9 +97,19 @@ class DatasetVerbs(LightlyBaseHook):
         """All of the token's own datasets, oldest first."""
         from lightly_provider.api import calls
 
-        datasets: list[Dataset] = []
+        datasets: dict[str, Dataset] = {}
+        offset = 0
         while True:
-            page = self.client.send(calls.list_datasets(page_size=calls.PAGE_SIZE, page_offset=len(datasets)))
-            datasets += page
+            call = calls.list_datasets(page_size=calls.PAGE_SIZE, page_offset=offset)
+            page = self.client.send(call)
+            offset += len(page)
+            new = {dataset.id: dataset for dataset in page if dataset.id not in datasets}
+            datasets |= new
             if len(page) < calls.PAGE_SIZE:
-                return sorted(datasets, key=lambda dataset: dataset.id)
+                return sorted(datasets.values(), key=lambda dataset: dataset.id)
+            if not new:
+                raise LightlyResponseError(
+                    f"The platform repeats the same page of {call.operation} from {offset - len(page)} on, so the "
+                    "list of datasets cannot be completed.",
+                    operation=call.operation,
+                )

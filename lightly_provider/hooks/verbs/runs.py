@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lightly_provider.contract import ScheduledRunState
+from lightly_provider.contract import ArtifactType, RunPriority, ScheduledRunState, value_of
 from lightly_provider.exceptions import (
     LightlyApiError,
     LightlyConflictError,
     LightlyConnectionError,
     LightlyNotFoundError,
-    LightlyRateLimitError,
     LightlyResponseError,
     LightlyServerError,
+    is_transient,
 )
 from lightly_provider.hooks.connection import LightlyBaseHook
 
@@ -25,24 +24,16 @@ if TYPE_CHECKING:
 
     from lightly_provider.api.models.run import LogPage, Observation, Run, ScheduledRun
     from lightly_provider.api.models.worker_config import WorkerConfig
-    from lightly_provider.contract import RunPriority
 
 # Longest time for canceling, in seconds.
 LONGEST_CANCEL = 18.0
-_MAY_PASS = (
-    LightlyConnectionError,
-    LightlyServerError,
-    LightlyRateLimitError,
-    LightlyResponseError,
-    LightlyConflictError,
-)
 
 
 class RunVerbs(LightlyBaseHook):
     """What the hook does with scheduled runs and runs."""
 
     def schedule_run(
-        self, dataset_id: str, config: WorkerConfig, *, priority: RunPriority, runs_on: Sequence[str] = ()
+        self, dataset_id: str, config: WorkerConfig, *, priority: RunPriority | str, runs_on: Sequence[str] = ()
     ) -> str:
         """
         Schedule a run of the Lightly Worker, exactly once.
@@ -67,7 +58,7 @@ class RunVerbs(LightlyBaseHook):
         return self.client.send(calls.create_worker_config(WorkerConfigCreateRequest(config=config)))
 
     def schedule_stored_config(
-        self, dataset_id: str, config_id: str, *, priority: RunPriority, runs_on: Sequence[str] = ()
+        self, dataset_id: str, config_id: str, *, priority: RunPriority | str, runs_on: Sequence[str] = ()
     ) -> str:
         """
         Schedule a run of a stored configuration, exactly once if the configuration serves this run alone.
@@ -81,7 +72,8 @@ class RunVerbs(LightlyBaseHook):
         from lightly_provider.api import calls
         from lightly_provider.api.models.run import ScheduleRequest
 
-        request = ScheduleRequest(config_id=config_id, priority=priority, runs_on=list(runs_on) or None)
+        chosen = value_of(RunPriority, priority, argument="priority")
+        request = ScheduleRequest(config_id=config_id, priority=chosen, runs_on=list(runs_on) or None)
         lost: LightlyApiError
         try:
             return self.client.send(calls.schedule_run(dataset_id, request))
@@ -143,30 +135,33 @@ class RunVerbs(LightlyBaseHook):
                 return entry
         return None
 
-    def observe_run(self, dataset_id: str, scheduled_run_id: str) -> tuple[Observation, Run | None]:
+    def observe_run(
+        self, dataset_id: str, scheduled_run_id: str, *, within: float | None = None
+    ) -> tuple[Observation, Run | None]:
         """
         Look where a scheduled run is. One request once a worker took it, two before.
 
         :param dataset_id: Dataset.
         :param scheduled_run_id: Id that scheduling returned.
+        :param within: Seconds that each request may take, repetitions included; None: as long as it takes.
         :return: What was seen, and the run if there is one.
         """
         from lightly_provider.api import calls
         from lightly_provider.api.models.run import Observation
 
         try:
-            run = self.client.send(calls.get_run_of_scheduled_run(scheduled_run_id))
+            run = self.client.send(calls.get_run_of_scheduled_run(scheduled_run_id), within=within)
         except LightlyNotFoundError:
-            entries = self.client.send(calls.get_scheduled_runs(dataset_id))
+            entries = self.client.send(calls.get_scheduled_runs(dataset_id), within=within)
             state = next((entry.state for entry in entries if entry.id == scheduled_run_id), None)
             return Observation(scheduled_state=state), None
         return Observation(run_id=run.id, run_state=run.state, run_message=run.message), run
 
-    def get_run_logs(self, run_id: str, cursor: int = 0) -> LogPage:
-        """The run's log lines since ``cursor``, and the next cursor."""
+    def get_run_logs(self, run_id: str, cursor: int = 0, *, within: float | None = None) -> LogPage:
+        """The run's log lines since ``cursor``, and the next cursor; ``within`` as in :meth:`observe_run`."""
         from lightly_provider.api import calls
 
-        return self.client.send(calls.get_run_logs(run_id, cursor))
+        return self.client.send(calls.get_run_logs(run_id, cursor), within=within)
 
     def cancel_scheduled_run(self, dataset_id: str, scheduled_run_id: str) -> str | None:
         """
@@ -208,7 +203,7 @@ class RunVerbs(LightlyBaseHook):
                     state = next((entry.state for entry in entries if entry.id == scheduled_run_id), None)
                     if state != ScheduledRunState.OPEN:
                         return state
-                if (failure and not isinstance(failure, _MAY_PASS)) or time.monotonic() >= give_up_at:
+                if (failure and not _may_be_over_soon(failure)) or time.monotonic() >= give_up_at:
                     raise failure or LightlyServerError(
                         f"Scheduled run {scheduled_run_id} stays OPEN though the platform took its cancelation.",
                         operation="cancel_scheduled_docker_run_state_by_id",
@@ -221,17 +216,25 @@ class RunVerbs(LightlyBaseHook):
 
         :param run: The completed run.
         :return: ``nInput``, ``nCorrupt``, ``nDuplicate``, ``nRemoved``, ``nSelected`` … as the report names them;
-            None if the run left no such report.
+            None if the run left no such report, or one that cannot be used: the run itself is done.
         """
         from lightly_provider.api import calls
 
-        artifact = next((a for a in run.artifacts if a.type == "REPORT_V2_JSON"), None)
+        artifact = next((a for a in run.artifacts if a.type == ArtifactType.REPORT_V2_JSON), None)
         if artifact is None:
             return None
         call = calls.get_artifact_url(run.id, artifact.id)
-        content = self.client.download(call.operation, self.client.send(call))
         try:
-            sizes = json.loads(content)["generalInformation"]["datasetInformation"]["datasetSizes"]
+            content = self.client.download(call.operation, self.client.send(call))
+            sizes = content["generalInformation"]["datasetInformation"]["datasetSizes"]
             return {str(name): int(value) for name, value in sizes.items()}
+        except LightlyResponseError as error:
+            self.log.warning("The report of run %s cannot be used: %s", run.id, error)
         except (ValueError, KeyError, TypeError, AttributeError):
-            return None
+            self.log.warning("The report of run %s has no sizes where the contract has them.", run.id)
+        return None
+
+
+def _may_be_over_soon(failure: LightlyApiError) -> bool:
+    # A conflict: a worker may be taking the run at this moment.
+    return is_transient(failure) or isinstance(failure, LightlyConflictError)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lightly_provider.exceptions import LightlyNotFoundError
+from lightly_provider.exceptions import LightlyNotFoundError, LightlyResponseError
+from lightly_provider.foreign_text import shown
 from lightly_provider.hooks.connection import LightlyBaseHook
 
 if TYPE_CHECKING:
@@ -30,26 +31,41 @@ class TagVerbs(LightlyBaseHook):
 
     def get_filenames(self, dataset_id: str, tag_name: str) -> list[str]:
         """
-        The filenames of a tag's samples.
+        The filenames of a tag's samples, exactly as they are in the bucket.
 
         :param dataset_id: Dataset.
         :param tag_name: The tag's name.
         :return: Names relative to the input datasource's path.
         :raises LightlyNotFoundError: The dataset has no such tag.
+        :raises LightlyResponseError: There are more or fewer names than the tag has samples, or a name that no file in
+            S3 can have.
         """
         from lightly_provider.api import calls
 
         tags = self.get_tags(dataset_id)
         tag = next((t for t in tags if t.name == tag_name), None)
         if tag is None:
-            names = ", ".join(t.name for t in tags) or "none"
+            names = ", ".join(shown(t.name, longest=100) for t in tags[:20]) or "none"
             raise LightlyNotFoundError(
                 f"Dataset {dataset_id} has no tag {tag_name!r}; its tags: {names}.",
                 operation="get_tags_by_dataset_id",
             )
         filenames: list[str] = []
-        while True:
-            page = self.client.send(calls.export_filenames(dataset_id, tag.id, page_offset=len(filenames)))
+        page: list[str] | None = None
+        while len(filenames) < tag.n_selected or (page and len(page) >= calls.PAGE_SIZE):
+            before, call = page, calls.export_filenames(dataset_id, tag.id, page_offset=len(filenames))
+            page = self.client.send(call)
+            if not page:
+                break
             filenames.extend(page)
-            if len(page) < calls.PAGE_SIZE:
-                return filenames
+            # A platform that ignores the paging sends the same page for ever.
+            if page == before or len(filenames) > tag.n_selected:
+                break
+        if len(filenames) != tag.n_selected:
+            raise LightlyResponseError(
+                f"The platform returned {len(filenames)} file names for tag {shown(tag_name)!r} of dataset "
+                f"{dataset_id}, which has {tag.n_selected} samples; retry the task later, and "
+                "report it to the platform's support if this does not change.",
+                operation="export_tag_to_basic_filenames",
+            )
+        return filenames

@@ -122,9 +122,9 @@ def test_a_proxy_is_used_and_its_password_is_not_told(platform: StartPlatform) -
     refused("http://api.test", calls.list_runs(page_size=1), proxies={"http": gone})
 
 
-def test_a_proxy_of_a_kind_that_aiohttp_does_not_speak_is_named() -> None:
+def test_a_proxy_of_another_kind_is_named() -> None:
     error = refused("http://api.test", calls.list_runs(page_size=1), proxies={"http": "socks5://u:CANARY@x:1"})
-    assert "deferrable=False" in str(error)
+    assert "the proxy is of another kind than http and https" in str(error)
 
 
 def test_tls_with_an_own_ca(platform: StartPlatform, tls: Any, certificate: Path, tmp_path: Path) -> None:
@@ -132,4 +132,4 @@ def test_tls_with_an_own_ca(platform: StartPlatform, tls: Any, certificate: Path
     assert send(answering.address, calls.list_runs(page_size=1), ca_bundle=str(certificate)) == []
     assert "TLS failed" in str(refused(answering.address, calls.list_runs(page_size=1)))
     missing = refused(answering.address, calls.list_runs(page_size=1), ca_bundle=str(tmp_path / "none.pem"))
-    assert "cannot be read" in str(missing)
+    assert "the CA bundle does not exist" in str(missing)

@@ -197,7 +197,7 @@ def test_a_ca_bundle_that_does_not_exist_is_named(platform: StartPlatform, tls: 
     answering = platform(Answer(), tls=tls)
     error = assert_tells_nothing(ended(settings(answering.address, ca_bundle="/no/such/file.pem"), PUT_KEYS))
     assert isinstance(error, LightlyConnectionConfigError)
-    assert "the CA bundle does not exist; check the path ca_bundle" in str(error)
+    assert "the CA bundle does not exist; check ca_bundle in the connection's extra" in str(error)
     assert (answering.received, pauses) == ([], [])
 
 
@@ -305,7 +305,7 @@ def test_datasources_that_are_sent_show_no_secret() -> None:
 def test_datasources_that_are_read_show_no_secret() -> None:
     (read,) = GET.parse(
         [
-            {"id": "x", "purpose": "INPUT", "type": "S3", "fullPath": "s3://b/", "s3Region": "us-east-1"}
+            {"id": "0" * 24, "purpose": "INPUT", "type": "S3", "fullPath": "s3://b/", "s3Region": "us-east-1"}
             | {"s3AccessKeyId": "AKIA", "s3SecretAccessKey": SECRET_KEY, "s3ExternalId": EXTERNAL_ID}
         ]
     )

@@ -102,7 +102,7 @@ def test_a_path_of_the_host_is_kept(platform: StartPlatform) -> None:
     assert answering.received[0].path == "/gateway/v1/docker/worker"
 
 
-@pytest.mark.parametrize("answer", [b"", b"OK", b"<html>", b"{}", b"null"])
+@pytest.mark.parametrize("answer", [b"", b"OK", b"{}", b"null", b"\xff\x00", b"[" * 100_000])
 @pytest.mark.parametrize("status", [200, 201, 202])
 def test_a_put_is_content_with_any_success(platform: StartPlatform, status: int, answer: bytes) -> None:
     answering = platform(Answer(status, answer))
@@ -118,6 +118,18 @@ def test_an_export_is_text_whatever_it_calls_itself(platform: StartPlatform) -> 
     text = "a.jpg\nümlaut/b.jpg\n".encode()
     answering = platform(Answer(body=text, headers={"Content-Type": "text/plain; charset=iso-8859-1"}))
     assert send(answering, EXAMPLES["export_filenames"]) == ["a.jpg", "ümlaut/b.jpg"]
+
+
+@pytest.mark.parametrize(
+    "name", ["123", "1e5", "true", "null", "NaN", '{"a":1}', "[1,2]", '"quoted"', "\x1b[2J", "a\r", "\u2028x", " "]
+)
+def test_a_file_name_is_handed_on_exactly(platform: StartPlatform, name: str) -> None:
+    assert send(platform(Answer(body=name.encode())), EXAMPLES["export_filenames"]) == [name]
+
+
+def test_an_export_may_be_json(platform: StartPlatform) -> None:
+    answering = platform(Answer(body="a.jpg\nü.jpg", headers={"Content-Type": "application/json"}))
+    assert send(answering, EXAMPLES["export_filenames"]) == ["a.jpg", "ü.jpg"]
 
 
 def test_a_quota_is_text_or_a_number(platform: StartPlatform) -> None:
@@ -182,9 +194,9 @@ def test_a_ca_bundle_of_the_connection_goes_before_that_of_the_environment(
 
 
 def test_a_signed_address_is_read_without_the_token(platform: StartPlatform) -> None:
-    answering = platform(Answer(body=b"content"))
+    answering = platform(Answer(body={"content": 1}))
     client = LightlyClient(ClientSettings(host=answering.address, token=TOKEN))
-    assert client.download("an_operation", f"{answering.address}/object?X-Amz-Signature=abc") == b"content"
+    assert client.download("an_operation", f"{answering.address}/object?X-Amz-Signature=abc") == {"content": 1}
     client.close()
     (received,) = answering.received
     assert received.url == "/object?X-Amz-Signature=abc"

@@ -35,7 +35,7 @@ def test_a_token_alone_means_the_public_platform() -> None:
     assert connection.web_url == "https://app.lightly.ai"
     assert (connection.is_local, connection.warnings) == (False, ())
     settings = connection.settings
-    assert (settings.connect_timeout, settings.read_timeout) == (10.0, 180.0)
+    assert (settings.connect_timeout, settings.read_timeout) == (10.0, 45.0)
     assert (settings.ca_bundle, settings.proxies) == (None, None)
 
 

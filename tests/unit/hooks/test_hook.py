@@ -20,6 +20,7 @@ from lightly_provider.exceptions import (
     LightlyDatasetConflictError,
     LightlyForbiddenError,
     LightlyNotFoundError,
+    LightlyResponseError,
     LightlyServerError,
 )
 from lightly_provider.hooks.lightly import DatasetOutcome, LightlyHook, WorkerOutcome
@@ -80,6 +81,19 @@ def test_a_dataset_that_is_not_there_is_created(hook_on: HookOn) -> None:
     assert outcome == DatasetOutcome(dataset_id=DATASET, created=True)
     assert asked(platform) == [FIND, CREATE]
     assert platform.received[1].json == {"name": "photos", "type": "Videos", "creator": "USER_PIP"}
+
+
+@pytest.mark.parametrize(("text", "sent"), [("Videos", "Videos"), (DatasetType.IMAGES, "Images")])
+def test_enums_may_be_plain_text(hook_on: HookOn, text: str, sent: str) -> None:
+    hook, platform = hook_on(datasets(), created(DATASET), created(CONFIG), created(SCHEDULED_RUN))
+    hook.get_or_create_dataset("photos", text)
+    hook.schedule_run(DATASET, WorkerConfig(), priority="HIGH")
+    asked(platform)
+    assert (platform.received[1].json["type"], platform.received[3].json["priority"]) == (sent, "HIGH")
+    with pytest.raises(ValueError, match="dataset_type is 'images'; write one of Images, Videos"):
+        hook.get_or_create_dataset("photos", "images")
+    with pytest.raises(ValueError, match="priority is 'high'; write one of LOW, MID, HIGH, CRITICAL"):
+        hook.schedule_run(DATASET, WorkerConfig(), priority="high")
 
 
 def test_a_dataset_that_is_there_is_found_by_its_exact_name(hook_on: HookOn) -> None:
@@ -388,10 +402,14 @@ def test_all_tags_come_oldest_first(hook_on: HookOn) -> None:
     assert [tag.name for tag in hook.get_tags(DATASET)] == ["old", "new"]
 
 
+def tag_of(samples: int) -> dict[str, Any]:
+    return {"id": TAG, "name": "initial-tag", "bitMaskData": hex((1 << samples) - 1)}
+
+
 def test_filenames_come_page_by_page(hook_on: HookOn) -> None:
     names = [f"ordner/ü {number}.jpg" for number in range(PAGE_SIZE + 3)]
     hook, platform = hook_on(
-        tags("get_tags_by_dataset_id", {"id": TAG, "name": "initial-tag"}),
+        tags("get_tags_by_dataset_id", tag_of(len(names))),
         Answer(200, "\n".join(names[:PAGE_SIZE]).encode()),
         Answer(200, "\n".join(names[PAGE_SIZE:]).encode()),
     )
@@ -404,12 +422,71 @@ def test_filenames_come_page_by_page(hook_on: HookOn) -> None:
 def test_filenames_that_fill_their_last_page_end_with_an_empty_one(hook_on: HookOn) -> None:
     names = [f"{number}.jpg" for number in range(PAGE_SIZE)]
     hook, platform = hook_on(
-        tags("get_tags_by_dataset_id", {"id": TAG, "name": "initial-tag"}),
+        tags("get_tags_by_dataset_id", tag_of(len(names))),
         Answer(200, "\n".join(names).encode()),
         Answer(200, b""),
     )
     assert hook.get_filenames(DATASET, "initial-tag") == names
     assert len(asked(platform)) == 3
+
+
+def test_a_platform_with_smaller_pages_is_asked_until_the_tag_is_complete(hook_on: HookOn) -> None:
+    hook, platform = hook_on(
+        tags("get_tags_by_dataset_id", tag_of(3)), Answer(200, b"a\nb\n"), Answer(200, b"c\n"), Answer(500)
+    )
+    assert hook.get_filenames(DATASET, "initial-tag") == ["a", "b", "c"]
+    assert len(asked(platform)) == 3
+
+
+@pytest.mark.parametrize(
+    ("pages", "returned"),
+    [
+        ([b""], 0),
+        ([b"a\nb", b""], 2),
+        ([b"a\nb\nc\nd"], 4),
+        ([b"a", b"a"], 2),
+        ([b"a\nb", b"a\nb"], 4),
+    ],
+)
+def test_another_number_of_names_than_the_tag_has_samples_is_no_selection(
+    hook_on: HookOn, pages: list[bytes], returned: int
+) -> None:
+    hook, _ = hook_on(tags("get_tags_by_dataset_id", tag_of(3)), *(Answer(200, page) for page in pages))
+    with pytest.raises(LightlyResponseError, match=f"returned {returned} file names .* which has 3 samples"):
+        hook.get_filenames(DATASET, "initial-tag")
+
+
+def test_paging_that_is_ignored_ends(hook_on: HookOn) -> None:
+    page = "\n".join(map(str, range(PAGE_SIZE))).encode()
+    hook, platform = hook_on(tags("get_tags_by_dataset_id", tag_of(5 * PAGE_SIZE)), Answer(200, page))
+    with pytest.raises(LightlyResponseError, match="10000 file names"):
+        hook.get_filenames(DATASET, "initial-tag")
+    assert len(asked(platform)) == 3
+
+
+def test_a_list_of_datasets_whose_page_repeats_ends(hook_on: HookOn) -> None:
+    items = [{"id": f"{number:024x}"} for number in range(PAGE_SIZE)]
+    hook, platform = hook_on(Answer(200, documented_answer("get_datasets", *items)))
+    with pytest.raises(LightlyResponseError, match="repeats the same page of get_datasets from 5000 on"):
+        hook.get_datasets()
+    assert len(asked(platform)) == 2
+
+
+def test_a_dataset_that_moves_to_the_next_page_meanwhile_is_listed_once(hook_on: HookOn) -> None:
+    items = [{"id": f"{number:024x}"} for number in range(PAGE_SIZE + 1)]
+    first, second = items[:PAGE_SIZE], items[PAGE_SIZE - 1 :]
+    hook, _ = hook_on(*(Answer(200, documented_answer("get_datasets", *page)) for page in (first, second)))
+    assert [dataset.id for dataset in hook.get_datasets()] == [item["id"] for item in items]
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [(b"a\nb\x00c\nd", "file name 2 has NUL"), (b"a\nb\nc\xed\xa0\x80", "file name 3 has NUL in it, or is not UTF-8")],
+)
+def test_a_name_that_no_file_can_have_is_refused_with_its_place(hook_on: HookOn, content: bytes, place: str) -> None:
+    hook, _ = hook_on(tags("get_tags_by_dataset_id", tag_of(3)), Answer(200, content))
+    with pytest.raises(LightlyResponseError, match=place):
+        hook.get_filenames(DATASET, "initial-tag")
 
 
 @pytest.mark.parametrize(("present", "told"), [(["initial-tag", "second"], "initial-tag, second"), ([], "none")])

@@ -1,0 +1,500 @@
+"""
+How every HTTP request of this provider is sent: to the platform, in each mode, and to Airflow's own API.
+
+One set of rules, wherever a request comes from:
+
+- Certificate authorities: those of the connection, else ``REQUESTS_CA_BUNDLE``, ``CURL_CA_BUNDLE``, ``SSL_CERT_FILE``,
+  else those of the requests library.
+- Proxies: the connection's for this scheme, else the environment's. ``NO_PROXY`` takes hosts, domains, addresses,
+  networks (``127.0.0.0/8``) and ``*``, and applies to the environment's proxies; ``no_proxy`` among the connection's
+  proxies applies to both.
+- ``~/.netrc`` is never read, a redirect never followed, a cookie never kept.
+- A whole answer has a deadline and a largest size, decompressed; whatever the server does, the request ends with it.
+
+:func:`ca_bundle_for` and :func:`proxies_for` serve other clients, such as boto3, by the same rules.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import threading
+import time
+import urllib.request
+import zlib
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterable, Iterator, Mapping
+
+    import requests
+    from requests.adapters import HTTPAdapter
+
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+_PIECE = 64 * 1024
+_NO_ADDRESS = "the host is not a valid address; write it like https://api.lightly.ai"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """
+    What one request may take.
+
+    :param connect_timeout: Seconds to wait for a connection.
+    :param total: Seconds from the start until the whole answer must be there.
+    :param size: Bytes that the answer may have, decompressed.
+    :param lowest_rate: Bytes per second below which a file is given up, instead of ``total`` alone; None: no file.
+    """
+
+    connect_timeout: float = 10.0
+    total: float = 45.0
+    size: int = 32 * 2**20
+    lowest_rate: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawAnswer:
+    """
+    An answer as it came, within the limits.
+
+    :param status: HTTP status.
+    :param content: The body, decompressed.
+    :param content_type: The header ``Content-Type``; empty without it.
+    :param retry_after: The header ``Retry-After``; None without it.
+    """
+
+    status: int
+    content: bytes | bytearray = field(repr=False)
+    content_type: str = ""
+    retry_after: str | None = None
+
+
+class NoAnswerError(Exception):
+    """
+    There is no whole answer. Its text names neither the address nor what was sent.
+
+    :param what: What happened, and what to check; without a full stop.
+    :param never_sent: Whether the server certainly did not get the request.
+    """
+
+    def __init__(self, what: str, *, never_sent: bool = False) -> None:
+        super().__init__(what)
+        self.never_sent = never_sent
+
+
+class UnusableSettingError(NoAnswerError):
+    """The host, a proxy or the CA bundle cannot be used whatever the server does. Nothing was sent."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what, never_sent=True)
+
+
+class AnswerTooLargeError(NoAnswerError):
+    """The answer is larger than allowed, or compressed in another way than asked for."""
+
+
+# --- where to ------------------------------------------------------------------------------------------------------
+
+
+def ca_bundle_for(own: str | None) -> str | None:
+    """
+    The file or folder with the certificate authorities to trust.
+
+    :param own: The connection's; None: that of the environment.
+    :return: Its path; None: those of the library that sends the request.
+    """
+    return own or next(filter(None, map(os.environ.get, _CA_VARIABLES)), None)
+
+
+def proxies_for(url: str, own: Mapping[str, str] | None = None) -> dict[str, str]:
+    """
+    The proxy for an address, as ``requests`` and botocore take it.
+
+    :param url: Where the request goes.
+    :param own: The connection's proxies by scheme (or by ``scheme://host``, or ``all``), and ``no_proxy``.
+    :return: The proxy's address by the scheme of the address; empty: none.
+    :raises UnusableSettingError: It is a proxy of another kind than http or https.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise UnusableSettingError(_NO_ADDRESS) from None
+    own = {name.lower(): value for name, value in (own or {}).items()}
+    if _is_exempt(host, port, own.get("no_proxy", "")):
+        return {}
+    chosen = next((own[key] for key in (f"{parts.scheme}://{host}", parts.scheme, "all") if own.get(key)), None)
+    if not chosen:
+        environment = urllib.request.getproxies_environment()
+        if _is_exempt(host, port, environment.get("no", "")):
+            return {}
+        chosen = environment.get(parts.scheme) or environment.get("all")
+    if not chosen:
+        return {}
+    address = chosen if "://" in chosen else f"http://{chosen}"
+    if not address.lower().startswith(("http://", "https://")):
+        raise UnusableSettingError(
+            "the proxy is of another kind than http and https; check the proxies, and HTTPS_PROXY"
+        )
+    return {parts.scheme: address}
+
+
+def _is_exempt(host: str, port: int | None, no_proxy: str) -> bool:
+    return any(_covers(entry, host, port) for entry in no_proxy.replace(",", " ").split())
+
+
+def _covers(entry: str, host: str, port: int | None) -> bool:
+    """Whether an entry of NO_PROXY stands for this host."""
+    if entry == "*":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+        return address in ipaddress.ip_network(entry.strip("[]"), strict=False)
+    except (ValueError, TypeError):
+        pass
+    name, _, of_port = entry.partition(":") if entry.count(":") == 1 else (entry, "", "")
+    if of_port and of_port != str(port):
+        return False
+    name = name.lower().removeprefix("*").lstrip(".").rstrip(".")
+    return bool(name) and (host.rstrip(".") == name or host.rstrip(".").endswith(f".{name}"))
+
+
+# --- one request ---------------------------------------------------------------------------------------------------
+
+
+class Transport:
+    """
+    Sends requests by the rules of this module; safe to use in several threads.
+
+    :param ca_bundle: The connection's certificate authorities; see :func:`ca_bundle_for`.
+    :param proxies: The connection's proxies; see :func:`proxies_for`.
+    :param headers: Sent with each request.
+    """
+
+    def __init__(
+        self,
+        *,
+        ca_bundle: str | None = None,
+        proxies: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self._ca_bundle = ca_bundle
+        self._proxies = proxies
+        self._headers = {"Accept-Encoding": "gzip", **(headers or {})}
+        self._session: requests.Session | None = None
+        self._lock = threading.Lock()
+        self._running: set[_CutOff] = set()
+
+    def close(self) -> None:
+        """Close the connections; a request that another thread waits for ends at once."""
+        with self._lock:
+            running, session, self._session = list(self._running), self._session, None
+        for cut_off in running:
+            cut_off.cut()
+        if session is not None:
+            session.close()
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        limits: Limits,
+        query: Mapping[str, Any] | None = None,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> RawAnswer:
+        """
+        Send one request and read the whole answer.
+
+        :param method: HTTP method.
+        :param url: Address, with its scheme.
+        :param limits: How long it may take and how large the answer may be.
+        :param query: Query parameters; a sequence repeats its key.
+        :param json: JSON body; None sends none.
+        :param headers: Headers of this request alone.
+        :raises NoAnswerError: No whole answer came within the limits.
+        """
+        cut_off = _CutOff(limits.total)
+        with self._lock:
+            self._running.add(cut_off)
+        failure: NoAnswerError
+        try:
+            with cut_off:
+                return self._sent(method, url, limits, cut_off, params=query, json=json, headers=headers)
+        except NoAnswerError as error:
+            failure = error
+        except Exception as error:
+            import requests
+            import urllib3
+
+            if not isinstance(error, (OSError, ValueError, requests.RequestException, urllib3.exceptions.HTTPError)):
+                raise
+            failure = _explained(error, limits, is_late=cut_off.is_over)
+        finally:
+            with self._lock:
+                self._running.discard(cut_off)
+        # Raised here: the library's own exception, whose text has the address and its query, is not the context.
+        raise failure from None
+
+    def _sent(self, method: str, url: str, limits: Limits, cut_off: _CutOff, **what: Any) -> RawAnswer:
+        with self._lock:
+            if self._session is None:
+                self._session = _new_session(self._headers)
+            session = self._session
+        response = session.request(
+            method,
+            url,
+            timeout=(min(limits.connect_timeout, limits.total), limits.total),
+            # A redirect would carry what is secret to another address.
+            allow_redirects=False,
+            proxies=proxies_for(url, self._proxies),
+            verify=ca_bundle_for(self._ca_bundle) or True,
+            stream=True,
+            **what,
+        )
+        try:
+            content = _content_of(response, limits, cut_off)
+        except BaseException:
+            response.close()
+            raise
+        return RawAnswer(
+            status=response.status_code,
+            content=content,
+            content_type=response.headers.get("Content-Type") or "",
+            retry_after=response.headers.get("Retry-After"),
+        )
+
+
+def _content_of(response: requests.Response, limits: Limits, cut_off: _CutOff) -> bytearray:
+    content = bytearray()
+    pieces = response.raw.stream(_PIECE, decode_content=False)
+    received = _counted(pieces, limits, cut_off)
+    for piece in _unpacked(received, response.headers.get("Content-Encoding") or ""):
+        content += piece
+        if len(content) > limits.size:
+            raise AnswerTooLargeError(f"the answer is larger than {limits.size / 2**20:g} MiB")
+    return content
+
+
+def _counted(pieces: Iterable[bytes], limits: Limits, cut_off: _CutOff) -> Iterator[bytes]:
+    """The pieces of a body; each gives a file the time that the lowest rate allows for it."""
+    received = 0
+    for piece in pieces:
+        received += len(piece)
+        if limits.lowest_rate:
+            cut_off.extend(limits.total + received / limits.lowest_rate)
+        yield piece
+
+
+def _unpacked(pieces: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+    """The body, decompressed in small pieces, as two megabytes can become four gigabytes."""
+    if encoding.lower() in ("", "identity"):
+        yield from pieces
+        return
+    if encoding.lower() not in ("gzip", "x-gzip"):
+        raise AnswerTooLargeError("the answer is compressed in a way that was not asked for")
+    gzip = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    is_empty = True
+    try:
+        for piece in pieces:
+            rest = piece
+            while rest:
+                is_empty = False
+                if gzip.eof:  # a second member follows
+                    gzip = zlib.decompressobj(16 + zlib.MAX_WBITS)
+                yield gzip.decompress(rest, _PIECE)
+                rest = gzip.unused_data if gzip.eof else gzip.unconsumed_tail
+        # What is left inside comes without more input.
+        while not gzip.eof and not is_empty:
+            more = gzip.decompress(b"", _PIECE)
+            if not more:
+                raise NoAnswerError("the compressed answer is cut short")
+            yield more
+    except zlib.error:
+        raise NoAnswerError("the answer is not compressed as it says") from None
+
+
+def _explained(error: Exception, limits: Limits, *, is_late: bool) -> NoAnswerError:
+    """What a library's exception means; its own text may hold secrets."""
+    from requests import exceptions
+    from urllib3.exceptions import LocationValueError, NewConnectionError, SSLError
+
+    if is_late:
+        return NoAnswerError(f"no whole answer within {limits.total:g} s")
+    if isinstance(error, exceptions.InvalidProxyURL):
+        return UnusableSettingError("a proxy's address is not valid; check the proxies, and HTTPS_PROXY")
+    if isinstance(error, exceptions.InvalidSchema):
+        return UnusableSettingError("the host is of another kind than http and https; check the host")
+    if isinstance(error, (exceptions.InvalidURL, exceptions.MissingSchema, LocationValueError)):
+        return UnusableSettingError(_NO_ADDRESS)
+    if isinstance(error, OSError) and not isinstance(error, exceptions.RequestException) and error.errno is None:
+        # requests says so with a bare OSError.
+        return UnusableSettingError(
+            "the CA bundle does not exist; check ca_bundle in the connection's extra, and REQUESTS_CA_BUNDLE"
+        )
+    reason = error.args[0] if error.args else None
+    cause = getattr(reason, "reason", reason)
+    # Nothing was sent if not even a connection came about.
+    never_sent = isinstance(error, (exceptions.ConnectTimeout, exceptions.ProxyError)) or isinstance(
+        cause, NewConnectionError
+    )
+    if isinstance(error, (exceptions.SSLError, SSLError)):
+        # Not only the handshake can fail: TLS can break after the request was sent, too.
+        what = "TLS failed; check the host, and the CA bundle (ca_bundle in the connection's extra)"
+    elif isinstance(error, exceptions.ProxyError):
+        what = "the proxy refused or failed; check the proxies, and HTTPS_PROXY"
+    elif isinstance(error, exceptions.ConnectTimeout):
+        what = f"no connection within {min(limits.connect_timeout, limits.total):g} s; check the host and the network"
+    elif isinstance(error, exceptions.Timeout):
+        what = f"no whole answer within {limits.total:g} s"
+    elif never_sent:
+        what = f"no connection ({type(cause).__name__}); check the host and the network"
+    else:
+        what = f"the connection broke before the answer was complete ({type(error).__name__})"
+    return NoAnswerError(what, never_sent=never_sent)
+
+
+# --- the deadline of a whole answer --------------------------------------------------------------------------------
+
+_of_thread = threading.local()
+
+
+class _CutOff:
+    """
+    Ends the connection of the request that this thread sends once its time is up, whatever it is waiting for.
+
+    The timeouts of a socket apply to each read of it: a server that sends one byte per second is never late for them.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.is_over = False
+        self._start = time.monotonic()
+        self._end = self._start + seconds
+        self._done = threading.Event()
+        self._lock = threading.Lock()
+        self._sockets: list[socket.socket] = []
+
+    def __enter__(self) -> Self:
+        _of_thread.cut_off = self
+        threading.Thread(target=self._wait, name="lightly-deadline", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _of_thread.cut_off = None
+        self._done.set()
+        with self._lock:
+            for connected in self._sockets:
+                connected.close()
+            self._sockets.clear()
+
+    def extend(self, seconds: float) -> None:
+        """Allow that many seconds since the start."""
+        self._end = max(self._end, self._start + seconds)
+
+    def watch(self, connected: socket.socket) -> None:
+        """From now on the request runs over this connection, too."""
+        with self._lock:
+            if self._done.is_set():
+                return
+            # A copy: the connection may be closed before its answer is read, and TLS takes the socket over.
+            self._sockets.append(connected.dup())
+        if self.is_over:
+            self.cut()
+
+    def cut(self) -> None:
+        """End it now."""
+        import socket
+
+        self.is_over = True
+        with self._lock:
+            for connected in self._sockets:
+                try:
+                    connected.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    continue
+
+    def _wait(self) -> None:
+        while (left := self._end - time.monotonic()) > 0:
+            if self._done.wait(left):
+                return
+        self.cut()
+
+
+@cache
+def _adapter_class() -> type[HTTPAdapter]:
+    """An adapter of ``requests`` whose connections are known to the deadline of the request that they carry."""
+    from requests.adapters import HTTPAdapter
+    from urllib3.connection import HTTPConnection, HTTPSConnection
+    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+    class Watched:
+        _lifeline: socket.socket | None = None
+
+        def _new_conn(self) -> socket.socket:
+            connected: socket.socket = super()._new_conn()  # type: ignore[misc]
+            self._lifeline = connected.dup()
+            self._watch()
+            return connected
+
+        def request(self, *args: Any, **kwargs: Any) -> None:
+            self._watch()
+            super().request(*args, **kwargs)  # type: ignore[misc]
+
+        def close(self) -> None:
+            super().close()  # type: ignore[misc]
+            if self._lifeline is not None:
+                self._lifeline.close()
+                self._lifeline = None
+
+        def _watch(self) -> None:
+            cut_off = getattr(_of_thread, "cut_off", None)
+            if cut_off is not None and self._lifeline is not None:
+                cut_off.watch(self._lifeline)
+
+    class PlainConnection(Watched, HTTPConnection):
+        pass
+
+    class TlsConnection(Watched, HTTPSConnection):
+        pass
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = PlainConnection
+
+    class TlsPool(HTTPSConnectionPool):
+        ConnectionCls = TlsConnection
+
+    pools = {"http": PlainPool, "https": TlsPool}
+
+    class Adapter(HTTPAdapter):
+        def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+            super().init_poolmanager(*args, **kwargs)
+            self.poolmanager.pool_classes_by_scheme = pools
+
+        def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+            manager = super().proxy_manager_for(*args, **kwargs)
+            manager.pool_classes_by_scheme = pools
+            return manager
+
+    return Adapter
+
+
+def _new_session(headers: Mapping[str, str]) -> requests.Session:
+    import http.cookiejar
+
+    import requests
+
+    session = requests.Session()
+    # Neither ~/.netrc nor the library's own reading of the environment; see the rules above.
+    session.trust_env = False
+    session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+    session.headers.update(headers)
+    # Not following a redirect is not enough: the library would still read its whole body, and where it leads.
+    session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, _adapter_class()())
+    return session
