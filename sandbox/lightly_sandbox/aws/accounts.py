@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from lightly_sandbox.aws.client import client
-from lightly_sandbox.aws.guard import ROOT_HEADER
+from lightly_sandbox.aws.root import ROOT_HEADER
 
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient

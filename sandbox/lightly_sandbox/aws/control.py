@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 import requests
 
-from lightly_sandbox.aws.guard import ROOT_HEADER
+from lightly_sandbox.aws.root import ROOT_HEADER
 from lightly_sandbox.aws.wording import AccessDeniedMessages
 
 if TYPE_CHECKING:

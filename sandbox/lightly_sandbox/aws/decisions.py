@@ -105,8 +105,8 @@ def install() -> None:
         service_context: Mapping[str, Any] | None = None,
     ) -> Any:
         denied = enforce(access_key_id, action, service, region, resource_arn, service_context)
-        _why.set("")
-        if service in _NAMED_IN_TEXT and isinstance(denied, iam_evaluator.EvalResult):
+        _why.set(ACCESS_DENIED if service == "s3" and not access_key_id else "")
+        if access_key_id and service in _NAMED_IN_TEXT and isinstance(denied, iam_evaluator.EvalResult):
             _why.set(_text(denied, access_key_id, action, region, resource_arn, service_context or {}))
         return denied
 
@@ -117,14 +117,14 @@ def install() -> None:
 
     def resolved(key: str, asked: Any) -> Any:
         if key.lower() == "aws:principalarn" and ":assumed-role/" in asked.principal_arn:
-            return _role_arn(asked.principal_arn)
+            return role_arn(asked.principal_arn)
         return resolve(key, asked)
 
     iam_evaluator.enforce, iam_evaluator._resolve_condition_key = enforced, resolved
     iam_actions.access_denied_response = responded
 
 
-def _role_arn(session_arn: str) -> str:
+def role_arn(session_arn: str) -> str:
     """The role of a session, which aws:PrincipalArn is for it (AWS docs: IAM, "Global condition keys")."""
     from ministack.services import iam
 

@@ -1,28 +1,22 @@
 """What the local AWS takes more lightly than AWS does, put right in front of it.
 
-ministack (1.5.33) takes anybody for an account's root who names a 12-digit account id or ``test`` as access
-key, serves an endpoint that wipes everything, and does not look at the length of an assumed role's session.
+ministack (1.5.33) serves an endpoint that wipes everything, and does not look at the length of an assumed
+role's session.
 """
 
 from __future__ import annotations
 
-import hmac
-import re
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
+from xml.sax.saxutils import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-ROOT_HEADER = "x-lightly-sandbox-root"
 HEALTH_PATH = "/_ministack/health"
 
-_ACCESS_KEY = re.compile(
-    r"(?:Credential=|X-Amz-Credential=)([^/%&,\s]+)|AWSAccessKeyId=([^&\s]+)|AWS ([^:\s]+):"
-)
-_ROOT_KEYS = re.compile(r"\d{12}|test")
 SHORTEST_SESSION, LONGEST_SESSION, DEFAULT_SESSION = 900, 43200, 3600
 
 
@@ -33,9 +27,8 @@ class Guard:
     role.
     """
 
-    def __init__(self, app: ASGIApp, root_key: str, max_session_seconds: Callable[[str], int | None]) -> None:
+    def __init__(self, app: ASGIApp, max_session_seconds: Callable[[str], int | None]) -> None:
         self._app = app
-        self._root_key = root_key
         self._max_session_seconds = max_session_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,23 +39,10 @@ class Guard:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if scope["path"].startswith("/_") and scope["path"] != HEALTH_PATH:
             await _answer(send, 404, "NotFound", "There is no such path.")
-        elif self._is_false_root(headers, scope["query_string"].decode("latin-1")):
-            await _answer(
-                send, 403, "InvalidClientTokenId", "The security token included in the request is invalid."
-            )
         elif scope["method"] == "POST" and "x-www-form-urlencoded" in headers.get("content-type", ""):
             await self._with_form(scope, receive, send)
         else:
             await self._app(scope, receive, send)
-
-    def _is_false_root(self, headers: dict[str, str], query: str) -> bool:
-        found = _ACCESS_KEY.search(headers.get("authorization", "")) or _ACCESS_KEY.search(query)
-        if found is None:
-            return False
-        access_key = next(group for group in found.groups() if group is not None)
-        if not _ROOT_KEYS.fullmatch(access_key):
-            return False
-        return not hmac.compare_digest(headers.get(ROOT_HEADER, "").encode(), self._root_key.encode())
 
     async def _with_form(self, scope: Scope, receive: Receive, send: Send) -> None:
         body, more = b"", True
@@ -122,12 +102,17 @@ class Guard:
         return None
 
 
-async def _answer(send: Send, status: int, code: str, message: str) -> None:
-    body = (
+def error_body(code: str, message: str) -> bytes:
+    """An error in the form that every client of AWS understands."""
+    return (
         '<?xml version="1.0" encoding="UTF-8"?>'
-        f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
-        "</ErrorResponse>"
+        f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{escape(message)}</Message>"
+        "</Error></ErrorResponse>"
     ).encode()
+
+
+async def _answer(send: Send, status: int, code: str, message: str) -> None:
+    body = error_body(code, message)
     headers = [(b"content-type", b"text/xml"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

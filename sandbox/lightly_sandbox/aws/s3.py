@@ -6,7 +6,7 @@ It is met by every client alike: by its headers, by a presigned URL, or by a for
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
 
@@ -27,6 +27,7 @@ _Answer = tuple[int, dict[str, str], bytes]
 # it). What names an upload is looked at by itself.
 _BESIDE_THE_CONTENT = frozenset({"tagging", "acl", "retention", "legal-hold", "uploadId", "annotation"})
 
+_NO_FORMS = "The sandbox takes no browser-based uploads: use PutObject, or a presigned URL for it."
 _SIGNED_ONLY = (
     "Requests specifying Server Side Encryption with AWS KMS managed keys require AWS Signature Version 4."
 )
@@ -38,7 +39,6 @@ class _Request:
     bucket: str
     key: str
     headers: Mapping[str, str]
-    body: bytes = field(repr=False)
     query: Mapping[str, list[str]]
     principal: Any = None
 
@@ -66,7 +66,7 @@ class _Request:
     def writes_content(self) -> bool:
         """Whether S3 makes a data key for it. An upload's is made when it is created."""
         if not self.key:
-            return self.method == "POST" and "multipart/form-data" in self.headers.get("content-type", "")
+            return False
         if self.method == "POST":
             return "uploads" in self.query
         return self.method == "PUT" and not _BESIDE_THE_CONTENT & self.query.keys()
@@ -89,9 +89,13 @@ def install() -> None:
         if not bucket or s3._buckets.get(bucket) is None:
             answer: _Answer = dispatch(method, bucket, key, headers, body, query)
             return answer
+        if method == "POST" and not key and not query:
+            # Browser-based uploads are for web pages, and none may write here.
+            error: _Answer = s3._error("NotImplemented", _NO_FORMS, 501, f"/{bucket}")
+            return error
         access_key_id = s3._request_access_key(method, key, headers, query, body)
         principal = caller(access_key_id) if access_key_id else None
-        request = _Request(method, bucket, key, headers, body, query, principal)
+        request = _Request(method, bucket, key, headers, query, principal)
         refused = _unpaid(request) or _without_the_keys(request)
         if refused is None:
             headers = _with_key_arn(request)
@@ -99,7 +103,7 @@ def install() -> None:
             refused = _missing(request, answer) if answer[0] == 404 else None
             if refused is None:
                 return answer
-        error: _Answer = s3._error(refused.code, refused.message, refused.status, f"/{bucket}/{key}")
+        error = s3._error(refused.code, refused.message, refused.status, f"/{bucket}/{key}")
         return error
 
     resolve = s3._resolve_sse_write_headers
@@ -183,11 +187,6 @@ def _key_for_writing(request: _Request) -> str:
     from ministack.services import s3
 
     fields = request.headers
-    if not request.key:
-        parts = s3._parse_multipart_form(request.headers.get("content-type", ""), request.body)
-        fields = {
-            name: value.decode("utf-8", "replace") for name, _, _, value in parts if name.startswith(SSE)
-        }
     # With the customer's own key (SSE-C) the bucket's default counts for nothing.
     if fields.get(SSE) or any(name.startswith(f"{SSE}-customer-") for name in fields):
         return fields.get(SSE_KEY, "") if fields.get(SSE, "").startswith("aws:kms") else ""

@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
-from lightly_sandbox.aws import decisions, lifecycle, s3, simulation, wording
+from lightly_sandbox.aws import decisions, lifecycle, not_principal, root, s3, simulation, wording
 from lightly_sandbox.aws.accounts import CUSTOMER_ACCOUNT_ID, REGION
 from lightly_sandbox.aws.control import Control
 from lightly_sandbox.aws.durability import Durable, Uploads, keep_sessions, mend_objects
-from lightly_sandbox.aws.guard import Guard
+from lightly_sandbox.aws.guard import Guard, error_body
 from lightly_sandbox.aws.propagation import Propagation
+from lightly_sandbox.aws.root import Root
+from lightly_sandbox.process.local_only import LocalOnly
 from lightly_sandbox.process.serving import HOST, log_to_stderr, serve
 from lightly_sandbox.process.state_dir import StateDir, read_credentials
 
@@ -68,14 +71,16 @@ def main() -> None:
     log_to_stderr()
     # Before ministack is imported, which then loads the objects.
     mend_objects(state.aws / "s3")
-    from ministack.app import app
+    from ministack.app import app as ministack
 
     root_key = read_credentials(sys.stdin).root_key
     uploads = Uploads(state.aws / "uploads")
     uploads.restore()
     keep_sessions()
-    durable = Durable(app, uploads)
-    propagation = Propagation(Guard(durable, root_key, max_session_seconds))
+    durable = Durable(ministack, uploads)
+    propagation = Propagation(Guard(durable, max_session_seconds))
+    root.install()
+    not_principal.install()
     wording.install()
     propagation.install()
     decisions.WORDING = wording.Wording(arguments.access_denied_messages)
@@ -83,7 +88,8 @@ def main() -> None:
     s3.install()
     lifecycle.install()
     simulation.install()
-    serve(Control(propagation, root_key, propagation, decisions.WORDING), arguments.fd)
+    app = Control(Root(propagation, root_key), root_key, propagation, decisions.WORDING)
+    serve(LocalOnly(app, "text/xml", partial(error_body, "AccessDenied")), arguments.fd)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import json
+import secrets
 import sys
 from pathlib import Path
 
 from lightly_sandbox.aws.accounts import ARTIFACT_BUCKET, REGION
+from lightly_sandbox.contract.error_codes import ApiErrorCode
+from lightly_sandbox.contract.wire import ApiErrorResponse
 from lightly_sandbox.platform.app import create_app
 from lightly_sandbox.platform.settings import CRASH_AFTER_SECONDS, Settings, VerifyScope
+from lightly_sandbox.process.local_only import LocalOnly
 from lightly_sandbox.process.serving import HOST, log_to_stderr, serve
 from lightly_sandbox.process.state_dir import StateDir, read_credentials
 
@@ -42,7 +47,12 @@ def main() -> None:
         verify_scope=arguments.verify_scope,
         crash_after_seconds=arguments.crash_after,
     )
-    serve(create_app(settings), arguments.fd)
+    serve(LocalOnly(create_app(settings), "application/json", _forbidden), arguments.fd)
+
+
+def _forbidden(reason: str) -> bytes:
+    body = ApiErrorResponse(code=ApiErrorCode.FORBIDDEN, error=reason, request_id=secrets.token_hex(8))
+    return json.dumps(body.wire()).encode()
 
 
 if __name__ == "__main__":

@@ -60,6 +60,9 @@ def serve(app: ASGIApp, descriptor: int) -> None:
         http=Connection,
         log_config=None,
         lifespan="on",
+        # Neither server has WebSockets, and what a request says of a proxy before it may be made up.
+        ws="none",
+        proxy_headers=False,
         timeout_graceful_shutdown=5,
         timeout_keep_alive=30,
         server_header=False,

@@ -24,25 +24,6 @@ def test_the_administrator_is_a_user_of_the_customers_account(customer: Customer
     assert identity["Arn"] == "arn:aws:iam::123456789012:user/admin"
 
 
-@pytest.mark.parametrize("access_key_id", ["test", "123456789012", "916419735646"])
-@pytest.mark.parametrize("service", ["s3", "iam"])
-def test_nobody_is_an_accounts_root_by_its_number(
-    customer: Customer, service: str, access_key_id: str
-) -> None:
-    root = customer.client(service, (access_key_id, "test"))
-    with pytest.raises(ClientError) as refused:
-        root.list_buckets() if service == "s3" else root.list_users()
-    assert _code(refused) == "InvalidClientTokenId"
-
-
-def test_a_url_presigned_as_root_is_refused(customer: Customer) -> None:
-    bucket = customer.bucket("a.jpg")
-    root = customer.client("s3", ("123456789012", "test"))
-    url = root.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "a.jpg"})
-    assert requests.get(url, timeout=30).status_code == 403
-    assert customer.keys(bucket) == ["a.jpg"]
-
-
 def test_the_emulators_own_doors_are_closed(ready: dict[str, Any], customer: Customer) -> None:
     bucket = customer.bucket("a.jpg")
     for path in ("/_ministack/reset", "/_localstack/state/reset", "/_ministack/config"):
