@@ -20,29 +20,47 @@ export LIGHTLY_SANDBOX := $(CURDIR)/$(VENV_SANDBOX)/bin/lightly-sandbox
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-23s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(VENV)/.ready $(VENV_SANDBOX)/.ready ## onboard a local bucket of real photos, and show what was selected
 	@$(VENV)/bin/python -m demo
 
+# One test process for each core; each has a sandbox and an Airflow home of its own.
+PROCESSES ?= logical
+PYTEST := -m pytest --numprocesses $(PROCESSES) --durations 10 --durations-min 1 --dist
+SAMPLED := -m "not exhaustive"
+THE_REST := -m exhaustive
+
 .PHONY: test
-test: $(VENV)/.ready $(VENV_SANDBOX)/.ready ## run all tests: provider on the newest Airflow, then the sandbox's own
-	$(VENV)/bin/python -m pytest
-	cd sandbox && ../$(VENV_SANDBOX)/bin/python -m pytest
+test: $(VENV)/.ready $(VENV_SANDBOX)/.ready ## run the tests: provider on the newest Airflow, then the sandbox's own; of the long matrices a sample
+	$(VENV)/bin/python $(PYTEST) worksteal $(SAMPLED)
+	cd sandbox && ../$(VENV_SANDBOX)/bin/python $(PYTEST) loadfile $(SAMPLED)
+
+.PHONY: test-all
+test-all: test test-exhaustive ## run all tests: those of `make test`, then the rest of the long matrices
+
+.PHONY: test-exhaustive
+test-exhaustive: $(VENV)/.ready $(VENV_SANDBOX)/.ready ## run only what `make test` leaves out
+	$(VENV)/bin/python $(PYTEST) worksteal $(THE_REST)
+	cd sandbox && ../$(VENV_SANDBOX)/bin/python $(PYTEST) loadfile $(THE_REST)
 
 .PHONY: test-compat
-test-compat: $(VENV_COMPAT)/.ready $(VENV_SANDBOX)/.ready ## run the core of the tests on Airflow 2.11
-	$(VENV_COMPAT)/bin/python -m pytest
+test-compat: $(VENV_COMPAT)/.ready $(VENV_SANDBOX)/.ready ## run the provider's tests on Airflow 2.11; of the long matrices a sample
+	$(VENV_COMPAT)/bin/python $(PYTEST) worksteal $(SAMPLED)
+
+.PHONY: test-compat-exhaustive
+test-compat-exhaustive: $(VENV_COMPAT)/.ready $(VENV_SANDBOX)/.ready ## run on Airflow 2.11 only what `make test-compat` leaves out
+	$(VENV_COMPAT)/bin/python $(PYTEST) worksteal $(THE_REST)
 
 .PHONY: test-vendor
 test-vendor: $(VENV_VENDOR)/.ready $(VENV_SANDBOX)/.ready ## drive the sandbox with the vendor's own client, lightly 1.5.26
-	cd sandbox && ../$(VENV_VENDOR)/bin/python -m pytest tests_vendor
+	cd sandbox && ../$(VENV_VENDOR)/bin/python -m pytest --durations 10 tests_vendor
 
 .PHONY: test-system
 test-system: $(VENV_SYSTEM)/.ready $(VENV_SANDBOX)/.ready ## kill, mark and clear worker runs in an Airflow of separate services
 	@scripts/setup-services
-	$(VENV_SYSTEM)/bin/python -m pytest tests/system
+	$(VENV_SYSTEM)/bin/python -m pytest --durations 10 tests/system
 
 .PHONY: lint
 lint: $(VENV)/.ready ## format check, lint, direction of the imports

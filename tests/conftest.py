@@ -36,6 +36,20 @@ for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", 
 
 share()
 
+COLLECTED = pytest.StashKey[list[pytest.Item]]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Remember all tests, before ``-m`` leaves some out."""
+    config.stash[COLLECTED] = list(items)
+
+
+@pytest.fixture
+def collected(pytestconfig: pytest.Config) -> list[pytest.Item]:
+    """All tests of this session, also those that ``-m`` leaves out."""
+    return pytestconfig.stash[COLLECTED]
+
 
 @pytest.fixture(scope="session")
 def airflow_home() -> Path:

@@ -12,6 +12,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
+COLLECTED = pytest.StashKey[list[pytest.Item]]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Remember all tests, before ``-m`` leaves some out."""
+    config.stash[COLLECTED] = list(items)
+
+
+@pytest.fixture
+def collected(pytestconfig: pytest.Config) -> list[pytest.Item]:
+    """All tests of this session, also those that ``-m`` leaves out."""
+    return pytestconfig.stash[COLLECTED]
+
+
 @pytest.fixture(scope="session")
 def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """One sandbox without workers for the whole session: the tests are the worker."""

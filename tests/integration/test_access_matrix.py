@@ -16,6 +16,7 @@ from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from tests.integration.access_situations import EXTERNAL_ID, OVERWRITE, READ, SITUATIONS, WRITE, Access, single, without
 from tests.integration.sandbox import RunningSandbox
+from tests.thinning import thinned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,7 +77,7 @@ def test_there_are_sixty_situations_and_each_cause_that_the_local_aws_can_have()
     }
 
 
-@pytest.mark.parametrize(("situation", "by"), SINGLE)
+@pytest.mark.parametrize(("situation", "by"), thinned(SINGLE, keep=24, covering=lambda situation, _: situation.cause))
 def test_a_situation_gets_its_verdict_and_cause(
     situation: Situation,
     by: str,
@@ -141,7 +142,7 @@ BREAKS: dict[str, tuple[tuple[Permission, ...], tuple[Permission, ...]]] = {
 SPLIT = [(scope, name, by) for scope in SCOPES for name in BREAKS for by in ("user", "role")]
 
 
-@pytest.mark.parametrize(("scope", "name", "by"), SPLIT)
+@pytest.mark.parametrize(("scope", "name", "by"), thinned(SPLIT, keep=10, covering=lambda scope, name, by: scope))
 def test_with_two_datasources_no_check_is_wrong_whatever_the_platform_tests(
     scope: str,
     name: str,
@@ -200,7 +201,7 @@ def add_to_key(sandbox: Sandbox, key_arn: str, statement: dict[str, Any]) -> Non
     kms.put_key_policy(KeyId=key_arn, PolicyName="default", Policy=json.dumps(document))
 
 
-@pytest.mark.parametrize(("situation", "by"), MENDED)
+@pytest.mark.parametrize(("situation", "by"), thinned(MENDED, keep=8, covering=lambda situation, _: situation.cause))
 def test_the_printed_statements_turn_the_lights_green(
     situation: Situation,
     by: str,

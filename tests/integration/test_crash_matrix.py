@@ -18,6 +18,7 @@ from tests.integration.airflow_run import outcome_of
 from tests.integration.lossy_proxy import LossyProxy
 from tests.integration.staged_worker import SIZES, StagedWorker, ready_dataset
 from tests.integration.task_tries import TaskTries
+from tests.thinning import thinned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 FAULTS = ("answer lost", "killed before", "killed after")
 MOST_TRIES = 4
+SAMPLE = 6
 # A try is mostly a wait for answers, of the platform and of Airflow's API.
 SIDE_BY_SIDE = 4
 
@@ -121,9 +123,22 @@ def play(
     return scene, len(states)
 
 
+def points(n_requests: int, share: str) -> list[tuple[int, str]]:
+    """At which requests what happens, in the sample of the default run or in all the rest."""
+    every = [pytest.param(at, fault) for at in range(n_requests) for fault in FAULTS]
+    drawn = thinned(every, keep=SAMPLE, covering=lambda _, fault: fault)
+    return [param.values for param in drawn if bool(param.marks) == (share == "the rest")]
+
+
+@pytest.mark.parametrize("share", ["a sample", pytest.param("the rest", marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("mode", ["waiting", "deferred"])
 def test_wherever_the_task_is_cut_off_there_is_one_run_and_its_result(
-    mode: str, lightly: Sandbox, tries: TaskTries, database: Path, capsys: pytest.CaptureFixture[str]
+    mode: str,
+    share: str,
+    lightly: Sandbox,
+    tries: TaskTries,
+    database: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     worker = StagedWorker(lightly, f"matrix-{mode}-{uuid.uuid4().hex[:6]}")
     undisturbed, n_tries = play(lightly, tries, database, worker, mode)
@@ -135,12 +150,14 @@ def test_wherever_the_task_is_cut_off_there_is_one_run_and_its_result(
         expected = 2 if fault.startswith("killed") else 1
         assert n_tries == expected, f"{mode}, {fault} {scene.met}: {tries.log()[-9000:]}"
 
-    points = [(at, fault) for at in range(len(undisturbed.requests)) for fault in FAULTS]
+    n_requests = len(undisturbed.requests)
+    assert n_requests * len(FAULTS) >= 36
+    mine = points(n_requests, share)
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        for strikes in [pool.submit(strike, *point) for point in points]:
+        for strikes in [pool.submit(strike, *point) for point in mine]:
             strikes.result()
 
-    n_requests = len(undisturbed.requests)
     with capsys.disabled():
-        print(f"\n{mode}: {len(points)} points ({n_requests} requests, {len(FAULTS)} faults), one run at each")
-    assert len(points) >= 36
+        print(
+            f"\n{mode}: {share}, {len(mine)} points of {n_requests} requests by {len(FAULTS)} faults, one run at each"
+        )
