@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,28 @@ def traffic(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Traffic:
 
     monkeypatch.setattr(requests.Session, "send", watched)
     return seen
+
+
+@pytest.fixture
+def aws_actions(monkeypatch: pytest.MonkeyPatch) -> defaultdict[str, set[str]]:
+    """The IAM actions that were used in AWS, e.g. ``iam:GetRole``, by the id of the access key."""
+    from botocore.client import BaseClient
+
+    used: defaultdict[str, set[str]] = defaultdict(set)
+    call = BaseClient._make_api_call
+
+    def watched(client: Any, operation: str, arguments: dict[str, Any]) -> Any:
+        credentials = client._request_signer._credentials
+        if credentials is not None:
+            service = client.meta.service_model.signing_name
+            actions = used[credentials.access_key]
+            actions.add(f"{service}:{operation}")
+            if operation.startswith("Create") and "Tags" in arguments:  # creating with tags is tagging too
+                actions.add(f"{service}:Tag{operation.removeprefix('Create') if service == 'iam' else 'Resource'}")
+        return call(client, operation, arguments)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", watched)
+    return used
 
 
 @pytest.fixture

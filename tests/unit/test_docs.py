@@ -5,15 +5,18 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import pkgutil
 import re
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import tests
 from lightly_provider.aws.credentials import DelegatedAccess, UserAccess, access_from_aws_connection
 from lightly_provider.aws.grants import Grant, access_policy
 from lightly_provider.aws.location import S3Location
@@ -264,11 +267,18 @@ def test_a_refused_argument_is_answered_as_the_documents_say(page: str, written:
         make(OPERATORS[page], **arguments)
 
 
+@cache
+def all_tests() -> set[str]:
+    """The names of all tests."""
+    names = [module.name for module in pkgutil.walk_packages(tests.__path__, "tests.")]
+    modules = [import_module(name) for name in names if name.rpartition(".")[2].startswith("test_")]
+    return {name for module in modules for name in vars(module) if name.startswith("test_")}
+
+
 def named_tests(text: str) -> list[str]:
     """The names of tests in a text, and an error for those that are no test."""
     names = re.findall(r"`(test_\w+)`", text)
-    tests = "\n".join(path.read_text() for path in (REPOSITORY / "tests").rglob("test_*.py"))
-    assert [name for name in names if f"def {name}(" not in tests] == []
+    assert set(names) - all_tests() == set()
     return names
 
 
