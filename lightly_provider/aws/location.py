@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import dropwhile
 from urllib.parse import parse_qs, unquote, urlsplit
 
 # The patterns of this module are compiled by their first use: most imports of it never need them.
 _SCHEME = "s3://"
+# Written before a location whose folder really looks like a slip.
+_EXACT = "exact:"
 _GENERAL_FORM = "s3://bucket/prefix/"
+_BACKSLASH = "which S3 takes as part of a name; write '/' between folders"
 _MAX_KEY_BYTES = 1024  # AWS docs: S3 user guide, "Naming Amazon S3 objects"
 _SHOWN_CHARACTERS = 200
 
@@ -26,20 +29,25 @@ _SHOWN_CHARACTERS = 200
 _BUCKET_CHARACTERS = r"[a-z0-9.-]+"
 _IP_ADDRESS = r"\d{1,3}(?:\.\d{1,3}){3}"
 _RESERVED_PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
+_BEHIND = "write the name of the bucket behind it"
+_OTHER_BUCKET = "use a general purpose bucket"
 _RESERVED_SUFFIXES = {
-    "-s3alias": "an access point",
-    "--ol-s3": "an Object Lambda access point",
-    ".mrap": "a multi-region access point",
-    "--x-s3": "a directory bucket (S3 Express One Zone)",
-    "--table-s3": "a table bucket",
+    "-s3alias": ("an access point", _BEHIND),
+    "--ol-s3": ("an Object Lambda access point", _BEHIND),
+    ".mrap": ("a multi-region access point", _BEHIND),
+    "--x-s3": ("a directory bucket (S3 Express One Zone)", _OTHER_BUCKET),
+    "--table-s3": ("a table bucket", _OTHER_BUCKET),
 }
 
 # The addresses under which S3 answers: path style, virtual-hosted style, and the console's own pages.
+_NO_BUCKET_HOST = r"(?i).*(?:s3-(?:accesspoint|object-lambda|outposts|control)|accesspoint\.s3-global)\..*"
 _PATH_HOST = r"(?i)s3(?:[.-][a-z0-9.-]+)?\.amazonaws\.com(?:\.cn)?"
 _VIRTUAL_HOST = r"(?i)(?P<bucket>.+?)\.s3(?:[.-][a-z0-9.-]+)?\.amazonaws\.com(?:\.cn)?"
 _CONSOLE_HOST = r"(?i)(?:[a-z0-9-]+\.)*console\.(?:aws\.amazon\.com|amazonaws\.cn)"
 _CONSOLE_PATH = r"/s3/buckets/(?P<bucket>[^/]+)/?"
 _S3_ARN = r"arn:aws[a-z-]*:s3:::(?P<path>.+)"
+_ACCESS_POINT_ARN = r"arn:aws[a-z-]*:s3[a-z-]*:.*[:/]accesspoint[/:].*"
+_BEHIND_ACCESS_POINT = f"and the platform takes buckets only; write the bucket behind it, as {_GENERAL_FORM}"
 _SCHEME_SLIP = r"(?i)(?:s3[an]?:/*|s3//+)+"
 _ANY_SCHEME = r"(?P<name>[a-zA-Z][a-zA-Z0-9+.-]{0,20})://"
 
@@ -59,10 +67,12 @@ class S3Location:
 
     :param bucket: The bucket's name.
     :param prefix: The keys' common beginning; empty for the whole bucket, else with a slash at its end.
+    :param is_exact: Whether the user said that the prefix is meant as it is written.
     """
 
     bucket: str
     prefix: str
+    is_exact: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.bucket or (self.prefix and not self.prefix.endswith("/")):
@@ -77,7 +87,8 @@ class S3Location:
         Read what a user wrote, and refuse what cannot work.
 
         :param uri: ``s3://bucket/prefix/``; a missing slash at the end is added, ``s3://bucket`` means the
-            whole bucket.
+            whole bucket. ``exact:s3://bucket/prefix/`` allows folders that look like slips: one that is called like
+            the bucket, has no name, or holds ``?``, ``#``, ``*`` or a backslash.
         :param argument: The name of the operator's argument, for the message.
         :raises InvalidLocationError: With one sentence that names the argument, the value, the cause and the
             next step. Credentials and query strings inside the value are left out of it.
@@ -85,7 +96,8 @@ class S3Location:
         fault = _fault(uri)
         if fault:
             raise InvalidLocationError(f"{argument}={_shown(uri)}: {fault}.")
-        return cls.from_stored(uri)
+        location = cls.from_stored(uri.removeprefix(_EXACT))
+        return replace(location, is_exact=True) if uri.startswith(_EXACT) else location
 
     @classmethod
     def from_stored(cls, uri: str) -> S3Location:
@@ -106,14 +118,35 @@ class S3Location:
         return f"{_SCHEME}{self.bucket}/{self.prefix}"
 
     @property
+    def written(self) -> str:
+        """The location as a user writes it, so that :meth:`parse` takes it."""
+        return self.uri if _fault(self.uri) is None else f"{_EXACT}{self.uri}"
+
+    @property
     def warning(self) -> str | None:
         """What is probably, but not certainly, a slip; None when there is nothing to say."""
+        if self.is_exact:
+            return None
         # Hive writes "name=value" folders and percent-encodes the values, so there the percent sign is meant.
-        if "=" in self.prefix or not re.search(_ENCODED, self.prefix):
+        if "=" not in self.prefix and re.search(_ENCODED, self.prefix):
+            return (
+                f"The prefix {self.prefix!r} looks percent-encoded, and S3 takes the percent sign literally; "
+                f"if it was copied from a browser, write {unquote(self.prefix)!r}."
+            )
+        # S3 compares names byte by byte, so that two that look alike are two folders.
+        if (composed := unicodedata.normalize("NFC", self.prefix)) != self.prefix:
+            how, meant = (
+                "letters and their accents as characters of their own (NFD, as macOS may write names)",
+                composed,
+            )
+        elif odd := {sign for sign in self.prefix if sign != " " and unicodedata.category(sign) == "Zs"}:
+            how = f"{', '.join(sorted(map(ascii, odd)))}, which looks like a space"
+            meant = "".join(" " if sign in odd else sign for sign in self.prefix)
+        else:
             return None
         return (
-            f"The prefix {self.prefix!r} looks percent-encoded, and S3 takes the percent sign literally; "
-            f"if it was copied from a browser, write {unquote(self.prefix)!r}."
+            f"The prefix {self.prefix!a} holds {how}, and S3 takes it as it is written; "
+            f"if nothing is found there, write {meant!r}."
         )
 
     def join(self, relative: str) -> str:
@@ -146,11 +179,14 @@ def _fault(uri: object) -> str | None:
     """What is wrong with a location and what to do, for the first rule that it breaks; None for none."""
     if not isinstance(uri, str):
         return f"a location is a text of the form {_GENERAL_FORM}"
-    fault = _text_fault(uri) or _scheme_fault(uri)
-    if fault:
+    bare = uri.removeprefix(_EXACT)
+    if fault := _text_fault(bare) or _scheme_fault(bare):
         return fault
-    bucket, _, prefix = uri.removeprefix(_SCHEME).partition("/")
-    return _bucket_fault(bucket, prefix) or _prefix_fault(bucket, prefix)
+    bucket, _, prefix = bare.removeprefix(_SCHEME).partition("/")
+    if fault := _bucket_fault(bucket, prefix) or _impossible(prefix):
+        return fault
+    slip = None if uri.startswith(_EXACT) else _slip(bucket, prefix)
+    return f"{slip}; if the folder is really called so, write {_EXACT} before {_SCHEME}" if slip else None
 
 
 def _text_fault(text: str) -> str | None:
@@ -160,8 +196,6 @@ def _text_fault(text: str) -> str | None:
         return "it begins or ends with a blank; remove it"
     if _INVISIBLE & set(text) or {"Cc", "Cs", "Zl", "Zp"} & set(map(unicodedata.category, text)):
         return "it holds a control or invisible character; type it anew"
-    if "\\" in text:
-        return "it holds a backslash, which S3 takes as part of a name; write '/' between folders"
     return None
 
 
@@ -172,6 +206,8 @@ def _scheme_fault(uri: str) -> str | None:
         return f"{what}; write {_instead(rest[slip.end() :])} instead"
     if uri.startswith(_SCHEME):
         return None
+    if re.fullmatch(_ACCESS_POINT_ARN, uri):
+        return f"it is the ARN of an access point, {_BEHIND_ACCESS_POINT}"
     if uri.startswith("arn:"):
         arn = re.fullmatch(_S3_ARN, uri)
         return f"an ARN is not a location; write {_instead(arn['path'].rstrip('*') if arn else '')} instead"
@@ -179,6 +215,8 @@ def _scheme_fault(uri: str) -> str | None:
     if scheme is None:
         return f"the scheme s3:// is missing; write {_instead(uri)} instead"
     if scheme["name"].lower() in {"http", "https"}:
+        if re.match(_NO_BUCKET_HOST, uri[scheme.end() :].partition("/")[0]):
+            return f"it is the address of an access point, {_BEHIND_ACCESS_POINT}"
         return f"a web address is not a location; write {_instead(_path_of_web_address(uri))} instead"
     return f"{scheme['name']}:// is not the scheme of S3; write {_GENERAL_FORM} instead"
 
@@ -202,11 +240,18 @@ def _path_of_web_address(address: str) -> str:
 def _bucket_fault(bucket: str, prefix: str) -> str | None:
     if not bucket:
         return f"no bucket stands between s3:// and the next slash; write {_instead(prefix.lstrip('/'))} instead"
+    if re.fullmatch(_ACCESS_POINT_ARN, f"{bucket}/"):
+        return f"it is the ARN of an access point, {_BEHIND_ACCESS_POINT}"
     if ":" in bucket or "@" in bucket:
         return f"neither credentials nor a port belong here; write {_GENERAL_FORM} and use an AWS connection"
+    if "\\" in bucket:
+        return f"the bucket's name holds a backslash, {_BACKSLASH}"
     rule = _broken_bucket_rule(bucket)
     if rule:
         return f"no bucket can be called {_shown(bucket)}, as {rule}; write the name as the S3 console shows it"
+    for end, (owner, remedy) in _RESERVED_SUFFIXES.items():
+        if bucket.endswith(end):
+            return f"{_shown(bucket)} is the name of {owner} and not of a general purpose bucket; {remedy}"
     return None
 
 
@@ -224,13 +269,22 @@ def _broken_bucket_rule(bucket: str) -> str | None:
     for start in _RESERVED_PREFIXES:
         if bucket.startswith(start):
             return f"AWS keeps names that begin with {start!r} for itself"
-    for end, owner in _RESERVED_SUFFIXES.items():
-        if bucket.endswith(end):
-            return f"a name that ends in {end!r} is that of {owner} and not of a general purpose bucket"
     return None
 
 
-def _prefix_fault(bucket: str, prefix: str) -> str | None:
+def _impossible(prefix: str) -> str | None:
+    """Why no key can begin so."""
+    if {".", ".."} & set(prefix.split("/")):
+        return "S3 knows no '.' and '..' folders; write the whole path"
+    if len(prefix.removesuffix("/").encode()) >= _MAX_KEY_BYTES:
+        return f"with its slash the prefix has more than the {_MAX_KEY_BYTES} bytes of a key; shorten it"
+    return None
+
+
+def _slip(bucket: str, prefix: str) -> str | None:
+    """Why a prefix that S3 would accept is probably not what was meant, and what is."""
+    if "\\" in prefix:
+        return f"it holds a backslash, {_BACKSLASH}"
     for remnant in "?#":
         if remnant in prefix:
             before = prefix.split(remnant)[0]
@@ -242,13 +296,9 @@ def _prefix_fault(bucket: str, prefix: str) -> str | None:
     if prefix and "" in folders:
         proper = "/".join([bucket, *filter(None, folders)])
         return f"'//' makes a folder without a name in S3; write {_instead(proper)} instead"
-    if {".", ".."} & set(folders):
-        return "S3 knows no '.' and '..' folders; write the whole path"
     if folders[0] == bucket:
         proper = "/".join([bucket, *dropwhile(lambda folder: folder == bucket, folders)])
         return f"the path repeats the bucket {bucket!r}; write {_instead(proper)} instead"
-    if len(prefix.removesuffix("/").encode()) >= _MAX_KEY_BYTES:
-        return f"with its slash the prefix has more than the {_MAX_KEY_BYTES} bytes of a key; shorten it"
     return None
 
 

@@ -1,9 +1,9 @@
 """
 AWS's regions and partitions as facts, and what the platform's contract makes of them.
 
-A region that is in none of the lists is refused, even when it has a region's form: ``eu-west-9`` is far more
-often a slip than a region that AWS has opened since this list was made. Who has a newer list passes it as
-``known``.
+The contract's own list decides most questions; only for another region the caller's list is looked at, which comes from
+the installed AWS SDK and takes a tenth of a second to load. A region that is in neither is refused, even if it has a
+region's form: ``eu-west-9`` is far more often a slip than a region that AWS has opened since.
 """
 
 from __future__ import annotations
@@ -20,26 +20,6 @@ def _codes(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# botocore 1.44.5 (2026), data/partitions.json, without the "…-global" pseudo regions.
-REGIONS_BY_PARTITION: dict[str, frozenset[str]] = {
-    "aws": _codes(
-        """
-        af-south-1 ap-east-1 ap-east-2 ap-northeast-1 ap-northeast-2 ap-northeast-3 ap-south-1 ap-south-2
-        ap-southeast-1 ap-southeast-2 ap-southeast-3 ap-southeast-4 ap-southeast-5 ap-southeast-6
-        ap-southeast-7 ca-central-1 ca-west-1 eu-central-1 eu-central-2 eu-north-1 eu-south-1 eu-south-2
-        eu-west-1 eu-west-2 eu-west-3 il-central-1 me-central-1 me-south-1 me-west-1 mx-central-1 sa-east-1
-        sa-west-1 us-east-1 us-east-2 us-west-1 us-west-2
-        """
-    ),
-    "aws-cn": _codes("cn-north-1 cn-northwest-1"),
-    "aws-us-gov": _codes("us-gov-east-1 us-gov-west-1"),
-    "aws-eusc": _codes("eusc-de-east-1"),
-    "aws-iso": _codes("us-iso-east-1 us-iso-west-1"),
-    "aws-iso-b": _codes("us-isob-east-1 us-isob-west-1"),
-    "aws-iso-e": _codes("eu-isoe-west-1"),
-    "aws-iso-f": _codes("us-isof-east-1 us-isof-south-1"),
-}
-
 # lightly 1.5.26 (June 2025), models/s3_region.py. Its two GovCloud names are not AWS's codes.
 CONTRACT_REGIONS = _codes(
     """
@@ -51,7 +31,7 @@ CONTRACT_REGIONS = _codes(
 )
 _GOVCLOUD_CODES = {"us-gov-east": "us-gov-east-1", "us-gov-west": "us-gov-west-1"}
 
-_PARTITIONS = {region: name for name, regions in REGIONS_BY_PARTITION.items() for region in regions}
+# AWS docs: a region's code begins with that of its partition; all others lie in "aws".
 _PARTITION_STARTS = {
     "cn-": "aws-cn",
     "us-gov-": "aws-us-gov",
@@ -87,19 +67,19 @@ class RegionVerdict:
     warning: str | None
 
 
-def check_region(region: str, *, argument: str, known: Iterable[str] = ()) -> RegionVerdict:
+def check_region(region: str, *, argument: str, known: Iterable[str]) -> RegionVerdict:
     """
     Refuse what is no AWS region, and warn of what the platform may not take.
 
     :param region: A region's code, e.g. ``eu-central-1``. The contract's own two names for GovCloud are taken
         too.
     :param argument: The name of the operator's argument, for the message.
-    :param known: Further regions, e.g. those of the installed boto3. It is looked at only when ``region`` is
-        in none of the lists here, so that a generator costs nothing otherwise.
+    :param known: AWS's regions, e.g. those of the installed SDK. They are looked at only if the contract lacks the
+        region, so that a generator costs nothing otherwise.
     :raises InvalidRegionError: With the region that was probably meant.
     """
-    if not isinstance(region, str) or not (region in _PARTITIONS or region in CONTRACT_REGIONS or region in set(known)):
-        raise InvalidRegionError(f"{argument}={region!r} is no AWS region; {_next_step(region)}")
+    if region not in CONTRACT_REGIONS and region not in (codes := frozenset(known)):
+        raise InvalidRegionError(f"{argument}={region!r} is no AWS region; {_next_step(region, codes)}")
     partition = partition_of(region)
     reasons = [reason for reason in (_contract_reason(region), _partition_reason(partition)) if reason]
     warning = f"{argument}={region!r} may not work: {'; '.join(reasons)}." if reasons else None
@@ -107,9 +87,8 @@ def check_region(region: str, *, argument: str, known: Iterable[str] = ()) -> Re
 
 
 def partition_of(region: str) -> str:
-    """The AWS partition of a region; of one that is not in the list, by the beginning of its code."""
-    starts = (partition for start, partition in _PARTITION_STARTS.items() if region.startswith(start))
-    return _PARTITIONS.get(region) or next(starts, "aws")
+    """The AWS partition of a region, by the beginning of its code."""
+    return next((partition for start, partition in _PARTITION_STARTS.items() if region.startswith(start)), "aws")
 
 
 def _contract_reason(region: str) -> str | None:
@@ -132,16 +111,16 @@ def _partition_reason(partition: str) -> str | None:
     )
 
 
-def _next_step(region: object) -> str:
+def _next_step(region: object, known: frozenset[str]) -> str:
     if not isinstance(region, str) or not region.strip():
         return _WRITE_THE_CODE
     zone = re.fullmatch(_AVAILABILITY_ZONE, region)
-    if zone and zone["region"] in _PARTITIONS:
+    if zone and zone["region"] in known:
         return f"it is an availability zone of the region {zone['region']!r}, which is the one to write."
     import difflib  # only a refusal needs it
 
     spelled = region.strip().lower().replace("_", "-").replace(" ", "-")
-    near = [_OLD_NAMES[region]] if region in _OLD_NAMES else difflib.get_close_matches(spelled, _PARTITIONS, n=3)
+    near = [_OLD_NAMES[region]] if region in _OLD_NAMES else difflib.get_close_matches(spelled, sorted(known), n=3)
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"
     return _WRITE_THE_CODE

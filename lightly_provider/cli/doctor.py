@@ -62,7 +62,7 @@ def _verdict(arguments: argparse.Namespace) -> Verdict:
     from lightly_provider.aws.regions import check_region, partition_of
     from lightly_provider.contract import Purpose
     from lightly_provider.diagnosis.diagnose import Vantage, count_files, observe
-    from lightly_provider.hooks.aws import AwsConnections, find_bucket_region
+    from lightly_provider.hooks.aws import AwsConnections, find_bucket_region, regions_of_botocore
     from lightly_provider.verification.judging import judge
     from lightly_provider.verification.requirements import AUTO, DatasetUse, required_of
     from lightly_provider.verification.verdict import DatasourceFacts
@@ -78,7 +78,7 @@ def _verdict(arguments: argparse.Namespace) -> Verdict:
         role_arn = getattr(connection.access, "role_arn", None)
     region = arguments.region or find_bucket_region(location.bucket, connection) or connection.region
     if region:
-        check_region(region, argument="--region")
+        check_region(region, argument="--region", known=regions_of_botocore())
     facts = DatasourceFacts(
         purpose=purpose,
         location=location,

@@ -13,6 +13,7 @@ from lightly_provider.aws.grants import access_policy, grants_for, network_of, p
 from lightly_provider.aws.policies import EXTERNAL_ID_BYTES, ROLE_SESSION_SECONDS, key_policy_statement, trust_policy
 from lightly_provider.aws.policy_documents import PolicyKind, check_size
 from lightly_provider.aws.regions import check_region
+from lightly_provider.hooks.aws import regions_of_botocore
 
 if TYPE_CHECKING:
     import argparse
@@ -45,7 +46,9 @@ def documents_for(arguments: argparse.Namespace) -> dict[str, Any]:
     :raises ValueError: An argument cannot be right.
     """
     role = arguments.access == "role"
-    partition = check_region(arguments.region, argument="--region").partition if arguments.region else "aws"
+    partition = "aws"
+    if arguments.region:
+        partition = check_region(arguments.region, argument="--region", known=regions_of_botocore()).partition
     if role and partition != "aws":
         raise ValueError(
             f"--region {arguments.region} lies in the partition {partition!r}, and the platform takes roles of the "

@@ -6,12 +6,12 @@ import difflib
 from typing import TYPE_CHECKING
 
 from lightly_provider.aws.bucket import MediaType, expected_kind, survey
+from lightly_provider.aws.location import S3Location
 from lightly_provider.diagnosis.denials import denial_of
 from lightly_provider.diagnosis.findings import Finding, Remedy, Status
 
 if TYPE_CHECKING:
     from lightly_provider.aws.bucket import Inventory, Lister
-    from lightly_provider.aws.location import S3Location
 
 # Further pages that are looked at while none of the first held a file of the dataset's type.
 _PAGES_IN_SEARCH = 10
@@ -63,7 +63,7 @@ def near_misses(lister: Lister, location: S3Location) -> list[str]:
 
     :param lister: Lists the bucket. Where it may not list beside the location, it raises, and nothing is known.
     :param location: Where nothing is.
-    :return: URIs, the likeliest first; each has files below it.
+    :return: Locations as a user writes them, the likeliest first; each has files below it.
     """
     prefix = location.prefix
     guesses = []
@@ -84,7 +84,8 @@ def near_misses(lister: Lister, location: S3Location) -> list[str]:
             found += [f"{key[: key.index('/', len(guess)) + 1]}" for key, _ in page.objects if "/" in key[len(guess) :]]
         elif any(not key.endswith("/") for key, _ in page.objects):
             found.append(guess)
-    return [f"s3://{location.bucket}/{name}" for name in dict.fromkeys(found) if name != prefix][:3]
+    names = [name for name in dict.fromkeys(found) if name != prefix][:3]
+    return [S3Location(location.bucket, name).written for name in names]
 
 
 def _walk(lister: Lister, path: str) -> str | None:

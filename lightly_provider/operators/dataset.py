@@ -121,6 +121,8 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
         from lightly_provider.hooks.aws import AwsConnection, find_bucket_region
 
         location = S3Location.parse(str(self.resource_path), argument="resource_path")
+        if location.warning:
+            self.log.warning(location.warning)
         connection = AwsConnection(self.datasource_aws_conn_id)
         region = find_bucket_region(location.bucket, connection)
         place = Place(location=location, access="", region=region)

@@ -132,7 +132,7 @@ def test_auto_refuses_a_tie_and_nothing(keys: tuple[str, ...], told: str) -> Non
         ("s3://acme/Raw/", ["raw/a.jpg"], "s3://acme/raw/"),
         ("s3://acme/data/RAW/", ["data/raw/a.jpg"], "s3://acme/data/raw/"),
         ("s3://acme/raw//x/", ["raw/x/a.jpg"], "s3://acme/raw/x/"),
-        ("s3://acme/raw/x/", ["/raw/x/a.jpg"], "s3://acme//raw/x/"),
+        ("s3://acme/raw/x/", ["/raw/x/a.jpg"], "exact:s3://acme//raw/x/"),
         ("s3://acme/acme/raw/", ["raw/a.jpg"], "s3://acme/raw/"),
         ("s3://acme/raw/", ["raw-2024/a.jpg"], "s3://acme/raw-2024/"),
         ("s3://acme/rwa/", ["raw/a.jpg"], "s3://acme/raw/"),

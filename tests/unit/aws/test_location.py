@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import ast
 import dataclasses
 import pickle
+import re
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lightly_provider.aws.location import InvalidLocationError, S3Location
 
@@ -74,7 +78,8 @@ def test_a_location_that_s3_knows_is_taken_and_ends_in_a_slash(uri: str, bucket:
         ("arn:aws:s3:::acme/a/*", "s3://acme/a/"),
         ("arn:aws:s3:::acme", "s3://acme/"),
         ("arn:aws-cn:s3:::acme/a", "s3://acme/a/"),
-        ("arn:aws:s3:eu-west-1:123456789012:accesspoint/acme", "s3://bucket/prefix/"),
+        ("arn:aws:s3:eu-west-1:123456789012:job/acme", "s3://bucket/prefix/"),
+        ("https://acme.s3-website-eu-west-1.amazonaws.com/a", "s3://acme/a/"),
         ("s3://s3://acme/a", "s3://acme/a/"),
         ("s3://s3a://acme/a", "s3://acme/a/"),
         ("s3:///acme/a", "s3://acme/a/"),
@@ -123,11 +128,6 @@ def test_a_slip_is_refused_with_the_location_that_was_probably_meant(uri: str, p
         ("sthree-acme", "'sthree-'"),
         ("sthree-configurator-acme", "'sthree-'"),
         ("amzn-s3-demo-acme", "'amzn-s3-demo-'"),
-        ("acme-s3alias", "an access point"),
-        ("acme--ol-s3", "Object Lambda"),
-        ("acme.mrap", "multi-region"),
-        ("acme--usw2-az1--x-s3", "directory bucket"),
-        ("acme--table-s3", "table bucket"),
     ],
 )
 def test_a_bucket_name_that_aws_does_not_allow_is_refused_with_the_rule(bucket: str, rule: str) -> None:
@@ -135,6 +135,99 @@ def test_a_bucket_name_that_aws_does_not_allow_is_refused_with_the_rule(bucket: 
     assert "no bucket can be called" in message
     assert rule in message
     assert "write the name as the S3 console shows it" in message
+
+
+@pytest.mark.parametrize(
+    ("bucket", "owner"),
+    [
+        ("acme-s3alias", "an access point"),
+        ("acme--ol-s3", "an Object Lambda access point"),
+        ("acme.mrap", "a multi-region access point"),
+        ("acme--usw2-az1--x-s3", "a directory bucket"),
+        ("acme--table-s3", "a table bucket"),
+    ],
+)
+def test_what_is_no_general_purpose_bucket_is_named(bucket: str, owner: str) -> None:
+    message = refusal(f"s3://{bucket}/a/")
+    assert f"{bucket!r} is the name of {owner}" in message
+    assert "bucket behind it" in message or "use a general purpose bucket" in message
+
+
+FOLDERS_LIKE_SLIPS = [
+    *("acme/", "acme/x/", "acme/acme/", "/", "/x/", "x//y/", "//", "a?b/", "a#b/", "a*b/", "*/", "a\\b/", "?#*//acme/"),
+    *("my%20photos/", "Mo\u0308wen/", "a\xa0b/"),
+]
+
+
+@pytest.mark.parametrize("prefix", FOLDERS_LIKE_SLIPS)
+def test_a_folder_that_is_really_called_so_is_taken_exactly(prefix: str) -> None:
+    location = parse(f"exact:s3://acme/{prefix}")
+    assert (location.bucket, location.prefix, location.warning) == ("acme", prefix, None)
+    assert location == S3Location("acme", prefix)
+    assert location.uri == f"s3://acme/{prefix}"
+
+
+@pytest.mark.parametrize("prefix", FOLDERS_LIKE_SLIPS)
+def test_a_location_is_written_so_that_it_can_be_given_again(prefix: str) -> None:
+    assert parse(S3Location("acme", prefix).written) == S3Location("acme", prefix)
+
+
+def suggestions(uri: str, message: str) -> list[str]:
+    """What a refusal tells to write: the location that was meant, and the marker for one that is meant as it is."""
+    found = re.findall(r"(?:write|as) (s3://.*?)(?: instead[;.]| and use an AWS connection\.|\.$|$)", message)
+    return [*found, f"exact:{uri}"] if "write exact: before s3://" in message else found
+
+
+SIGNS = "a-b/1.:@?#*\\ %20AÄ\xa0\u0308~="
+PIECES = ["s3://", "s3a://", "s3:", "exact:", "https://", "acme", "acme/", "//", "../", ".s3.eu-west-1.amazonaws.com/"]
+PIECES += ["arn:aws:s3:::", "accesspoint", "bucket", "?prefix=", "s3-accesspoint.", "*.jpg", "photos/", "-s3alias/"]
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.text(SIGNS, max_size=6), max_size=7).map("".join))
+@settings(max_examples=2000, derandomize=True, deadline=None)
+def test_whatever_a_refusal_suggests_is_taken(uri: str) -> None:
+    try:
+        location = parse(uri)
+    except InvalidLocationError as refused:
+        message = str(refused)
+        assert (
+            message.count("write")
+            + message.count("remove")
+            + message.count("shorten")
+            + message.count("type")
+            + (message.count("use a general"))
+        )
+        for suggested in suggestions(uri, message):
+            parse(suggested)
+    else:
+        assert parse(location.written) == location
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=20).map(lambda text: f"{text}/"))
+@settings(max_examples=500, derandomize=True, deadline=None)
+def test_whatever_a_warning_suggests_is_taken_without_one(prefix: str) -> None:
+    try:
+        warning = parse(f"s3://acme/{prefix}").warning
+    except InvalidLocationError:
+        return
+    if warning:
+        meant = ast.literal_eval(warning[warning.rindex("write ") + 6 : -1])
+        assert "%20" in meant or parse(f"s3://acme/{meant}").prefix == meant
+
+
+@pytest.mark.parametrize(
+    ("prefix", "reason", "meant"),
+    [
+        ("Mo\u0308wen/", "(NFD, as macOS may write names)", "'Möwen/'"),
+        ("a\xa0b/", "'\\xa0', which looks like a", "'a b/'"),
+    ],
+)
+def test_a_folder_whose_name_looks_like_another_is_taken_with_a_warning(prefix: str, reason: str, meant: str) -> None:
+    location = parse(f"s3://acme/{prefix}")
+    assert location.prefix == prefix
+    assert str(location.warning).startswith(f"The prefix {prefix!a} holds ")
+    assert reason in str(location.warning)
+    assert str(location.warning).endswith(f"if nothing is found there, write {meant}.")
 
 
 @pytest.mark.parametrize(
@@ -148,6 +241,19 @@ def test_a_bucket_name_that_aws_does_not_allow_is_refused_with_the_rule(bucket: 
         ("\ufeffs3://acme/a", "control or invisible"),
         ("s3://acme/\ud800", "control or invisible"),
         ("s3://acme\\a\\b", "backslash"),
+        ("exact:s3://acme\\a", "backslash"),
+        ("exact:s3://acme/../a", "'.' and '..'"),
+        ("exact:s3://acme/a\x00b", "control or invisible"),
+        (f"exact:s3://acme/{'a' * 1024}", "1024 bytes"),
+        ("exact:s3://Acme/a", "lower-case"),
+        ("exact:exact:s3://acme/a", "the scheme s3:// is missing"),
+        ("https://ap-123456789012.s3-accesspoint.eu-west-1.amazonaws.com/a", "the address of an access point"),
+        ("https://m.mrap.accesspoint.s3-global.amazonaws.com/a", "the address of an access point"),
+        ("https://ap-1.op-1.123.s3-outposts.eu-west-1.amazonaws.com/a", "the address of an access point"),
+        ("https://123456789012.s3-control.eu-west-1.amazonaws.com/v20180820", "the address of an access point"),
+        ("arn:aws:s3:eu-west-1:123456789012:accesspoint/acme", "the ARN of an access point"),
+        ("s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/acme/a/", "the ARN of an access point"),
+        ("arn:aws:s3-outposts:eu-west-1:123456789012:outpost/op-1/accesspoint/ap", "the ARN of an access point"),
         ("s3://acme/../a", "'.' and '..'"),
         ("s3://acme/a/./b", "'.' and '..'"),
         (f"s3://acme/{'a' * 1024}", "1024 bytes"),
@@ -165,6 +271,8 @@ def test_what_cannot_work_is_refused_with_its_cause(uri: object, cause: str) -> 
     "uri",
     [
         "s3://AKIAEXAMPLE:hush/hush+key@acme/a",
+        "exact:s3://AKIAEXAMPLE:hush/hush+key@acme/a",
+        "exact:s3://acme/../a?sig=hush",
         "s3n://AKIAEXAMPLE:hush/key@acme/a://b",
         "AKIAEXAMPLE:hush/key@acme/a",
         "s3://hush@acme/a",

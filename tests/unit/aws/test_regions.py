@@ -1,36 +1,43 @@
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from lightly_provider.aws.regions import (
     CONTRACT_REGIONS,
-    REGIONS_BY_PARTITION,
     InvalidRegionError,
     check_region,
     partition_of,
 )
+from lightly_provider.hooks.aws import regions_of_botocore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_SDK = pytest.importorskip("botocore.session").Session()
+REGIONS_BY_PARTITION = {
+    partition: set(_SDK.get_available_regions("s3", partition_name=partition, allow_non_regional=False))
+    for partition in _SDK.get_available_partitions()
+}
 
-def refusal(region: object, **known: object) -> str:
+
+def refusal(region: object) -> str:
     with pytest.raises(InvalidRegionError) as refused:
-        check_region(region, argument="region", **known)  # type: ignore[arg-type]
+        check_region(region, argument="region", known=regions_of_botocore())  # type: ignore[arg-type]
     return str(refused.value)
 
 
 @pytest.mark.parametrize("region", sorted(CONTRACT_REGIONS & REGIONS_BY_PARTITION["aws"]))
 def test_a_region_that_aws_and_the_platform_know_is_taken_without_a_word(region: str) -> None:
-    verdict = check_region(region, argument="region")
+    verdict = check_region(region, argument="region", known=regions_of_botocore())
     assert (verdict.region, verdict.partition, verdict.warning) == (region, "aws", None)
 
 
 @pytest.mark.parametrize("region", sorted(REGIONS_BY_PARTITION["aws"] - CONTRACT_REGIONS))
 def test_a_region_that_only_the_platforms_list_lacks_is_a_warning(region: str) -> None:
-    verdict = check_region(region, argument="region")
+    verdict = check_region(region, argument="region", known=regions_of_botocore())
     assert (verdict.region, verdict.partition) == (region, "aws")
     assert str(verdict.warning).startswith(
         f"region={region!r} may not work: it is not in the platform's published list"
@@ -52,7 +59,7 @@ def test_a_region_that_only_the_platforms_list_lacks_is_a_warning(region: str) -
 def test_a_region_of_another_partition_is_a_warning_that_says_what_remains(
     region: str, partition: str, words: list[str]
 ) -> None:
-    verdict = check_region(region, argument="region")
+    verdict = check_region(region, argument="region", known=regions_of_botocore())
     assert verdict.partition == partition
     assert all(word in str(verdict.warning) for word in words)
 
@@ -85,21 +92,14 @@ def test_what_is_no_aws_region_is_refused_with_what_was_probably_meant(region: o
     assert next_step in message
 
 
-def test_a_region_of_a_newer_list_is_taken_with_a_warning() -> None:
-    assert "did you mean" in refusal("eu-west-9")
-    assert "did you mean" in refusal("eu-west-9", known=["eu-west-8"])
-    verdict = check_region("eu-west-9", argument="region", known=["eu-west-9"])
-    assert verdict.partition == "aws"
-    assert "not in the platform's published list" in str(verdict.warning)
-
-
-def test_the_newer_list_is_not_made_when_it_is_not_needed() -> None:
+@pytest.mark.parametrize("region", sorted(CONTRACT_REGIONS))
+def test_a_region_of_the_contract_is_checked_without_the_aws_sdk(region: str) -> None:
     def costly() -> Iterator[str]:
-        raise AssertionError("the list was asked for")
+        raise AssertionError("the SDK was loaded")
         yield ""
 
-    assert check_region("eu-central-1", argument="region", known=costly()).warning is None
-    with pytest.raises(AssertionError, match="asked for"):
+    assert check_region(region, argument="region", known=costly()).region == region
+    with pytest.raises(AssertionError, match="the SDK was loaded"):
         check_region("eu-west-9", argument="region", known=costly())
 
 
@@ -121,15 +121,19 @@ def test_the_partition_of_a_new_region_follows_from_the_beginning_of_its_code(re
 
 
 def test_the_contract_lists_thirty_regions_of_which_two_are_not_aws_codes() -> None:
-    aws = frozenset[str]().union(*REGIONS_BY_PARTITION.values())
     assert len(CONTRACT_REGIONS) == 30
-    assert CONTRACT_REGIONS - aws == {"us-gov-east", "us-gov-west"}
+    assert CONTRACT_REGIONS - set().union(*REGIONS_BY_PARTITION.values()) == {"us-gov-east", "us-gov-west"}
 
 
-def test_every_region_that_the_installed_boto3_knows_is_accepted_in_boto3s_partition() -> None:
-    boto3 = pytest.importorskip("boto3")
-    session = boto3.session.Session()
-    for partition in session.get_available_partitions():
-        regions = session.get_available_regions("s3", partition_name=partition)
+def test_every_region_of_the_installed_sdk_is_taken_in_its_partition() -> None:
+    for partition, regions in REGIONS_BY_PARTITION.items():
         for region in regions:
-            assert check_region(region, argument="region", known=regions).partition == partition
+            assert check_region(region, argument="region", known=regions_of_botocore()).partition == partition
+
+
+@pytest.mark.parametrize("region", ["eu-west-9", "eu-centrl-1", "EU", "us-east", "eu-central-1a", "us-gov-west-1b"])
+def test_whatever_a_refusal_suggests_is_taken(region: str) -> None:
+    suggested = re.findall(r"'([a-z0-9-]+)'", refusal(region).partition("; ")[2])
+    assert suggested
+    for one in suggested:
+        check_region(one, argument="region", known=regions_of_botocore())
