@@ -70,9 +70,10 @@ class S3Lister:
         )
 
 
-# The vendor's guide, "File formats"; what differs there in letter case only is the same here.
+# docs.lightly.ai/docs/cloud-storage, "Supported File Types" (png, jpg/jpeg, bmp, gif, tiff), with WebP; and
+# docs.lightly.ai/docs/videos-as-input, "Supported Formats": its list of extensions is exhaustive, and case is ignored.
 _IMAGE_SUFFIXES = frozenset({"jpg", "jpeg", "png", "gif", "bmp", "tif", "tiff", "webp"})
-_VIDEO_SUFFIXES = frozenset({"mov", "mp4", "avi", "mkv"})
+_VIDEO_SUFFIXES = frozenset({"mp4", "m4v", "hevc", "mpg", "mpeg", "avi", "mov", "webm"})
 # What Lightly stores for itself; it is no input.
 _OWN_FILES = ".lightly/"
 # Folders to split into beyond the number of threads, so that one big one does not keep all others waiting.

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 PAGE_KEYS = 1000
 
-# docs.lightly.ai, Input types and Videos as input: the formats that the worker reads. Of the videos' it says
-# that the list is exhaustive.
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tiff", ".tif", ".bmp", ".webp"})
+# docs.lightly.ai/docs/cloud-storage, "Supported File Types" (png, jpg/jpeg, bmp, gif, tiff), with WebP; and
+# docs.lightly.ai/docs/videos-as-input, "Supported Formats": its list of extensions is exhaustive, and case is
+# ignored. The provider has the same lists; its tests compare them with what is listed here.
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".hevc", ".mpg", ".mpeg", ".avi", ".mov", ".webm"})
 
 

@@ -75,9 +75,13 @@ class Transfer:
         stream: bool = False,
     ) -> requests.Response:
         try:
-            answer = self._session.request(
-                method, url, data=content, headers=headers, timeout=TIMEOUT_SECONDS, stream=stream
+            request = self._session.prepare_request(
+                requests.Request(method, url, data=content, headers=headers)
             )
+            # By itself requests takes "/./" and "/../" out of a path. In S3 they are part of the key, which
+            # is signed, and another object's without them.
+            request.url = url
+            answer = self._session.send(request, timeout=TIMEOUT_SECONDS, stream=stream)
         except requests.RequestException as error:
             raise TransferError(method, url, None, f"failed with {type(error).__name__}") from None
         if not answer.ok:

@@ -32,7 +32,8 @@ def lister(*keys: str, page_size: int = 1000) -> RecordedLister:
 @pytest.mark.parametrize(
     ("key", "kind"),
     [
-        *(("a.jpg", IMAGES), ("a/b.JPEG", IMAGES), ("a.tar.png", IMAGES), ("b.MP4", VIDEOS), ("b.mkv", VIDEOS)),
+        *(("a.jpg", IMAGES), ("a/b.JPEG", IMAGES), ("a.tar.png", IMAGES), ("b.MP4", VIDEOS), ("b.webm", VIDEOS)),
+        *(("b.m4v", VIDEOS), ("b.hevc", VIDEOS), ("b.mpg", VIDEOS), ("b.mpeg", VIDEOS), ("b.mkv", OTHER)),
         *(("a.txt", OTHER), ("a/jpg", OTHER), ("a.jpg/b", OTHER), ("a", OTHER)),
     ],
 )
