@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from lightly_provider.foreign_text import storable
+
+_LONGEST_MESSAGE = 20_000
+
 
 class LightlyError(Exception):
     """Base of all errors of this provider."""
@@ -195,7 +199,8 @@ def is_transient(error: BaseException) -> bool:
 
 def as_json(error: LightlyError) -> dict[str, Any]:
     """An error as a JSON object, for the way from a trigger to its task."""
-    return {"class": type(error).__name__, "message": str(error), "members": dict(error.__dict__)}
+    members = {name: storable(member) if isinstance(member, str) else member for name, member in vars(error).items()}
+    return {"class": type(error).__name__, "message": storable(str(error))[:_LONGEST_MESSAGE], "members": members}
 
 
 def from_json(value: dict[str, Any]) -> LightlyError:

@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import BaseHook
 
 from lightly_provider.api.client import ClientSettings
 from lightly_provider.exceptions import LightlyConnectionConfigError
+from lightly_provider.foreign_text import shown
 from lightly_provider.get_provider_info import CONNECTION_FORM, DEFAULT_HOST, DEFAULT_WEB_URL
 
 if TYPE_CHECKING:
@@ -45,10 +46,11 @@ class LightlyConnection:
 def parse_connection(
     conn_id: str,
     *,
-    host: str | None,
-    port: int | None,
-    password: str | None,
-    extra: Mapping[str, Any],
+    host: Any,
+    port: Any,
+    password: Any,
+    extra: Any,
+    conn_type: str | None = CONNECTION_FORM["connection-type"],
 ) -> LightlyConnection:
     """
     Read a connection.
@@ -58,9 +60,31 @@ def parse_connection(
     :param port: Added to the host if that has none.
     :param password: API token.
     :param extra: ``web_url``, ``ca_bundle``, ``proxies``, ``connect_timeout``, ``read_timeout``; see the form.
+    :param conn_type: The connection's type. Another one's password is no API token, and must not be sent as one.
     :raises LightlyConnectionConfigError: Something is missing or cannot be right.
     """
+    wanted = CONNECTION_FORM["connection-type"]
+    if conn_type and conn_type != wanted:
+        raise LightlyConnectionConfigError(
+            f"Airflow connection {conn_id!r} is of type {shown(conn_type, longest=100)!r}, and {wanted!r} is needed; "
+            "its password was not sent. Name another connection with lightly_conn_id, or correct its type."
+        )
+    if not (isinstance(password, str) or password is None):
+        raise LightlyConnectionConfigError(
+            f"Airflow connection {conn_id!r} has a password that is no text; put the API token between quotes."
+        )
+    if not isinstance(extra, dict):
+        raise LightlyConnectionConfigError(
+            f"Airflow connection {conn_id!r} has an extra that is no JSON object; write it like "
+            '{"read_timeout": 60}, or leave it out.'
+        )
+    port = _port(conn_id, port)
     token = (password or "").strip()
+    if not token.isprintable():
+        raise LightlyConnectionConfigError(
+            f"Airflow connection {conn_id!r} has an API token with a line break or another control character in it; "
+            "copy it again from the platform's preferences page."
+        )
     if not token:
         raise LightlyConnectionConfigError(
             f"Airflow connection {conn_id!r} has no API token; put the one of the platform's preferences page into its "
@@ -78,16 +102,16 @@ def parse_connection(
             f"Airflow connection {conn_id!r} reaches {address} without TLS: the API token and AWS keys travel in clear."
         )
     known = CONNECTION_FORM["conn-fields"]
-    unknown = sorted(set(extra) - set(known))
+    unknown = sorted(map(str, set(extra) - set(known)))
     if unknown:
         warnings.append(
-            f"Airflow connection {conn_id!r} has extra fields that nothing reads: {', '.join(unknown)}; "
+            f"Airflow connection {conn_id!r} has extra fields that nothing reads: {shown(', '.join(unknown))}; "
             f"known are {', '.join(known)}."
         )
     settings = ClientSettings(
         host=address,
         token=token,
-        ca_bundle=str(extra["ca_bundle"]) if extra.get("ca_bundle") else None,
+        ca_bundle=_path(conn_id, "ca_bundle", extra),
         connect_timeout=_seconds(conn_id, "connect_timeout", extra, ClientSettings.connect_timeout),
         read_timeout=_seconds(conn_id, "read_timeout", extra, ClientSettings.read_timeout),
         proxies=_proxies(conn_id, extra.get("proxies")),
@@ -96,13 +120,28 @@ def parse_connection(
     return LightlyConnection(settings=settings, web_url=web_url, is_local=is_local, warnings=tuple(warnings))
 
 
+def _port(conn_id: str, value: Any) -> int | None:
+    if value in (None, ""):
+        return None
+    try:
+        port = int(value)
+    except (TypeError, ValueError):
+        port = 0
+    if isinstance(value, bool) or not 0 < port < 65536:
+        raise LightlyConnectionConfigError(
+            f"Airflow connection {conn_id!r} has the port {shown(repr(value), longest=50)}; it must be a number from 1 "
+            "to 65535."
+        )
+    return port
+
+
 def _address(conn_id: str, field: str, value: Any, default: str) -> str:
     text = str(value or default).strip()
     if "://" not in text:
         text = f"https://{text}"
     text = text.rstrip("/")
     # The value is not repeated: a login in it would be a secret.
-    if not _is_web_address(text):
+    if isinstance(value, bool) or not (isinstance(value, (str, int)) or value is None) or not _is_web_address(text):
         raise LightlyConnectionConfigError(
             f"Airflow connection {conn_id!r} has a {field} that is no address of a web server; "
             f"write it like {default}, without login or query."
@@ -128,15 +167,27 @@ def _seconds(conn_id: str, field: str, extra: Mapping[str, Any], default: float)
     if value in (None, ""):
         return default
     try:
-        seconds = float(value)
-    except (TypeError, ValueError):
+        seconds = 0.0 if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
         seconds = 0.0
     if not 0 < seconds < 86400:
         raise LightlyConnectionConfigError(
-            f"Airflow connection {conn_id!r} has {field}={value!r} in its extra; "
+            f"Airflow connection {conn_id!r} has {field}={shown(repr(value), longest=50)} in its extra; "
             "it must be a number of seconds above 0."
         )
     return seconds
+
+
+def _path(conn_id: str, field: str, extra: Mapping[str, Any]) -> str | None:
+    value = extra.get(field)
+    if value in (None, ""):
+        return None
+    if not isinstance(value, str) or not value.isprintable():
+        raise LightlyConnectionConfigError(
+            f"Airflow connection {conn_id!r} has {field}={shown(repr(value), longest=50)} in its extra; it must be a "
+            "path."
+        )
+    return value
 
 
 def _proxies(conn_id: str, value: Any) -> dict[str, str] | None:
@@ -146,9 +197,12 @@ def _proxies(conn_id: str, value: Any) -> dict[str, str] | None:
     if isinstance(value, str):
         try:
             parsed = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             parsed = None
-    if not isinstance(parsed, dict) or not all(isinstance(v, str) and _has_host(v) for v in parsed.values()):
+    if not isinstance(parsed, dict) or not all(
+        isinstance(address, str) and (str(scheme).lower() == "no_proxy" or _has_host(address))
+        for scheme, address in parsed.items()
+    ):
         # The value is not repeated: proxy addresses may hold a password.
         raise LightlyConnectionConfigError(
             f"Airflow connection {conn_id!r} has proxies in its extra that are no JSON object of addresses by scheme; "
@@ -167,7 +221,7 @@ def _has_host(proxy: str) -> bool:
 
 async def read_connection(lightly_conn_id: str) -> LightlyConnection:
     """
-    What an Airflow connection of type ``lightly`` says. Airflow itself masks its secrets in the log.
+    Read an Airflow connection of type ``lightly``. Airflow itself masks its secrets in the log.
 
     :param lightly_conn_id: Airflow connection.
     :raises LightlyConnectionConfigError: Something is missing or cannot be right.
@@ -181,6 +235,7 @@ async def read_connection(lightly_conn_id: str) -> LightlyConnection:
         port=airflow_connection.port,
         password=airflow_connection.password,
         extra=await get_async_extra_dejson(airflow_connection),
+        conn_type=airflow_connection.conn_type,
     )
 
 
@@ -203,6 +258,10 @@ class LightlyBaseHook(BaseHook):
         """What the Airflow connection says; read once."""
         from airflow.providers.common.compat.sdk import mask_secret
 
+        if not isinstance(self.lightly_conn_id, str) or not self.lightly_conn_id:
+            raise LightlyConnectionConfigError(
+                f"lightly_conn_id is {self.lightly_conn_id!r}; write the id of an Airflow connection of type lightly."
+            )
         airflow_connection = self.get_connection(self.lightly_conn_id)
         parsed = parse_connection(
             self.lightly_conn_id,
@@ -210,10 +269,11 @@ class LightlyBaseHook(BaseHook):
             port=airflow_connection.port,
             password=airflow_connection.password,
             extra=airflow_connection.extra_dejson,
+            conn_type=airflow_connection.conn_type,
         )
         mask_secret(parsed.settings.token)
         for address in (parsed.settings.proxies or {}).values():
-            if password := urlsplit(address).password:
+            if "@" in address and (password := urlsplit(address).password):
                 mask_secret(password)
         for warning in parsed.warnings:
             self.log.warning(warning)

@@ -187,3 +187,92 @@ def test_proxies_of_another_form_are_refused_without_repeating_them(value: Any) 
 def test_a_connection_shows_neither_token_nor_proxies() -> None:
     shown = parse(password=f"{CANARY}1", proxies={"https": f"http://u:{CANARY}2@p"})
     assert CANARY not in repr(shown) + str(shown)
+
+
+@pytest.mark.parametrize("conn_type", ["aws", "postgres", "http", "generic"])
+def test_the_password_of_a_connection_of_another_type_is_no_token(conn_type: str) -> None:
+    with pytest.raises(LightlyConnectionConfigError) as refused:
+        parse_connection("bucket", host=None, port=None, password=CANARY, extra={}, conn_type=conn_type)
+    assert f"'bucket' is of type {conn_type!r}, and 'lightly' is needed; its password was not sent" in str(
+        refused.value
+    )
+    assert CANARY not in str(refused.value)
+
+
+@pytest.mark.parametrize("conn_type", ["lightly", "", None])
+def test_a_connection_of_this_type_or_of_none_is_read(conn_type: str | None) -> None:
+    parsed = parse_connection("c", host=None, port=None, password="t", extra={}, conn_type=conn_type)
+    assert parsed.settings.token == "t"
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"extra": [CANARY]}, "has an extra that is no JSON object"),
+        ({"extra": CANARY}, "has an extra that is no JSON object"),
+        ({"extra": None}, "has an extra that is no JSON object"),
+        ({"password": 12345}, "has a password that is no text"),
+        ({"password": [CANARY]}, "has a password that is no text"),
+        ({"password": f"{CANARY}\n{CANARY}"}, "an API token with a line break"),
+        ({"password": f"{CANARY}\x00"}, "an API token with a line break"),
+        ({"port": "abc"}, "has the port 'abc'; it must be a number from 1 to 65535"),
+        ({"port": 0}, "has the port 0"),
+        ({"port": 10**400}, "has the port"),
+        ({"port": True}, "has the port True"),
+        ({"host": [CANARY]}, "has a host that is no address"),
+        ({"host": True}, "has a host that is no address"),
+        ({"extra": {"ca_bundle": ["x"]}}, "has ca_bundle=['x'] in its extra; it must be a path"),
+        ({"extra": {"ca_bundle": "a\x00b"}}, "it must be a path"),
+        ({"extra": {"read_timeout": True}}, "has read_timeout=True in its extra"),
+        ({"extra": {"read_timeout": 10**400}}, "it must be a number of seconds above 0"),
+        ({"extra": {"web_url": 5.5}}, "has a extra web_url that is no address"),
+        ({"extra": {"proxies": "[" * 100_000}}, "has proxies in its extra that are no JSON object"),
+    ],
+)
+def test_fields_of_wrong_types_are_refused_in_one_sentence(fields: dict[str, Any], told: str) -> None:
+    with pytest.raises(LightlyConnectionConfigError) as refused:
+        parse_connection("c", **({"host": None, "port": None, "password": "t", "extra": {}} | fields))
+    text = str(refused.value)
+    assert told in text
+    assert CANARY not in text
+    assert "\n" not in text
+    assert len(text) < 400
+
+
+@pytest.mark.parametrize("port", [8443, "8443", 8443.0])
+def test_a_port_may_be_text(port: Any) -> None:
+    assert parse("https://api.test", port).settings.host == "https://api.test:8443"
+
+
+def test_networks_that_need_no_proxy_may_stand_among_the_proxies() -> None:
+    given = {"https": "http://proxy:3128", "no_proxy": "10.0.0.0/8, .internal,*"}
+    assert parse(proxies=given).settings.proxies == given
+
+
+@pytest.mark.parametrize("conn_id", [None, "", 17])
+def test_a_hook_without_the_id_of_a_connection_says_so(conn_id: Any) -> None:
+    from lightly_provider.hooks.lightly import LightlyHook
+
+    with pytest.raises(LightlyConnectionConfigError, match="write the id of an Airflow connection of type lightly"):
+        _ = LightlyHook(conn_id).connection
+
+
+def test_a_hook_on_an_aws_connection_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lightly_provider.hooks.lightly import LightlyHook
+
+    monkeypatch.setenv("AIRFLOW_CONN_LIGHTLY_BUCKET", f"aws://AKIA:{CANARY}@/?region_name=eu-central-1")
+    works, message = LightlyHook("lightly_bucket").test_connection()
+    assert not works
+    assert "is of type 'aws', and 'lightly' is needed" in message
+    with pytest.raises(LightlyConnectionConfigError):
+        LightlyHook("lightly_bucket").get_conn()
+
+
+def test_a_trigger_does_not_send_it_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    import asyncio
+
+    from lightly_provider.hooks.connection import read_connection
+
+    monkeypatch.setenv("AIRFLOW_CONN_LIGHTLY_BUCKET", f"aws://AKIA:{CANARY}@/?region_name=eu-central-1")
+    with pytest.raises(LightlyConnectionConfigError, match="'lightly' is needed"):
+        asyncio.run(read_connection("lightly_bucket"))
