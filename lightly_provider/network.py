@@ -225,9 +225,14 @@ class Transport:
         failure: NoAnswerError
         try:
             with cut_off:
-                return self._sent(method, url, limits, cut_off, params=query, json=json, headers=headers)
+                answer = self._sent(method, url, limits, cut_off, params=query, json=json, headers=headers)
+            # To the library, a connection that was cut off is the end of a head or a body without a length.
+            if not cut_off.is_over:
+                return answer
+            failure = _too_late(limits)
         except NoAnswerError as error:
-            failure = error
+            is_late = cut_off.is_over and not isinstance(error, AnswerTooLargeError)
+            failure = _too_late(limits) if is_late else error
         except Exception as error:
             import requests
             import urllib3
@@ -319,13 +324,17 @@ def _unpacked(pieces: Iterator[bytes], encoding: str) -> Iterator[bytes]:
         raise NoAnswerError("the answer is not compressed as it says") from None
 
 
+def _too_late(limits: Limits) -> NoAnswerError:
+    return NoAnswerError(f"no whole answer within {limits.total:g} s")
+
+
 def _explained(error: Exception, limits: Limits, *, is_late: bool) -> NoAnswerError:
     """What a library's exception means; its own text may hold secrets."""
     from requests import exceptions
     from urllib3.exceptions import LocationValueError, NewConnectionError, SSLError
 
     if is_late:
-        return NoAnswerError(f"no whole answer within {limits.total:g} s")
+        return _too_late(limits)
     if isinstance(error, exceptions.InvalidProxyURL):
         return UnusableSettingError("a proxy's address is not valid; check the proxies, and HTTPS_PROXY")
     if isinstance(error, exceptions.InvalidSchema):
@@ -351,7 +360,7 @@ def _explained(error: Exception, limits: Limits, *, is_late: bool) -> NoAnswerEr
     elif isinstance(error, exceptions.ConnectTimeout):
         what = f"no connection within {min(limits.connect_timeout, limits.total):g} s; check the host and the network"
     elif isinstance(error, exceptions.Timeout):
-        what = f"no whole answer within {limits.total:g} s"
+        return _too_late(limits)
     elif never_sent:
         what = f"no connection ({type(cause).__name__}); check the host and the network"
     else:
