@@ -167,10 +167,6 @@ class S3Location:
         """Whether everything in ``other`` lies in this location too; a location contains itself."""
         return self.bucket == other.bucket and other.prefix.startswith(self.prefix)
 
-    def overlaps(self, other: S3Location) -> bool:
-        """Whether one of the two contains the other, so that they share objects."""
-        return self.contains(other) or other.contains(self)
-
     def __str__(self) -> str:
         return self.uri
 

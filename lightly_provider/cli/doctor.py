@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     Look, and print the table.
 
-    :param arguments: As :data:`lightly_provider.cli.commands.COMMANDS` declares them.
+    :param arguments: See :mod:`lightly_provider.cli.commands`.
     :return: The exit status: 0 if nothing that is needed fails, 1 if something does, 2 if nothing could tell.
     """
     from lightly_provider.diagnosis.findings import Status

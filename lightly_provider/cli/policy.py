@@ -13,7 +13,6 @@ from lightly_provider.aws.grants import access_policy, grants_for, network_of, p
 from lightly_provider.aws.policies import EXTERNAL_ID_BYTES, ROLE_SESSION_SECONDS, key_policy_statement, trust_policy
 from lightly_provider.aws.policy_documents import PolicyKind, check_size
 from lightly_provider.aws.regions import check_region
-from lightly_provider.hooks.aws import regions_of_botocore
 
 if TYPE_CHECKING:
     import argparse
@@ -23,7 +22,7 @@ def print_documents(arguments: argparse.Namespace) -> None:
     """
     Print the documents.
 
-    :param arguments: As :data:`lightly_provider.cli.commands.COMMANDS` declares them.
+    :param arguments: See :mod:`lightly_provider.cli.commands`.
     :raises ValueError: An argument cannot be right.
     """
     documents = documents_for(arguments)
@@ -48,6 +47,8 @@ def documents_for(arguments: argparse.Namespace) -> dict[str, Any]:
     role = arguments.access == "role"
     partition = "aws"
     if arguments.region:
+        from lightly_provider.hooks.aws import regions_of_botocore
+
         partition = check_region(arguments.region, argument="--region", known=regions_of_botocore()).partition
     if role and partition != "aws":
         raise ValueError(
