@@ -4,7 +4,7 @@ Measures what it costs one process to wait for many worker runs: this provider's
 Each form is driven in one event loop, as in a triggerer, in a process of its own, in the same run and against the same
 server on this machine, which has a process of its own, too: what it takes is not counted.
 
-- ``LightlyRunTrigger`` on Airflow's shared stream (3.3 and newer), and on its own poll (before)
+- ``LightlyRunTrigger``, all of which share one poll
 - one aiohttp session per poll and trigger
 - requests, one call in a thread per poll and trigger
 
@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib.util
 import json
 import os
 import random
@@ -37,13 +36,7 @@ if TYPE_CHECKING:
 
 # Targets of ours: requests per interval, for any number of runs, and how much less processor time than the others.
 MOST_REQUESTS, LEAST_RATIO = 3.0, 10.0
-SHARED, OWN, SESSIONS, THREADS = (
-    "our trigger, Airflow's shared stream",
-    "our trigger, its own poll",
-    "an aiohttp session per poll",
-    "requests in a thread per poll",
-)
-OURS = (SHARED, OWN)
+OURS, SESSIONS, THREADS = "our trigger", "an aiohttp session per poll", "requests in a thread per poll"
 DATASET, CONFIG, USER = "a" * 24, "f" * 24, "auth0|" + "1" * 24
 _LAG_PAUSE = 0.05
 _LONGEST_S = 900.0
@@ -175,28 +168,14 @@ def _our_triggers(n: int, interval: float) -> list[Any]:
     ]
 
 
-async def wait_on_own_poll(n: int, interval: float, _: str) -> None:
-    """Our trigger as the triggerer runs it where Airflow shares no streams."""
+async def wait_with_our_triggers(n: int, interval: float, _: str) -> None:
+    """Our trigger as the triggerer runs it."""
 
     async def wait(trigger: Any) -> None:
         async for _event in trigger.run():
             return
 
     await asyncio.gather(*map(wait, _our_triggers(n, interval)))
-
-
-async def wait_on_shared_stream(n: int, interval: float, _: str) -> None:
-    """Our trigger as the triggerer runs it from Airflow 3.3 on."""
-    from airflow.triggers.shared_stream import SharedStreamManager
-
-    manager = SharedStreamManager()
-
-    async def wait(number: int, trigger: Any) -> None:
-        stream = manager.subscribe(trigger_id=number, trigger=trigger, key=trigger.shared_stream_key())
-        async for _event in trigger.filter_shared_stream(stream):
-            return
-
-    await asyncio.gather(*(wait(number, trigger) for number, trigger in enumerate(_our_triggers(n, interval))))
 
 
 async def wait_with_sessions(n: int, interval: float, address: str) -> None:
@@ -243,8 +222,7 @@ def _question(address: str, number: int) -> str:
 
 
 FORMS: dict[str, Callable[[int, float, str], Any]] = {
-    SHARED: wait_on_shared_stream,
-    OWN: wait_on_own_poll,
+    OURS: wait_with_our_triggers,
     SESSIONS: wait_with_sessions,
     THREADS: wait_in_threads,
 }
@@ -272,7 +250,7 @@ def _resident_kib() -> float:
 async def _measure(form: str, n: int, *, interval: float, intervals: int, address: str, counts: Any) -> Cost:
     # A round of ours is a poll, which lists the open runs once; of the others, one request per waiting run.
     def rounds() -> float:
-        return float(counts[1]) if form in OURS else counts[0] / n
+        return float(counts[1]) if form == OURS else counts[0] / n
 
     peak = before = _resident_kib()
     give_up = time.monotonic() + _LONGEST_S
@@ -302,7 +280,7 @@ async def _measure(form: str, n: int, *, interval: float, intervals: int, addres
                 last_seen, last_count = time.monotonic(), counts[0]
             return time.monotonic() >= last_seen + interval / 3
 
-        if form in OURS:
+        if form == OURS:
             await until(is_quiet)
 
     await until_midway_after(1)  # all wait, and all that loads on first use is loaded
@@ -378,23 +356,20 @@ def main() -> int:
     parser.add_argument("--interval", type=float, default=3.0, help="seconds between two polls (default 3)")
     parser.add_argument("--intervals", type=int, default=10, help="intervals measured (default 10)")
     arguments = parser.parse_args()
-    has_shared_streams = importlib.util.find_spec("airflow.triggers.shared_stream") is not None
-    forms = [form for form in FORMS if form != SHARED or has_shared_streams]
     kept = True
     print(f"{'':<37}{'runs':>6}{'requests':>10}{'CPU s':>9}{'KiB/run':>9}{'lag p50':>9}{'p99 ms':>8}{'times ours':>12}")
     with tempfile.TemporaryDirectory() as home:
         os.environ["AIRFLOW_HOME"] = home
         for n in arguments.waiting:
             ours = 0.0
-            for form in forms:
+            for form in FORMS:
                 cost = measure(form, n, interval=arguments.interval, intervals=arguments.intervals)
-                # Beside the more expensive of ours.
-                ours = max(ours, cost.cpu_s) if form in OURS else ours
+                ours = cost.cpu_s if form == OURS else ours
                 ratio = cost.cpu_s / ours
-                kept = kept and (cost.requests <= MOST_REQUESTS if form in OURS else ratio >= LEAST_RATIO)
+                kept = kept and (cost.requests <= MOST_REQUESTS if form == OURS else ratio >= LEAST_RATIO)
                 print(
                     f"{form:<37}{n:>6}{cost.requests:>10.1f}{cost.cpu_s:>9.3f}{cost.kib:>9.1f}"
-                    f"{cost.lag_p50_ms:>9.1f}{cost.lag_p99_ms:>8.1f}{'' if form in OURS else f'{ratio:.1f}':>12}",
+                    f"{cost.lag_p50_ms:>9.1f}{cost.lag_p99_ms:>8.1f}{'' if form == OURS else f'{ratio:.1f}':>12}",
                     flush=True,
                 )
     print(

@@ -18,17 +18,18 @@ if TYPE_CHECKING:
 
 class CancelLightlyRunOperator(LightlyBaseOperator):
     """
-    Cancel a scheduled run, and see that it is canceled.
+    Cancel a scheduled run, and check that it is canceled.
 
-    The platform can do it only while no worker took the run. One that a worker took goes on: the platform documents no
-    way to stop it. A run that is canceled or over already is no error, so a retry or a clear changes nothing.
+    The platform can cancel a run only while no worker has taken it. A run that a worker has taken continues: the
+    platform documents no way to stop it. It is no error if the run is already canceled or has ended, so a retry or a
+    clear changes nothing.
 
     :param dataset_id: Dataset. Templated.
     :param scheduled_run_id: Id that scheduling returned, e.g. ``run_worker.output["scheduled_run_id"]``. Templated.
-    :param if_taken: What to do if a worker took it: ``warn`` (default), or ``fail``.
+    :param if_taken: What to do if a worker has taken it: ``warn`` (default), or ``fail``.
     :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
     :return: Whether it is canceled.
-    :raises ValueError: An argument cannot be right.
+    :raises ValueError: An argument is not valid.
     :raises LightlyRunError: It could not be canceled, and ``if_taken`` is ``fail``.
     """
 
@@ -52,14 +53,12 @@ class CancelLightlyRunOperator(LightlyBaseOperator):
         check_choice(self.if_taken, ("warn", "fail"), argument="if_taken")
 
     def perform(self, context: Context) -> bool:
-        """Cancel it."""
+        """Cancel the run."""
         web_url = self.hook.connection.web_url
         push_dataset_link(context, web_url, self.dataset_id)
         push_runs_link(context, web_url)
-        follower = RunFollower(
-            self.hook, dataset_id=self.dataset_id, scheduled_run_id=self.scheduled_run_id, log=self.log
-        )
-        canceled, said = follower.cancel()
+        follower = RunFollower(dataset_id=self.dataset_id, scheduled_run_id=self.scheduled_run_id, log=self.log)
+        canceled, outcome = follower.cancel(self.hook)
         if not canceled and self.if_taken == "fail":
-            raise LightlyRunError(said, scheduled_run_id=self.scheduled_run_id)
+            raise LightlyRunError(outcome, scheduled_run_id=self.scheduled_run_id)
         return canceled

@@ -1,4 +1,4 @@
-"""Worker runs: schedule one, wait for it, tell its result."""
+"""Worker runs: schedule one, wait for it, return its result."""
 
 from __future__ import annotations
 
@@ -9,13 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, conf
 
-from lightly_provider.exceptions import (
-    LightlyApiError,
-    LightlyError,
-    LightlyRunCanceledError,
-    LightlyRunError,
-    is_transient,
-)
+from lightly_provider.exceptions import LightlyRunCanceledError, LightlyRunError
 from lightly_provider.links import LightlyDatasetLink, LightlyRunsLink, push_dataset_link, push_runs_link
 from lightly_provider.operators.arguments import (
     LONGEST_POLL_INTERVAL,
@@ -30,7 +24,7 @@ from lightly_provider.operators.arguments import (
 from lightly_provider.operators.base import LightlyBaseOperator, failing_for_good
 from lightly_provider.runs.follower import Ending, RunFollower, result
 from lightly_provider.runs.once import WORKER_PRESENCES
-from lightly_provider.runs.state import Limits, Step, Watch, pause_after_failure
+from lightly_provider.runs.state import Limits, Step, Watch
 from lightly_provider.runs.task_state import reason_for_next_try
 
 if TYPE_CHECKING:
@@ -47,21 +41,21 @@ PRIORITIES = ("LOW", "MID", "HIGH", "CRITICAL")
 
 class RunLightlyWorkerOperator(LightlyBaseOperator):
     """
-    Run the Lightly Worker on a dataset: store its configuration, schedule the run, wait for it, tell its result.
+    Run the Lightly Worker on a dataset: store its configuration, schedule the run, wait for it, return its result.
 
     The configurations are checked against the platform's contract (version V4), and the dataset, its datasources and
-    the workers are looked at, before anything is scheduled. While the task waits, its log shows each change of state
-    and the run's own log lines; a poll that fails is not a run that failed (10 failed polls in a row end the task).
+    the workers are checked, before anything is scheduled. While the task waits, its log shows each change of state and
+    the run's own log lines. A failed poll does not mean that the run failed: 10 failed polls in a row end the task.
 
-    There is one run for a chain of tries, whatever is lost or killed in between. A try that starts again reattaches to
-    the run of the earlier ones while that is active, and returns its result when it completed meanwhile; after any
-    other end it schedules a new one. A clear starts over, unless the run is still active: then it reattaches. On
-    Airflow 3.3 and newer the task state store holds the run's id. Below, an equal configuration on the same dataset,
-    scheduled since the DAG run's start, is taken for the run of the earlier tries.
+    There is one run for a chain of tries, whatever is lost or killed in between. A retry reattaches to the run of the
+    earlier tries while it is active, and returns its result if it has completed; after any other end it schedules a new
+    one. A clear starts over, unless the run is still active: then it reattaches. On Airflow 3.3 and newer the task
+    state store holds the run's id. Below, a run with an equal configuration on the same dataset, scheduled since the
+    DAG run's start, is taken for the run of the earlier tries.
 
-    On kill and on timeout a run that no worker took yet is canceled; one that a worker took goes on, as the platform
-    documents no way to stop it, and the log and the exception say so. While the task is deferred, Airflow below 3.3
-    tells nobody of a kill, so the run goes on there.
+    On kill and on timeout, a run that no worker has taken yet is canceled. A run that a worker has taken continues, as
+    the platform documents no way to stop it; the log and the exception say so. While the task is deferred, Airflow
+    below 3.3 does not notify the trigger of a kill, so the run continues there.
 
     :param dataset_id: Dataset. Templated.
     :param selection_config: What to select: ``n_samples`` or ``proportion_samples``, and ``strategies``, by the names
@@ -69,31 +63,31 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
     :param worker_config: The worker's options, e.g. ``{"use_datapool": True}``; a mapping, or JSON. Default: none.
         Templated.
     :param lightly_config: Options of the embedding model's training; a mapping, or JSON. Default: none. Templated.
-    :param runs_on: Labels that a worker must all have to take the run. None or none: any worker. Templated.
+    :param runs_on: Labels, all of which a worker must have to take the run. Default: none, any worker. Templated.
     :param priority: ``LOW``, ``MID`` (default), ``HIGH`` or ``CRITICAL``. Templated.
-    :param wait_for_completion: Wait until the run is over (default), or return once it is scheduled.
+    :param wait_for_completion: Wait until the run has ended (default), or return once it is scheduled.
     :param deferrable: Wait in the triggerer, without a slot of a worker. Default: Airflow's configuration
         ``[operators] default_deferrable``, which is False.
-    :param poll_interval: Seconds between two looks at the run, at least 30 except on a platform on this machine, and
-        varied by 10 % so that many tasks do not ask at once. Default: 60. Templated.
-    :param timeout: Longest wait of one try, in seconds or as a timedelta; None: without limit but the task's
+    :param poll_interval: Seconds between two polls, at least 30 except for a platform on this machine, and varied by
+        10 % so that many tasks do not poll at the same time. Default: 60. Templated.
+    :param timeout: Longest wait of one try, in seconds or as a timedelta; None: no limit except the task's
         ``execution_timeout``, which counts from the start of the wait while the task is deferred. Default: 24 hours.
     :param pickup_timeout: Longest wait for a worker to take the run, in seconds or as a timedelta. Default: None, as
         long as ``timeout``.
-    :param cancel_on_kill: Cancel the scheduled run when the task is killed and no next try will want it. Default:
+    :param cancel_on_kill: Cancel the scheduled run when the task is killed and no further try will need it. Default:
         True.
-    :param worker_presence: What to do if no worker with the labels is there that could take the run: ``warn``
-        (default), ``require`` it and schedule nothing, or ``ignore``.
-    :param durable: Find the run of earlier tries again. False: each try schedules a run of its own. Default: True.
+    :param worker_presence: What to do if no running worker has the labels: ``warn`` (default), ``require`` one and
+        schedule nothing, or ``ignore``.
+    :param durable: Find the run of earlier tries. False: each try schedules a run of its own. Default: True.
     :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
     :return: ``{"scheduled_run_id", "run_id", "tag_name", "n_selected", "report"}``. ``tag_name`` is the newest tag
-        that the run made and ``n_selected`` the number of its samples; None and 0 if it made none. ``report`` is what
-        the run counted (``nInput``, ``nCorrupt``, ``nSelected`` …), or None. Without waiting all but the first are
-        None. ``scheduled_run_id`` is also pushed under that key as soon as it is known.
-    :raises ValueError: An argument cannot be right.
+        that the run created and ``n_selected`` the number of its samples; None and 0 if it created none. ``report``
+        holds the run's counts (``nInput``, ``nCorrupt``, ``nSelected`` …), or None. Without waiting, all but the first
+        are None. ``scheduled_run_id`` is also pushed under that key as soon as it is known.
+    :raises ValueError: An argument is not valid.
     :raises LightlyDatasetNotEmptyError: The worker would abort the run. Likewise LightlyDatasourceError, and
         LightlyNoWorkerError. Nothing was scheduled.
-    :raises LightlyRunFailedError: The run failed; with its own message. Likewise LightlyRunCrashedError,
+    :raises LightlyRunFailedError: The run failed; with the run's message. Likewise LightlyRunCrashedError,
         LightlyRunAbortedError, LightlyRunCanceledError, LightlyRunTimeoutError and LightlyRunNotTakenError.
     """
 
@@ -155,7 +149,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         self._killed = False
         self._time_is_up = False
         self._ti: Any = None
-        self._farewell: LightlyRunError | None = None
+        self._kill_error: LightlyRunError | None = None
         self.check_arguments()
 
     def check_arguments(self) -> None:
@@ -178,7 +172,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
             self._config()
 
     def perform(self, context: Context) -> dict[str, Any]:
-        """Schedule the run or find it again, and wait for it."""
+        """Find or schedule the run, and wait for it."""
         self._ti = context["ti"]
         try:
             return self._run(context)
@@ -189,30 +183,31 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """
-        Tell what the trigger waited for. Airflow calls this on a fresh operator.
+        Return the result after the trigger's wait. Airflow calls this on a new operator.
 
         :param context: The task's context.
-        :param event: See :class:`~lightly_provider.triggers.worker.LightlyRunTrigger`.
-        :return: As when the task waits itself.
+        :param event: See :meth:`lightly_provider.runs.follower.RunFollower.event_of`.
+        :return: The same as when the task waits itself.
         """
         with failing_for_good():
+            self._ti = context["ti"]
             self.scheduled_run_id = event["scheduled_run_id"]
-            follower = self._follower(event["scheduled_run_id"], log_cursor=event["log_cursor"])
-            ending = follower.ending_of(event)
-            if ending.decision.step is Step.WAIT:
+            follower = self._follower(event["scheduled_run_id"])
+            ending = follower.resume(self.hook, event)
+            if ending is None:
                 self._defer(follower, Limits(deadline=event["deadline"]))
             return self._conclude(follower, ending)
 
     def on_kill(self) -> None:
         """
-        Cancel the scheduled run if that is still possible and no next try will want it, and say what became of it.
+        Cancel the scheduled run if that is still possible and no further try will need it, and log what happened.
         Never raises.
 
-        Airflow 3 calls this from a signal handler, and then lets ``execute`` go on; so ``execute`` ends itself at its
-        next step, also when the kill comes before the run's id is known.
+        Airflow 3 calls this from a signal handler, and then lets ``execute`` continue; so ``execute`` ends itself at
+        its next step, also when the kill comes before the run's id is known.
         """
         if self.scheduled_run_id:
-            self._farewell = self._let_go(self.scheduled_run_id)
+            self._kill_error = self._after_kill(self.scheduled_run_id)
         self._killed = True
 
     # --- one private method per step -----------------------------------------------------------------------------
@@ -222,15 +217,15 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         push_dataset_link(context, web_url, self.dataset_id)
         runs_url = push_runs_link(context, web_url)
         self.scheduled_run_id = self._scheduled_run(context)
-        # At once, so that whoever looks at a task that died knows which run it left.
+        # At once, so that the run of a task that died can be found.
         context["ti"].xcom_push(key="scheduled_run_id", value=self.scheduled_run_id)
         self.log.info("Scheduled run %s of dataset %s: %s", self.scheduled_run_id, self.dataset_id, runs_url)
         self._stop_if_killed(self.scheduled_run_id)
         if not self.wait_for_completion:
             return result(self.scheduled_run_id)
-        follower = self._follower(self.scheduled_run_id)
         limits = self._limits()
-        ending = self._wait(follower, limits)
+        follower = self._follower(self.scheduled_run_id, limits)
+        ending = self._wait(follower)
         if ending is None:
             self._defer(follower, limits)
         return self._conclude(follower, ending)
@@ -257,34 +252,34 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         )
 
     def _scheduled_run(self, context: Context) -> str:
-        """The run of an earlier try, or a new one; its scheduled run's id."""
-        from lightly_provider.runs.once import RunMemory, RunSubmitter, Submission
+        """The id of the scheduled run: that of an earlier try, or a new one."""
+        from lightly_provider.runs.once import RunOnce, RunRequest
 
-        submission = Submission(
+        request = RunRequest(
             dataset_id=self.dataset_id,
             config=self._config(),
             priority=self.priority,
             runs_on=tuple(labels_of(self.runs_on, argument="runs_on")),
         )
-        return RunSubmitter(
-            hook=self.hook,
-            submission=submission,
-            memory=RunMemory(context, self.hook, submission, is_durable=self.durable),
+        return RunOnce(
+            context,
+            self.hook,
+            request,
+            is_durable=self.durable,
             worker_presence=self.worker_presence,
             log=self.log,
-            scheduled=self._remember_for_kill,
+            on_scheduled=self._remember_for_kill,
         ).find_or_schedule()
 
     def _remember_for_kill(self, scheduled_run_id: str) -> None:
         self.scheduled_run_id = scheduled_run_id
 
-    def _follower(self, scheduled_run_id: str, *, log_cursor: int = 0) -> RunFollower:
+    def _follower(self, scheduled_run_id: str, limits: Limits | None = None) -> RunFollower:
         return RunFollower(
-            self.hook,
             dataset_id=self.dataset_id,
             scheduled_run_id=scheduled_run_id,
             log=self.log,
-            log_cursor=log_cursor,
+            watch=Watch(limits or Limits()),
         )
 
     def _limits(self) -> Limits:
@@ -302,33 +297,15 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
             limits.append(self.execution_timeout.total_seconds())
         return min(limits, default=None)
 
-    def _wait(self, follower: RunFollower, limits: Limits) -> Ending | None:
-        """Poll until the wait ends. A task that defers looks once; None: the trigger shall wait."""
+    def _wait(self, follower: RunFollower) -> Ending | None:
+        """Poll until the wait ends. A task that defers polls once; None: the trigger is to wait."""
         interval = self._interval()
-        watch = Watch(limits)
-        while True:
+        while (ending := follower.step(self.hook)) is None and not self.deferrable:
             # Jitter for many tasks that started together; no secret depends on it.
             pause = interval * random.uniform(0.9, 1.1)  # noqa: S311
-            run, error = None, None
-            try:
-                seen, run = follower.look()
-                decision, is_news = watch.saw(seen, time.time())
-                if is_news:
-                    follower.tell_status(decision, run)
-            except LightlyError as failure:
-                error = failure
-                decision = watch.missed(time.time(), is_transient=is_transient(failure))
-                if decision.step is not Step.GIVE_UP:
-                    retry_after = failure.retry_after if isinstance(failure, LightlyApiError) else None
-                    pause = pause_after_failure(watch.failed_polls, pause, retry_after)
-                    self.log.warning("Poll failed (%d in a row), the run goes on: %s", watch.failed_polls, failure)
-            if decision.step is not Step.WAIT:
-                return Ending(decision=decision, run=run, error=error)
-            if self.deferrable:
-                return None
-            left = limits.next_after(time.time())
-            self._pause(pause if left is None else min(left, pause))
+            self._pause(follower.watch.pause(pause, time.time()))
             self._stop_if_killed(follower.scheduled_run_id)
+        return ending
 
     def _defer(self, follower: RunFollower, limits: Limits) -> NoReturn:
         from lightly_provider.triggers.worker import backstop, trigger_for
@@ -338,7 +315,6 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
             trigger=trigger_for(
                 follower,
                 lightly_conn_id=self.lightly_conn_id,
-                dataset_id=self.dataset_id,
                 runs_on=labels_of(self.runs_on, argument="runs_on"),
                 interval=interval,
                 limits=limits,
@@ -351,7 +327,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
     def _conclude(self, follower: RunFollower, ending: Ending) -> dict[str, Any]:
         limit = self.pickup_timeout if ending.decision.step is Step.NOT_TAKEN else self._longest_wait()
         within = "" if limit is None else f"{seconds_of(limit, argument='timeout'):g} s"
-        return follower.conclude(ending, within=within)
+        return follower.conclude(self.hook, ending, within=within)
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -361,22 +337,22 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
 
     def _stop_if_killed(self, scheduled_run_id: str) -> None:
         if self._killed:
-            raise self._farewell or self._let_go(scheduled_run_id)
+            raise self._kill_error or self._after_kill(scheduled_run_id)
 
-    def _let_go(self, scheduled_run_id: str) -> LightlyRunError:
-        """What a task that is killed ends with."""
+    def _after_kill(self, scheduled_run_id: str) -> LightlyRunError:
+        """Cancel the run unless it is still needed; the error with which the killed task ends."""
         if not self.cancel_on_kill:
-            said = f"Scheduled run {scheduled_run_id} goes on, as cancel_on_kill is False."
-            return LightlyRunError(f"The task was killed. {said}", scheduled_run_id=scheduled_run_id)
-        # A run whose time is up is not wanted any more, nor does a next try look for it if it shall not.
+            outcome = f"Scheduled run {scheduled_run_id} continues, because cancel_on_kill is False."
+            return LightlyRunError(f"The task was killed. {outcome}", scheduled_run_id=scheduled_run_id)
+        # After a timeout the run is not needed any more, and without `durable` no further try looks for it.
         reason = "" if self._time_is_up or not self.durable else reason_for_next_try(self._ti)
         if reason:
-            said = f"Scheduled run {scheduled_run_id} goes on, for the next try to reattach: {reason}."
-            self.log.info(said)
-            return LightlyRunError(f"The task was killed. {said}", scheduled_run_id=scheduled_run_id)
-        canceled, said = self._follower(scheduled_run_id).cancel()
+            outcome = f"Scheduled run {scheduled_run_id} continues, and the next try will reattach to it: {reason}."
+            self.log.info(outcome)
+            return LightlyRunError(f"The task was killed. {outcome}", scheduled_run_id=scheduled_run_id)
+        canceled, outcome = self._follower(scheduled_run_id).cancel(self.hook)
         end = LightlyRunCanceledError if canceled else LightlyRunError
-        return end(f"The task was killed. {said}", scheduled_run_id=scheduled_run_id)
+        return end(f"The task was killed. {outcome}", scheduled_run_id=scheduled_run_id)
 
     def _interval(self) -> float:
         return interval_of(self.poll_interval, is_local=self.hook.connection.is_local, log=self.log)

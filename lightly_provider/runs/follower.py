@@ -1,12 +1,18 @@
-"""Follows one scheduled run for a task: looks at it, tells its log, its result and its failure, and cancels it."""
+"""Follows one scheduled run for a task: each step of the wait, its log lines, its result or error, its cancelation.
+
+Operator and sensor call :meth:`RunFollower.step`. In the triggerer, one poll looks at all runs and passes what it saw
+of each to :meth:`RunFollower.take`, where all of them decide and log.
+"""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.contract import RunState, ScheduledRunState
 from lightly_provider.exceptions import (
+    LightlyApiError,
     LightlyError,
     LightlyRunAbortedError,
     LightlyRunCanceledError,
@@ -15,14 +21,16 @@ from lightly_provider.exceptions import (
     LightlyRunFailedError,
     LightlyRunNotTakenError,
     LightlyRunTimeoutError,
+    as_json,
     from_json,
+    is_transient,
 )
-from lightly_provider.runs.state import Decision, Step, decide
+from lightly_provider.runs.state import Decision, Limits, Step, Watch, is_taken
 
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from lightly_provider.api.models.run import Observation, Run
+    from lightly_provider.api.models.run import LogPage, Observation, Run
     from lightly_provider.hooks.lightly import LightlyHook
 
     class Log(Protocol):
@@ -30,6 +38,7 @@ if TYPE_CHECKING:
 
         def info(self, event: str, *args: Any) -> None: ...
         def warning(self, event: str, *args: Any) -> None: ...
+        def error(self, event: str, *args: Any) -> None: ...
 
 
 _END_OF_RUN = {
@@ -38,14 +47,17 @@ _END_OF_RUN = {
 }
 
 
+_LEAST_TIME_FOR_A_LOOK_S = 10.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ending:
     """
     How a wait ended.
 
-    :param decision: Why it ended, and what was last seen.
+    :param decision: Why it ended, and where the run was.
     :param run: The run; None if there is none, or its state is not known.
-    :param error: What the last poll failed with, where the wait was given up.
+    :param error: The error of the last poll, if the wait was given up.
     """
 
     decision: Decision
@@ -57,80 +69,134 @@ class RunFollower:
     """
     Follow one scheduled run.
 
-    :param hook: The hook on the platform.
     :param dataset_id: Dataset.
     :param scheduled_run_id: Id that scheduling returned.
     :param log: The task's log.
-    :param log_cursor: From where the run's log is to be told; 0: from the start.
+    :param watch: What the wait remembers from look to look. Default: a wait without limits.
+    :param log_cursor: Position in the run's log from which its lines are not in the task's log yet; 0: the start.
     """
+
+    __slots__ = ("_log", "dataset_id", "log_cursor", "scheduled_run_id", "watch")
 
     def __init__(
         self,
-        hook: LightlyHook,
         *,
         dataset_id: str,
         scheduled_run_id: str,
         log: Log,
+        watch: Watch | None = None,
         log_cursor: int = 0,
     ) -> None:
-        self._hook = hook
-        self._dataset_id = dataset_id
+        self.dataset_id = dataset_id
         self.scheduled_run_id = scheduled_run_id
-        self._log = log
+        self.watch = watch or Watch()
         self.log_cursor = log_cursor
+        self._log = log
 
-    # --- looking -------------------------------------------------------------------------------------------------
+    # --- one step of the wait ------------------------------------------------------------------------------------
 
-    def look(self) -> tuple[Observation, Run | None]:
-        """Look where the run is, and tell what is new in its log."""
-        seen, run = self._hook.observe_run(self._dataset_id, self.scheduled_run_id)
-        if run is not None:
-            self.tell_log(run.id)
-        return seen, run
-
-    def tell_log(self, run_id: str) -> None:
-        """Tell what is new in the run's log. That it cannot be read is no reason to leave the run."""
+    def step(self, hook: LightlyHook) -> Ending | None:
+        """Look at the run once, log what is new, and decide; None while there is reason to wait."""
         try:
-            page = self._hook.get_run_logs(run_id, self.log_cursor)
+            seen = self._look(hook)
         except LightlyError as error:
-            self._log.warning("The run's log could not be read: %s", error)
-            return
+            return self.take(error)
+        return self.take(seen)
+
+    def take(self, seen: Observation | LightlyError) -> Ending | None:
+        """
+        Decide after a look, and log what is new.
+
+        :param seen: What was seen, or the error that the look failed with.
+        :return: How the wait ended; None while there is reason to wait.
+        """
+        now = time.time()
+        if isinstance(seen, LightlyError):
+            retry_after = seen.retry_after if isinstance(seen, LightlyApiError) else None
+            decision = self.watch.missed(now, is_transient=is_transient(seen), retry_after=retry_after)
+            if decision.step is not Step.GIVE_UP:
+                self._log.warning(
+                    "Poll failed (%d in a row), the run is not affected: %s", self.watch.failed_polls, seen
+                )
+            return None if decision.step is Step.WAIT else Ending(decision=decision, error=seen)
+        decision, is_new = self.watch.saw(seen, now)
+        if is_new:
+            subject = f"Run {seen.run.id}" if seen.run else f"Scheduled run {self.scheduled_run_id}"
+            self._log.info("%s: %s", subject, decision.status)
+        return None if decision.step is Step.WAIT else Ending(decision=decision, run=seen.run)
+
+    def read_log(self, hook: LightlyHook, run_id: str, *, within: float | None = None) -> None:
+        """Copy what is new in the run's log to the task's log. An error is logged, and does not end the wait."""
+        try:
+            page = hook.get_run_logs(run_id, self.log_cursor, within=within)
+        except LightlyError as error:
+            self.take_log_error(error)
+        else:
+            self.take_log(page)
+
+    def take_log(self, page: LogPage) -> None:
+        """Copy the new lines of the run's log to the task's log, each at its own level."""
         for line in page.logs:
-            self._log.info("[worker] %s %s %s", line.level, line.state, line.msg)
-        # The contract lets an answer leave the cursor out, which must not tell the whole log again.
+            log = {"WARNING": self._log.warning, "ERROR": self._log.error, "CRITICAL": self._log.error}.get(
+                line.level, self._log.info
+            )
+            log("[worker] %s %s %s", line.level, line.state, line.msg)
+        # The contract allows an answer without a cursor, which must not copy the whole log again.
         self.log_cursor = page.cursor or self.log_cursor
 
-    def tell_status(self, decision: Decision, run: Run | None) -> None:
-        """Tell where the run is."""
-        subject = f"Run {run.id}" if run else f"Scheduled run {self.scheduled_run_id}"
-        self._log.info("%s: %s", subject, decision.status)
+    def take_log_error(self, error: LightlyError) -> None:
+        """Log that the run's log could not be read."""
+        self._log.warning("The run's log could not be read: %s", error)
 
-    # --- the end -------------------------------------------------------------------------------------------------
+    # --- from a trigger to its task ------------------------------------------------------------------------------
 
-    def ending_of(self, event: dict[str, Any]) -> Ending:
+    def event_of(self, ending: Ending) -> dict[str, Any]:
+        """What a trigger passes to its task: a JSON object, without secrets. Tasks in flight depend on its members."""
+        return {
+            "step": ending.decision.step.value,
+            "status": ending.decision.status,
+            "scheduled_run_id": self.scheduled_run_id,
+            "run": ending.run.model_dump(mode="json") if ending.run else None,
+            "log_cursor": self.log_cursor,
+            "deadline": self.watch.limits.deadline,
+            "error": as_json(ending.error) if ending.error else None,
+        }
+
+    def resume(self, hook: LightlyHook, event: dict[str, Any]) -> Ending | None:
         """
-        How the wait of a trigger ended, from its event. Where the time was up, the run is looked at once more, as it
-        may have ended since; ``WAIT`` is the ending then if a worker took it in the last moment.
+        How the wait of a trigger ended. If it ended because time was up, look once more, as the run may have ended
+        since.
+
+        :param event: What :meth:`event_of` returned, of this version of the provider or an earlier one.
+        :return: How the wait ended; None if a worker took the run at the last moment, so that the wait must go on.
         """
         from lightly_provider.api.models.run import Run
 
         decision = Decision(step=Step(event["step"]), status=event["status"])
         run = Run.model_validate(event["run"]) if event["run"] else None
+        self.log_cursor = event["log_cursor"]
+        self.watch = Watch(Limits(deadline=event["deadline"]), status=decision.status)
         if run is not None:
-            self.tell_log(run.id)
-        if decision.step in (Step.TIMED_OUT, Step.NOT_TAKEN):
-            seen, run = self.look()
-            last = decide(seen)
-            taken = seen.run_state is not None or seen.scheduled_state not in (None, ScheduledRunState.OPEN)
-            if last.step is not Step.WAIT or (decision.step is Step.NOT_TAKEN and taken):
-                decision = last
-        error = from_json(event["error"]) if event["error"] else None
-        return Ending(decision=decision, run=run, error=error)
+            self.read_log(hook, run.id)
+        if decision.step not in (Step.TIMED_OUT, Step.NOT_TAKEN):
+            return Ending(decision=decision, run=run, error=from_json(event["error"]) if event["error"] else None)
+        try:
+            seen = self._look(hook)
+        except LightlyError as error:
+            self._log.warning("The last look at the run failed: %s", error)
+            return Ending(decision=decision)
+        ending = self.take(seen)
+        if ending is None and not is_taken(seen):
+            return Ending(decision=decision)
+        return ending
 
-    def conclude(self, ending: Ending, *, within: str = "") -> dict[str, Any]:
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def conclude(self, hook: LightlyHook, ending: Ending, *, within: str = "") -> dict[str, Any]:
         """
-        What a task returns when its wait ended, or raises.
+        Return what a task returns when its wait ended, or raise.
 
+        :param hook: The hook on the platform.
         :param ending: How it ended.
         :param within: The limit that was exceeded, e.g. ``30 s``.
         :return: See :func:`result`.
@@ -139,88 +205,94 @@ class RunFollower:
         """
         step, status, run = ending.decision.step, ending.decision.status, ending.run
         if step is Step.SUCCEED and run is not None:
-            return self._success(run)
+            return self._success(hook, run)
         if step is Step.FAIL and run is not None:
-            raise self._failure(run)
+            raise self._failure(hook, run)
         if step is Step.GIVE_UP and ending.error is not None:
             raise ending.error
         if step is Step.CANCELED:
             raise LightlyRunCanceledError(
-                f"Scheduled run {self.scheduled_run_id} of dataset {self._dataset_id} is {status}; "
+                f"Scheduled run {self.scheduled_run_id} of dataset {self.dataset_id} is {status}; "
                 "clear the task to schedule a new one.",
                 scheduled_run_id=self.scheduled_run_id,
             )
-        _, said = self.cancel()
+        _, outcome = self.cancel(hook)
         if step is Step.NOT_TAKEN:
             raise LightlyRunNotTakenError(
-                f"No worker took scheduled run {self.scheduled_run_id} of dataset {self._dataset_id} in {within}; "
-                f"start a Lightly Worker with its labels, or give it more time with pickup_timeout. {said}",
+                f"No worker took scheduled run {self.scheduled_run_id} of dataset {self.dataset_id} within {within}; "
+                f"start a Lightly Worker with its labels, or allow more time with pickup_timeout. {outcome}",
                 scheduled_run_id=self.scheduled_run_id,
             )
         raise LightlyRunTimeoutError(
-            f"Scheduled run {self.scheduled_run_id} of dataset {self._dataset_id} was not over within {within} "
-            f"(last seen: {status or 'nothing'}). {said}",
+            f"Scheduled run {self.scheduled_run_id} of dataset {self.dataset_id} did not end within {within} "
+            f"(last status: {status or 'unknown'}). {outcome}",
             scheduled_run_id=self.scheduled_run_id,
             run_id=run.id if run else None,
         )
 
-    def cancel(self) -> tuple[bool, str]:
+    def cancel(self, hook: LightlyHook) -> tuple[bool, str]:
         """
         Cancel the scheduled run if that is still possible. Never raises, and takes less than 20 s.
 
-        :return: Whether it was canceled, and a sentence that says so or why not, which the log has too.
+        :param hook: The hook on the platform.
+        :return: Whether it was canceled, and a sentence that says so or why not, which is also logged.
         """
-        canceled, said = False, ""
-        runs = f"See {self._runs_page()}"
-        goes_on = f"it goes on: the platform documents no way to stop it. {runs}"
+        canceled, outcome = False, ""
+        runs = f"See {_runs_page(hook)}"
+        goes_on = f"it continues: the platform documents no way to stop it. {runs}"
         try:
-            state = self._hook.cancel_scheduled_run(self._dataset_id, self.scheduled_run_id)
+            state = hook.cancel_scheduled_run(self.dataset_id, self.scheduled_run_id)
         except Exception as error:  # noqa: BLE001 - a task that is being killed must end, whatever happens
             what = error if isinstance(error, LightlyError) else f"{type(error).__name__}."
-            said = f"Scheduled run {self.scheduled_run_id} could not be canceled: {what} If a worker took it, {goes_on}"
+            outcome = (
+                f"Scheduled run {self.scheduled_run_id} could not be canceled: {what} If a worker took it, {goes_on}"
+            )
         else:
             if state == ScheduledRunState.CANCELED:
                 canceled = True
-                said = f"Scheduled run {self.scheduled_run_id} was canceled before a worker took it."
+                outcome = f"Scheduled run {self.scheduled_run_id} was canceled before a worker took it."
             elif state is None:
-                said = f"Scheduled run {self.scheduled_run_id} is not in the schedule any more. {runs}"
+                outcome = f"Scheduled run {self.scheduled_run_id} is no longer in the schedule. {runs}"
             elif state == ScheduledRunState.DONE:
-                said = f"Scheduled run {self.scheduled_run_id} was not canceled: a worker took it, and is done. {runs}"
+                outcome = f"Scheduled run {self.scheduled_run_id} was not canceled: a worker has finished it. {runs}"
             else:
-                said = (
+                outcome = (
                     f"Scheduled run {self.scheduled_run_id} could not be canceled: a worker took it ({state}), and "
                     f"{goes_on}"
                 )
-        (self._log.info if canceled else self._log.warning)(said)
-        return canceled, said
+        (self._log.info if canceled else self._log.warning)(outcome)
+        return canceled, outcome
 
-    def _runs_page(self) -> str:
-        try:
-            return f"{self._hook.connection.web_url}/compute/runs"
-        except Exception:  # noqa: BLE001 - the connection may be what is broken
-            return "the platform's page of runs"
+    def _look(self, hook: LightlyHook) -> Observation:
+        deadline = self.watch.limits.deadline
+        # A platform that answers too slowly must not keep a task long after its deadline.
+        within = None if deadline is None else max(deadline - time.time(), _LEAST_TIME_FOR_A_LOOK_S)
+        seen = hook.observe_run(self.dataset_id, self.scheduled_run_id, within=within)
+        if seen.run is not None:
+            self.read_log(hook, seen.run.id, within=within)
+        return seen
 
-    def _failure(self, run: Run) -> LightlyRunError:
+    def _failure(self, hook: LightlyHook, run: Run) -> LightlyRunError:
         cls = _END_OF_RUN.get(run.state, LightlyRunFailedError)
         return cls(
-            f"Run {run.id} of dataset {self._dataset_id} ended as {run.state}: "
+            f"Run {run.id} of dataset {self.dataset_id} ended as {run.state}: "
             f"{(run.message or 'it left no message').rstrip('.')}. "
-            f"Its log and report: {self._runs_page()}",
+            f"Its log and report: {_runs_page(hook)}",
             scheduled_run_id=self.scheduled_run_id,
             run_id=run.id,
         )
 
-    def _success(self, run: Run) -> dict[str, Any]:
-        tags = self._hook.get_run_tags(run.id, self._dataset_id)
+    def _success(self, hook: LightlyHook, run: Run) -> dict[str, Any]:
+        tags = hook.get_run_tags(run.id, self.dataset_id)
         tag = tags[0] if tags else None
         try:
-            report = self._hook.get_report_sizes(run)
+            report = hook.get_report_sizes(run)
         except LightlyError as error:
-            # The run is done and paid for; its report is only told, not needed.
+            # The run is done and paid for, and its result is complete without the report.
             self._log.warning("The run's report could not be read: %s", error)
             report = None
         if tag is None:
-            self._log.info("Run %s made no tag: there was nothing new to select.", run.id)
+            self._log.info("Run %s created no tag: there was nothing new to select.", run.id)
         else:
             self._log.info("Run %s selected %d samples: tag %r.", run.id, tag.n_selected, tag.name)
         return result(
@@ -232,6 +304,13 @@ class RunFollower:
         )
 
 
+def _runs_page(hook: LightlyHook) -> str:
+    try:
+        return f"{hook.connection.web_url}/compute/runs"
+    except Exception:  # noqa: BLE001 - the connection may be what is broken
+        return "the platform's page of runs"
+
+
 def result(
     scheduled_run_id: str,
     *,
@@ -240,7 +319,7 @@ def result(
     n_selected: int | None = None,
     report: dict[str, int] | None = None,
 ) -> dict[str, Any]:
-    """What the operator and the sensor return, in whichever mode they wait."""
+    """What the operator and the sensor return, in both modes."""
     return {
         "scheduled_run_id": scheduled_run_id,
         "run_id": run_id,

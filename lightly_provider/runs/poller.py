@@ -1,18 +1,16 @@
-"""One poll for all runs of a connection that wait in this process: two listings, and the log of one run in turn.
+"""One poll for all runs of a connection that are waited for in this process: two listings per interval, and one log.
 
-The account's open scheduled runs and its newest runs are listed once per interval. What is in neither, because the
-platform's listing left it out, or because it ended long ago, is asked for singly, so that the answer stays right.
+The account's open scheduled runs and its newest runs are listed once per interval. A run that is in neither listing,
+because the platform left it out or because it ended long ago, is looked up by itself, so the answer is still right.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
-from contextlib import aclosing, contextmanager
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from lightly_provider.api import calls
@@ -24,95 +22,65 @@ from lightly_provider.hooks.connection import read_connection
 from lightly_provider.runs.state import pause_after_failure
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import ParamSpec, TypeVar
 
-    from lightly_provider.api.models.run import LogEntry, Run
+    from lightly_provider.api.client import ClientSettings
+    from lightly_provider.runs.follower import Ending, RunFollower
 
-log = logging.getLogger(__name__)
+    Arguments = ParamSpec("Arguments")
+    Result = TypeVar("Result")
 
-# How many of the newest runs are listed: at least, and at most. Those of the waiting tasks are mostly among them.
+# How many of the newest runs are listed: at least, and at most. Most of the runs that are waited for are among them.
 _SHORTEST_PAGE, _LONGEST_PAGE = 100, calls.PAGE_SIZE
-# What the listings lack is asked for singly, but never so much that the platform would refuse it.
+# Runs that the listings lack are looked up one by one, but never so many that the platform would refuse it.
 SINGLE_LOOKS_PER_POLL = 100
 _SINGLE_LOOKS_AT_ONCE = 4
-# Tasks that are deferred together, or come back together after a restart, are all in the first poll.
+# Tasks that are deferred together, or come back together after a restart, all take part in the first poll.
 _GATHER_S = 1.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Look:
-    """
-    What a poll saw of one run.
-
-    :param seen: Where it is.
-    :param run: The run; None while no worker took it.
-    :param log_lines: What is new in its log; nothing also where the log was not asked for.
-    :param log_cursor: From where its log is to be told next.
-    """
-
-    seen: Observation
-    run: Run | None = None
-    log_lines: tuple[LogEntry, ...] = ()
-    log_cursor: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Snapshot:
-    """
-    One poll: by scheduled run, what was seen, or what went wrong.
-
-    A run that is in neither was not asked for this time.
-    """
-
-    looks: Mapping[str, Look] = field(default_factory=dict)
-    failures: Mapping[str, LightlyError] = field(default_factory=dict)
-
-
-def _new_future() -> asyncio.Future[dict[str, Any]]:
-    return asyncio.get_running_loop().create_future()
-
-
-@dataclass
-class Waiter:
+@dataclass(slots=True, eq=False)
+class _Waiter:
     """
     A run that is waited for.
 
-    :param dataset_id: Its dataset.
-    :param scheduled_run_id: Id that scheduling returned.
-    :param runs_on: Labels that its worker must have; the listing of open runs wants to be asked for them.
-    :param log_cursor: From where its log is to be told.
-    :param take: Told what each poll saw of the run, or with what it failed. Returns what the wait ends with; None while
-        it goes on.
+    :param follower: Decides and logs.
+    :param runs_on: Labels that the run's worker must have; the listing of open runs must be asked for them.
     """
 
-    dataset_id: str
-    scheduled_run_id: str
-    runs_on: tuple[str, ...] = ()
-    log_cursor: int = 0
-    take: Callable[[Look | LightlyError], dict[str, Any] | None] = field(kw_only=True)
-    outcome: asyncio.Future[dict[str, Any]] = field(default_factory=_new_future, init=False)
-    # Airflow finds a trigger's log by the context of its task, and the poll runs in another.
-    context: Context = field(default_factory=copy_context, init=False)
-    last_log_poll: int = field(default=0, init=False)
-    last_single_poll: int = field(default=0, init=False)
+    follower: RunFollower
+    runs_on: tuple[str, ...]
+    ending: asyncio.Future[Ending] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    # Airflow finds a trigger's log by the context of its task, and the poll runs in another one.
+    context: Context = field(default_factory=copy_context)
+    last_log_poll: int = 0
+    last_single_poll: int = 0
 
-    def tell(self, told: Look | LightlyError) -> bool:
-        """Pass on what a poll saw; whether that ended the wait. What goes wrong is this waiter's affair alone."""
-        if self.outcome.done():
-            return False
+    @property
+    def scheduled_run_id(self) -> str:
+        return self.follower.scheduled_run_id
+
+    def take(self, seen: Observation | LightlyError) -> None:
+        """Pass on what a poll saw, which may end the wait. An error here affects only this waiter."""
+        end = self.run(self.follower.take, seen)
+        if end is not None and not self.ending.done():
+            self.ending.set_result(end)
+
+    def run(self, act: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result | None:
+        """Call a method of the follower in its task's context; None if it failed, or if the wait is over."""
+        if self.ending.done():
+            return None
         try:
-            end = self.context.run(self.take, told)
-        except Exception as error:  # noqa: BLE001 - raised where the wait is awaited
-            self.outcome.set_exception(error)
-            return True
-        if end is not None:
-            self.outcome.set_result(end)
-        return end is not None
+            return self.context.run(act, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - raised where the ending is awaited
+            self.ending.set_exception(error)
+            return None
 
 
 class SharedPoll:
     """
-    The poll for all runs of one connection and interval; made by :func:`poll_of`.
+    The poll for all runs of one connection and interval; see :func:`poll_of`. It runs while a run is waited for.
 
     :param lightly_conn_id: Airflow connection.
     :param interval: Seconds between two polls, varied by 10 %.
@@ -121,88 +89,74 @@ class SharedPoll:
     def __init__(self, lightly_conn_id: str, interval: float) -> None:
         self._conn_id = lightly_conn_id
         self._interval = interval
-        self._waiters: dict[int, Waiter] = {}
+        self._waiters: dict[int, _Waiter] = {}
         self._number = 0
-        self._queues: set[asyncio.Queue[None]] = set()
         self._task: asyncio.Task[None] | None = None
 
-    @contextmanager
-    def including(self, waiter: Waiter) -> Iterator[None]:
-        """While this lasts, the poll asks for the waiter's run."""
+    async def follow(self, follower: RunFollower, runs_on: Sequence[str] = ()) -> Ending:
+        """
+        Wait until a run's follower finds that the wait has ended.
+
+        Only a wait that has ended wakes its trigger: waking thousands after each poll would cost more than the poll.
+
+        :param follower: Decides and logs after each poll.
+        :param runs_on: Labels that the run's worker must have.
+        """
+        waiter = _Waiter(follower, tuple(runs_on))
         self._waiters[id(waiter)] = waiter
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._poll_for_ever(), name=f"lightly-poll-{self._conn_id}")
         try:
-            yield
+            return await waiter.ending
         finally:
             del self._waiters[id(waiter)]
+            if not self._waiters:
+                task, self._task = self._task, None
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
 
-    async def endings(self) -> AsyncGenerator[None, None]:
+    async def _poll_for_ever(self) -> None:
         """
-        Poll for ever, tell each waiter what was seen of its run, and yield after each poll that ended a wait.
-
-        Most polls end none, and then none of thousands of triggers is woken, which costs more than the poll itself. A
-        failure is told, too: it concerns all who wait, and each decides by its own budget. One client, and so one pool
-        of connections, serves all polls.
+        Poll, and pass to each waiter what was seen of its run. A failure is passed on, too: each waiter has a budget of
+        its own. One client, and so one pool of connections, serves all polls.
         """
         await asyncio.sleep(min(_GATHER_S, self._interval))
         failures = 0
         while True:
             try:
-                connection = await read_connection(self._conn_id)
-                # The next poll is the next attempt, so that a poll takes no longer than its interval.
-                async with AsyncLightlyClient(replace(connection.settings, max_attempts=1)) as client:
+                settings = await self._settings()
+                async with AsyncLightlyClient(settings) as client:
                     while True:
-                        snapshot, error = await self._poll(client)
+                        error = await self._poll(client)
                         failures = failures + 1 if error else 0
-                        if self._tell(snapshot):
-                            yield
                         await asyncio.sleep(self._pause(failures, error))
             except LightlyError as error:
-                unusable = error
-            except Exception as error:  # noqa: BLE001 - whatever Airflow's secrets backends raise
-                # Where Airflow keeps its connections may be out of reach for a while, too.
-                unusable = LightlyConnectionError(
-                    f"The Airflow connection {self._conn_id!r} could not be read: {type(error).__name__}.",
-                    operation="read_connection",
-                    maybe_applied=False,
-                )
-            failures += 1
-            if self._tell(Snapshot(failures={w.scheduled_run_id: unusable for w in self._waiters.values()})):
-                yield
-            await asyncio.sleep(self._pause(failures, unusable))
+                # The connection cannot be read or used.
+                failures += 1
+                self._hand_out(dict.fromkeys((w.scheduled_run_id for w in self._waiters.values()), error))
+                pause = self._pause(failures, error)
+            await asyncio.sleep(pause)
 
-    def _tell(self, snapshot: Snapshot) -> bool:
-        """Tell each waiter its part; whether a wait is over."""
-        is_any_over = False
-        for waiter in list(self._waiters.values()):
-            key = waiter.scheduled_run_id
-            told = snapshot.looks.get(key) or snapshot.failures.get(key)
-            is_any_over |= told is not None and waiter.tell(told)
-        return is_any_over
-
-    async def subscribe(self) -> AsyncGenerator[None, None]:
-        """The endings, from one poll for all who subscribe. For where Airflow shares no streams: before 3.3."""
-        # That there was an ending is all that one who is late needs to know.
-        queue: asyncio.Queue[None] = asyncio.Queue(maxsize=1)
-        self._queues.add(queue)
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._broadcast(), name=f"lightly-poll-{self._conn_id}")
+    async def _settings(self) -> ClientSettings:
         try:
-            while True:
-                await queue.get()
-                yield
-        finally:
-            self._queues.discard(queue)
-            if not self._queues:
-                task, self._task = self._task, None
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+            connection = await read_connection(self._conn_id)
+        except LightlyError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever Airflow's secrets backends raise
+            # Airflow's secrets backend may be out of reach for a while, too.
+            raise LightlyConnectionError(
+                f"The Airflow connection {self._conn_id!r} could not be read: {type(error).__name__}.",
+                operation="read_connection",
+                maybe_applied=False,
+            ) from None
+        # The next poll is the next attempt, so that a poll takes no longer than its interval.
+        return replace(connection.settings, max_attempts=1)
 
-    async def _broadcast(self) -> None:
-        async with aclosing(self.endings()) as endings:
-            async for _ in endings:
-                for queue in self._queues:
-                    if not queue.full():
-                        queue.put_nowait(None)
+    def _hand_out(self, looks: Mapping[str, Observation | LightlyError]) -> None:
+        for waiter in list(self._waiters.values()):
+            seen = looks.get(waiter.scheduled_run_id)
+            if seen is not None:
+                waiter.take(seen)
 
     def _pause(self, failures: int, error: LightlyError | None) -> float:
         # Jitter for many connections and triggerers; no secret depends on it.
@@ -212,90 +166,90 @@ class SharedPoll:
         retry_after = error.retry_after if isinstance(error, LightlyApiError) else None
         return pause_after_failure(failures, self._interval, retry_after) * jitter
 
-    async def _poll(self, client: AsyncLightlyClient) -> tuple[Snapshot, LightlyError | None]:
-        """One snapshot, and what the poll as a whole failed with."""
+    async def _poll(self, client: AsyncLightlyClient) -> LightlyError | None:
+        """Poll once; the error if the poll as a whole failed."""
         self._number += 1
         waiters = list(self._waiters.values())
-        looks: dict[str, Look] = {}
-        failures: dict[str, LightlyError] = {}
+        looks: dict[str, Observation | LightlyError] = {}
         error: LightlyError | None = None
         try:
-            # For a single one, its own two requests are less than two listings.
-            found = await self._listed(client, waiters) if len(waiters) > 1 else {}
-            looks.update(found)
+            # For a single run, its own two requests are less than two listings.
+            if len(waiters) > 1:
+                looks.update(await self._listed(client, waiters))
             missing = sorted(
                 (w for w in waiters if w.scheduled_run_id not in looks), key=lambda waiter: waiter.last_single_poll
             )[:SINGLE_LOOKS_PER_POLL]
-            error = await self._look_singly(client, missing, looks, failures)
+            error = await self._look_up(client, missing, looks)
             await self._read_one_log(client, waiters, looks)
         except LightlyError as failure:
             error = failure
-            failures = {w.scheduled_run_id: failure for w in waiters if w.scheduled_run_id not in looks}
-        return Snapshot(looks=looks, failures=failures), error
+            for waiter in waiters:
+                looks.setdefault(waiter.scheduled_run_id, failure)
+        self._hand_out(looks)
+        return error
 
-    async def _listed(self, client: AsyncLightlyClient, waiters: list[Waiter]) -> dict[str, Look]:
-        wanted = {waiter.scheduled_run_id: waiter for waiter in waiters}
+    async def _listed(self, client: AsyncLightlyClient, waiters: list[_Waiter]) -> dict[str, Observation]:
+        wanted = {waiter.scheduled_run_id for waiter in waiters}
         labels = sorted({label for waiter in waiters for label in waiter.runs_on})
-        # The open ones first: one that a worker takes in between is then in both, and not in neither.
+        # The open ones first: a run that a worker takes in between is then in both listings, and not in neither.
         scheduled = await client.send(calls.list_open_runs(labels))
         page_size = min(_LONGEST_PAGE, max(_SHORTEST_PAGE, 2 * len(waiters)))
         runs = await client.send(calls.list_runs(page_size=page_size))
         looks = {
-            entry.id: Look(seen=Observation(scheduled_state=entry.state), log_cursor=wanted[entry.id].log_cursor)
+            entry.id: Observation(scheduled_state=entry.state)
             for entry in scheduled
             if entry.id in wanted and entry.state == ScheduledRunState.OPEN
         }
-        for run in runs:
-            if run.scheduled_id is not None and run.scheduled_id in wanted:
-                looks[run.scheduled_id] = _look_at(run, wanted[run.scheduled_id])
+        looks |= {run.scheduled_id: Observation(run=run) for run in runs if run.scheduled_id in wanted}
         return looks
 
-    async def _look_singly(
+    async def _look_up(
         self,
         client: AsyncLightlyClient,
-        waiters: list[Waiter],
-        looks: dict[str, Look],
-        failures: dict[str, LightlyError],
+        waiters: list[_Waiter],
+        looks: dict[str, Observation | LightlyError],
     ) -> LightlyError | None:
         few = asyncio.Semaphore(_SINGLE_LOOKS_AT_ONCE)
 
-        async def look(waiter: Waiter) -> LightlyError | None:
+        async def look(waiter: _Waiter) -> LightlyError | None:
             async with few:
                 waiter.last_single_poll = self._number
                 try:
-                    looks[waiter.scheduled_run_id] = await _look_singly(client, waiter)
+                    looks[waiter.scheduled_run_id] = await _look_up(client, waiter.follower)
                 except LightlyError as error:
-                    failures[waiter.scheduled_run_id] = error
+                    looks[waiter.scheduled_run_id] = error
                     return error
                 return None
 
+        n_listed = len(looks)
         errors = [error for error in await asyncio.gather(*map(look, waiters)) if error]
-        # One run whose dataset is gone is its own affair; where all fail, the platform is slowed down for.
-        return errors[0] if errors and len(errors) == len(waiters) and not looks else None
+        # One run whose dataset is gone is no reason to poll less often; that all look-ups failed is.
+        return errors[0] if errors and len(errors) == len(waiters) and not n_listed else None
 
-    async def _read_one_log(self, client: AsyncLightlyClient, waiters: list[Waiter], looks: dict[str, Look]) -> None:
+    async def _read_one_log(
+        self, client: AsyncLightlyClient, waiters: list[_Waiter], looks: Mapping[str, Observation | LightlyError]
+    ) -> None:
         """
-        Read what is new in the log of one run, each time of the one whose turn it is. The rest of a log is told when
-        its run has ended, so nothing is lost, and the number of requests does not grow with that of the runs.
+        Read what is new in the log of one run, each time of another one. The rest of a log is read when its run has
+        ended, so nothing is lost, and the number of requests does not grow with the number of runs.
         """
-        running = [
-            (waiter, look.run)
+        working = [
+            (waiter, seen.run)
             for waiter in waiters
-            if (look := looks.get(waiter.scheduled_run_id)) and look.run and not _is_over(look.run.state)
+            if isinstance(seen := looks.get(waiter.scheduled_run_id), Observation)
+            and seen.run is not None
+            and not _is_over(seen.run.state)
         ]
-        if not running:
+        if not working:
             return
-        waiter, run = min(running, key=lambda pair: pair[0].last_log_poll)
+        waiter, run = min(working, key=lambda pair: pair[0].last_log_poll)
         waiter.last_log_poll = self._number
         try:
-            page = await client.send(calls.get_run_logs(run.id, waiter.log_cursor))
+            page = await client.send(calls.get_run_logs(run.id, waiter.follower.log_cursor))
         except LightlyError as error:
-            # The log is only told: the run goes on, and its state says how it ended.
-            log.warning("The log of run %s could not be read: %s", run.id, error)
-            return
-        waiter.log_cursor = page.cursor or waiter.log_cursor
-        look = looks[waiter.scheduled_run_id]
-        looks[waiter.scheduled_run_id] = replace(look, log_lines=tuple(page.logs), log_cursor=waiter.log_cursor)
+            waiter.run(waiter.follower.take_log_error, error)
+        else:
+            waiter.run(waiter.follower.take_log, page)
 
 
 def _is_over(state: str) -> bool:
@@ -303,19 +257,14 @@ def _is_over(state: str) -> bool:
     return known is not None and known.is_terminal
 
 
-def _look_at(run: Run, waiter: Waiter) -> Look:
-    seen = Observation(run_id=run.id, run_state=run.state, run_message=run.message)
-    return Look(seen=seen, run=run, log_cursor=waiter.log_cursor)
-
-
-async def _look_singly(client: AsyncLightlyClient, waiter: Waiter) -> Look:
+async def _look_up(client: AsyncLightlyClient, follower: RunFollower) -> Observation:
     try:
-        run = await client.send(calls.get_run_of_scheduled_run(waiter.scheduled_run_id))
+        run = await client.send(calls.get_run_of_scheduled_run(follower.scheduled_run_id))
     except LightlyNotFoundError:
-        entries = await client.send(calls.get_scheduled_runs(waiter.dataset_id))
-        state = next((entry.state for entry in entries if entry.id == waiter.scheduled_run_id), None)
-        return Look(seen=Observation(scheduled_state=state), log_cursor=waiter.log_cursor)
-    return _look_at(run, waiter)
+        entries = await client.send(calls.get_scheduled_runs(follower.dataset_id))
+        state = next((entry.state for entry in entries if entry.id == follower.scheduled_run_id), None)
+        return Observation(scheduled_state=state)
+    return Observation(run=run)
 
 
 # An event loop's polls must not outlive it, as connections belong to their loop.
@@ -323,6 +272,6 @@ _polls: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, float], Sha
 
 
 def poll_of(lightly_conn_id: str, interval: float) -> SharedPoll:
-    """The running event loop's poll of this connection and interval."""
+    """The running event loop's poll for this connection and interval."""
     of_loop = _polls.setdefault(asyncio.get_running_loop(), {})
     return of_loop.setdefault((lightly_conn_id, interval), SharedPoll(lightly_conn_id, interval))

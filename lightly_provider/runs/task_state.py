@@ -1,4 +1,4 @@
-"""What Airflow says of a task, asked by the task or its trigger: whether anybody still wants what it does."""
+"""The state of a task in Airflow, for the task itself or its trigger: whether the task is still expected to run."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
         map_index: int | None
 
 
-# A task in one of these states is alive: its run is still wanted, by the task, by another triggerer's trigger, or by
-# the next try, which reattaches.
+# A task in one of these states still needs its run: the task itself, its trigger in another triggerer, or its next try,
+# which reattaches.
 ALIVE = frozenset(
     {"scheduled", "queued", "running", "restarting", "up_for_retry", "up_for_reschedule", "deferred", "awaiting_input"}
 )
 
-# Airflow 3 kills the process for good 5 s after the first signal, and the cancel needs time, too.
+# Airflow 3 kills the process hard 5 s after the first signal, and the cancelation needs time, too.
 _LONGEST_WAIT_S = 3.0
 
 
@@ -33,7 +33,7 @@ def state_of_task(task: TaskInstance) -> str | None:
     Ask Airflow for a task's state.
 
     :param task: The task; of a mapped one, one map index.
-    :return: The state; None: it has none, as after a clear.
+    :return: The state; None if it has none, as after a clear.
     """
     try:
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
@@ -49,11 +49,11 @@ def state_of_task(task: TaskInstance) -> str | None:
 
 def reason_for_next_try(task: Any) -> str:
     """
-    Why a next try of a task that is being killed will go on with what this one leaves; empty: none will.
+    Why a further try of a task that is being killed will reattach to its run; empty if no further try will.
 
     Airflow kills a task not only when a user has ended it, but also when a user has cleared it, and when its worker is
-    shut down. Where Airflow does not answer, none is expected: what a user has ended must not go on, and a next try can
-    begin anew. Never raises.
+    shut down. If Airflow does not answer, no further try is expected: a run that a user has ended must not continue,
+    and a further try can schedule a new one. Never raises.
 
     :param task: Airflow's task instance.
     """
@@ -66,21 +66,21 @@ def reason_for_next_try(task: Any) -> str:
     if state == "running":
         # As Airflow counts: max_tries is the number of retries.
         has_tries_left = int(getattr(task, "try_number", 1)) <= int(getattr(task, "max_tries", 0) or 0)
-        return "nobody ended the task, and it has tries left" if has_tries_left else ""
+        return "no user ended the task, and it has tries left" if has_tries_left else ""
     return f"the task is {state}" if state in ALIVE else ""
 
 
 def _state_of_killed_task(task: TaskInstance) -> str | None:
     """
-    Like :func:`state_of_task`, from a signal handler: the code that the signal interrupted may hold the lock of the way
-    to Airflow, so it is asked in a thread that nobody waits for without end.
+    Like :func:`state_of_task`, in a signal handler: the code that the signal interrupted may hold the lock of the
+    connection to Airflow, so Airflow is asked in a thread, for a limited time.
     """
     answer: Future[str | None] = Future()
 
     def ask() -> None:
         try:
             answer.set_result(state_of_task(task))
-        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+        except BaseException as error:  # noqa: BLE001 - raised where the answer is awaited
             answer.set_exception(error)
 
     threading.Thread(target=ask, daemon=True).start()

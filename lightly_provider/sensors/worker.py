@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseSensorOperator, PokeReturnValue, conf
 
-from lightly_provider.exceptions import LightlyError, is_transient
+from lightly_provider.exceptions import LightlyError
 from lightly_provider.links import LightlyDatasetLink, LightlyRunsLink, push_dataset_link, push_runs_link
 from lightly_provider.operators.arguments import (
     LONGEST_DURATION,
@@ -22,8 +22,8 @@ from lightly_provider.operators.arguments import (
     seconds_of,
 )
 from lightly_provider.operators.base import CheckedArguments, failing_for_good
-from lightly_provider.runs.follower import Ending, RunFollower
-from lightly_provider.runs.state import Limits, Step, Watch
+from lightly_provider.runs.follower import RunFollower
+from lightly_provider.runs.state import Limits, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,17 +39,17 @@ _LONGEST = {"poke_interval": LONGEST_POLL_INTERVAL, "timeout": LONGEST_DURATION}
 
 class LightlyRunSensor(CheckedArguments, BaseSensorOperator):
     """
-    Wait for a scheduled run, and tell its result, as after ``RunLightlyWorkerOperator(wait_for_completion=False)``.
+    Wait for a scheduled run, e.g. after ``RunLightlyWorkerOperator(wait_for_completion=False)``, and return its result.
 
-    It only watches: neither its timeout nor its kill cancels the run. A run that does not complete fails it, with the
-    errors of ``RunLightlyWorkerOperator``.
+    The sensor never cancels the run: neither at its timeout nor when it is killed. If the run does not complete, the
+    sensor fails with the errors of ``RunLightlyWorkerOperator``.
 
     :param dataset_id: Dataset. Templated.
     :param scheduled_run_id: Id that scheduling returned, e.g. ``run_worker.output["scheduled_run_id"]``. Templated.
-    :param runs_on: Labels that the run's worker must have; only spares requests while it is deferred. Templated.
+    :param runs_on: Labels that the run's worker must have; saves requests while the sensor is deferred. Templated.
     :param deferrable: Wait in the triggerer, without a slot of a worker. Default: Airflow's configuration
         ``[operators] default_deferrable``, which is False.
-    :param poke_interval: Seconds between two looks, at least 30 except on a platform on this machine. Default: 60.
+    :param poke_interval: Seconds between two polls, at least 30 except for a platform on this machine. Default: 60.
     :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
     :param kwargs: Those of every Airflow sensor, e.g. ``timeout`` (default: 7 days), ``mode`` and ``soft_fail``.
     :return: ``{"scheduled_run_id", "run_id", "tag_name", "n_selected", "report"}``.
@@ -82,8 +82,6 @@ class LightlyRunSensor(CheckedArguments, BaseSensorOperator):
         self.runs_on = runs_on
         self.deferrable = deferrable
         self.lightly_conn_id = lightly_conn_id
-        self._log_cursor = 0
-        self._watch = Watch()
         self.check_arguments()
 
     @cached_property
@@ -94,7 +92,7 @@ class LightlyRunSensor(CheckedArguments, BaseSensorOperator):
         return LightlyHook(self.lightly_conn_id)
 
     def execute(self, context: Context) -> Any:
-        """Look, and wait here or in the triggerer."""
+        """Look at the run, and wait here or in the triggerer."""
         with failing_for_good():
             self.check_arguments()
             web_url = self.hook.connection.web_url
@@ -110,35 +108,23 @@ class LightlyRunSensor(CheckedArguments, BaseSensorOperator):
             return looked.xcom_value
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once. A look that fails is not a run that failed: only 10 in a row end the task."""
-        follower = self._follower()
-        run, error = None, None
-        try:
-            seen, run = follower.look()
-            decision, is_news = self._watch.saw(seen, time.time())
-            if is_news:
-                follower.tell_status(decision, run)
-        except LightlyError as failure:
-            error = failure
-            decision = self._watch.missed(time.time(), is_transient=is_transient(failure))
-            if decision.step is Step.WAIT:
-                self.log.warning("Poll failed (%d in a row), the run goes on: %s", self._watch.failed_polls, failure)
-        self._log_cursor = follower.log_cursor
-        if decision.step is Step.WAIT:
+        """Look at the run once. A failed look does not mean that the run failed: only 10 in a row end the task."""
+        ending = self._follower.step(self.hook)
+        if ending is None:
             return PokeReturnValue(is_done=False)
-        result = follower.conclude(Ending(decision=decision, run=run, error=error))
-        return PokeReturnValue(is_done=True, xcom_value=result)
+        return PokeReturnValue(is_done=True, xcom_value=self._follower.conclude(self.hook, ending))
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
-        """Tell what the trigger waited for; see :class:`~lightly_provider.triggers.worker.LightlyRunTrigger`."""
-        with failing_for_good():
-            self._log_cursor = event["log_cursor"]
-            with self._failing_softly():
-                follower = self._follower()
-                ending = follower.ending_of(event)
-                if ending.decision.step is Step.TIMED_OUT:
-                    raise self._timed_out(ending.decision.status)
-                return follower.conclude(ending)
+        """Return the result after the wait of a :class:`~lightly_provider.triggers.worker.LightlyRunTrigger`."""
+        with failing_for_good(), self._failing_softly():
+            ending = self._follower.resume(self.hook, event)
+            if ending is None or ending.decision.step is Step.TIMED_OUT:
+                raise self._timed_out(event["status"])
+            return self._follower.conclude(self.hook, ending)
+
+    @cached_property
+    def _follower(self) -> RunFollower:
+        return RunFollower(dataset_id=self.dataset_id, scheduled_run_id=self.scheduled_run_id, log=self.log)
 
     def _defer(self) -> NoReturn:
         from lightly_provider.triggers.worker import backstop, trigger_for
@@ -146,9 +132,8 @@ class LightlyRunSensor(CheckedArguments, BaseSensorOperator):
         limits = Limits(deadline=time.time() + self.timeout)
         self.defer(
             trigger=trigger_for(
-                self._follower(),
+                self._follower,
                 lightly_conn_id=self.lightly_conn_id,
-                dataset_id=self.dataset_id,
                 runs_on=labels_of(self.runs_on, argument="runs_on"),
                 interval=self.poke_interval,
                 limits=limits,
@@ -162,13 +147,13 @@ class LightlyRunSensor(CheckedArguments, BaseSensorOperator):
         from airflow.providers.common.compat.sdk import AirflowSensorTimeout
 
         return AirflowSensorTimeout(
-            f"Scheduled run {self.scheduled_run_id} of dataset {self.dataset_id} was not over within "
-            f"{self.timeout:g} s (last seen: {status or 'nothing'}); the run goes on."
+            f"Scheduled run {self.scheduled_run_id} of dataset {self.dataset_id} did not end within "
+            f"{self.timeout:g} s (last status: {status or 'unknown'}); the run continues."
         )
 
     @contextmanager
     def _failing_softly(self) -> Iterator[None]:
-        """What Airflow does with ``soft_fail`` for a sensor that waits itself, one that defers does by itself."""
+        """Handle ``soft_fail`` in a deferred sensor, as Airflow handles it in a sensor that waits itself."""
         from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException
 
         try:
@@ -186,12 +171,3 @@ class LightlyRunSensor(CheckedArguments, BaseSensorOperator):
                 check_id(value, argument=argument)
         if is_static(self.runs_on):
             labels_of(self.runs_on, argument="runs_on")
-
-    def _follower(self) -> RunFollower:
-        return RunFollower(
-            self.hook,
-            dataset_id=self.dataset_id,
-            scheduled_run_id=self.scheduled_run_id,
-            log=self.log,
-            log_cursor=self._log_cursor,
-        )

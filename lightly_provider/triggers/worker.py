@@ -4,40 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import aclosing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.triggers import BaseEventTrigger
+from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from lightly_provider.exceptions import LightlyError, as_json, is_transient
-from lightly_provider.runs.poller import Waiter, poll_of
+from lightly_provider.runs.follower import Ending, RunFollower
+from lightly_provider.runs.poller import poll_of
 from lightly_provider.runs.state import FAILED_POLLS_IN_A_ROW, Decision, Limits, Step, Watch
 from lightly_provider.runs.task_state import ALIVE, state_of_task
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
-    from airflow.triggers.base import TriggerEvent
-
-    from lightly_provider.api.models.run import Run
-    from lightly_provider.runs.follower import RunFollower
-    from lightly_provider.runs.poller import Look
-
-# Airflow's answer and the cancel, which takes less than 20 s; with some time to spare on a busy machine.
+# Airflow's answer and the cancelation, which takes less than 20 s, with time to spare on a busy machine.
 _LONGEST_KILL_S = 60.0
 
 
-class LightlyRunTrigger(BaseEventTrigger):
+class LightlyRunTrigger(BaseTrigger):
     """
-    Wait until a scheduled run is over, and tell the task's log what it does meanwhile.
+    Wait until a scheduled run has ended, and log its progress.
 
-    All triggers of one connection and interval share one poll (see :mod:`lightly_provider.runs.poller`): through
-    Airflow's shared streams on 3.3 and newer, and through a poll of our own before.
+    All triggers of one connection and interval share one poll; see :mod:`lightly_provider.runs.poller`. (Airflow 3.3
+    can share a stream of events between triggers; that would wake each of them after each poll.)
 
-    Its arguments hold no secret. The one event that it fires has what the task needs to end: ``step`` (as in
-    :class:`~lightly_provider.runs.state.Step`), ``status``, ``scheduled_run_id``, ``run``, ``log_cursor``, ``deadline``
-    and ``error``.
+    Its arguments hold no secret. It fires one event, which holds what the task needs to end: see
+    :meth:`lightly_provider.runs.follower.RunFollower.event_of`.
 
     :param lightly_conn_id: Airflow connection of type ``lightly``.
     :param dataset_id: Dataset.
@@ -45,15 +37,13 @@ class LightlyRunTrigger(BaseEventTrigger):
     :param runs_on: Labels that the run's worker must have.
     :param poll_interval: Seconds between two polls, varied by 10 %.
     :param deadline: When to stop waiting, in seconds since the epoch, which holds in whichever process and on whichever
-        machine the trigger is; None: never.
-    :param pickup_deadline: Until when a worker must have taken the run, likewise; None: until ``deadline``.
-    :param failed_polls_allowed: With that many failed polls in a row, the wait is given up.
+        machine the trigger runs; None: never.
+    :param pickup_deadline: By when a worker must have taken the run, likewise; None: by ``deadline``.
+    :param failed_polls_allowed: After this many failed polls in a row, the wait is given up.
     :param cancel_on_kill: Cancel the scheduled run when a user ends the task (Airflow 3.3 and newer).
-    :param log_cursor: From where the run's log is to be told.
+    :param log_cursor: Position in the run's log from which its lines are not in the task's log yet.
+    :param status: The status that the task's log already shows.
     """
-
-    # What waits for a task may go to the task's own triggerers; what watches for assets may not.
-    supports_triggerer_queue = True
 
     def __init__(
         self,
@@ -68,6 +58,7 @@ class LightlyRunTrigger(BaseEventTrigger):
         failed_polls_allowed: int = FAILED_POLLS_IN_A_ROW,
         cancel_on_kill: bool = True,
         log_cursor: int = 0,
+        status: str = "",
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.lightly_conn_id = lightly_conn_id
@@ -80,6 +71,7 @@ class LightlyRunTrigger(BaseEventTrigger):
         self.failed_polls_allowed = failed_polls_allowed
         self.cancel_on_kill = cancel_on_kill
         self.log_cursor = log_cursor
+        self.status = status
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The class and its arguments, all of them JSON."""
@@ -96,95 +88,23 @@ class LightlyRunTrigger(BaseEventTrigger):
                 "failed_polls_allowed": self.failed_polls_allowed,
                 "cancel_on_kill": self.cancel_on_kill,
                 "log_cursor": self.log_cursor,
+                "status": self.status,
             },
         )
 
-    # --- the wait ------------------------------------------------------------------------------------------------
-
-    async def run(self) -> AsyncGenerator[TriggerEvent, None]:
-        """Wait, on a poll that is shared within this process."""
-        async with (
-            aclosing(poll_of(self.lightly_conn_id, self.poll_interval).subscribe()) as endings,
-            aclosing(self.filter_shared_stream(endings)) as events,
-        ):
-            async for event in events:
-                yield event
-
-    def shared_stream_key(self) -> Hashable:
-        """Triggers with equal keys share one poll."""
-        return ("lightly", self.lightly_conn_id, self.poll_interval)
-
-    @classmethod
-    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[None, None]:
-        """The poll for all triggers of one key."""
-        async with aclosing(poll_of(kwargs["lightly_conn_id"], kwargs["poll_interval"]).endings()) as endings:
-            async for _ in endings:
-                yield
-
-    async def filter_shared_stream(self, shared_stream: AsyncIterator[None]) -> AsyncGenerator[TriggerEvent, None]:
-        """This run's one event. The poll tells what it saw, and the stream tells when a wait is over."""
-        from airflow.triggers.base import TriggerEvent
-
-        watch = Watch(
-            Limits(deadline=self.deadline, pickup_deadline=self.pickup_deadline),
-            failed_polls_allowed=self.failed_polls_allowed,
-        )
-        waiter = Waiter(
-            self.dataset_id,
-            self.scheduled_run_id,
-            tuple(self.runs_on),
-            self.log_cursor,
-            take=lambda told: self._take(told, watch),
-        )
-        with poll_of(self.lightly_conn_id, self.poll_interval).including(waiter):
-            yield TriggerEvent(await self._wait(shared_stream, waiter, watch))  # type: ignore[no-untyped-call]
-
-    async def _wait(self, shared_stream: AsyncIterator[None], waiter: Waiter, watch: Watch) -> dict[str, Any]:
-        # The time is up also while no poll ends.
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, on a poll that is shared within this process, and fire the one event."""
+        follower = self._follower()
+        # The deadline also holds while no poll ends.
         left = None if self.deadline is None else max(0.0, self.deadline - time.time())
         try:
             async with asyncio.timeout(left) as timeout:
-                while not waiter.outcome.done():
-                    await anext(shared_stream)
-                return waiter.outcome.result()
+                ending = await poll_of(self.lightly_conn_id, self.poll_interval).follow(follower, self.runs_on)
         except TimeoutError:
             if not timeout.expired():
                 raise
-            return self._event(Decision(step=Step.TIMED_OUT, status=watch.status))
-
-    def _take(self, told: Look | LightlyError, watch: Watch) -> dict[str, Any] | None:
-        """The event that follows from what a poll told; None while there is to be waited."""
-        now = time.time()
-        if isinstance(told, LightlyError):
-            missed = watch.missed(now, is_transient=is_transient(told))
-            if missed.step is Step.WAIT:
-                self.log.warning("Poll failed (%d in a row), the run goes on: %s", watch.failed_polls, told)
-                return None
-            return self._event(missed, error=told)
-        self._tell(told)
-        decision, is_news = watch.saw(told.seen, now)
-        if is_news:
-            subject = f"Run {told.run.id}" if told.run else f"Scheduled run {self.scheduled_run_id}"
-            self.log.info("%s: %s", subject, decision.status)
-        return None if decision.step is Step.WAIT else self._event(decision, run=told.run)
-
-    def _tell(self, look: Look) -> None:
-        for line in look.log_lines:
-            self.log.info("[worker] %s %s %s", line.level, line.state, line.msg)
-        self.log_cursor = look.log_cursor
-
-    def _event(
-        self, decision: Decision, *, run: Run | None = None, error: LightlyError | None = None
-    ) -> dict[str, Any]:
-        return {
-            "step": decision.step.value,
-            "status": decision.status,
-            "scheduled_run_id": self.scheduled_run_id,
-            "run": run.model_dump(mode="json") if run else None,
-            "log_cursor": self.log_cursor,
-            "deadline": self.deadline,
-            "error": as_json(error) if error else None,
-        }
+            ending = Ending(decision=Decision(step=Step.TIMED_OUT, status=follower.watch.status))
+        yield TriggerEvent(follower.event_of(ending))  # type: ignore[no-untyped-call]
 
     # --- the end of the task -------------------------------------------------------------------------------------
 
@@ -192,66 +112,68 @@ class LightlyRunTrigger(BaseEventTrigger):
         """
         Cancel the scheduled run if a user ended the task. Airflow 3.3 and newer call this.
 
-        Airflow 3.3.2 calls it also when the trigger moves to another triggerer, and after a clear, when the next try
+        Airflow 3.3.2 also calls it when the trigger moves to another triggerer, and after a clear, when the next try
         may have reattached to the run already (https://github.com/apache/airflow/pull/73454). So the task's own state
-        decides: only where that is final, nobody wants the run any more. ``cleanup`` is left alone on purpose: it runs
-        at every end, also at a triggerer's restart.
+        decides: only when that is final is the run no longer needed. ``cleanup`` is not used on purpose: Airflow calls
+        it at every end, also when a triggerer restarts.
         """
-        letting_go, deadline = asyncio.ensure_future(self._let_go()), time.monotonic() + _LONGEST_KILL_S
+        canceling, deadline = asyncio.ensure_future(self._cancel_if_unwanted()), time.monotonic() + _LONGEST_KILL_S
         while True:
             try:
-                # Airflow 3.3.2 repeats its cancellation about every second until the trigger is gone, and so would cut
-                # off a kill that takes longer (TriggerRunner.cancel_triggers gets all that are not gone yet).
-                await asyncio.shield(letting_go)
+                # Airflow 3.3.2 repeats its cancellation about every second until the trigger has ended, and would cut
+                # off a kill that takes longer (TriggerRunner.cancel_triggers gets all that have not ended yet).
+                await asyncio.shield(canceling)
             except asyncio.CancelledError:
-                if letting_go.done() or time.monotonic() > deadline:
+                if canceling.done() or time.monotonic() > deadline:
                     raise
             else:
                 return
 
-    async def _let_go(self) -> None:
+    async def _cancel_if_unwanted(self) -> None:
         if not self.cancel_on_kill:
-            self.log.info("Scheduled run %s goes on, as cancel_on_kill is False.", self.scheduled_run_id)
+            self.log.info("Scheduled run %s continues, because cancel_on_kill is False.", self.scheduled_run_id)
             return
         state = await self._state_of_task()
         if state is None or state in ALIVE:
-            self.log.info("Scheduled run %s goes on: the task is %s.", self.scheduled_run_id, state or "cleared")
+            self.log.info("Scheduled run %s continues: the task is %s.", self.scheduled_run_id, state or "cleared")
             return
         from asgiref.sync import sync_to_async
 
         from lightly_provider.hooks.lightly import LightlyHook
-        from lightly_provider.runs.follower import RunFollower
 
-        follower = RunFollower(
-            LightlyHook(self.lightly_conn_id),
-            dataset_id=self.dataset_id,
-            scheduled_run_id=self.scheduled_run_id,
-            log=self.log,
-        )
         self.log.info("The task is %s: canceling scheduled run %s.", state, self.scheduled_run_id)
-        # Rare and short, so the synchronous way in a thread is good enough; it never raises.
-        await sync_to_async(follower.cancel)()
+        # Rare and short, so the synchronous client in a thread is good enough; it never raises.
+        await sync_to_async(self._follower().cancel)(LightlyHook(self.lightly_conn_id))
 
     async def _state_of_task(self) -> str | None:
         from asgiref.sync import sync_to_async
 
         return None if self.task_instance is None else await sync_to_async(state_of_task)(self.task_instance)
 
+    def _follower(self) -> RunFollower:
+        limits = Limits(deadline=self.deadline, pickup_deadline=self.pickup_deadline)
+        return RunFollower(
+            dataset_id=self.dataset_id,
+            scheduled_run_id=self.scheduled_run_id,
+            log=self.log,
+            watch=Watch(limits, failed_polls_allowed=self.failed_polls_allowed, status=self.status),
+            log_cursor=self.log_cursor,
+        )
+
 
 def trigger_for(
     follower: RunFollower,
     *,
     lightly_conn_id: str,
-    dataset_id: str,
     runs_on: Sequence[str],
     interval: float,
     limits: Limits,
     cancel_on_kill: bool,
 ) -> LightlyRunTrigger:
-    """The trigger that goes on where a follower looked last; see its arguments."""
+    """The trigger that continues where a follower stopped; see its arguments."""
     return LightlyRunTrigger(
         lightly_conn_id=lightly_conn_id,
-        dataset_id=dataset_id,
+        dataset_id=follower.dataset_id,
         scheduled_run_id=follower.scheduled_run_id,
         runs_on=runs_on,
         poll_interval=interval,
@@ -259,15 +181,16 @@ def trigger_for(
         pickup_deadline=limits.pickup_deadline,
         cancel_on_kill=cancel_on_kill,
         log_cursor=follower.log_cursor,
+        status=follower.watch.status,
     )
 
 
 def backstop(limits: Limits, interval: float) -> timedelta | None:
     """
-    When Airflow itself shall end a deferred task: well after the trigger's own deadline.
+    When Airflow itself must end a deferred task: well after the trigger's own deadline.
 
-    Airflow's timeout fails the task without a word to anybody, and so without cancel. It is there only for triggerers
-    that are gone.
+    Airflow's timeout fails the task without running any code of it, so the run would not be canceled. It is there only
+    for triggerers that are gone.
     """
     if limits.deadline is None:
         return None

@@ -208,7 +208,7 @@ def test_a_kill_cancels_the_run_only_if_no_next_try_will_want_it(
     tries.end()
     assert task.states() == schedule, tries.log()[-3000:]
     if schedule == ["OPEN"]:
-        assert f"Scheduled run {task.scheduled_run_id()} goes on, for the next try to reattach" in tries.log()
+        assert f"Scheduled run {task.scheduled_run_id()} continues, and the next try will reattach" in tries.log()
         task.start()
         until(lambda: f"Reattached to scheduled run {task.scheduled_run_id()}" in tries.log())
         task.complete()
@@ -314,7 +314,9 @@ def test_a_run_that_no_worker_takes_is_canceled_and_told_apart_from_one_that_tak
         poll_interval=0.1,
         pickup_timeout=0.5,
     )
-    with pytest.raises(LightlyRunNotTakenError, match=r"No worker took scheduled run .* in 0.5 s.*was canceled before"):
+    with pytest.raises(
+        LightlyRunNotTakenError, match=r"No worker took scheduled run .* within 0.5 s.*was canceled before"
+    ):
         ran(operator, context, lambda: None)
     assert [entry["state"] for entry in worker.schedule(dataset_id)] == ["CANCELED"]
 
@@ -354,7 +356,7 @@ def test_a_run_that_a_worker_took_cannot_be_canceled_and_that_is_said(
     if if_taken == "warn":
         assert cancel.execute(context) is False
     else:
-        with pytest.raises(LightlyRunError, match=r"a worker took it \(LOCKED\), and it goes on.*See http"):
+        with pytest.raises(LightlyRunError, match=r"a worker took it \(LOCKED\), and it continues.*See http"):
             cancel.execute(context)
 
 
@@ -369,7 +371,7 @@ def test_a_run_that_is_done_is_not_said_to_go_on_when_it_is_canceled(
     cancel = CancelLightlyRunOperator(
         task_id="cancel", dataset_id=dataset_id, scheduled_run_id=scheduled_run_id, if_taken="fail"
     )
-    with pytest.raises(LightlyRunError, match=f"^Scheduled run {scheduled_run_id} was not canceled: .*and is done"):
+    with pytest.raises(LightlyRunError, match=f"^Scheduled run {scheduled_run_id} was not canceled: .*has finished it"):
         cancel.execute(context)
 
 

@@ -200,7 +200,7 @@ def test_kill_of_a_run_that_a_worker_took_ends_the_task_and_says_that_the_run_go
         return True
 
     killer = killed_once(taken, task)
-    with pytest.raises(LightlyRunError, match=r"killed.*could not be canceled.*it goes on") as caught:
+    with pytest.raises(LightlyRunError, match=r"killed.*could not be canceled.*it continues") as caught:
         task.execute(context)
     killer.join(20)
 

@@ -90,20 +90,16 @@ class Worker(Answer):
 @dataclass(frozen=True, kw_only=True)
 class Observation:
     """
-    What one poll saw.
+    What one look saw of a scheduled run.
 
-    :param run_id: The run's id; None while no worker took it.
-    :param run_state: The run's state as the platform wrote it; None without a run.
-    :param run_message: What the run says of itself; None if nothing.
-    :param scheduled_state: State of its entry in the schedule; None when the entry is not there, or was not asked for.
+    :param run: The run; None while no worker has taken it.
+    :param scheduled_state: State of its entry in the schedule; None if there is no entry, or if it was not asked for.
     """
 
-    run_id: str | None = None
-    run_state: str | None = None
-    run_message: str | None = None
+    run: Run | None = None
     scheduled_state: str | None = None
 
     @property
     def is_nothing(self) -> bool:
-        """Whether there was neither a run nor an entry in the schedule."""
-        return self.run_state is None and self.scheduled_state is None
+        """Whether there is neither a run nor an entry in the schedule."""
+        return self.run is None and self.scheduled_state is None

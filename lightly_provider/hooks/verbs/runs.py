@@ -135,16 +135,13 @@ class RunVerbs(LightlyBaseHook):
                 return entry
         return None
 
-    def observe_run(
-        self, dataset_id: str, scheduled_run_id: str, *, within: float | None = None
-    ) -> tuple[Observation, Run | None]:
+    def observe_run(self, dataset_id: str, scheduled_run_id: str, *, within: float | None = None) -> Observation:
         """
-        Look where a scheduled run is. One request once a worker took it, two before.
+        Look where a scheduled run is. One request once a worker has taken it, two before.
 
         :param dataset_id: Dataset.
         :param scheduled_run_id: Id that scheduling returned.
         :param within: Seconds that each request may take, repetitions included; None: as long as it takes.
-        :return: What was seen, and the run if there is one.
         """
         from lightly_provider.api import calls
         from lightly_provider.api.models.run import Observation
@@ -154,8 +151,8 @@ class RunVerbs(LightlyBaseHook):
         except LightlyNotFoundError:
             entries = self.client.send(calls.get_scheduled_runs(dataset_id), within=within)
             state = next((entry.state for entry in entries if entry.id == scheduled_run_id), None)
-            return Observation(scheduled_state=state), None
-        return Observation(run_id=run.id, run_state=run.state, run_message=run.message), run
+            return Observation(scheduled_state=state)
+        return Observation(run=run)
 
     def get_run_logs(self, run_id: str, cursor: int = 0, *, within: float | None = None) -> LogPage:
         """The run's log lines since ``cursor``, and the next cursor; ``within`` as in :meth:`observe_run`."""

@@ -306,10 +306,10 @@ def run_answer(state: str, **changes: Any) -> Answer:
 
 def test_a_run_that_a_worker_took_is_seen_by_one_request(hook_on: HookOn) -> None:
     hook, platform = hook_on(run_answer("EMBEDDING", message="50 %"))
-    seen, run = hook.observe_run(DATASET, SCHEDULED_RUN)
-    assert seen == Observation(run_id=RUN, run_state="EMBEDDING", run_message="50 %")
-    assert run is not None
-    assert run.id == RUN
+    seen = hook.observe_run(DATASET, SCHEDULED_RUN)
+    assert seen.run is not None
+    assert (seen.run.id, seen.run.state, seen.run.message) == (RUN, "EMBEDDING", "50 %")
+    assert not seen.is_nothing
     assert asked(platform) == [RUN_OF]
 
 
@@ -326,7 +326,7 @@ def test_a_run_that_no_worker_took_is_seen_in_the_schedule(
     hook_on: HookOn, entries: list[dict[str, Any]], state: str | None
 ) -> None:
     hook, platform = hook_on(refusal(404, "DOCKER_RUN_UNKNOWN"), scheduled(*entries))
-    assert hook.observe_run(DATASET, SCHEDULED_RUN) == (Observation(scheduled_state=state), None)
+    assert hook.observe_run(DATASET, SCHEDULED_RUN) == Observation(scheduled_state=state)
     assert asked(platform) == [RUN_OF, LOOK]
 
 

@@ -20,6 +20,7 @@ from lightly_provider.exceptions import (
 from lightly_provider.hooks.verbs import runs
 from lightly_provider.operators import worker
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
+from lightly_provider.runs import follower
 from tests.contract.example_calls import ARTIFACT, CONFIG, RUN, SCHEDULED_RUN, TAG
 from tests.contract.samples import documented_answer
 from tests.contract.schema import assert_fits_contract
@@ -135,6 +136,7 @@ class Time:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
     time = Time()
     monkeypatch.setattr(worker, "time", time)
+    monkeypatch.setattr(follower, "time", time)
     # A kill is tried for some seconds where the platform fails; here once.
     monkeypatch.setattr(runs, "LONGEST_CANCEL", 0.0)
     return time
@@ -399,7 +401,7 @@ def test_a_run_is_waited_for_until_the_timeout_and_then_canceled(
     assert len(own.asked("GET", RUN_PATH)) == polls
     assert len(own.asked(*CANCEL)) == 1
     text = str(over.value)
-    assert f"was not over within {timeout} s (last seen: OPEN: waiting for a worker to take it)" in text
+    assert f"did not end within {timeout} s (last status: OPEN: waiting for a worker to take it)" in text
     assert f"Scheduled run {SCHEDULED_RUN} was canceled before a worker took it." in text
 
 
@@ -410,7 +412,7 @@ def test_a_run_that_a_worker_took_goes_on_after_the_timeout_and_that_is_said(
     own = routed({("GET", RUN_PATH): [run("TRAINING")], CANCEL: [refused], ("GET", SCHEDULE_PATH): [entry("LOCKED")]})
     with pytest.raises(
         LightlyRunTimeoutError,
-        match=r"a worker took it \(LOCKED\), and it goes on: the platform documents no way to stop it. See https",
+        match=r"a worker took it \(LOCKED\), and it continues: the platform documents no way to stop it. See https",
     ):
         operator(timeout=30).execute(context)  # type: ignore[arg-type]
     assert len(own.asked(*CANCEL)) == 1

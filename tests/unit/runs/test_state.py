@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lightly_provider.api.models.run import Observation
+from lightly_provider.api.models.run import Observation, Run
 from lightly_provider.contract import RunState, ScheduledRunState
 from lightly_provider.runs.state import ABSENCES_THAT_MEAN_CANCELED, Decision, Step, decide
 
@@ -13,14 +13,14 @@ WORKING = [state for state in RunState if state not in FINAL]
 
 
 def run(state: str, message: str | None = None) -> Observation:
-    return Observation(run_id="r", run_state=state, run_message=message)
+    return Observation(run=Run(id="f" * 24, state=state, message=message))
 
 
 @pytest.mark.parametrize("state", WORKING)
 def test_a_run_at_work_is_waited_for(state: RunState) -> None:
     decision = decide(run(state))
     assert decision.step is Step.WAIT
-    assert decision.status == f"{state} ({WORKING.index(state) + 1} of 22 states)"
+    assert decision.status == f"{state} ({WORKING.index(state) + 1} of {len(WORKING)} states)"
 
 
 @pytest.mark.parametrize(
@@ -59,14 +59,14 @@ def test_without_a_run_the_schedule_decides(state: str, step: Step, status: str,
 @pytest.mark.parametrize("schedule", [None, *ScheduledRunState])
 @pytest.mark.parametrize("state", RunState)
 def test_a_run_says_more_than_the_schedule(state: RunState, schedule: str | None) -> None:
-    seen = Observation(run_id="r", run_state=state, scheduled_state=schedule)
+    seen = Observation(run=Run(id="f" * 24, state=state), scheduled_state=schedule)
     assert decide(seen, absences=9) == decide(run(state))
 
 
 def test_one_absence_proves_nothing_and_two_in_a_row_do() -> None:
     nothing = Observation()
     assert decide(nothing).step is Step.WAIT
-    assert decide(nothing, absences=1) == Decision(step=Step.WAIT, status="not yet in the schedule")
+    assert decide(nothing, absences=1) == Decision(step=Step.WAIT, status="not in the schedule yet")
     assert ABSENCES_THAT_MEAN_CANCELED == 2
     for absences in (2, 3, 100):
         decision = decide(nothing, absences=absences)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lightly_provider.api.models.run import Observation
+from lightly_provider.api.models.run import Observation, Run
 from lightly_provider.contract import RunState
 from lightly_provider.runs.state import (
     FAILED_POLLS_IN_A_ROW,
@@ -27,7 +27,7 @@ NOTHING = Observation()
 
 
 def run(state: str) -> Observation:
-    return Observation(run_id="r", run_state=state)
+    return Observation(run=Run(id="f" * 24, state=state))
 
 
 def stored(*, chain: int = 0, printed: str = ASKED, scheduled_run_id: str | None = "s") -> StoredRun:

@@ -289,31 +289,40 @@ def test_when_nobody_waits_any_more_nothing_is_asked_any_more(platform: WaitingP
     assert platform.asked() == asked
 
 
-def test_airflows_shared_stream_serves_the_same_wait(platform: WaitingPlatform) -> None:
-    shared_stream = pytest.importorskip("airflow.triggers.shared_stream", reason="Airflow shares streams from 3.3 on")
-    runs = [platform.add(n) for n in range(1, 6)]
+def test_two_tasks_that_wait_for_one_run_both_log_all_of_its_lines(
+    platform: WaitingPlatform, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = platform.add(1, scheduled_state="LOCKED", run_state="EMBEDDING", log=["one", "two"])
 
     async def scene() -> list[dict[str, Any]]:
-        manager = shared_stream.SharedStreamManager()
-
-        async def wait(number: int, waiting: LightlyRunTrigger) -> dict[str, Any]:
-            key = waiting.shared_stream_key()
-            stream = manager.subscribe(trigger_id=number, trigger=waiting, key=key)
-            try:
-                async for event in waiting.filter_shared_stream(stream):
-                    payload: dict[str, Any] = event.payload
-                    return payload
-            finally:
-                await manager.unsubscribe(number, key)
-            raise AssertionError("no event")
-
-        waits = [asyncio.ensure_future(wait(n, trigger(run))) for n, run in enumerate(runs)]
-        await until(lambda: platform.asked("/docker/worker/schedule") >= 3)
-        for run in runs:
-            run.run_state, run.scheduled_state = "COMPLETED", "DONE"
+        waits = [asyncio.ensure_future(event_of(trigger(run, log_cursor=cursor))) for cursor in (0, 1)]
+        await until(lambda: platform.asked("/logs") >= 4)
+        run.run_state, run.scheduled_state = "COMPLETED", "DONE"
         return await asyncio.gather(*waits)
 
-    assert [event["step"] for event in play(scene())] == ["succeed"] * 5
+    with caplog.at_level(logging.INFO):
+        events = play(scene())
+
+    assert [event["log_cursor"] for event in events] == [2, 2]
+    worker_lines = [line for line in lines(caplog) if line.startswith("[worker]")]
+    assert worker_lines == [f"[worker] INFO EMBEDDING {word}" for word in ("one", "two", "two")]
+
+
+def test_a_status_that_the_tasks_log_already_shows_is_not_logged_again(
+    platform: WaitingPlatform, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = platform.add(1)
+
+    async def scene() -> dict[str, Any]:
+        waiting = asyncio.ensure_future(event_of(trigger(run, status="OPEN: waiting for a worker to take it")))
+        await until(lambda: platform.asked() >= 4)
+        run.run_state, run.scheduled_state = "COMPLETED", "DONE"
+        return await waiting
+
+    with caplog.at_level(logging.INFO):
+        play(scene())
+
+    assert lines(caplog) == [f"Run {run.run_id}: COMPLETED"]
 
 
 # --- arguments ----------------------------------------------------------------------------------------------------
