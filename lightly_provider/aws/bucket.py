@@ -28,6 +28,16 @@ class Listed:
     objects: list[tuple[str, int]]
     folders: list[str] = field(default_factory=list)
     next_token: str | None = None
+    archived: frozenset[str] = frozenset()
+
+
+# AWS docs: S3 user guide, "Understanding archived objects"; what lies there must be restored before it is read.
+_ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+
+
+def is_archived(entry: Any) -> bool:
+    """Whether an entry of a listing lies in an archive, so that nothing can read it now."""
+    return entry.get("StorageClass") in _ARCHIVES
 
 
 class Lister(Protocol):
@@ -63,8 +73,10 @@ class S3Lister:
         if by_folder:
             options["Delimiter"] = "/"
         answer = self._s3.list_objects_v2(Bucket=self._bucket, Prefix=prefix, MaxKeys=PAGE_SIZE, **options)
+        entries = answer.get("Contents", ())
         return Listed(
-            objects=[(entry["Key"], entry["Size"]) for entry in answer.get("Contents", ())],
+            objects=[(entry["Key"], entry["Size"]) for entry in entries],
+            archived=frozenset(entry["Key"] for entry in entries if is_archived(entry)),
             folders=[entry["Prefix"] for entry in answer.get("CommonPrefixes", ())],
             next_token=answer.get("NextContinuationToken"),
         )
@@ -98,12 +110,14 @@ class Inventory:
 
     :param counts: Files by kind, those without content left out.
     :param empty: Files of images and videos without content, which nothing can be read from.
+    :param archived: Of those that are counted, how many lie in an archive.
     :param bytes: The size of all that was counted.
     :param is_complete: Whether all was seen; False: there is more than what was looked at.
     :param examples: The first key of each kind.
     """
 
     counts: Counter[MediaType] = field(default_factory=Counter)
+    archived: Counter[MediaType] = field(default_factory=Counter)
     empty: int = 0
     bytes: int = 0
     is_complete: bool = True
@@ -114,7 +128,7 @@ class Inventory:
         """All files."""
         return self.counts.total() + self.empty
 
-    def count(self, prefix: str, objects: list[tuple[str, int]]) -> None:
+    def count(self, prefix: str, objects: list[tuple[str, int]], archived: frozenset[str] = frozenset()) -> None:
         """Take a page's files into account, folders' own markers and Lightly's own files aside."""
         own, counts = f"{prefix}{_OWN_FILES}", self.counts
         for key, size in objects:
@@ -125,6 +139,8 @@ class Inventory:
                 self.empty += 1
                 continue
             counts[kind] += 1
+            if key in archived:
+                self.archived[kind] += 1
             self.bytes += size
             if kind not in self.examples:
                 self.examples[kind] = key
@@ -132,6 +148,7 @@ class Inventory:
     def add(self, other: Inventory) -> None:
         """Take what was counted elsewhere into account."""
         self.counts.update(other.counts)
+        self.archived.update(other.archived)
         self.empty += other.empty
         self.bytes += other.bytes
         self.is_complete = self.is_complete and other.is_complete
@@ -184,7 +201,7 @@ def survey(lister: Lister, location: S3Location, *, pages: int = 1) -> Inventory
     token: str | None = None
     for _ in range(pages):
         page = lister.page(location.prefix, token=token)
-        inventory.count(location.prefix, page.objects)
+        inventory.count(location.prefix, page.objects, page.archived)
         token = page.next_token
         if token is None:
             return inventory

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 _ACCOUNT_ROOT = r"arn:aws[a-z-]*:iam::([0-9]{12}):root"
 _EXTERNAL_ID_KEY = "sts:externalid"
-_PRINCIPAL_KEY = "aws:principalarn"
-_EXCEPTIONS = ("ArnNotEquals", "ArnNotLike", "StringNotEquals", "StringNotLike")
 
 
 class PolicyKind(StrEnum):
@@ -106,19 +104,15 @@ def covers(statement: Statement, action: str, resource: str) -> bool:
     return _is_among(statement, "Action", action.lower(), lowered=True) and _is_among(statement, "Resource", resource)
 
 
-def means(statement: Statement, principal_arn: str) -> bool:
+def names_principal(statement: Statement, principal_arn: str) -> bool:
     """
     Whether a statement of a resource's policy is about a user or role: by its ARN, its account, or everybody.
 
-    Of its conditions only an exception by ``aws:PrincipalArn`` is looked at.
+    Its conditions are left aside.
 
     :param statement: The statement. One without a principal, as in an identity's policy, is about whoever has it.
     :param principal_arn: The ARN of the user or role.
     """
-    for operator in _EXCEPTIONS:
-        for key, value in (statement.get("Condition") or {}).get(operator, {}).items():
-            if key.lower() == _PRINCIPAL_KEY and principal_arn in _listed(value):
-                return False
     if "NotPrincipal" in statement:
         return principal_arn not in _arns(statement["NotPrincipal"])
     if "Principal" not in statement:
@@ -130,23 +124,27 @@ def means(statement: Statement, principal_arn: str) -> bool:
     )
 
 
+def matches(pattern: str, text: str) -> bool:
+    """Whether a text fits a policy's pattern with its wildcards; "${*}" and the like stand for the sign itself."""
+    return _pattern(pattern).fullmatch(text) is not None
+
+
 def _arns(principal: Any) -> list[Any]:
     return _listed(principal.get("AWS")) if isinstance(principal, dict) else _listed(principal)
 
 
 def _is_among(statement: Statement, member: str, value: str, *, lowered: bool = False) -> bool:
-    def matches(pattern: str) -> bool:
-        return _pattern(pattern.lower() if lowered else pattern).fullmatch(value) is not None
+    def fits(pattern: str) -> bool:
+        return matches(pattern.lower() if lowered else pattern, value)
 
     if f"Not{member}" in statement:
-        return not any(matches(str(one)) for one in _listed(statement[f"Not{member}"]))
+        return not any(fits(str(one)) for one in _listed(statement[f"Not{member}"]))
     if member not in statement:
         return True
-    return any(matches(str(one)) for one in _listed(statement[member]))
+    return any(fits(str(one)) for one in _listed(statement[member]))
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    """A policy's wildcards as a regular expression; "${*}" and the like stand for the sign itself."""
     signs = {"*": ".*", "?": ".", "${*}": r"\*", "${?}": r"\?", "${$}": r"\$"}
     parts = re.split(r"(\$\{[*?$]\}|[*?])", text)
     return re.compile("".join(signs.get(part, re.escape(part)) for part in parts), re.DOTALL)

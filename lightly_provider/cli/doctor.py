@@ -30,6 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from lightly_provider.diagnosis.findings import Status
     from lightly_provider.exceptions import LightlyAccessError
+    from lightly_provider.verification.report import table
 
     try:
         with _log_on_standard_error():
@@ -37,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     except (ValueError, LookupError, LightlyAccessError) as refused:
         print(refused, file=sys.stderr)
         return _FAILED
-    print(verdict.table())
+    print(table(verdict))
     if verdict.failed:
         return _FAILED
     return _UNKNOWN if verdict.status is Status.UNKNOWN else _PASSED
@@ -61,11 +62,11 @@ def _verdict(arguments: argparse.Namespace) -> Verdict:
     from lightly_provider.aws.location import S3Location
     from lightly_provider.aws.regions import check_region, partition_of
     from lightly_provider.contract import Purpose
-    from lightly_provider.diagnosis.diagnose import Vantage, count_files, observe
+    from lightly_provider.diagnosis.diagnose import Vantage, count_files, diagnose
+    from lightly_provider.diagnosis.target import Target
     from lightly_provider.hooks.aws import AwsConnections, find_bucket_region, regions_of_botocore
     from lightly_provider.verification.judging import judge
     from lightly_provider.verification.requirements import AUTO, DatasetUse, required_of
-    from lightly_provider.verification.verdict import DatasourceFacts
 
     location = S3Location.parse(arguments.location, argument="the location")
     purpose = Purpose(arguments.purpose)
@@ -79,10 +80,10 @@ def _verdict(arguments: argparse.Namespace) -> Verdict:
     region = arguments.region or find_bucket_region(location.bucket, connection) or connection.region
     if region:
         check_region(region, argument="--region", known=regions_of_botocore())
-    facts = DatasourceFacts(
-        purpose=purpose,
+    target = Target(
         location=location,
         access=described,
+        purpose=purpose,
         thumbnails=arguments.thumbnails,
         kms_key_arn=arguments.kms_key_arn,
         partition=partition_of(region or ""),
@@ -97,11 +98,11 @@ def _verdict(arguments: argparse.Namespace) -> Verdict:
         own=connections[own_conn_id] if own_conn_id else None,
         platform_is_local=arguments.allow_endpoint,
     )
-    required = required_of(use, purpose, facts.thumbnails, [purpose], AUTO)
-    seen, _ = observe(facts, purpose, required, arguments.dataset_type, vantage)
+    required = required_of(use, purpose, target.thumbnails, [purpose], AUTO)
+    seen, target = diagnose(target, required, arguments.dataset_type, vantage)
     if arguments.count:
-        seen = [*seen, count_files(facts, vantage)]
-    return judge(location.uri, use, [facts], None, findings={purpose: seen})
+        seen = [*seen, count_files(target, vantage)]
+    return judge(location.uri, use, [target], None, findings={purpose: seen})
 
 
 def main(argv: Sequence[str] | None = None) -> None:

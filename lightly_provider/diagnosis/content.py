@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lightly_provider.aws.bucket import MediaType, expected_kind, survey
 from lightly_provider.aws.location import S3Location
-from lightly_provider.diagnosis.denials import denial_of
-from lightly_provider.diagnosis.findings import Finding, Remedy, Status
+from lightly_provider.diagnosis.causes import Cause
+from lightly_provider.diagnosis.failures import Failure, failure_of
+from lightly_provider.diagnosis.findings import Finding, Status
+from lightly_provider.diagnosis.remedies import Remedy
 
 if TYPE_CHECKING:
     from lightly_provider.aws.bucket import Inventory, Lister
@@ -17,27 +20,35 @@ if TYPE_CHECKING:
 _PAGES_IN_SEARCH = 10
 
 
-def check_content(lister: Lister, location: S3Location, dataset_type: str) -> Finding:
+def check_content(lister: Lister, location: S3Location, dataset_type: str, *, required: bool = False) -> Finding:
     """
     Compare what is there with what the dataset is made of. One request, where the first page holds such a file.
 
     :param lister: Lists the bucket.
     :param location: Where the files shall be.
     :param dataset_type: ``Images``, ``Videos`` or ``Crops``.
-    :return: PASS with the counts; WARN where there is no such file, with prefixes that may be meant; UNKNOWN where
-        listing is denied.
+    :param required: Whether there must be such a file. Default: False.
+    :return: PASS with the counts; WARN, or FAIL if it is required, where there is no such file that can be read, with
+        prefixes that may be meant; WARN where some of them are archived; UNKNOWN where listing is denied, or FAIL.
     """
     kind = expected_kind(dataset_type)
+    none = Status.FAIL if required else Status.WARN
     try:
         inventory = survey(lister, location)
         if not inventory.counts[kind] and not inventory.is_complete:
             inventory = survey(lister, location, pages=_PAGES_IN_SEARCH)
-    except Exception as failure:  # noqa: BLE001  (whatever botocore raises is the finding)
-        denial = denial_of(failure)
-        return Finding("content", Status.UNKNOWN, f"not listed: {denial.text or denial.cause}", denial)
-    if inventory.counts[kind]:
-        return Finding("content", Status.PASS, inventory.describe(), counts=inventory.numbers())
-    return _no_match(lister, location, kind, inventory)
+    except Exception as raised:  # noqa: BLE001  (whatever botocore raises is the finding)
+        failure = failure_of(raised)
+        message = f"not listed: {failure.text or failure.cause}"
+        return Finding("content", Status.FAIL if required else Status.UNKNOWN, message, failure, Remedy())
+    matches, archived = inventory.counts[kind], inventory.archived[kind]
+    if not matches:
+        return replace(_no_match(lister, location, kind, inventory), status=none)
+    if archived:
+        message = f"{archived} of {matches} {kind.lower()} are archived, and cannot be read ({inventory.describe()})"
+        status = none if archived == matches and inventory.is_complete else Status.WARN
+        return Finding("content", status, message, Failure(Cause.ARCHIVED), counts=inventory.numbers())
+    return Finding("content", Status.PASS, inventory.describe(), counts=inventory.numbers())
 
 
 def _no_match(lister: Lister, location: S3Location, kind: MediaType, inventory: Inventory) -> Finding:
@@ -46,15 +57,14 @@ def _no_match(lister: Lister, location: S3Location, kind: MediaType, inventory: 
     other = MediaType.VIDEOS if kind is MediaType.IMAGES else MediaType.IMAGES
     if inventory.counts[other]:
         advice = f"It holds {inventory.counts[other]} files of {other.lower()}: create the dataset as {other}."
-        return Finding("content", Status.WARN, message, remedy=Remedy(advice), counts=inventory.numbers())
+        return Finding("content", Status.WARN, message, remedy=Remedy((advice,)), counts=inventory.numbers())
     near: list[str] = []
     try:
         near = [] if inventory.n_objects else near_misses(lister, location)
-    except Exception as failure:  # noqa: BLE001  (it may list under the prefix only)
-        denial = denial_of(failure)
-        message = f"{message}; beside it nothing could be listed ({denial.cause})"
+    except Exception as raised:  # noqa: BLE001  (it may list under the prefix only)
+        message = f"{message}; beside it nothing could be listed ({failure_of(raised).cause})"
     advice = f"Did you mean {' or '.join(near)}?" if near else "Check the path, or upload the files first."
-    return Finding("content", Status.WARN, message, remedy=Remedy(advice), counts=inventory.numbers())
+    return Finding("content", Status.WARN, message, remedy=Remedy((advice,)), counts=inventory.numbers())
 
 
 def near_misses(lister: Lister, location: S3Location) -> list[str]:

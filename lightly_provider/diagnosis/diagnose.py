@@ -9,7 +9,8 @@ from lightly_provider.aws.bucket import S3Lister, expected_kind
 from lightly_provider.aws.credentials import DelegatedAccess, InvalidAccessError, UserAccess
 from lightly_provider.contract import Permission, Purpose
 from lightly_provider.diagnosis.content import check_content
-from lightly_provider.diagnosis.findings import Finding, Remedy, Status
+from lightly_provider.diagnosis.findings import Finding, Status
+from lightly_provider.diagnosis.remedies import Remedy
 from lightly_provider.diagnosis.up_front import judge_up_front
 from lightly_provider.exceptions import LightlyConnectionConfigError
 from lightly_provider.hooks.aws import AwsConnection, Identity
@@ -17,7 +18,8 @@ from lightly_provider.hooks.aws import AwsConnection, Identity
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from lightly_provider.diagnosis.target import Place
+    from lightly_provider.diagnosis.failures import Failure
+    from lightly_provider.diagnosis.target import Target
 
 # A probe answers at once or not at all.
 _CONFIG: Mapping[str, Any] = {"connect_timeout": 5, "read_timeout": 15, "retries": {"total_max_attempts": 2}}
@@ -26,216 +28,198 @@ _CONFIG: Mapping[str, Any] = {"connect_timeout": 5, "read_timeout": 15, "retries
 @dataclass(frozen=True, kw_only=True)
 class Vantage:
     """
-    With what this worker looks.
+    With what this worker looks, and for what.
 
     :param connection: AWS connection that holds what Lightly uses; None: nothing is tried with it.
     :param own: AWS connection of Airflow's own, to look at a role and into the bucket; None: the keys beside the role
         in ``connection``, if there are any.
     :param platform_is_local: Whether the platform runs on this machine, so that another S3 than AWS's may do.
+    :param require_files: Whether a location without a file of the dataset's type fails.
     """
 
     connection: AwsConnection | None
     own: AwsConnection | None = None
     platform_is_local: bool = False
+    require_files: bool = False
 
 
-def observe(
-    place: Place,
-    purpose: Purpose,
+def diagnose(
+    target: Target,
     required: Collection[Permission],
     dataset_type: str,
     vantage: Vantage,
     *,
     access_key_id: str | None = None,
-) -> tuple[list[Finding], Place]:
+    reported: Collection[Failure] = (),
+) -> tuple[list[Finding], Target]:
     """
     Look at one datasource from this worker.
 
     With user access the same keys do what Lightly needs to do. With delegated access the role is looked at with
     Airflow's own identity, as only Lightly can assume it.
 
-    :param place: The datasource's location, and who reaches it.
-    :param purpose: What it is for.
+    :param target: The datasource's location, and who reaches it.
     :param required: The permissions that are needed there; no other is tried.
     :param dataset_type: The dataset's type on the platform.
-    :param vantage: With what to look.
+    :param vantage: With what to look, and for what.
     :param access_key_id: The key that the platform has, for user access; None if it is not known.
-    :return: What was found, and ``place`` with the ARN of the IAM user and the policies that deny, as far as they are
+    :param reported: What the platform says that AWS refused to it.
+    :return: What was found, and ``target`` with the ARN of the IAM user and the policies that deny, as far as they are
         known now. Empty where there is nothing to look with.
     """
     connection = vantage.connection
     if connection is None:
-        if place.role_arn and vantage.own:
-            return _inspect(place, purpose, required, dataset_type, vantage, external_id=None)
-        return [], place
+        if target.role_arn and vantage.own:
+            return _inspect(target, required, dataset_type, vantage, reported, external_id=None)
+        return [], target
     try:
         access = connection.access
     except (InvalidAccessError, LightlyConnectionConfigError) as refused:
-        return [Finding("credentials", Status.FAIL, str(refused))], place
-    if other := _is_another(access, place, access_key_id, connection):
+        return [Finding("credentials", Status.FAIL, str(refused))], target
+    if other := _is_another(access, target, access_key_id, connection):
         seen: list[Finding] = []
-        if place.role_arn and vantage.own:
-            seen, place = _inspect(place, purpose, required, dataset_type, vantage, external_id=None)
-        return [other, *seen], place
+        if target.role_arn and vantage.own:
+            seen, target = _inspect(target, required, dataset_type, vantage, reported, external_id=None)
+        return [other, *seen], target
     findings = judge_up_front(
-        place.location,
-        place.region,
+        target.location,
+        target.region,
         access_key_id=access.access_key_id if isinstance(access, UserAccess) else None,
-        role_arn=place.role_arn,
-        kms_key_arn=place.kms_key_arn,
-        endpoint_url=None if vantage.platform_is_local else connection.endpoint_url("s3"),
+        role_arn=target.role_arn,
+        kms_key_arn=target.kms_key_arn,
+        endpoint_url=None if vantage.platform_is_local else _s3_endpoint(connection, target.region),
     )
     if isinstance(access, DelegatedAccess):
-        seen, place = _inspect(place, purpose, required, dataset_type, vantage, external_id=access.external_id)
-        return [*findings, *seen], place
-    probed, place = _probe(place, purpose, required, dataset_type, connection)
-    if any(map(_is_traceable, probed)) and (own := _own_clients(vantage, place.region)):
-        probed, place = _with_culprits(probed, place, own, access_key_id=access.access_key_id)
-    return [*findings, *probed], place
+        seen, target = _inspect(target, required, dataset_type, vantage, reported, external_id=access.external_id)
+        return [*findings, *seen], target
+    probed, target = _probe(target, required, dataset_type, vantage, connection)
+    failures = [finding.failure for finding in probed if finding.failure and finding.status is Status.FAIL]
+    if any(failure.is_traceable for failure in [*failures, *reported]) and (
+        own := _own_clients(vantage, target.region)
+    ):
+        target = _with_surroundings([*failures, *reported], target, own, access_key_id=access.access_key_id)
+    return [*findings, *probed], target
 
 
-def count_files(place: Place, vantage: Vantage) -> Finding:
+def count_files(target: Target, vantage: Vantage) -> Finding:
     """
     Count all files of a location, however many, folder beside folder.
 
-    :param place: Where.
+    :param target: Where.
     :param vantage: With what to list.
     :return: The counts; UNKNOWN where listing is denied.
     """
     from lightly_provider.aws.bucket import count_all
-    from lightly_provider.diagnosis.denials import denial_of
+    from lightly_provider.diagnosis.failures import failure_of
 
     try:
-        inventory = count_all(lister_of(place, vantage), place.location)
-    except Exception as failure:  # noqa: BLE001  (whatever botocore raises is the finding)
-        denial = denial_of(failure)
-        return Finding("count", Status.UNKNOWN, f"not listed: {denial.text or denial.cause}", denial)
+        inventory = count_all(lister_of(target, vantage), target.location)
+    except Exception as raised:  # noqa: BLE001  (whatever botocore raises is the finding)
+        failure = failure_of(raised)
+        message = f"not listed: {failure.text or failure.cause}"
+        return Finding("count", Status.UNKNOWN, message, failure, Remedy())
     return Finding("count", Status.PASS, inventory.describe(), counts=inventory.numbers())
 
 
-def lister_of(place: Place, vantage: Vantage) -> S3Lister:
+def lister_of(target: Target, vantage: Vantage) -> S3Lister:
     """
     What lists a location from this worker.
 
-    :param place: Where.
+    :param target: Where.
     :param vantage: With what: the keys that Lightly uses, or Airflow's own identity.
     :raises InvalidAccessError: There is no identity to list with.
     """
     connection = vantage.connection
     if connection and not vantage.own and isinstance(connection.access, UserAccess):
-        return S3Lister(_client("s3", connection, place.region), place.location.bucket)
-    own = _own_clients(vantage, place.region)
+        return S3Lister(_client("s3", connection, target.region), target.location.bucket)
+    own = _own_clients(vantage, target.region)
     if own is None:
         raise InvalidAccessError(
             f"{connection.name if connection else 'The datasource'} holds a role that only Lightly can assume, so "
-            f"nothing can list {place.location.uri} from here; give aws_conn_id, a connection of Airflow's own."
+            f"nothing can list {target.location.uri} from here; give aws_conn_id, a connection of Airflow's own."
         )
-    return S3Lister(own["s3"], place.location.bucket)
+    return S3Lister(own["s3"], target.location.bucket)
 
 
 def _is_another(
-    access: UserAccess | DelegatedAccess, place: Place, access_key_id: str | None, connection: AwsConnection
+    access: UserAccess | DelegatedAccess, target: Target, access_key_id: str | None, connection: AwsConnection
 ) -> Finding | None:
     """What another access can or cannot do says nothing about Lightly's."""
     if isinstance(access, DelegatedAccess):
-        same = access.role_arn == place.role_arn
+        same = access.role_arn == target.role_arn
     else:
-        same = place.role_arn is None and access_key_id in (None, access.access_key_id)
+        same = target.role_arn is None and access_key_id in (None, access.access_key_id)
     if same:
         return None
     return Finding(
         "connection",
         Status.WARN,
-        f"{connection.name} holds {access.describe()}, and the datasource uses {place.access}, so nothing was tried",
-        remedy=Remedy("Run ConfigureS3DatasourceOperator again if the connection is the newer one."),
+        f"{connection.name} holds {access.describe()}, and the datasource uses {target.access}, so nothing was tried",
+        remedy=Remedy(("Run ConfigureS3DatasourceOperator again if the connection is the newer one.",)),
     )
 
 
 def _probe(
-    place: Place,
-    purpose: Purpose,
-    required: Collection[Permission],
-    dataset_type: str,
-    connection: AwsConnection,
-) -> tuple[list[Finding], Place]:
+    target: Target, required: Collection[Permission], dataset_type: str, vantage: Vantage, connection: AwsConnection
+) -> tuple[list[Finding], Target]:
     from lightly_provider.diagnosis.probes import probe_keys, probe_location
 
-    keys, place = probe_keys(_client("sts", connection, place.region), place)
+    keys, target = probe_keys(_client("sts", connection, target.region), target)
     if keys.status is Status.FAIL:
-        return [keys], place
-    s3 = _client("s3", connection, place.region)
-    kind = expected_kind(dataset_type) if purpose is not Purpose.LIGHTLY else None
-    findings = [keys, *probe_location(s3, place, required, kind=kind)]
+        return [keys], target
+    s3 = _client("s3", connection, target.region)
+    has_input = target.purpose is not Purpose.LIGHTLY
+    findings = [keys, *probe_location(s3, target, required, kind=expected_kind(dataset_type) if has_input else None)]
     listed = next((one for one in findings if one.subject == Permission.LIST), None)
-    if purpose is not Purpose.LIGHTLY and listed and listed.status is Status.PASS:
-        findings.append(check_content(S3Lister(s3, place.location.bucket), place.location, dataset_type))
-    return findings, place
+    if has_input and (vantage.require_files or (listed and listed.status is Status.PASS)):
+        lister = S3Lister(s3, target.location.bucket)
+        findings.append(check_content(lister, target.location, dataset_type, required=vantage.require_files))
+    return findings, target
 
 
 def _inspect(
-    place: Place,
-    purpose: Purpose,
+    target: Target,
     required: Collection[Permission],
     dataset_type: str,
     vantage: Vantage,
+    reported: Collection[Failure],
     *,
     external_id: str | None,
-) -> tuple[list[Finding], Place]:
+) -> tuple[list[Finding], Target]:
     from lightly_provider.diagnosis.probes import probe_bucket
     from lightly_provider.diagnosis.role import inspect_role, inspect_surroundings, keys_in_use
 
-    own = _own_clients(vantage, place.region)
+    own = _own_clients(vantage, target.region)
     if own is None:
         why = "only Lightly can assume the role, and Airflow has no identity of its own here to look at it"
         advice = "Give aws_conn_id, a connection that may do iam:GetRole and iam:SimulatePrincipalPolicy."
-        return [Finding("role", Status.UNKNOWN, why, remedy=Remedy(advice))], place
-    findings = inspect_role(own["iam"], own["sts"], place, external_id, required)
-    findings += probe_bucket(own["s3"], place)
-    keys = keys_in_use(own["s3"], place, required)
-    findings, place = _with_culprits(findings, place, own, key_arns=list(keys.values()))
-    findings += inspect_surroundings(own["iam"], place, keys)
-    if purpose is not Purpose.LIGHTLY:
-        lister = S3Lister(own["s3"], place.location.bucket)
-        content = check_content(lister, place.location, dataset_type)
+        return [Finding("role", Status.UNKNOWN, why, remedy=Remedy((advice,)))], target
+    findings = inspect_role(own["iam"], own["sts"], target, external_id, required)
+    findings += probe_bucket(own["s3"], target)
+    keys = keys_in_use(own["s3"], target, required)
+    failures = [finding.failure for finding in findings if finding.failure]
+    target = _with_surroundings([*failures, *reported], target, own, key_arns=list(keys.values()))
+    findings += inspect_surroundings(own["iam"], target, keys, required)
+    if target.purpose is not Purpose.LIGHTLY:
+        lister = S3Lister(own["s3"], target.location.bucket)
+        content = check_content(lister, target.location, dataset_type, required=vantage.require_files)
         findings.append(replace(content, message=f"{content.message} (as Airflow's own identity sees it)"))
-    return findings, place
+    return findings, target
 
 
-def _is_traceable(finding: Finding) -> bool:
-    from lightly_provider.diagnosis.denying_policies import TRACEABLE
-
-    return finding.status is Status.FAIL and finding.denial is not None and finding.denial.cause in TRACEABLE
-
-
-def _with_culprits(
-    findings: list[Finding],
-    place: Place,
+def _with_surroundings(
+    failures: Collection[Failure],
+    target: Target,
     own: Mapping[str, Any],
     *,
     key_arns: Collection[str] = (),
     access_key_id: str | None = None,
-) -> tuple[list[Finding], Place]:
-    """The findings with fixes that name the very statement which denies, where Airflow's own identity may read it."""
-    from lightly_provider.diagnosis.denying_policies import look_around
-    from lightly_provider.diagnosis.remedies import remedy_for
+) -> Target:
+    """The target with the very statements that deny, where Airflow's own identity may read them."""
+    from lightly_provider.diagnosis.surroundings import look_around
 
-    denials = [finding.denial for finding in findings if finding.denial]
-    around = look_around(own, place, denials, key_arns=key_arns, access_key_id=access_key_id)
-    if around == place.surroundings:
-        return findings, place
-    place = replace(place, surroundings=around)
-    return [
-        replace(finding, remedy=remedy_for(finding.denial, _permissions_of(finding), place))
-        if _is_traceable(finding)
-        else finding
-        for finding in findings
-    ], place
-
-
-def _permissions_of(finding: Finding) -> list[Permission]:
-    if finding.subject == "delete":
-        return [Permission.OVERWRITE]
-    return [Permission(finding.subject)] if finding.subject in list(Permission) else []
+    around = look_around(own, target, failures, key_arns=key_arns, access_key_id=access_key_id)
+    return replace(target, surroundings=around)
 
 
 def _own_clients(vantage: Vantage, region: str | None) -> dict[str, Any] | None:
@@ -251,3 +235,9 @@ def _own_clients(vantage: Vantage, region: str | None) -> dict[str, Any] | None:
 
 def _client(service: str, connection: AwsConnection, region: str | None) -> Any:
     return connection.client(service, region=region, identity=Identity.KEYS, config=_CONFIG)
+
+
+def _s3_endpoint(connection: AwsConnection, region: str | None) -> str:
+    """Where the AWS SDK finds S3, by any way that it knows: the connection, its profile, the environment."""
+    identity = Identity.KEYS if connection.has_keys else Identity.NOBODY
+    return str(connection.client("s3", region=region, identity=identity, config=_CONFIG).meta.endpoint_url)

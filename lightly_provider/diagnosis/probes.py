@@ -4,114 +4,117 @@ Does at a location what Lightly would do there: list, read, write, overwrite, de
 Nothing stays in the bucket. The right to delete is tried first, on a key that does not exist; only who has it
 writes a probe object, and it is deleted again whatever happens. Who may not delete offers an object with a
 digest that it does not have: S3 checks the right first (403), then the digest (400), and stores nothing (AWS
-docs: S3 API reference, PutObject, "Content-MD5").
+docs: S3 API reference, PutObject, "Content-MD5"). What a killed verification left behind, the next one removes.
 """
 
 from __future__ import annotations
 
 import base64
+import re
 import uuid
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from lightly_provider.aws.bucket import PAGE_SIZE, Inventory, MediaType, media_type
+from lightly_provider.aws.bucket import PAGE_SIZE, Inventory, MediaType, is_archived, media_type
 from lightly_provider.contract import Permission
-from lightly_provider.diagnosis.denials import Cause, Denial, denial_of
-from lightly_provider.diagnosis.findings import Finding, Remedy, Status
-from lightly_provider.diagnosis.remedies import remedy_for
+from lightly_provider.diagnosis.causes import Cause
+from lightly_provider.diagnosis.failures import Failure, failure_of
+from lightly_provider.diagnosis.findings import DELETE, Finding, Status
+from lightly_provider.diagnosis.remedies import Remedy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from lightly_provider.aws.location import S3Location
-    from lightly_provider.diagnosis.target import Place
+    from lightly_provider.diagnosis.target import Target
 
 # Lightly writes below ".lightly/" only.
 _PROBE = ".lightly/verify-"
+_OWN_PROBE = re.compile(re.escape(_PROBE) + r"[0-9a-f]{32}")
+_KEPT_FOR = timedelta(hours=1)
 _NO_SUCH_DIGEST = base64.b64encode(bytes(16)).decode()
-_DELETE = "delete"
-_ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 _TRIES_TO_DELETE = 3
-_READERS_ONLY = "S3 tells that an object is missing, which only readers hear"
+_READERS_ONLY = "S3 answers that an object is missing, which only readers learn"
 
 
-def probe_keys(sts: Any, place: Place) -> tuple[Finding, Place]:
+def probe_keys(sts: Any, target: Target) -> tuple[Finding, Target]:
     """
     Ask AWS whose keys these are; no right is needed for that.
 
     :param sts: A boto3 STS client with the keys.
-    :param place: Whose access to what is probed.
-    :return: What was found, and ``place`` with the ARN of the user if it is known now.
+    :param target: Whose access to what is probed.
+    :return: What was found, and ``target`` with the ARN of the user if it is known now.
     """
     try:
         identity = sts.get_caller_identity()
-    except Exception as failure:  # noqa: BLE001  (whatever botocore raises is the finding)
-        denial = denial_of(failure)
-        if denial.cause in (Cause.NO_ANSWER, Cause.OTHER, Cause.BUSY):
-            return Finding("keys", Status.UNKNOWN, f"STS could not be asked: {denial.text or denial.cause}"), place
-        return _failed("keys", denial, (), place), place
+    except Exception as raised:  # noqa: BLE001  (whatever botocore raises is the finding)
+        failure = failure_of(raised)
+        if failure.cause is Cause.OTHER or failure.cause.row.says_nothing:
+            message = f"STS could not be asked: {failure.text or failure.cause}"
+            return Finding("keys", Status.UNKNOWN, message, failure), target
+        return _failed("keys", failure), target
     arn = str(identity["Arn"])
     owner = arn.rpartition(":")[2]
-    return Finding("keys", Status.PASS, f"{owner}, account {identity['Account']}"), replace(place, principal_arn=arn)
+    return Finding("keys", Status.PASS, f"{owner}, account {identity['Account']}"), replace(target, principal_arn=arn)
 
 
 def probe_location(
-    s3: Any, place: Place, permissions: Collection[Permission], *, kind: MediaType | None = None
+    s3: Any, target: Target, permissions: Collection[Permission], *, kind: MediaType | None = None
 ) -> list[Finding]:
     """
     Try what Lightly needs to do at a location.
 
     :param s3: A boto3 S3 client with the access that Lightly has, in the datasource's region.
-    :param place: Whose access to what is probed, with the KMS key that Lightly would encrypt with.
+    :param target: Whose access to what is probed, with the KMS key that Lightly would encrypt with.
     :param permissions: What is needed there; nothing else is tried, but listing, without which nothing can be read.
     :param kind: What the dataset is made of, to choose the object that is read; None: any object.
     :return: A finding for the region where it is wrong, and for each operation.
     """
-    findings = probe_bucket(s3, place)
-    if any(finding.denial and finding.denial.cause is Cause.NO_SUCH_BUCKET for finding in findings):
+    findings = probe_bucket(s3, target)
+    if any(finding.failure and finding.failure.cause is Cause.NO_SUCH_BUCKET for finding in findings):
         return findings
-    listed, inventory, sample = _list(s3, place, kind)
+    listed, inventory, sample = _list(s3, target.location, kind)
     findings.append(listed)
     if Permission.READ in permissions:
-        findings.append(_read(s3, place, listed, sample, inventory))
+        findings.append(_read(s3, target.location, listed, sample, inventory))
     else:
         findings.append(_skipped(Permission.READ))
     writing = {Permission.WRITE, Permission.OVERWRITE} & set(permissions)
     if writing:
-        findings += _write(s3, place, overwriting=Permission.OVERWRITE in writing)
+        findings += _write(s3, target, overwriting=Permission.OVERWRITE in writing)
     else:
         findings += [_skipped(Permission.WRITE), _skipped(Permission.OVERWRITE)]
     return findings
 
 
-def probe_bucket(s3: Any, place: Place) -> list[Finding]:
+def probe_bucket(s3: Any, target: Target) -> list[Finding]:
     """
     Whether the bucket is there, and where; S3 names its region in a header, whatever else it answers, to anybody.
 
     :param s3: A boto3 S3 client in the datasource's region.
-    :param place: The location.
+    :param target: The location.
     :return: A finding if it is not there, or in another region than the datasource's; else nothing.
     """
-    told: list[Any] = []
-    denial = _attempt(lambda: s3.head_bucket(Bucket=place.location.bucket), told)
-    if denial and (denial.code == "404" or denial.cause is Cause.NO_SUCH_BUCKET):
-        missing = replace(denial, cause=Cause.NO_SUCH_BUCKET, text="NoSuchBucket: the bucket does not exist")
-        return [_failed("bucket", missing, (), place)]
-    headers = told[0]["ResponseMetadata"].get("HTTPHeaders", {}) if told else {}
-    region = headers.get("x-amz-bucket-region") or (denial.region if denial else None)
-    if not region or not place.region or region == place.region:
+    answers: list[Any] = []
+    failure = _attempt(lambda: s3.head_bucket(Bucket=target.location.bucket), answers)
+    if failure and failure.cause is Cause.NO_SUCH_BUCKET:
+        return [_failed("bucket", replace(failure, text="NoSuchBucket: the bucket does not exist"))]
+    headers = answers[0]["ResponseMetadata"].get("HTTPHeaders", {}) if answers else {}
+    region = headers.get("x-amz-bucket-region") or (failure.region if failure else None)
+    if not region or not target.region or region == target.region:
         return []
-    text = f"the bucket lies in {region}, and the datasource says {place.region}"
-    return [_failed("region", Denial(Cause.WRONG_REGION, text=text, region=region), (), place)]
+    text = f"the bucket lies in {region}, and the datasource names {target.region}"
+    return [_failed("region", Failure(Cause.WRONG_REGION, text=text, region=region))]
 
 
-def _list(s3: Any, place: Place, kind: MediaType | None) -> tuple[Finding, Inventory, str | None]:
-    location, inventory = place.location, Inventory()
+def _list(s3: Any, location: S3Location, kind: MediaType | None) -> tuple[Finding, Inventory, str | None]:
+    inventory = Inventory()
     pages: list[Any] = []
-    denial = _attempt(
+    failure = _attempt(
         lambda: s3.list_objects_v2(Bucket=location.bucket, Prefix=location.prefix, MaxKeys=PAGE_SIZE), pages
     )
-    if denial is None:
+    if failure is None:
         page = pages[0]
         entries = page.get("Contents", ())
         inventory.count(location.prefix, [(entry["Key"], entry["Size"]) for entry in entries])
@@ -119,9 +122,9 @@ def _list(s3: Any, place: Place, kind: MediaType | None) -> tuple[Finding, Inven
         message = inventory.describe()
         found = Finding(Permission.LIST, Status.PASS, message, counts=inventory.numbers())
         return found, inventory, _sample(entries, kind)
-    if denial.cause is Cause.DENIED and _requester_pays(s3, location):
-        denial = replace(denial, cause=Cause.REQUESTER_PAYS)
-    return _failed(Permission.LIST, denial, [Permission.LIST], place), inventory, None
+    if failure.cause is Cause.DENIED and _requester_pays(s3, location):
+        failure = replace(failure, cause=Cause.REQUESTER_PAYS)
+    return _failed(Permission.LIST, failure), inventory, None
 
 
 def _requester_pays(s3: Any, location: S3Location) -> bool:
@@ -141,65 +144,63 @@ def _sample(entries: Any, kind: MediaType | None) -> str | None:
 
     def rank(entry: Any) -> tuple[bool, bool, bool]:
         wrong_kind = kind is not None and media_type(entry["Key"]) is not kind
-        return (entry.get("StorageClass") in _ARCHIVES, wrong_kind, not entry["Size"])
+        return (is_archived(entry), wrong_kind, not entry["Size"])
 
     files = [entry for entry in entries if not entry["Key"].endswith("/")]
     return str(min(files, key=rank)["Key"]) if files else None
 
 
-def _read(s3: Any, place: Place, listed: Finding, sample: str | None, inventory: Inventory) -> Finding:
-    location = place.location
+def _read(s3: Any, location: S3Location, listed: Finding, sample: str | None, inventory: Inventory) -> Finding:
     if sample is None and listed.status is Status.PASS and not inventory.n_objects:
-        return _read_of_nothing(s3, place)
+        return _read_of_nothing(s3, location)
     list_denied = listed.status is not Status.PASS
     key = sample or f"{location.prefix}{_PROBE}{uuid.uuid4().hex}"
-    denial = _attempt(
+    failure = _attempt(
         # One byte of it. A range that is not there is an empty object, which could be read.
         lambda: s3.get_object(Bucket=location.bucket, Key=key, Range="bytes=0-0")["Body"].read(),
         proofs=("InvalidRange",),
         list_denied=list_denied,
     )
-    if denial is None:
+    if failure is None:
         return Finding(Permission.READ, Status.PASS, f"one byte of s3://{location.bucket}/{key}")
-    if sample is None and _proves_the_right(denial):
+    if sample is None and _proves_the_right(failure):
         return Finding(Permission.READ, Status.PASS, _READERS_ONLY)
-    if denial.cause is Cause.HIDDEN:
+    if failure.cause is Cause.HIDDEN:
         return Finding(
             Permission.READ,
             Status.UNKNOWN,
-            "While list is denied, S3 answers 403 for a missing object too, so read cannot be told from here",
-            denial,
-            remedy_for(denial, [Permission.READ], place),
+            "While list is denied, S3 answers 403 for a missing object too, so read cannot be checked from here",
+            failure,
         )
-    failed = _failed(Permission.READ, denial, [Permission.READ], place)
+    failed = _failed(Permission.READ, failure)
     return replace(failed, message=f"{failed.message} (on s3://{location.bucket}/{key})")
 
 
-def _read_of_nothing(s3: Any, place: Place) -> Finding:
+def _read_of_nothing(s3: Any, location: S3Location) -> Finding:
     """Read what is not there, as there is nothing else."""
-    key = f"{place.location.prefix}{_PROBE}{uuid.uuid4().hex}"
-    denial = _attempt(lambda: s3.get_object(Bucket=place.location.bucket, Key=key))
-    if denial is None or _proves_the_right(denial):
+    key = f"{location.prefix}{_PROBE}{uuid.uuid4().hex}"
+    failure = _attempt(lambda: s3.get_object(Bucket=location.bucket, Key=key))
+    if failure is None or _proves_the_right(failure):
         return Finding(Permission.READ, Status.PASS, _READERS_ONLY)
-    return _failed(Permission.READ, denial, [Permission.READ], place)
+    return _failed(Permission.READ, failure)
 
 
-def _proves_the_right(denial: Denial) -> bool:
+def _proves_the_right(failure: Failure) -> bool:
     """Of a missing object S3 says 404 to who may read and list, and asks who may only read for the right to list."""
-    return denial.cause is Cause.NO_SUCH_KEY or denial.action == "s3:ListBucket"
+    return failure.cause is Cause.NO_SUCH_KEY or failure.action == "s3:ListBucket"
 
 
-def _write(s3: Any, place: Place, *, overwriting: bool) -> list[Finding]:
-    bucket, key = place.location.bucket, f"{place.location.prefix}{_PROBE}{uuid.uuid4().hex}"
-    encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": place.kms_key_arn} if place.kms_key_arn else {}
+def _write(s3: Any, target: Target, *, overwriting: bool) -> list[Finding]:
+    bucket, key = target.location.bucket, f"{target.location.prefix}{_PROBE}{uuid.uuid4().hex}"
+    encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": target.kms_key_arn} if target.kms_key_arn else {}
 
-    def put(body: bytes, **digest: str) -> Denial | None:
+    def put(body: bytes, **digest: str) -> Failure | None:
         return _attempt(
             lambda: s3.put_object(Bucket=bucket, Key=key, Body=body, **encryption, **digest),
             proofs=("BadDigest",) if digest else (),
         )
 
-    def delete() -> Denial | None:
+    def delete() -> Failure | None:
         return _attempt(lambda: s3.delete_object(Bucket=bucket, Key=key), answers)
 
     answers: list[Any] = []
@@ -216,27 +217,45 @@ def _write(s3: Any, place: Place, *, overwriting: bool) -> list[Finding]:
         finally:
             left = next((None for _ in range(_TRIES_TO_DELETE) if delete() is None), key)
         if left:
-            undeletable = undeletable or Denial(Cause.OTHER, text=f"the probe object s3://{bucket}/{left} remains")
-    found = [_result(Permission.WRITE, written, place, "one object, with Lightly's encryption" if encryption else "")]
+            undeletable = Failure(Cause.OTHER, text=f"the probe object s3://{bucket}/{left} remains")
+        _remove_leftovers(s3, target.location)
+    found = [_result(Permission.WRITE, written, "one object, with Lightly's encryption" if encryption else "")]
     if not overwriting:
         return [*found, _skipped(Permission.OVERWRITE)]
-    found.append(_result(Permission.OVERWRITE, overwritten, place))
+    found.append(_result(Permission.OVERWRITE, overwritten))
     if keeps_versions and not undeletable:
         marker = Finding(
-            _DELETE,
+            DELETE,
             Status.WARN,
             f"allowed; the bucket keeps versions, so a delete marker remains under s3://{bucket}/{key}",
-            remedy=Remedy("Remove it with the right s3:DeleteObjectVersion, or leave it: it hides nothing."),
+            remedy=Remedy(("Remove it with the right s3:DeleteObjectVersion, or leave it: it hides nothing.",)),
         )
         return [*found, _without_marker(s3, answers, bucket, key, marker)]
-    found.append(_result(_DELETE, undeletable, place))
+    found.append(_result(DELETE, undeletable))
     return found
+
+
+def _remove_leftovers(s3: Any, location: S3Location) -> None:
+    """
+    Remove the probe objects of verifications that were killed, as far as that is allowed; a running one's is younger.
+
+    Only what has the very form of a probe's key goes.
+    """
+    pages: list[Any] = []
+    _attempt(
+        lambda: s3.list_objects_v2(Bucket=location.bucket, Prefix=f"{location.prefix}{_PROBE}", MaxKeys=PAGE_SIZE),
+        pages,
+    )
+    for entry in pages[0].get("Contents", ()) if pages else ():
+        key, age = str(entry["Key"]), datetime.now(UTC) - entry["LastModified"]
+        if _OWN_PROBE.fullmatch(key.removeprefix(location.prefix)) and age > _KEPT_FOR:
+            _attempt(lambda key=key: s3.delete_object(Bucket=location.bucket, Key=key))  # type: ignore[misc]
 
 
 def _without_marker(s3: Any, answers: list[Any], bucket: str, key: str, marker: Finding) -> Finding:
     versions = [answer["VersionId"] for answer in answers if answer.get("VersionId")]
     left = [v for v in versions if _attempt(lambda v=v: s3.delete_object(Bucket=bucket, Key=key, VersionId=v))]  # type: ignore[misc]
-    return marker if left else Finding(_DELETE, Status.PASS, "allowed; the bucket keeps versions")
+    return marker if left else Finding(DELETE, Status.PASS, "allowed; the bucket keeps versions")
 
 
 def _attempt(
@@ -245,30 +264,26 @@ def _attempt(
     *,
     proofs: tuple[str, ...] = (),
     list_denied: bool = False,
-) -> Denial | None:
+) -> Failure | None:
     """Do it; None if it succeeds, or fails with a code that proves the right."""
     try:
         answer = operation()
-    except Exception as failure:  # noqa: BLE001  (whatever botocore raises is the finding)
-        denial = denial_of(failure, list_denied=list_denied)
-        return None if denial.code in proofs else denial
+    except Exception as raised:  # noqa: BLE001  (whatever botocore raises is the finding)
+        failure = failure_of(raised, list_denied=list_denied)
+        return None if failure.code in proofs else failure
     if answers is not None:
         answers.append(answer)
     return None
 
 
-def _result(subject: Permission | str, denial: Denial | None, place: Place, message: str = "") -> Finding:
-    if denial is None:
-        return Finding(subject, Status.PASS, message or "allowed")
-    wanted = Permission(subject) if subject != _DELETE else Permission.OVERWRITE
-    return _failed(subject, denial, [wanted], place)
+def _result(subject: str, failure: Failure | None, message: str = "") -> Finding:
+    return _failed(subject, failure) if failure else Finding(subject, Status.PASS, message or "allowed")
 
 
-def _failed(subject: str, denial: Denial, permissions: Collection[Permission], place: Place) -> Finding:
-    # Without an answer nothing is known about the right.
-    status = Status.UNKNOWN if denial.cause in (Cause.NO_ANSWER, Cause.BUSY) else Status.FAIL
-    said = f"{denial.cause}: {denial.text}" if denial.text else str(denial.cause)
-    return Finding(subject, status, said, denial, remedy_for(denial, permissions, place))
+def _failed(subject: str, failure: Failure) -> Finding:
+    status = Status.UNKNOWN if failure.cause.row.says_nothing else Status.FAIL
+    message = f"{failure.cause}: {failure.text}" if failure.text else str(failure.cause)
+    return Finding(subject, status, message, failure)
 
 
 def _skipped(permission: Permission) -> Finding:

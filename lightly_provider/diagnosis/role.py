@@ -14,19 +14,20 @@ import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from lightly_provider.aws.policies import LIGHTLY_ACCOUNT_ID, ROLE_SESSION_SECONDS
-from lightly_provider.aws.policy_documents import covers, means
+from lightly_provider.aws.policies import LIGHTLY_ACCOUNT_ID, ROLE_SESSION_SECONDS, Statement
 from lightly_provider.contract import Permission
-from lightly_provider.diagnosis.denials import Cause, Denial, denial_of
-from lightly_provider.diagnosis.findings import Finding, Remedy, Status
-from lightly_provider.diagnosis.remedies import remedy_for, trust_remedy
+from lightly_provider.diagnosis.causes import Cause
+from lightly_provider.diagnosis.denying_statements import denies_request
+from lightly_provider.diagnosis.failures import Failure, failure_of
+from lightly_provider.diagnosis.findings import Finding, Status
+from lightly_provider.diagnosis.remedies import DENY_FOR_OTHERS_TOO, Remedy, as_json
 from lightly_provider.diagnosis.target import PolicyOf
 from lightly_provider.diagnosis.trust import judge_trust
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from lightly_provider.diagnosis.target import Place
+    from lightly_provider.diagnosis.target import Target
 
 _ACTIONS: Mapping[Permission, tuple[str, ...]] = {
     Permission.LIST: ("s3:ListBucket",),
@@ -37,19 +38,19 @@ _ACTIONS: Mapping[Permission, tuple[str, ...]] = {
 
 
 def inspect_role(
-    iam: Any, sts: Any, place: Place, external_id: str | None, permissions: Collection[Permission]
+    iam: Any, sts: Any, target: Target, external_id: str | None, permissions: Collection[Permission]
 ) -> list[Finding]:
     """
     Look at the role with which Lightly reaches a location.
 
     :param iam: A boto3 IAM client of Airflow's own identity.
     :param sts: A boto3 STS client of the same.
-    :param place: The role and the location.
+    :param target: The role and the location.
     :param external_id: What the platform presents; None if it is not known. It is compared and never repeated.
     :param permissions: What is needed there.
     :return: A finding for the role, and one for each permission; UNKNOWN with the reason where Airflow may not look.
     """
-    role_arn = place.role_arn or ""
+    role_arn = target.role_arn or ""
     account, name = role_arn.split(":")[4], role_arn.rpartition("/")[2]
     try:
         own = str(sts.get_caller_identity()["Account"])
@@ -57,47 +58,50 @@ def inspect_role(
             why = f"the role lies in account {account}, and Airflow's identity in {own}, so it cannot be looked at"
             return [Finding("role", Status.UNKNOWN, why)]
         role = iam.get_role(RoleName=name)["Role"]
-    except Exception as failure:  # noqa: BLE001  (whatever botocore raises is the finding)
-        return [_not_seen(denial_of(failure), place)]
-    return [_role(role, place, external_id), *_simulate(iam, place, permissions, role)]
+    except Exception as raised:  # noqa: BLE001  (whatever botocore raises is the finding)
+        return [_not_seen(failure_of(raised), target)]
+    return [_role(role, target, external_id), *_simulate(iam, target, permissions, role)]
 
 
-def _not_seen(denial: Denial, place: Place) -> Finding:
-    if denial.cause is Cause.NO_SUCH_ROLE:
-        said = f"there is no role {place.role_arn}"
-        return Finding("role", Status.FAIL, said, denial, remedy_for(denial, (), place))
-    if denial.cause in (Cause.CLOCK_SKEW, Cause.NO_ANSWER, Cause.BUSY):
-        said = f"AWS could not be asked ({denial.cause}: {denial.text})"
-        return Finding("role", Status.UNKNOWN, said, denial, remedy_for(denial, (), place))
+def _not_seen(failure: Failure, target: Target) -> Finding:
+    if failure.cause is Cause.NO_SUCH_ROLE:
+        said = f"there is no role {target.role_arn}"
+        return Finding("role", Status.FAIL, said, failure)
+    if not failure.is_refusal:
+        said = f"AWS could not be asked ({failure.cause}: {failure.text})"
+        return Finding("role", Status.UNKNOWN, said, failure)
     statement = {
         "Effect": "Allow",
         "Action": ["iam:GetRole", "iam:SimulatePrincipalPolicy"],
-        "Resource": place.role_arn,
+        "Resource": target.role_arn,
     }
     return Finding(
         "role",
         Status.UNKNOWN,
-        f"Airflow's own identity may not look at the role ({denial.text or denial.cause})",
-        denial,
-        Remedy(f"To let Airflow look, add to its own policy: {json.dumps(statement, separators=(',', ':'))}"),
+        f"Airflow's own identity may not look at the role ({failure.text or failure.cause})",
+        failure,
+        _let_airflow(statement),
     )
 
 
-def _role(role: Mapping[str, Any], place: Place, external_id: str | None) -> Finding:
-    if role["Arn"] != place.role_arn:
-        denial = Denial(Cause.NO_SUCH_ROLE, text=f"the role of this name is {role['Arn']}")
-        return Finding("role", Status.FAIL, denial.text, denial, remedy_for(denial, (), place))
+def _let_airflow(statement: Statement) -> Remedy:
+    return Remedy((f"To let Airflow look, add to its own policy: {as_json([statement])}",))
+
+
+def _role(role: Mapping[str, Any], target: Target, external_id: str | None) -> Finding:
+    if role["Arn"] != target.role_arn:
+        failure = Failure(Cause.NO_SUCH_ROLE, text=f"the role of this name is {role['Arn']}")
+        return Finding("role", Status.FAIL, failure.text, failure)
     document = role["AssumeRolePolicyDocument"]
     trust = judge_trust(json.loads(unquote(document)) if isinstance(document, str) else document, external_id)
     if trust.cause:
         said = str(trust.cause) if not trust.explicit else f"its trust policy denies account {LIGHTLY_ACCOUNT_ID}"
-        denial = Denial(trust.cause, explicit=trust.explicit)
-        return Finding("role", Status.FAIL, said, denial, remedy_for(denial, (), place))
+        kind = DENY_FOR_OTHERS_TOO if trust.denies_others else None
+        return Finding("role", Status.FAIL, said, Failure(trust.cause, explicit=trust.explicit, policy_kind=kind))
     seconds = int(role.get("MaxSessionDuration", 3600))
     if seconds < ROLE_SESSION_SECONDS:
-        denial = Denial(Cause.SHORT_SESSION)
         said = f"its sessions may last {seconds / 3600:g} h, and Lightly asks for 12 h"
-        return Finding("role", Status.FAIL, said, denial, remedy_for(denial, (), place))
+        return Finding("role", Status.FAIL, said, Failure(Cause.SHORT_SESSION))
     parts = [f"trusts Lightly's account {LIGHTLY_ACCOUNT_ID}", "12 h"]
     if boundary := role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn"):
         parts.append(f"permissions boundary {boundary}")
@@ -106,13 +110,13 @@ def _role(role: Mapping[str, Any], place: Place, external_id: str | None) -> Fin
         return Finding("role", Status.UNKNOWN, ", ".join(parts))
     if not trust.asks_for_external_id:
         parts.insert(1, "but asks for no external ID, so that any customer of Lightly's could name this role")
-        return Finding("role", Status.WARN, ", ".join(parts), remedy=trust_remedy(None, place))
+        return Finding("role", Status.WARN, ", ".join(parts), Failure(Cause.NO_EXTERNAL_ID))
     parts.insert(1, "with this external ID" if external_id else "with an external ID")
     return Finding("role", Status.PASS, ", ".join(parts))
 
 
-def _simulate(iam: Any, place: Place, permissions: Collection[Permission], role: Mapping[str, Any]) -> list[Finding]:
-    location, bucket_arn = place.location, f"arn:{place.partition}:s3:::{place.location.bucket}"
+def _simulate(iam: Any, target: Target, permissions: Collection[Permission], role: Mapping[str, Any]) -> list[Finding]:
+    location, bucket_arn = target.location, f"arn:{target.partition}:s3:::{target.location.bucket}"
     findings = []
     for permission in Permission:
         if permission not in permissions:
@@ -127,24 +131,24 @@ def _simulate(iam: Any, place: Place, permissions: Collection[Permission], role:
                 ResourceArns=[bucket_arn if listing else f"{bucket_arn}/{location.prefix}.lightly/verify"],
                 ContextEntries=context if listing else [],
             )["EvaluationResults"]
-        except Exception as failure:  # noqa: BLE001  (whatever botocore raises is the finding)
-            return [*findings, _cannot_simulate(permission, denial_of(failure), place)]
-        findings.append(_simulated(permission, results, place))
+        except Exception as raised:  # noqa: BLE001  (whatever botocore raises is the finding)
+            return [*findings, _cannot_simulate(permission, failure_of(raised), target)]
+        findings.append(_simulated(permission, results))
     return findings
 
 
-def _cannot_simulate(permission: Permission, denial: Denial, place: Place) -> Finding:
-    statement = {"Effect": "Allow", "Action": ["iam:SimulatePrincipalPolicy"], "Resource": place.role_arn}
+def _cannot_simulate(permission: Permission, failure: Failure, target: Target) -> Finding:
+    statement = {"Effect": "Allow", "Action": ["iam:SimulatePrincipalPolicy"], "Resource": target.role_arn}
     return Finding(
         permission,
         Status.UNKNOWN,
-        f"Airflow's own identity may not ask IAM's simulator ({denial.text or denial.cause})",
-        denial,
-        Remedy(f"To let it, add to Airflow's own policy: {json.dumps(statement, separators=(',', ':'))}"),
+        f"Airflow's own identity may not ask IAM's simulator ({failure.text or failure.cause})",
+        failure,
+        _let_airflow(statement) if failure.is_refusal else None,
     )
 
 
-def _simulated(permission: Permission, results: Any, place: Place) -> Finding:
+def _simulated(permission: Permission, results: Any) -> Finding:
     denied = [result for result in results if result["EvalDecision"] != "allowed"]
     if not denied:
         return Finding(permission, Status.PASS, "allowed by the role's policies, as IAM simulates them")
@@ -166,9 +170,8 @@ def _simulated(permission: Permission, results: Any, place: Place) -> Finding:
         cause = Cause.ORGANIZATION
     elif not boundary:
         cause = Cause.BOUNDARY
-    denial = Denial(cause, action=action, explicit=explicit, text=f"{action}, as IAM simulates the role's policies")
-    said = f"{cause}: {denial.text}"
-    return Finding(permission, Status.FAIL, said, denial, remedy_for(denial, [permission], place))
+    failure = Failure(cause, action=action, explicit=explicit, text=f"{action}, as IAM simulates the role's policies")
+    return Finding(permission, Status.FAIL, f"{cause}: {failure.text}", failure)
 
 
 _SHOWN_STATEMENTS = 3
@@ -178,98 +181,112 @@ _USES = {
 }
 
 
-def keys_in_use(s3: Any, place: Place, permissions: Collection[Permission]) -> dict[Permission, str]:
+def keys_in_use(s3: Any, target: Target, permissions: Collection[Permission]) -> dict[Permission, str]:
     """
     The customer's KMS keys that Lightly needs at a location, as far as Airflow's own identity sees.
 
     :param s3: A boto3 S3 client of Airflow's own identity.
-    :param place: The location, with the key that Lightly is to encrypt with.
+    :param target: The location, with the key that Lightly is to encrypt with.
     :param permissions: What is needed there.
     :return: The keys' ARNs, by the permission that needs them.
     """
     keys = {}
-    if Permission.READ in permissions and (key_arn := _key_of_first_file(s3, place)):
+    if Permission.READ in permissions and (key_arn := _key_of_first_file(s3, target)):
         keys[Permission.READ] = key_arn
-    if Permission.WRITE in permissions and place.kms_key_arn:
-        keys[Permission.WRITE] = place.kms_key_arn
+    if Permission.WRITE in permissions and target.kms_key_arn:
+        keys[Permission.WRITE] = target.kms_key_arn
     return keys
 
 
-def inspect_surroundings(iam: Any, place: Place, keys: Mapping[Permission, str]) -> list[Finding]:
+def inspect_surroundings(
+    iam: Any, target: Target, keys: Mapping[Permission, str], permissions: Collection[Permission]
+) -> list[Finding]:
     """
     Look at the bucket's policy and at the KMS keys of a location that a role is to reach.
 
     :param iam: A boto3 IAM client of Airflow's own identity.
-    :param place: The role and the location, with the statements around it that deny something.
+    :param target: The role and the location, with the statements around it that deny something.
     :param keys: The KMS keys that are needed there, by :func:`keys_in_use`.
-    :return: A finding for the bucket's policy if it denies something, or may not be read, and one for each use of a KMS
-        key that Airflow's identity knows of.
+    :param permissions: What is needed there.
+    :return: Findings for the bucket's policy if it denies something that is needed, or may, or may not be read; and one
+        for each use of a KMS key that Airflow's identity knows of.
     """
-    findings = _bucket_policy(place)
+    findings = _bucket_policy(target, permissions)
     for permission, key_arn in keys.items():
-        findings += _key(iam, place, permission, key_arn)
+        findings += _key(iam, target, permission, key_arn)
     return findings
 
 
-def _bucket_policy(place: Place) -> list[Finding]:
-    denying = [
-        one.statement
-        for one in place.surroundings.denying
-        if one.of is PolicyOf.BUCKET and means(one.statement, place.principal)
-    ]
-    if place.surroundings.bucket_policy_is_hidden:
+def _bucket_policy(target: Target, permissions: Collection[Permission]) -> list[Finding]:
+    if target.surroundings.bucket_policy_is_hidden:
         message = (
             "Airflow's own identity may not read the bucket's policy, which may deny what the role's own allow: "
             "IAM's simulator does not look at it for a role"
         )
-        statement = {"Effect": "Allow", "Action": ["s3:GetBucketPolicy"], "Resource": place.bucket_arn}
-        advice = f"To let Airflow look, add to its own policy: {json.dumps(statement, separators=(',', ':'))}"
-        return [Finding("bucket", Status.WARN, message, remedy=Remedy(advice))]
-    if not denying:
-        return []
-    shown = [json.dumps(statement, separators=(",", ":")) for statement in denying[:_SHOWN_STATEMENTS]]
-    message = (
-        f"the bucket's policy has {len(denying)} statement{'s' if len(denying) > 1 else ''} with Effect Deny, which "
-        "IAM's simulator does not look at for a role"
-    )
-    advice = f"See that none of them keeps {place.role_arn} out, which no Allow outweighs: {' '.join(shown)}"
-    return [Finding("bucket", Status.WARN, message, remedy=Remedy(advice))]
+        statement = {"Effect": "Allow", "Action": ["s3:GetBucketPolicy"], "Resource": target.bucket_arn}
+        return [Finding("bucket", Status.WARN, message, remedy=_let_airflow(statement))]
+    actions = dict.fromkeys(action for one in Permission if one in permissions for action in _ACTIONS[one])
+    findings, perhaps = [], dict[str, Statement]()
+    for action in actions:
+        resource = target.resource_of(action)
+        denying = {
+            as_json([one.statement]): (one.statement, denies_request(one.statement, action, resource, target))
+            for one in target.surroundings.denying
+            if one.of is PolicyOf.BUCKET
+        }
+        if any(denies for _, denies in denying.values()):
+            failure = Failure(Cause.BUCKET_POLICY, action=action, resource=resource, explicit=True)
+            message = (
+                f"the bucket's policy has a statement with Effect Deny that covers {action}, which IAM's simulator "
+                "does not look at for a role"
+            )
+            findings.append(Finding("bucket", Status.WARN, message, failure))
+        perhaps |= {text: statement for text, (statement, denies) in denying.items() if denies is None}
+    if perhaps:
+        message = (
+            f"the bucket's policy has {len(perhaps)} statement{'s' if len(perhaps) > 1 else ''} with Effect Deny under "
+            "conditions that only AWS can judge"
+        )
+        shown = " ".join(list(perhaps)[:_SHOWN_STATEMENTS])
+        advice = f"See that none of them keeps {target.role_arn} out, which no Allow outweighs: {shown}"
+        findings.append(Finding("bucket", Status.WARN, message, remedy=Remedy((advice,))))
+    return findings
 
 
-def _key_of_first_file(s3: Any, place: Place) -> str | None:
+def _key_of_first_file(s3: Any, target: Target) -> str | None:
     """The customer's KMS key that encrypts the first file of the location; None if none does, or none is to be seen."""
-    bucket = place.location.bucket
+    bucket = target.location.bucket
     try:
-        listed = s3.list_objects_v2(Bucket=bucket, Prefix=place.location.prefix, MaxKeys=10).get("Contents", [])
+        listed = s3.list_objects_v2(Bucket=bucket, Prefix=target.location.prefix, MaxKeys=10).get("Contents", [])
         first = next((entry["Key"] for entry in listed if not entry["Key"].endswith("/")), None)
         if first is None:
             return None
         head = s3.head_object(Bucket=bucket, Key=first)
-    except Exception:  # noqa: BLE001  (what Airflow's identity may not see, it does not tell)
+    except Exception:  # noqa: BLE001  (what Airflow's identity may not see is left out)
         return None
     encrypted = head.get("ServerSideEncryption") in ("aws:kms", "aws:kms:dsse")
     key_arn = str(head.get("SSEKMSKeyId") or "")
     return key_arn if encrypted and key_arn.startswith("arn:") else None
 
 
-def _key(iam: Any, place: Place, permission: Permission, key_arn: str) -> list[Finding]:
+def _key(iam: Any, target: Target, permission: Permission, key_arn: str) -> list[Finding]:
     action, use = _USES[permission]
     try:
         results = iam.simulate_principal_policy(
-            PolicySourceArn=place.role_arn, ActionNames=[action], ResourceArns=[key_arn]
+            PolicySourceArn=target.role_arn, ActionNames=[action], ResourceArns=[key_arn]
         )["EvaluationResults"]
     except Exception:  # noqa: BLE001  (the permissions' own findings say that the simulator may not be asked)
         return []
-    by_key = Denial(Cause.KMS_KEY_POLICY, action=action, resource=key_arn, explicit=True)
+    by_key = Failure(Cause.KMS_KEY_POLICY, action=action, resource=key_arn, explicit=True)
     if any(
-        one.of is PolicyOf.KEY and covers(one.statement, action, key_arn) and means(one.statement, place.principal)
-        for one in place.surroundings.denying
+        one.of is PolicyOf.KEY and denies_request(one.statement, action, key_arn, target) is not False
+        for one in target.surroundings.denying
     ):
-        message = f"{use} {key_arn}, whose own policy has a statement with Effect Deny that may mean the role"
-        return [Finding("key", Status.WARN, message, by_key, remedy_for(by_key, [permission], place))]
+        message = f"{use} {key_arn}, whose own policy has a statement with Effect Deny that may be about the role"
+        return [Finding("key", Status.WARN, message, by_key, needs=(permission,))]
     if all(result["EvalDecision"] == "allowed" for result in results):
         message = f"{use} {key_arn}; the role's policies allow {action} (whether the key's own does is not known here)"
         return [Finding("key", Status.PASS, message)]
-    denial = Denial(Cause.KMS_RIGHT, action=action, resource=key_arn, text=f"{action} on {key_arn}")
+    failure = Failure(Cause.KMS_RIGHT, action=action, resource=key_arn, text=f"{action} on {key_arn}")
     message = f"{use} {key_arn}, and the role's policies do not allow {action}: it takes the key's own policy to do so"
-    return [Finding("key", Status.WARN, message, denial, remedy_for(denial, [permission], place))]
+    return [Finding("key", Status.WARN, message, failure, needs=(permission,))]

@@ -1,4 +1,4 @@
-"""Whose access to what is looked at, and what is known of the policies around it. Pure."""
+"""Whose access to which location is looked at, and what is known of the policies around it. Pure."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lightly_provider.aws.location import S3Location
     from lightly_provider.aws.policies import Statement
+    from lightly_provider.contract import Purpose
 
 
 class PolicyOf(StrEnum):
@@ -28,20 +29,24 @@ class DenyingStatement:
     :param of: Whose policy it is.
     :param policy: Which one, as a sentence names it, e.g. ``inline policy 'access' of role Lightly``.
     :param statement: The statement.
-    :param removal: The command that takes the whole policy away, where this statement is all there is in it, or where
-        the policy itself cannot be changed; empty otherwise.
+    :param removal: The command that takes the whole policy away, where it holds nothing else; else empty.
+    :param arn: The policy's ARN, where it has one; None for an inline policy and a resource's.
+    :param is_own: Whether the policy belongs to this user or role alone: an inline one, or a customer-managed one that
+        nobody else has. What belongs to others too protects them, and is never removed.
     """
 
     of: PolicyOf
     policy: str
     statement: Statement = field(hash=False)
     removal: str = ""
+    arn: str | None = None
+    is_own: bool = False
 
 
 @dataclass(frozen=True)
 class Surroundings:
     """
-    What Airflow's own identity could read around a place.
+    What Airflow's own identity could read of the policies around a target.
 
     :param denying: Statements with Effect Deny in the policies that it read.
     :param boundary_arn: The permissions boundary of the user or role; None if there is none, or it was not looked for.
@@ -59,13 +64,15 @@ NOTHING_KNOWN = Surroundings()
 
 
 @dataclass(frozen=True)
-class Place:
+class Target:
     """
-    Whose access to what is to be mended.
+    Whose access to which location is looked at: one datasource, or one that is to be.
 
     :param location: Where.
     :param access: Who, as :meth:`UserAccess.describe` says it.
-    :param kms_key_arn: The key that encrypts the objects there; None when S3's own keys do, or unknown.
+    :param purpose: What the dataset uses it for.
+    :param thumbnails: Whether the platform stores thumbnails there.
+    :param kms_key_arn: The key with which Lightly encrypts what it writes; None when S3's own keys do, or unknown.
     :param partition: The AWS partition of the bucket.
     :param region: The region that the datasource has; None if it has none.
     :param role_arn: The role, for delegated access; None for user access.
@@ -75,6 +82,8 @@ class Place:
 
     location: S3Location
     access: str
+    purpose: Purpose
+    thumbnails: bool = False
     kms_key_arn: str | None = None
     partition: str = "aws"
     region: str | None = None
@@ -83,9 +92,14 @@ class Place:
     surroundings: Surroundings = NOTHING_KNOWN
 
     @property
+    def known_principal(self) -> str | None:
+        """The ARN of the user or role; None if it is not known."""
+        return self.role_arn or self.principal_arn
+
+    @property
     def principal(self) -> str:
-        """Whom a resource's policy must name."""
-        return self.role_arn or self.principal_arn or "<the ARN of the IAM user whose key it is>"
+        """Whom a resource's policy must name; a placeholder if it is not known."""
+        return self.known_principal or "<the ARN of the IAM user whose key it is>"
 
     @property
     def identity(self) -> str:

@@ -8,18 +8,19 @@ message here repeats an external ID.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.aws.policies import LIGHTLY_ACCOUNT_ID
-from lightly_provider.diagnosis.denials import Cause
+from lightly_provider.aws.policy_documents import covers
+from lightly_provider.diagnosis.causes import Cause
+from lightly_provider.diagnosis.conditions import holds, keys_not_known, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+
 _ASSUME = "sts:AssumeRole"
 _EXTERNAL_ID_KEY = "sts:externalid"  # condition keys are not case-sensitive
-_EQUALS = frozenset({"StringEquals", "StringEqualsIgnoreCase", "StringLike", "ForAnyValue:StringEquals"})
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,14 @@ class TrustVerdict:
 
     :param cause: Why Lightly cannot assume the role; None if it can.
     :param explicit: Whether a statement with Effect Deny is the cause.
+    :param denies_others: Whether that statement denies others than Lightly's account, too.
     :param asks_for_external_id: Whether who has no external ID is turned away.
     :param other_conditions: Conditions on something else, which nothing here can judge, e.g. ``aws:SourceIp``.
     """
 
     cause: Cause | None
     explicit: bool = False
+    denies_others: bool = False
     asks_for_external_id: bool = True
     other_conditions: tuple[str, ...] = ()
 
@@ -49,84 +52,103 @@ def judge_trust(
     :param external_id: What the platform presents; None if it is not known, then any counts as the right one.
     :param account_id: The platform's AWS account.
     """
-    named: list[Mapping[str, Any]] = []
-    for statement in _listed(document.get("Statement")):
-        if not (_covers(statement) and _names(statement.get("Principal"), account_id)):
-            continue
-        if statement.get("Effect") == "Deny":
-            if _passes(statement, external_id):
-                return TrustVerdict(Cause.TRUST_POLICY, explicit=True)
-        else:
-            named.append(statement)
-    if not named:
+    statements = [one for one in _listed(document.get("Statement")) if covers(one, _ASSUME, "")]
+    allowing = [one for one in statements if one.get("Effect") == "Allow" and _names(one, account_id)]
+    denying = [one for one in statements if one.get("Effect") == "Deny" and _names(one, account_id) is not False]
+    if not allowing:
         return TrustVerdict(Cause.TRUST_POLICY)
-    open_to = [statement for statement in named if _passes(statement, external_id)]
+    for statement in denying:
+        if _applies(statement, external_id, account_id) and _names(statement, account_id):
+            by_id = external_id is not None and _mentions_external_id(statement)
+            cause = Cause.WRONG_EXTERNAL_ID if by_id else Cause.TRUST_POLICY
+            return TrustVerdict(cause, explicit=True, denies_others=not _is_for_account_alone(statement, account_id))
+    open_to = [one for one in allowing if _applies(one, external_id, account_id) is not False]
     if not open_to:
-        return TrustVerdict(Cause.WRONG_EXTERNAL_ID)
-    best = min(open_to, key=lambda statement: len(_others(statement)))
+        by_id = any(map(_mentions_external_id, allowing))
+        return TrustVerdict(Cause.WRONG_EXTERNAL_ID if by_id else Cause.TRUST_POLICY)
+    depends_on = min((_not_known(one, external_id, account_id) for one in open_to), key=len)
+    for statement in denying:
+        if _applies(statement, external_id, account_id) is not False:
+            depends_on = [*depends_on, *(_not_known(statement, external_id, account_id) or ["Principal"])]
     return TrustVerdict(
         None,
-        asks_for_external_id=all(_wanted_ids(statement) is not None for statement in open_to),
-        other_conditions=_others(best),
+        asks_for_external_id=_asks(open_to, denying, account_id),
+        other_conditions=tuple(dict.fromkeys(depends_on)),
     )
+
+
+def _asks(allowing: list[Mapping[str, Any]], denying: list[Mapping[str, Any]], account_id: str) -> bool:
+    """Whether a request without any external ID would be turned away."""
+    without = _context(None, account_id) | {_EXTERNAL_ID_KEY: None}
+    if any(_names(one, account_id) and holds(one.get("Condition"), without) for one in denying):
+        return True
+    return all(holds(one.get("Condition"), without) is False for one in allowing)
+
+
+def _context(external_id: str | None, account_id: str) -> dict[str, str | None]:
+    context: dict[str, str | None] = {
+        "aws:principalaccount": account_id,
+        "aws:securetransport": "true",
+        "aws:principalisawsservice": "false",
+        "aws:viaawsservice": "false",
+    }
+    return context if external_id is None else {**context, _EXTERNAL_ID_KEY: external_id}
+
+
+def _applies(statement: Mapping[str, Any], external_id: str | None, account_id: str) -> bool | None:
+    """Whether the conditions hold for Lightly. An external ID that is not known counts as the right one."""
+    if external_id is None and statement.get("Effect") == "Deny" and _mentions_external_id(statement):
+        return False
+    return holds(_judged(statement, external_id), _context(external_id, account_id))
+
+
+def _not_known(statement: Mapping[str, Any], external_id: str | None, account_id: str) -> list[str]:
+    return keys_not_known(_judged(statement, external_id), _context(external_id, account_id))
+
+
+def _judged(statement: Mapping[str, Any], external_id: str | None) -> Mapping[str, Any] | None:
+    """The Condition, without what is about an external ID that is not known."""
+    condition: Mapping[str, Any] | None = statement.get("Condition")
+    if external_id is not None:
+        return condition
+    kept: dict[str, Any] = {}
+    for operator, key, values in parts_of(condition):
+        if key.lower() != _EXTERNAL_ID_KEY:
+            kept.setdefault(operator, {})[key] = values
+    return kept
+
+
+def _mentions_external_id(statement: Mapping[str, Any]) -> bool:
+    return any(key.lower() == _EXTERNAL_ID_KEY for _, key, _ in parts_of(statement.get("Condition")))
+
+
+def _names(statement: Mapping[str, Any], account_id: str) -> bool | None:
+    """Whether a statement is about Lightly's account; None if it may be, as for one of its users or roles."""
+    if "NotPrincipal" in statement:
+        return not any(_is_account(one, account_id) for one in _accounts(statement["NotPrincipal"]))
+    accounts = _accounts(statement.get("Principal"))
+    if any(one == "*" or _is_account(one, account_id) for one in accounts):
+        return True
+    if any(f"::{account_id}:" in str(one) for one in accounts):
+        # One of its users or roles, which may be the one that asks: for an Allow that is taken as a yes.
+        return True if statement.get("Effect") == "Allow" else None
+    return False
+
+
+def _is_for_account_alone(statement: Mapping[str, Any], account_id: str) -> bool:
+    accounts = _accounts(statement.get("Principal"))
+    return "NotPrincipal" not in statement and all(_is_account(one, account_id) for one in accounts)
+
+
+def _is_account(principal: Any, account_id: str) -> bool:
+    return str(principal) == account_id or str(principal).endswith(f":iam::{account_id}:root")
+
+
+def _accounts(principal: Any) -> list[Any]:
+    return _listed(principal.get("AWS")) if isinstance(principal, dict) else _listed(principal)
 
 
 def _listed(value: Any) -> list[Any]:
     if value is None:
         return []
     return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _covers(statement: Mapping[str, Any]) -> bool:
-    return any(fnmatchcase(_ASSUME.lower(), str(action).lower()) for action in _listed(statement.get("Action")))
-
-
-def _names(principal: Any, account_id: str) -> bool:
-    if principal == "*":
-        return True
-    accounts = _listed(principal.get("AWS")) if isinstance(principal, dict) else []
-    # The account as such, as a number or as its root; or one of its users or roles, which may be the one that asks.
-    return any(one == "*" or one == account_id or f"::{account_id}:" in str(one) for one in accounts)
-
-
-def _conditions(statement: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:
-    return [
-        (operator, key, [str(value) for value in _listed(values)])
-        for operator, block in (statement.get("Condition") or {}).items()
-        for key, values in block.items()
-    ]
-
-
-def _wanted_ids(statement: Mapping[str, Any]) -> list[tuple[str, list[str]]] | None:
-    found = [
-        (operator, values)
-        for operator, key, values in _conditions(statement)
-        if key.lower() == _EXTERNAL_ID_KEY and operator in _EQUALS
-    ]
-    return found or None
-
-
-def _passes(statement: Mapping[str, Any], external_id: str | None) -> bool:
-    """Whether the external ID fits; what nothing here can judge counts as fitting, but for who is to be denied."""
-    if statement.get("Effect") == "Deny" and _others(statement):
-        return False
-    if external_id is None:
-        return True
-    return all(
-        any(_fits(operator, value, external_id) for value in values)
-        for operator, values in _wanted_ids(statement) or ()
-    )
-
-
-def _fits(operator: str, value: str, external_id: str) -> bool:
-    if operator == "StringEqualsIgnoreCase":
-        return value.casefold() == external_id.casefold()
-    return fnmatchcase(external_id, value) if operator == "StringLike" else value == external_id
-
-
-def _others(statement: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(
-        key
-        for operator, key, _ in _conditions(statement)
-        if not (key.lower() == _EXTERNAL_ID_KEY and operator in _EQUALS)
-    )

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from lightly_provider.aws.regions import CONTRACT_REGIONS, partition_of
-from lightly_provider.diagnosis.denials import Cause, Denial
-from lightly_provider.diagnosis.findings import Finding, Remedy, Status
+from lightly_provider.diagnosis.causes import Cause
+from lightly_provider.diagnosis.failures import Failure
+from lightly_provider.diagnosis.findings import Finding, Status
+from lightly_provider.diagnosis.remedies import Remedy
 
 if TYPE_CHECKING:
     from lightly_provider.aws.location import S3Location
@@ -113,7 +115,7 @@ def _of_region(region: str, role_arn: str | None, kms_key_arn: str | None) -> li
 
 
 def _cannot(subject: str, because: str, instead: str, cause: Cause) -> Finding:
-    return Finding(subject, Status.FAIL, f"cannot work because {because}", Denial(cause), _instead(instead))
+    return Finding(subject, Status.FAIL, f"cannot work because {because}", Failure(cause), _instead(instead))
 
 
 def _may_not(subject: str, because: str, instead: str) -> Finding:
@@ -121,4 +123,4 @@ def _may_not(subject: str, because: str, instead: str) -> Finding:
 
 
 def _instead(text: str) -> Remedy:
-    return Remedy(f"{text[0].upper()}{text[1:]}.")
+    return Remedy((f"{text[0].upper()}{text[1:]}.",))

@@ -116,8 +116,9 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
 
     def _type_of_content(self) -> str:
         from lightly_provider.aws.bucket import choose_dataset_type, survey
+        from lightly_provider.contract import Purpose
         from lightly_provider.diagnosis.diagnose import Vantage, lister_of
-        from lightly_provider.diagnosis.target import Place
+        from lightly_provider.diagnosis.target import Target
         from lightly_provider.hooks.aws import AwsConnection, find_bucket_region
 
         location = S3Location.parse(str(self.resource_path), argument="resource_path")
@@ -125,8 +126,8 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
             self.log.warning(location.warning)
         connection = AwsConnection(self.datasource_aws_conn_id)
         region = find_bucket_region(location.bucket, connection)
-        place = Place(location=location, access="", region=region)
-        inventory = survey(lister_of(place, Vantage(connection=connection)), location)
+        target = Target(location=location, access="", purpose=Purpose.INPUT, region=region)
+        inventory = survey(lister_of(target, Vantage(connection=connection)), location)
         chosen = choose_dataset_type(inventory, location)
         self.log.info("%s holds %s, so the dataset is one of %s.", location, inventory.describe(), chosen)
         return str(chosen)

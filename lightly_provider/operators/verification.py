@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import conf
 
 from lightly_provider.contract import Purpose
+from lightly_provider.diagnosis.findings import Status
 from lightly_provider.exceptions import LightlyPermissionsError
 from lightly_provider.links import LightlyDatasetLink, push_dataset_link
 from lightly_provider.operators.arguments import check_choice, check_id, is_static, seconds_of
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from lightly_provider.api.models.dataset import Dataset
-    from lightly_provider.api.models.datasource import Datasource
+    from lightly_provider.api.models.datasource import Datasource, PermissionLights
     from lightly_provider.contract import Permission
+    from lightly_provider.diagnosis.failures import Failure
     from lightly_provider.diagnosis.findings import Finding
+    from lightly_provider.diagnosis.target import Target
     from lightly_provider.hooks.aws import AwsConnections
-    from lightly_provider.verification.verdict import DatasourceFacts, Verdict
+    from lightly_provider.verification.verdict import Verdict
 
 # AWS docs: IAM, troubleshooting: a change needs some time to be seen everywhere; a minute covers what is reported.
 PROPAGATION_SECONDS = 60.0
@@ -61,6 +63,8 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
     :param relevant_filenames: Whether runs are restricted to a file of filenames. Default: False.
     :param bypass_verify: Whether the Lightly Worker runs inside a closed network with ``datasource.bypass_verify``, so
         that Lightly itself needs to list only. Default: False.
+    :param require_files: Whether the task fails if no file of the dataset's type can be read under the input. It takes
+        ``datasource_aws_conn_id`` or ``aws_conn_id`` to look with. Default: False, then that is a warning in the log.
     :param propagation_timeout: For how long a denial is tried again, in seconds or as a timedelta, because access
         that was granted a moment ago takes effect within about a minute. None (default): 60 s if a task before this one
         created or changed access in the same DAG run, else one try. 0: one try. Never on an explicit deny.
@@ -99,6 +103,7 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         object_level: bool = False,
         relevant_filenames: bool = False,
         bypass_verify: bool = False,
+        require_files: bool = False,
         propagation_timeout: float | timedelta | None = None,
         on_failure: str = "fail",
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -113,6 +118,7 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         self.object_level = object_level
         self.relevant_filenames = relevant_filenames
         self.bypass_verify = bypass_verify
+        self.require_files = require_files
         self.propagation_timeout = propagation_timeout
         self.on_failure = on_failure
         self.deferrable = deferrable
@@ -129,6 +135,10 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
             seconds_of(self.propagation_timeout, argument="propagation_timeout", zero_allowed=True)
         if is_static(self.on_failure):
             check_choice(self.on_failure, ("fail", "skip", "warn"), argument="on_failure")
+        if self.require_files and not self.datasource_aws_conn_id and not self.aws_conn_id:
+            raise ValueError(
+                "require_files=True needs an AWS connection to look with; set datasource_aws_conn_id or aws_conn_id."
+            )
 
     def perform(self, context: Context) -> dict[str, Any]:
         """Verify, again and again while the grant may still be on its way."""
@@ -166,7 +176,7 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
             left = started + patience - time.time()
             # Another machine's clock may have told the time of the grant.
             age = time.time() - (started if granted is None else min(started, granted))
-            if verdict.ok or left <= 0 or not verdict.may_pass:
+            if verdict.ok or left <= 0 or not verdict.is_transient:
                 return self._conclude(context, verdict, age if patience else None)
             self.log.info(
                 "Denied, but it may still be propagating (age %.0f s); trying again for %.0f s: %s",
@@ -181,29 +191,30 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
             time.sleep(wait)
 
     def _defer_for(self, seconds: float, started: float, patience: float, granted: float | None) -> None:
-        from lightly_provider.triggers.verification import PropagationPauseTrigger
+        from lightly_provider.triggers.verification import DateTimeTrigger
 
-        until = datetime.now(UTC) + timedelta(seconds=seconds)
         self.defer(
-            trigger=PropagationPauseTrigger(until.isoformat()),
+            trigger=DateTimeTrigger(datetime.now(UTC) + timedelta(seconds=seconds)),
             method_name="resume",
             kwargs={"started": started, "patience": patience, "granted": granted},
         )
 
     def _conclude(self, context: Context, verdict: Verdict, age: float | None) -> dict[str, Any]:
-        table = verdict.table()
-        self.log.info("What may be done in the datasources of dataset %s:\n%s", self.dataset_id, table)
-        result = verdict.as_dict()
-        from lightly_provider.verification.report import changes_between
+        from lightly_provider.verification.report import changes_between, failure_message, table
 
+        self.log.info("What may be done in the datasources of dataset %s:\n%s", self.dataset_id, table(verdict))
+        for check in verdict.from_this_worker:
+            if check.subject == "content" and check.status is not Status.PASS:
+                self.log.warning("%s of dataset %s: %s", check.datasource.purpose, self.dataset_id, check.message)
+        result = verdict.as_dict()
         result["changes"] = changes_between(self._previous(context), result)
         for change in result["changes"]:
             self.log.warning("Changed since the last verdict: %s", change)
         context["ti"].xcom_push(key=_XCOM_KEY, value=result)
         if verdict.ok:
             return result
-        message = verdict.failure_message()
-        if age and verdict.may_pass:
+        message = failure_message(verdict)
+        if age and verdict.is_transient:
             message = f"{message} It may still be propagating (age {age:.0f} s)."
         if self.on_failure == "skip":
             from airflow.providers.common.compat.sdk import AirflowSkipException
@@ -233,9 +244,11 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         times = []
         for task in self.get_flat_relatives(upstream=True):
             if type(task).__name__ in _GRANTING or getattr(task, "task_type", None) in _GRANTING:
-                outcome = context["ti"].xcom_pull(task_ids=task.task_id)
-                if isinstance(outcome, dict) and outcome.get("changed_at"):
-                    times.append(datetime.fromisoformat(outcome["changed_at"]).timestamp())
+                times += [
+                    datetime.fromisoformat(outcome["changed_at"]).timestamp()
+                    for outcome in self._outcomes_of(task.task_id, context["ti"])
+                    if isinstance(outcome, dict) and outcome.get("changed_at")
+                ]
         return max(times, default=None)
 
     @cached_property
@@ -243,6 +256,16 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         from lightly_provider.hooks.aws import AwsConnections
 
         return AwsConnections()
+
+    @staticmethod
+    def _outcomes_of(task_id: str, ti: Any) -> list[Any]:
+        """The results of a task before this one: in a mapped task group that of the same index, else of all indexes."""
+        if ti.map_index >= 0:
+            own = ti.xcom_pull(task_ids=task_id, map_indexes=ti.map_index)
+            if own is not None:
+                return [own]
+        pulled = ti.xcom_pull(task_ids=task_id)
+        return [pulled] if isinstance(pulled, dict) else list(pulled or [])
 
     def _read(self) -> tuple[Dataset, list[Datasource]]:
         dataset = self.hook.get_dataset(self.dataset_id)
@@ -255,8 +278,8 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         return dataset, datasources
 
     def _look(self, dataset: Dataset, datasources: Sequence[Datasource]) -> Verdict:
-        from lightly_provider.verification.facts import facts_of, lights_of
         from lightly_provider.verification.judging import judge
+        from lightly_provider.verification.verdict import target_of
 
         use = DatasetUse(
             dataset.type,
@@ -264,39 +287,47 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
             relevant_filenames=self.relevant_filenames,
             bypass_verify=self.bypass_verify,
         )
-        facts, findings = [], {}
+        # First, as a text of the platform's may name the policy to look into.
+        lights = self.hook.verify_datasource(self.dataset_id) if datasources else None
+        targets, findings = [], {}
         purposes = [Purpose(datasource.purpose) for datasource in datasources]
         for datasource in datasources:
-            known = facts_of(datasource)
-            required = required_of(use, known.purpose, known.thumbnails, purposes, self.require)
-            seen, known = self._observe(datasource, known, required, use)
-            facts.append(known)
-            findings[known.purpose] = seen
-        lights = lights_of(self.hook.verify_datasource(self.dataset_id))
-        return judge(self.dataset_id, use, facts, lights, self.require, findings)
+            target = target_of(datasource)
+            required = required_of(use, target.purpose, target.thumbnails, purposes, self.require)
+            seen, target = self._diagnose(datasource, target, required, use, lights)
+            targets.append(target)
+            findings[target.purpose] = seen
+        return judge(self.dataset_id, use, targets, lights, self.require, findings)
 
-    def _observe(
-        self, datasource: Datasource, known: DatasourceFacts, required: frozenset[Permission], use: DatasetUse
-    ) -> tuple[list[Finding], DatasourceFacts]:
+    def _diagnose(
+        self,
+        datasource: Datasource,
+        target: Target,
+        required: frozenset[Permission],
+        use: DatasetUse,
+        lights: PermissionLights | None,
+    ) -> tuple[list[Finding], Target]:
         # A template may render to nothing.
         conn_id, own_conn_id = self.datasource_aws_conn_id or None, self.aws_conn_id or None
-        if known.purpose is Purpose.LIGHTLY and self.output_aws_conn_id:
+        if target.purpose is Purpose.LIGHTLY and self.output_aws_conn_id:
             conn_id = self.output_aws_conn_id
         if conn_id is None and own_conn_id is None:
-            return [], known
-        from lightly_provider.diagnosis.diagnose import Vantage, observe
+            return [], target
+        from lightly_provider.diagnosis.diagnose import Vantage, diagnose
+        from lightly_provider.verification.judging import failures_reported
 
+        reported: Sequence[Failure] = tuple(failures_reported(lights).values()) if lights else ()
         vantage = Vantage(
             connection=self._connections[conn_id] if conn_id else None,
             own=self._connections[own_conn_id] if own_conn_id else None,
             platform_is_local=self.hook.connection.is_local,
+            require_files=self.require_files,
         )
-        seen, place = observe(
-            known,
-            known.purpose,
+        return diagnose(
+            target,
             required,
             use.dataset_type,
             vantage,
             access_key_id=datasource.s3_access_key_id,
+            reported=reported,
         )
-        return seen, replace(known, principal_arn=place.principal_arn, surroundings=place.surroundings)

@@ -1,37 +1,23 @@
-"""Waiting for a grant to take effect, without a worker slot."""
+"""Where the pause of a verification was, before Airflow's own trigger took over."""
 
 from __future__ import annotations
 
-import asyncio
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+try:
+    from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+except ModuleNotFoundError:  # Airflow 2.11 has it in itself
+    from airflow.triggers.temporal import DateTimeTrigger  # type: ignore[no-redef,import-not-found]
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+__all__ = ["DateTimeTrigger", "PropagationPauseTrigger"]
 
 
-class PropagationPauseTrigger(BaseTrigger):
+class PropagationPauseTrigger(DateTimeTrigger):
     """
-    Wait until a moment, then hand back to the task, which asks again itself.
-
-    It asks nobody, so it needs no connection and holds no secret. A triggerer that starts anew waits no longer than
-    until the same moment.
+    Airflow's trigger of a moment, under the name and the argument that tasks deferred by an earlier version stored.
 
     :param until: When to go on, as ISO 8601 with a time zone.
     """
 
     def __init__(self, until: str) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.until = until
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """What the triggerer makes the trigger anew from."""
-        return f"{type(self).__module__}.{type(self).__qualname__}", {"until": self.until}
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait."""
-        left = (datetime.fromisoformat(self.until) - datetime.now(UTC)).total_seconds()
-        await asyncio.sleep(max(0.0, left))
-        yield TriggerEvent({"until": self.until})  # type: ignore[no-untyped-call]
+        super().__init__(datetime.fromisoformat(until))

@@ -1,9 +1,14 @@
 """
-From four lights to each datasource: which of its permissions are granted, denied, or cannot be told. Pure.
+From four lights to each datasource: which of its permissions are granted, denied, or cannot be known. Pure.
 
-Which datasources a light tested is not known. So every possibility is gone through: which of them were tested,
-the same for list and read and the same for write and overwrite, and what each of them grants. Those that fit
-the lights, their texts and what this worker saw remain; what is the same in all of them is known.
+A dataset may have two datasources, and the platform answers with one light per permission for both, without saying
+which it tested: the input, the output, each where it is needed, or both. So a light alone proves nothing about either.
+Every possible world is gone through: which datasources were tested (the same for list and read, and the same for write
+and overwrite), and what each of them grants. A world is dropped where it contradicts a light (green: all that were
+tested grant it; red: one of them does not), the text of a red light (it may name a bucket, a role, a user, or say that
+the keys or the bucket are wrong, which then holds wherever the same are used), or what this worker saw with the same
+keys. What is the same in all worlds that are left is known. With two datasources these are at most 3 x 16 worlds for
+each pair of permissions, and with one datasource the lights are simply what they say.
 """
 
 from __future__ import annotations
@@ -14,13 +19,13 @@ from itertools import combinations, product
 from typing import TYPE_CHECKING
 
 from lightly_provider.contract import Permission
-from lightly_provider.diagnosis.denials import Cause
+from lightly_provider.diagnosis.causes import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from lightly_provider.diagnosis.denials import Denial
-    from lightly_provider.verification.verdict import DatasourceFacts, Lights
+    from lightly_provider.diagnosis.failures import Failure
+    from lightly_provider.diagnosis.target import Target
 
 Granted = dict[tuple[int, Permission], bool]
 
@@ -36,53 +41,50 @@ class Inferred:
     """
     What follows from the lights.
 
-    :param granted: By datasource (its index) and permission; what cannot be told is missing.
-    :param contradicted: Whether what this worker saw contradicts every possibility, and was left out.
+    :param granted: By datasource (its index) and permission; what cannot be known is missing.
     :param suspects: By permission whose light is red: the datasources that its text may be about.
     """
 
     granted: Mapping[tuple[int, Permission], bool]
-    contradicted: bool
     suspects: Mapping[Permission, frozenset[int]]
 
 
 def infer(
-    lights: Lights,
-    denials: Mapping[Permission, Denial],
-    datasources: Sequence[DatasourceFacts],
+    green: Collection[Permission],
+    failures: Mapping[Permission, Failure],
+    datasources: Sequence[Target],
     seen: Mapping[tuple[int, Permission], bool],
     reachable: Collection[int] = (),
 ) -> Inferred:
     """
     Work out what each datasource grants.
 
-    :param lights: The platform's lights.
-    :param denials: The texts of the red ones, read.
+    :param green: The permissions whose light is green.
+    :param failures: The texts of the red ones, read.
     :param datasources: All of the dataset's datasources.
     :param seen: What this worker saw with the same access, by the datasource's index.
     :param reachable: The datasources whose credentials or role this worker saw to be right.
     """
     suspects = {
-        permission: _suspects(denials[permission], datasources, reachable)
+        permission: _suspects(failures[permission], datasources, reachable)
         for permission in Permission
-        if not lights.granted(permission) and permission in denials
+        if permission not in green and permission in failures
     }
-    contradicted = False
     granted: Granted = {}
     for pair in _PAIRS:
-        found = _known(pair, lights, denials, datasources, seen, suspects)
+        found = _known(pair, green, failures, datasources, seen, suspects)
         if found is None:
-            contradicted = True
-            found = _known(pair, lights, denials, datasources, {}, suspects) or {}
+            # What this worker saw contradicts every world: the lights decide.
+            found = _known(pair, green, failures, datasources, {}, suspects) or {}
         granted |= found
-    return Inferred(granted, contradicted, suspects)
+    return Inferred(granted, suspects)
 
 
 def _known(
     pair: tuple[Permission, Permission],
-    lights: Lights,
-    denials: Mapping[Permission, Denial],
-    datasources: Sequence[DatasourceFacts],
+    green: Collection[Permission],
+    failures: Mapping[Permission, Failure],
+    datasources: Sequence[Target],
     seen: Mapping[tuple[int, Permission], bool],
     suspects: Mapping[Permission, frozenset[int]],
 ) -> Granted | None:
@@ -92,16 +94,16 @@ def _known(
     slots = [(index, permission) for index in indexes for permission in pair]
     # With list denied, S3 says 403 for a missing object too, so a red read light may be about that (AWS docs: S3 API
     # reference, GetObject, "Permissions"). Who cannot write cannot overwrite either.
-    follows = denials.get(second) is None or denials[second].is_about_rights
+    follows = failures.get(second) is None or failures[second].is_about_rights
     common: dict[tuple[int, Permission], set[bool]] = {slot: set() for slot in slots}
     fits = False
     for tested in _subsets(indexes):
         for values in product(*([seen[slot]] if slot in seen else [True, False] for slot in slots)):
             world = dict(zip(slots, values, strict=True))
-            if not _shows(first, world, tested, lights, suspects, datasources, denials, follows=()):
+            if not _shows(first, world, tested, green, suspects, datasources, failures, follows=()):
                 continue
             after = (first,) if follows else ()
-            if not _shows(second, world, tested, lights, suspects, datasources, denials, follows=after):
+            if not _shows(second, world, tested, green, suspects, datasources, failures, follows=after):
                 continue
             if first is Permission.WRITE and any(world[i, second] and not world[i, first] for i in indexes):
                 continue
@@ -117,15 +119,15 @@ def _shows(
     permission: Permission,
     world: Granted,
     tested: frozenset[int],
-    lights: Lights,
+    green: Collection[Permission],
     suspects: Mapping[Permission, frozenset[int]],
-    datasources: Sequence[DatasourceFacts],
-    denials: Mapping[Permission, Denial],
+    datasources: Sequence[Target],
+    failures: Mapping[Permission, Failure],
     *,
     follows: tuple[Permission, ...],
 ) -> bool:
     """Whether this light would be as it is, if these were tested and granted that."""
-    if lights.granted(permission):
+    if permission in green:
         return all(world[index, permission] for index in tested)
     possible = suspects.get(permission, frozenset(range(len(datasources))))
     red = {
@@ -135,20 +137,20 @@ def _shows(
     }
     if not red:
         return False
-    denial = denials.get(permission)
-    if denial is None or denial.is_about_rights:
+    failure = failures.get(permission)
+    if failure is None or failure.is_about_rights:
         return True
     # What is wrong with an access or a bucket is wrong wherever the same one is used.
-    alike = {other for index in red for other in possible if _alike(denial, datasources[index], datasources[other])}
+    alike = {other for index in red for other in possible if _alike(failure, datasources[index], datasources[other])}
     return not any(world[index, permission] for index in alike)
 
 
-def _alike(denial: Denial, one: DatasourceFacts, other: DatasourceFacts) -> bool:
+def _alike(failure: Failure, one: Target, other: Target) -> bool:
     if one is other:
         return True
-    if denial.cause in _OF_BUCKET:
+    if failure.cause in _OF_BUCKET:
         return (one.location.bucket, one.region) == (other.location.bucket, other.region)
-    return denial.cause in _OF_KEYS | _OF_ROLE and one.access == other.access
+    return failure.cause in _OF_KEYS | _OF_ROLE and one.access == other.access
 
 
 def _subsets(indexes: range) -> Iterator[frozenset[int]]:
@@ -156,28 +158,28 @@ def _subsets(indexes: range) -> Iterator[frozenset[int]]:
         yield from map(frozenset, combinations(indexes, size))
 
 
-def _suspects(denial: Denial, datasources: Sequence[DatasourceFacts], reachable: Collection[int]) -> frozenset[int]:
+def _suspects(failure: Failure, datasources: Sequence[Target], reachable: Collection[int]) -> frozenset[int]:
     """The datasources that a red light's text may be about; all if it does not say."""
     everybody = frozenset(range(len(datasources)))
     found = frozenset(
         index
         for index, datasource in enumerate(datasources)
-        if _may_be_about(denial, datasource) and not (denial.cause in _OF_KEYS | _OF_ROLE and index in reachable)
+        if _may_be_about(failure, datasource) and not (failure.cause in _OF_KEYS | _OF_ROLE and index in reachable)
     )
     return found or everybody
 
 
-def _may_be_about(denial: Denial, datasource: DatasourceFacts) -> bool:
-    if denial.cause in _OF_KEYS and datasource.role_arn:
+def _may_be_about(failure: Failure, datasource: Target) -> bool:
+    if failure.cause in _OF_KEYS and datasource.role_arn:
         return False
-    if denial.cause in _OF_ROLE and not datasource.role_arn:
+    if failure.cause in _OF_ROLE and not datasource.role_arn:
         return False
-    if denial.principal and denial.action != "sts:AssumeRole" and not _is_principal(denial.principal, datasource):
+    if failure.principal and failure.action != "sts:AssumeRole" and not _is_principal(failure.principal, datasource):
         return False
-    return not denial.resource or _holds(datasource, denial.resource)
+    return not failure.resource or _holds(datasource, failure.resource)
 
 
-def _is_principal(arn: str, datasource: DatasourceFacts) -> bool:
+def _is_principal(arn: str, datasource: Target) -> bool:
     session = re.fullmatch(r"arn:[\w-]+:sts::(\d+):assumed-role/([^/]+)(?:/.*)?", arn)
     if session:
         role = datasource.role_arn or ""
@@ -187,7 +189,7 @@ def _is_principal(arn: str, datasource: DatasourceFacts) -> bool:
     return datasource.principal_arn in (None, arn)
 
 
-def _holds(datasource: DatasourceFacts, resource: str) -> bool:
+def _holds(datasource: Target, resource: str) -> bool:
     if ":role/" in resource:
         return datasource.role_arn == resource
     bucket = re.fullmatch(r"arn:[\w-]+:s3:::([^/]+)(?:/(.*))?", resource)

@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lightly_provider.contract import Permission
-from lightly_provider.diagnosis.denials import Cause, Denial, read_text
-from lightly_provider.diagnosis.findings import Finding, Status
-from lightly_provider.diagnosis.remedies import remedy_for
+from lightly_provider.diagnosis.causes import Cause
+from lightly_provider.diagnosis.failures import Failure, read_text, remedy_for
+from lightly_provider.diagnosis.findings import DELETE, Finding, Status
+from lightly_provider.diagnosis.remedies import Remedy
 from lightly_provider.verification.inference import infer
 from lightly_provider.verification.requirements import AUTO, DatasetUse, required_of, why_not
 from lightly_provider.verification.verdict import Check, Source, Verdict
@@ -16,15 +17,16 @@ from lightly_provider.verification.verdict import Check, Source, Verdict
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from lightly_provider.api.models.datasource import PermissionLights
     from lightly_provider.contract import Purpose
+    from lightly_provider.diagnosis.target import Target
     from lightly_provider.verification.inference import Inferred
-    from lightly_provider.verification.verdict import DatasourceFacts, Lights
 
 _ERROR_CHARACTERS = 500
 # What this worker sees of a whole datasource: if it fails, each of its permissions does.
 _OF_ALL = ("keys", "role", "bucket", "region", "credentials", "endpoint", "partition")
 # What says little, so that this worker's own finding may say more.
-_VAGUE = frozenset({Cause.DENIED, Cause.HIDDEN, Cause.OTHER, Cause.CANNOT_ASSUME, Cause.MISSING_ALLOW})
+_VAGUE = frozenset({Cause.DENIED, Cause.HIDDEN, Cause.OTHER, Cause.CANNOT_ASSUME, Cause.MISSING_ALLOW, Cause.NOT_AWS})
 # What a condition on the network looks like from the side that it keeps out.
 _OF_A_CONDITION = frozenset(
     {Cause.DENIED, Cause.MISSING_ALLOW, Cause.EXPLICIT_DENY, Cause.BUCKET_POLICY, Cause.VPC_ENDPOINT}
@@ -34,8 +36,8 @@ _OF_A_CONDITION = frozenset(
 def judge(
     dataset_id: str,
     use: DatasetUse | str,
-    datasources: Sequence[DatasourceFacts],
-    lights: Lights | None,
+    datasources: Sequence[Target],
+    lights: PermissionLights | None,
     require: str | Sequence[str] = AUTO,
     findings: Mapping[Purpose, Sequence[Finding]] | None = None,
 ) -> Verdict:
@@ -64,23 +66,35 @@ def judge(
     seen = [list((findings or {}).get(one.purpose, ())) for one in datasources]
     checks: list[Check] = []
     if lights is not None:
-        denials = {
-            permission: read_text(lights.errors[permission], list_denied=not lights.list and permission == "read")
-            for permission in Permission
-            if not lights.granted(permission) and lights.errors.get(permission)
-        }
-        inferred = infer(lights, denials, datasources, _facts(datasources, seen), _reachable(seen))
+        green, failures = green_lights(lights), failures_reported(lights)
+        inferred = infer(green, failures, datasources, _facts(datasources, seen), _reachable(seen))
         for index, datasource in enumerate(datasources):
-            reader = _Reader(index, datasource, len(datasources), lights, denials, inferred, seen[index])
+            reader = _Reader(index, datasource, len(datasources), lights, failures, inferred, seen[index])
             checks += [
                 reader.check(permission, permission in required[index], because[index]) for permission in Permission
             ]
-    return Verdict(dataset_id, tuple(checks), tuple(_observations(datasources, seen, required, checks)))
+    return Verdict(dataset_id, tuple(checks), tuple(_seen_here(datasources, seen, required, checks)))
 
 
-def _facts(
-    datasources: Sequence[DatasourceFacts], seen: Sequence[Sequence[Finding]]
-) -> dict[tuple[int, Permission], bool]:
+def green_lights(lights: PermissionLights) -> frozenset[Permission]:
+    """The permissions whose light is green."""
+    return frozenset(permission for permission in Permission if getattr(lights, f"can_{permission}"))
+
+
+def failures_reported(lights: PermissionLights) -> dict[Permission, Failure]:
+    """What the platform says about its red lights, read."""
+    return {
+        permission: read_text(text, list_denied=not lights.can_list and permission is Permission.READ)
+        for permission in Permission
+        if permission not in green_lights(lights) and (text := _error(lights, permission))
+    }
+
+
+def _error(lights: PermissionLights, permission: Permission) -> str | None:
+    return getattr(lights.errors, f"can_{permission}") or None
+
+
+def _facts(datasources: Sequence[Target], seen: Sequence[Sequence[Finding]]) -> dict[tuple[int, Permission], bool]:
     """What this worker saw of the permissions themselves."""
     facts: dict[tuple[int, Permission], bool] = {}
     for index, (datasource, findings) in enumerate(zip(datasources, seen, strict=True)):
@@ -89,7 +103,7 @@ def _facts(
             finding = by_subject.get(permission)
             if finding is None:
                 continue
-            may_delete = by_subject.get("delete")
+            may_delete = by_subject.get(DELETE)
             if permission is Permission.OVERWRITE and may_delete and may_delete.status is Status.FAIL:
                 finding = may_delete
             if finding.status is Status.FAIL:
@@ -116,10 +130,10 @@ class _Reader:
     def __init__(
         self,
         index: int,
-        datasource: DatasourceFacts,
+        datasource: Target,
         n_datasources: int,
-        lights: Lights,
-        denials: Mapping[Permission, Denial],
+        lights: PermissionLights,
+        failures: Mapping[Permission, Failure],
         inferred: Inferred,
         findings: Sequence[Finding],
     ) -> None:
@@ -127,13 +141,14 @@ class _Reader:
         self._datasource = datasource
         self._n_datasources = n_datasources
         self._lights = lights
-        self._denials = denials
+        self._green = green_lights(lights)
+        self._failures = failures
         self._inferred = inferred
         self._findings = {finding.subject: finding for finding in findings}
 
     def check(self, permission: Permission, required: bool, because: str) -> Check:
         """What Lightly's light says about one permission here."""
-        light = self._lights.granted(permission)
+        light = permission in self._green
         check = Check(Source.LIGHTLY, self._datasource, permission, Status.SKIP, required, because, granted=light)
         if not required:
             return check
@@ -146,19 +161,23 @@ class _Reader:
             return replace(
                 check,
                 status=Status.UNKNOWN,
-                message="Lightly's red light is about another datasource; nothing is known here until that is mended",
+                message=(
+                    "Lightly's red light is about another datasource; this one cannot be checked until that one is "
+                    "fixed"
+                ),
                 is_explained=True,
             )
-        denial = self._denial(permission, light)
-        error = None if light else _cut(self._lights.errors.get(permission))
-        status = Status.UNKNOWN if granted is None else Status.FAIL
+        failure = self._failure(permission, light)
+        error = None if light else _cut(_error(self._lights, permission))
+        says_nothing = failure is not None and failure.cause.row.says_nothing
+        status = Status.UNKNOWN if granted is None or says_nothing else Status.FAIL
         return replace(
             check,
             status=status,
-            message=self._why_denied(permission, denial, error, status),
-            denial=denial,
+            message=self._why_denied(permission, failure, error, status),
+            failure=failure,
             error=error,
-            remedy=remedy_for(denial, [permission], self._datasource),
+            remedy=remedy_for(failure, [permission], self._datasource),
         )
 
     def _own(self, permission: Permission) -> Finding | None:
@@ -168,7 +187,7 @@ class _Reader:
             if finding and finding.status is Status.FAIL:
                 return finding
         if permission is Permission.OVERWRITE:
-            may_delete = self._findings.get("delete")
+            may_delete = self._findings.get(DELETE)
             if may_delete and may_delete.status is Status.FAIL:
                 return may_delete
         return self._findings.get(permission)
@@ -179,17 +198,17 @@ class _Reader:
             self._inferred.granted.get((other, permission)) is False for other in range(self._n_datasources)
         )
 
-    def _denial(self, permission: Permission, light: bool) -> Denial | None:
-        told = None if light else self._denials.get(permission)
-        if told and self._index not in self._inferred.suspects.get(permission, {self._index}):
-            told = None
+    def _failure(self, permission: Permission, light: bool) -> Failure | None:
+        reported = None if light else self._failures.get(permission)
+        if reported and self._index not in self._inferred.suspects.get(permission, {self._index}):
+            reported = None
         own = self._own(permission)
-        if own and own.status is Status.FAIL and own.denial and (told is None or told.cause in _VAGUE):
-            return own.denial
+        if own and own.status is Status.FAIL and own.failure and (reported is None or reported.cause in _VAGUE):
+            return own.failure
         works_here = own is not None and own.status is Status.PASS and not self._datasource.role_arn
-        if works_here and (told is None or told.cause in _OF_A_CONDITION):
-            return replace(told or Denial(Cause.DENIED), cause=Cause.SOURCE_RESTRICTED)
-        return told
+        if works_here and (reported is None or reported.cause in _OF_A_CONDITION):
+            return replace(reported or Failure(Cause.DENIED), cause=Cause.SOURCE_RESTRICTED)
+        return reported
 
     def _why_granted(self, permission: Permission) -> str:
         return (
@@ -197,23 +216,23 @@ class _Reader:
             "datasource"
         )
 
-    def _why_denied(self, permission: Permission, denial: Denial | None, error: str | None, status: Status) -> str:
-        place = _place(self._datasource)
+    def _why_denied(self, permission: Permission, failure: Failure | None, error: str | None, status: Status) -> str:
+        cause = f"{failure.cause}: " if failure else ""
+        place = describe_place(self._datasource)
         said = f"The platform reports: {error}." if error else "The platform gives no reason."
-        if self._lights.granted(permission):
+        if permission in self._green:
             said = "Lightly's green light is about another datasource."
-        why = f"Cause: {denial.cause}." if denial else ""
-        parts = [f"{permission} is not granted in {place}.", said, why]
-        if status is Status.UNKNOWN:
-            parts[0] = f"{permission} may not be granted in {place}."
-            is_hidden = permission is Permission.READ and not self._lights.list and self._n_datasources == 1
-            parts.append(
-                # AWS docs: S3 API reference, GetObject, "Permissions".
-                "While list is denied, S3 answers 403 for a missing object too, so read may turn green with list."
-                if is_hidden or (denial and denial.cause is Cause.HIDDEN)
-                else f"{self._which_was_tested('red')}; if the right is there, leave it out of the argument require."
-            )
-        return " ".join(filter(None, parts))
+        if status is Status.FAIL:
+            return f"{cause}{permission} is not granted in {place}. {said}"
+        is_hidden = permission is Permission.READ and not self._lights.can_list and self._n_datasources == 1
+        if failure and failure.cause.row.says_nothing:
+            hint = "That says nothing about the permission."
+        elif is_hidden or (failure and failure.cause is Cause.HIDDEN):
+            # AWS docs: S3 API reference, GetObject, "Permissions".
+            hint = "While list is denied, S3 answers 403 for a missing object too, so read may turn green with list."
+        else:
+            hint = f"{self._which_was_tested('red')}; if the right is there, leave it out of the argument require."
+        return f"{cause}{permission} may not be granted in {place}. {said} {hint}"
 
     def _which_was_tested(self, colour: str) -> str:
         return (
@@ -222,43 +241,54 @@ class _Reader:
         )
 
 
-def _observations(
-    datasources: Sequence[DatasourceFacts],
+def _seen_here(
+    datasources: Sequence[Target],
     seen: Sequence[Sequence[Finding]],
     required: Sequence[frozenset[Permission]],
     checks: Sequence[Check],
 ) -> list[Check]:
     """What this worker saw, as checks; what fails here only, while Lightly can, is a warning."""
-    by_place = {(check.datasource.purpose, check.subject): check for check in checks}
-    observations = []
+    by_subject = {(check.datasource.purpose, check.subject): check for check in checks}
+    found = []
     for datasource, findings, wanted in zip(datasources, seen, required, strict=True):
-        of_lightly = [by_place[datasource.purpose, one] for one in wanted if (datasource.purpose, one) in by_place]
+        of_lightly = [by_subject[datasource.purpose, one] for one in wanted if (datasource.purpose, one) in by_subject]
         all_well = bool(of_lightly) and all(check.status is Status.PASS for check in of_lightly)
         for finding in findings:
-            same = by_place.get((datasource.purpose, finding.subject))
+            same = by_subject.get((datasource.purpose, finding.subject))
             fine = same.status is Status.PASS if same else all_well
-            status, message = finding.status, finding.message
-            if status is Status.FAIL and fine:
+            status, message, remedy = finding.status, finding.message, _remedy(finding, datasource)
+            decides = finding.subject == "content"
+            if status is Status.FAIL and fine and not decides:
                 status, message = Status.WARN, f"{message}; Lightly can, so this concerns this worker only"
-            is_permission = finding.subject in [*Permission, "delete"]
-            needed = Permission.OVERWRITE if finding.subject == "delete" else finding.subject
-            observations.append(
+            if fine and remedy.changes_policies:
+                remedy = Remedy()
+            is_permission = bool(finding.permissions) and not finding.needs
+            found.append(
                 Check(
                     Source.WORKER,
                     datasource,
                     finding.subject,
                     status,
-                    needed in wanted if is_permission else finding.subject in _OF_ALL,
+                    any(one in wanted for one in finding.permissions)
+                    if is_permission
+                    else finding.subject in _OF_ALL or (decides and status is Status.FAIL),
                     message,
-                    denial=finding.denial,
-                    remedy=finding.remedy,
+                    failure=finding.failure,
+                    remedy=remedy,
                     counts=finding.counts,
                 )
             )
-    return observations
+    return found
 
 
-def _place(datasource: DatasourceFacts) -> str:
+def _remedy(finding: Finding, datasource: Target) -> Remedy:
+    if finding.remedy is not None or finding.failure is None:
+        return finding.remedy or Remedy()
+    return remedy_for(finding.failure, finding.permissions, datasource)
+
+
+def describe_place(datasource: Target) -> str:
+    """A datasource's location in words, e.g. ``bucket 'photos', prefix 'raw/' (INPUT)``."""
     location = datasource.location
     prefix = f"prefix {location.prefix!r}" if location.prefix else "the whole bucket"
     return f"bucket {location.bucket!r}, {prefix} ({datasource.purpose})"

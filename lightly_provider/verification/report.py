@@ -2,48 +2,108 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import textwrap
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightly_provider.contract import Permission
-from lightly_provider.diagnosis.findings import Status, as_json
-from lightly_provider.diagnosis.remedies import remedy_for
+from lightly_provider.diagnosis.findings import Status
+from lightly_provider.diagnosis.remedies import as_json, merged
+from lightly_provider.verification.judging import describe_place
 from lightly_provider.verification.verdict import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from lightly_provider.verification.verdict import Check, DatasourceFacts, Verdict
+    from lightly_provider.diagnosis.remedies import Remedy
+    from lightly_provider.diagnosis.target import Target
+    from lightly_provider.verification.verdict import Check, Verdict
+
+
+_WIDTH = 120
+_MARGIN = " " * 26  # where the messages of a table begin
 
 
 def table(verdict: Verdict) -> str:
     """
-    The verdict for the task log: a block per datasource, in it what Lightly says and what this worker saw.
+    The verdict for the task log: a block per datasource, in it what Lightly says, what this worker saw, what to do.
 
     :param verdict: The verdict.
     """
     blocks = []
-    for datasource in dict.fromkeys(check.datasource for check in (*verdict.checks, *verdict.observations)):
+    for datasource in dict.fromkeys(check.datasource for check in (*verdict.checks, *verdict.from_this_worker)):
         lines = [f"datasource {datasource.purpose}  {datasource.location.uri}  {datasource.access}"]
-        for source, checks in ((Source.LIGHTLY, verdict.checks), (Source.WORKER, verdict.observations)):
+        remedies = []
+        for source, checks in ((Source.LIGHTLY, verdict.checks), (Source.WORKER, verdict.from_this_worker)):
             own = [check for check in checks if check.datasource == datasource]
             if own:
                 lines.append(f"  {source}")
-                for check in own:
-                    lines += _rows(check)
+                lines += [line for check in own for line in _row(check)]
+            remedies += [check.remedy for check in own if check.remedy and check.status not in _NOTHING_TO_DO]
+        lines += _fix(merged(remedies))
         blocks.append("\n".join(lines))
-    return "\n\n".join(blocks)
+    return "\n\n".join([*blocks, *_meaning_of_unknown(verdict)])
 
 
-def _rows(check: Check) -> list[str]:
-    rows = [f"    {check.subject:<12} {check.status:<8} {check.message}".rstrip()]
-    if check.remedy and check.status is not Status.PASS:
-        rows += [f"    {'':<12} {'fix':<8} {line}" for line in check.remedy.lines()]
-    return rows
+_NOTHING_TO_DO = (Status.PASS, Status.SKIP)
+
+
+def _row(check: Check) -> list[str]:
+    first = f"    {check.subject:<12} {check.status:<8} "
+    message = _GREEN if _is_green_of_either(check) else check.message
+    return _wrapped(message, first, _MARGIN)
+
+
+def _fix(remedy: Remedy) -> list[str]:
+    """What to do: sentences, then each change of a policy with its statements as readable JSON, then commands."""
+    lines = []
+    for text in remedy.texts:
+        lines += _wrapped(text, "    - ", "      ")
+    for change in remedy.all_changes:
+        mark = "    - "
+        for part in change.parts():
+            if isinstance(part, str):
+                lines += _wrapped(part, mark, "      ")
+                mark = "      "
+            else:
+                lines += [f"        {line}" for line in as_json(part, indent=2).splitlines()]
+    for command in remedy.commands:
+        lines.append(f"    - Run: {command}")
+    return ["  to do", *lines] if lines else []
+
+
+def _wrapped(text: str, first: str, rest: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        _WIDTH,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [first.rstrip()]
+
+
+_GREEN = "Lightly's light is green"
+
+
+def _is_green_of_either(check: Check) -> bool:
+    return check.status is Status.UNKNOWN and check.granted is True
+
+
+def _meaning_of_unknown(verdict: Verdict) -> list[str]:
+    """Once, what it means that nothing is red and yet nothing is proven."""
+    if not any(map(_is_green_of_either, verdict.checks)):
+        return []
+    text = (
+        "UNKNOWN beside a green light: the platform's check does not say which of the datasources it tested, so the "
+        "light proves nothing about one alone. Nothing is known to be wrong, and the task does not fail for it. An "
+        "IAM user's keys could be tried from this worker; a role can be assumed by Lightly only."
+    )
+    return ["\n".join(_wrapped(text, "", ""))]
 
 
 def failure_message(verdict: Verdict) -> str:
     """
-    What is missing where and why, and what to add; empty when nothing failed.
+    What is missing where and why, and what to do, in one line; empty when nothing failed.
 
     :param verdict: The verdict.
     """
@@ -57,12 +117,12 @@ def failure_message(verdict: Verdict) -> str:
         causes = dict.fromkeys(str(check.cause) for check in checks if check.cause)
         reported = f" (the platform reports: {' | '.join(errors)})" if errors else ""
         because = f" ({'; '.join(causes)})" if causes and not errors else ""
-        missing.append(f"{subjects} in {_place(datasource)}{reported}{because}")
-        remedies += _remedies(datasource, checks)
+        missing.append(f"{subjects} in {describe_place(datasource)}{reported}{because}")
+        remedies += merged(check.remedy for check in checks if check.remedy).lines()
     notes = dict.fromkeys(
         sentence
         for check in verdict.failed
-        if check.status is Status.UNKNOWN
+        if check.status is Status.UNKNOWN or check.subject not in list(Permission)
         for sentence in [check.message.rpartition(". ")[2] if ". " in check.message else check.message]
     )
     what = f"{_subject(verdict)} lacks permissions: {'; '.join(missing)}."
@@ -73,32 +133,8 @@ def _subject(verdict: Verdict) -> str:
     return verdict.dataset_id if verdict.dataset_id.startswith("s3://") else f"Dataset {verdict.dataset_id}"
 
 
-def _remedies(datasource: DatasourceFacts, checks: list[Check]) -> list[str]:
-    """What to do for one datasource, the statements for its identity's policy in one piece."""
-    found: list[str] = []
-    lacking: list[Permission] = []
-    for check in checks:
-        remedy = check.remedy
-        if remedy is None:
-            continue
-        if remedy.text or remedy.changes:
-            found += remedy.lines()
-        elif check.subject in list(Permission):
-            lacking.append(Permission(check.subject))
-    if lacking:
-        statements = remedy_for(None, lacking, datasource).statements
-        found.append(f"For {datasource.access}, add to its IAM policy: {as_json(statements)}")
-    return found
-
-
-def _place(datasource: DatasourceFacts) -> str:
-    location = datasource.location
-    prefix = f"prefix {location.prefix!r}" if location.prefix else "the whole bucket"
-    return f"bucket {location.bucket!r}, {prefix} ({datasource.purpose})"
-
-
-def _by_datasource(checks: Iterable[Check]) -> list[tuple[DatasourceFacts, list[Check]]]:
-    groups: dict[DatasourceFacts, list[Check]] = {}
+def _by_datasource(checks: Iterable[Check]) -> list[tuple[Target, list[Check]]]:
+    groups: dict[Target, list[Check]] = {}
     for check in checks:
         groups.setdefault(check.datasource, []).append(check)
     return list(groups.items())
@@ -113,32 +149,53 @@ def changes_between(earlier: Mapping[str, Any] | None, later: Mapping[str, Any])
 
     :param earlier: The one before; None if there is none, then nothing changed.
     :param later: The present one.
-    :return: A sentence for each check whose status, cause or access is another one now, and for each that came or
-        went. Counts of files alone are no change.
+    :return: A sentence for each change of a status, cause or access, and for what came or went; checks that changed
+        alike share one. Counts of files alone are no change.
     """
     if earlier is None or earlier.get("dataset_id") != later.get("dataset_id"):
         return []
     before, after = _by_place(earlier), _by_place(later)
-    changes = []
+    changes: dict[tuple[str, str, str], _Change] = {}
     for place in dict.fromkeys([*before, *after]):
+        purpose, subject, source = place
         was, now = before.get(place), after.get(place)
+        if (
+            was is not None
+            and now is not None
+            and all(was.get(member) == now.get(member) for member in ("status", "cause", "location", "access"))
+        ):
+            continue
         if was is None or now is None:
-            changes.append(
-                f"{' '.join(place)}: {'new' if was is None else 'gone'} ({(now or was or {}).get('status')})"
-            )
-        elif (told := _told(was)) != _told(now):
-            changes.append(f"{' '.join(place)}: {told} -> {_told(now)}")
-    return changes
+            kind = (f"{'new' if was is None else 'gone'} ({(now or was or {}).get('status')})", "")
+        elif _where(was) == _where(now):
+            kind = (f"{was['status']} -> {now['status']}", f" at {_where(now)}")
+        else:
+            kind = (f"{was['status']} at {_where(was)} -> {now['status']}", f" at {_where(now)}")
+        change = changes.setdefault((purpose, *kind), _Change({}, {}, {}))
+        change.subjects[subject] = change.sources[source] = None
+        if was is not None and now is not None and now.get("cause"):
+            change.causes[f", {now['cause']}"] = None
+    return [
+        f"{purpose} {', '.join(change.subjects)} ({', '.join(change.sources)}): {how}{''.join(change.causes)}{where}"
+        for (purpose, how, where), change in changes.items()
+    ]
+
+
+class _Change(NamedTuple):
+    """What changed alike: ordered sets."""
+
+    subjects: dict[str, None]
+    sources: dict[str, None]
+    causes: dict[str, None]
 
 
 def _by_place(verdict: Mapping[str, Any]) -> dict[tuple[str, str, str], Mapping[str, Any]]:
     return {
-        (str(check["purpose"]), str(check["permission"]), f"({source})"): check
+        (str(check["purpose"]), str(check["permission"]), source): check
         for group, source in _GROUPS
         for check in verdict.get(group) or ()
     }
 
 
-def _told(check: Mapping[str, Any]) -> str:
-    cause = f", {check['cause']}" if check.get("cause") else ""
-    return f"{check['status']}{cause} at {check['location']}, {check['access']}"
+def _where(check: Mapping[str, Any]) -> str:
+    return f"{check['location']}, {check['access']}"

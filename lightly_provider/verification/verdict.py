@@ -1,4 +1,4 @@
-"""The values of a verification: what is known of a datasource, the platform's lights, the checks, the verdict."""
+"""The values of a verification: what is looked at, the checks, the verdict. It knows no report. Pure."""
 
 from __future__ import annotations
 
@@ -6,16 +6,25 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from lightly_provider.aws.credentials import DelegatedAccess, UserAccess
+from lightly_provider.aws.location import S3Location
+from lightly_provider.aws.regions import partition_of
+from lightly_provider.contract import Purpose
 from lightly_provider.diagnosis.findings import Status
-from lightly_provider.diagnosis.target import Place
+from lightly_provider.diagnosis.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from lightly_provider.api.models.datasource import Datasource
     from lightly_provider.aws.policies import Statement
-    from lightly_provider.contract import Permission, Purpose
-    from lightly_provider.diagnosis.denials import Cause, Denial
-    from lightly_provider.diagnosis.findings import Remedy
+    from lightly_provider.diagnosis.causes import Cause
+    from lightly_provider.diagnosis.failures import Failure
+    from lightly_provider.diagnosis.remedies import Remedy
+
+
+# What the platform's lights say nothing about, so that this worker's word decides.
+_SEEN_HERE_ONLY = frozenset({"content"})
 
 
 class Source(StrEnum):
@@ -25,41 +34,23 @@ class Source(StrEnum):
     WORKER = "from this worker"
 
 
-@dataclass(frozen=True, kw_only=True)
-class DatasourceFacts(Place):
-    """
-    What the verification must know of one datasource: its place, and beside it what it is for.
-
-    :param purpose: What the dataset uses it for.
-    :param thumbnails: Whether the platform stores thumbnails there.
-    """
-
-    purpose: Purpose
-    thumbnails: bool
-
-
-@dataclass(frozen=True)
-class Lights:
-    """
-    The platform's answer: one light per permission, green for True, and its texts for those that are red.
-
-    :param list: Whether it could list the datasource's files.
-    :param read: Whether it could read one.
-    :param write: Whether it could write a new one.
-    :param overwrite: Whether it could replace that.
-    :param errors: Texts by permission; one may be missing. They are shown as they are, so secrets must be
-        gone.
-    """
-
-    list: bool
-    read: bool
-    write: bool
-    overwrite: bool
-    errors: Mapping[Permission, str] = field(default_factory=dict)
-
-    def granted(self, permission: Permission) -> bool:
-        """Whether the light of this permission is green."""
-        return bool(getattr(self, permission))
+def target_of(datasource: Datasource) -> Target:
+    """A datasource as the platform stores it, as what is looked at; its secrets stay behind."""
+    access: UserAccess | DelegatedAccess
+    if datasource.s3_arn:
+        access = DelegatedAccess(datasource.s3_arn, datasource.s3_external_id or "")
+    else:
+        access = UserAccess(datasource.s3_access_key_id or "", datasource.s3_secret_access_key or "")
+    return Target(
+        location=S3Location.from_stored(datasource.full_path),
+        access=access.describe(),
+        purpose=Purpose(datasource.purpose),
+        thumbnails=bool(datasource.thumb_suffix),
+        kms_key_arn=datasource.kms_key_arn,
+        partition=partition_of(datasource.s3_region or ""),
+        region=datasource.s3_region,
+        role_arn=datasource.s3_arn,
+    )
 
 
 @dataclass(frozen=True)
@@ -74,7 +65,7 @@ class Check:
     :param required: Whether this use of the dataset needs it there.
     :param message: Why the status is what it is.
     :param granted: The platform's light; None for what this worker saw.
-    :param denial: AWS's refusal, as far as it is known; None if there was none.
+    :param failure: What AWS refused or failed at, as far as it is known; None if nothing did.
     :param error: The platform's own text on a failed check; None when it gave none, or the check did not
         fail.
     :param remedy: What to do; None where nothing is to be done.
@@ -83,22 +74,17 @@ class Check:
     """
 
     source: Source
-    datasource: DatasourceFacts
+    datasource: Target
     subject: str
     status: Status
     required: bool
     message: str
     granted: bool | None = None
-    denial: Denial | None = None
+    failure: Failure | None = None
     error: str | None = None
     remedy: Remedy | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
     is_explained: bool = False
-
-    @property
-    def permission(self) -> str:
-        """The subject, where it is a permission."""
-        return self.subject
 
     @property
     def is_suspect(self) -> bool:
@@ -111,7 +97,7 @@ class Check:
     @property
     def cause(self) -> Cause | None:
         """Why it is denied; None if it is not, or nobody knows."""
-        return self.denial.cause if self.denial else None
+        return self.failure.cause if self.failure else None
 
     @property
     def fix(self) -> tuple[Statement, ...]:
@@ -121,7 +107,7 @@ class Check:
     @property
     def advice(self) -> str | None:
         """What to do beside or instead of adding statements; None where the statements are all."""
-        return (self.remedy.text or None) if self.remedy else None
+        return (" ".join(self.remedy.texts) or None) if self.remedy else None
 
     def as_dict(self) -> dict[str, Any]:
         """The check in JSON's own types."""
@@ -137,7 +123,7 @@ class Check:
             "message": self.message,
             "error": self.error,
             "fix": list(self.fix),
-            "fix_elsewhere": self.remedy.elsewhere() if self.remedy else [],
+            "fix_elsewhere": [change.as_dict() for change in self.remedy.changes] if self.remedy else [],
             "commands": list(self.remedy.commands) if self.remedy else [],
             "advice": self.advice,
             **({"counts": dict(self.counts)} if self.counts else {}),
@@ -152,42 +138,43 @@ class Verdict:
     :param dataset_id: The dataset; for a location without one, its URI.
     :param checks: Every permission on every datasource as Lightly's lights decide it, datasource by datasource.
         Empty where Lightly was not asked.
-    :param observations: What this worker saw itself.
+    :param from_this_worker: What this worker saw itself.
     """
 
     dataset_id: str
     checks: tuple[Check, ...]
-    observations: tuple[Check, ...] = ()
+    from_this_worker: tuple[Check, ...] = ()
 
     @property
     def deciding(self) -> tuple[Check, ...]:
         """The checks that decide: Lightly's, and this worker's only where Lightly was not asked."""
-        return self.checks or self.observations
+        return self.checks or self.from_this_worker
 
     @property
     def ok(self) -> bool:
         """Whether nothing required fails, and no red light stands for something required that nothing explains."""
-        return not any(check.is_suspect for check in self.deciding)
+        return not self.failed
 
     @property
     def status(self) -> Status:
         """FAIL, UNKNOWN, WARN or PASS: the worst of what decides, or a warning of this worker's."""
-        required = {check.status for check in self.deciding if check.required}
+        required = {check.status for check in self.deciding if check.required} | {one.status for one in self.failed}
         for status in (Status.FAIL, Status.UNKNOWN):
             if status in required:
                 return status
-        warned = any(check.status is Status.WARN for check in (*self.checks, *self.observations))
+        warned = any(check.status is Status.WARN for check in (*self.checks, *self.from_this_worker))
         return Status.WARN if warned else Status.PASS
 
     @property
     def failed(self) -> tuple[Check, ...]:
         """What is required and not granted, or may not be."""
-        return tuple(check for check in self.deciding if check.is_suspect)
+        seen = [check for check in self.from_this_worker if check.subject in _SEEN_HERE_ONLY] if self.checks else []
+        return tuple(check for check in (*self.deciding, *seen) if check.is_suspect)
 
     @property
-    def may_pass(self) -> bool:
+    def is_transient(self) -> bool:
         """Whether waiting may turn it, as right after a grant. Never where something is denied explicitly."""
-        return bool(self.failed) and all(check.denial is None or check.denial.may_pass for check in self.failed)
+        return bool(self.failed) and all(check.failure is None or check.failure.is_transient for check in self.failed)
 
     def as_dict(self) -> dict[str, Any]:
         """The verdict in JSON's own types, for XCom."""
@@ -196,21 +183,5 @@ class Verdict:
             "ok": self.ok,
             "status": str(self.status),
             "checks": [check.as_dict() for check in self.checks],
-            "from_this_worker": [check.as_dict() for check in self.observations],
+            "from_this_worker": [check.as_dict() for check in self.from_this_worker],
         }
-
-    def table(self) -> str:
-        """The verdict for the task log."""
-        from lightly_provider.verification.report import table
-
-        return table(self)
-
-    def failure_message(self) -> str:
-        """
-        The failed checks for an exception: what is missing where and why, and what to add.
-
-        Empty when nothing failed.
-        """
-        from lightly_provider.verification.report import failure_message
-
-        return failure_message(self)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lightly_provider.aws.location import S3Location
 from lightly_provider.aws.policies import PURPOSE_PERMISSIONS, statements_for, trust_policy
 from lightly_provider.contract import Permission, Purpose
-from lightly_provider.diagnosis.denials import Cause
+from lightly_provider.diagnosis.causes import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
     from tests.integration.sandbox import Sandbox
 
-_ROW = re.compile(r"^ {17}fix {6}(?P<line>.*)$", re.MULTILINE)
+_TODO = re.compile(r"^  to do\n((?: {4}.*(?:\n|$))+)", re.MULTILINE)
 _ADD = re.compile(r"To the (?P<policy>[^:{]*(?::[^ ]+)*) add: (?P<json>[\[{].*)")
 _REMOVE = re.compile(r"From the (?P<policy>.+?) remove: (?P<json>[\[{].*)")
 _REPLACE = re.compile(
-    r"In the (?P<policy>.+?) replace (?P<old>what is about account (?P<account>\d+)|[\[{].*) by: (?P<json>[\[{].*)"
+    r"In the (?P<policy>.+?) replace(?: (?P<old>what is about account (?P<account>\d+))|: (?P<json_old>[\[{].*)) by: "
+    r"(?P<json>[\[{].*)"
 )
 _RUN = re.compile(r"Run: aws (?P<command>.*)")
 _REGION = re.compile(r"configure the datasource with region='(?P<region>[a-z0-9-]+)'")
@@ -33,8 +34,9 @@ _PLACEHOLDER = re.compile(r"<[^<>]+>")
 
 
 def fixes_in(table: str) -> list[str]:
-    """The fixes of a table, each once, in their order."""
-    return list(dict.fromkeys(found["line"] for found in _ROW.finditer(table)))
+    """What a table says is to do, each once and in one line, in their order."""
+    items = [item for block in _TODO.findall(table) for item in re.split(r"^ {4}- ", block, flags=re.MULTILINE)]
+    return list(dict.fromkeys(" ".join(item.split()) for item in items if item.strip()))
 
 
 @dataclass
@@ -62,8 +64,8 @@ class Administrator:
         if found := _RUN.fullmatch(line):
             self._run(self._filled(found["command"]))
         elif found := _REPLACE.fullmatch(line):
-            new, account, old = self._read(found["json"]), found["account"], found["old"]
-            gone = (lambda one: _is_about(one, account)) if account else self._any_of(self._read(old))
+            new, account = self._read(found["json"]), found["account"]
+            gone = (lambda one: _is_about(one, account)) if account else self._any_of(self._read(found["json_old"]))
             self._change(found["policy"], add=new, gone=gone)
         elif found := _REMOVE.fullmatch(line):
             self._change(found["policy"], add=[], gone=self._any_of(self._read(found["json"])))

@@ -10,10 +10,10 @@ import pytest
 from lightly_provider.aws.location import S3Location
 from lightly_provider.cli.doctor import main as doctor
 from lightly_provider.contract import Permission, Purpose
-from lightly_provider.diagnosis.denials import Cause
+from lightly_provider.diagnosis.causes import Cause
 from lightly_provider.diagnosis.findings import Status
 from lightly_provider.diagnosis.probes import probe_location
-from lightly_provider.diagnosis.target import Place
+from lightly_provider.diagnosis.target import Target
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from tests.integration.access_situations import Access
 from tests.integration.test_access_matrix import configure, verdict_of
@@ -81,7 +81,7 @@ def test_the_doctor_names_the_clock(
 
     shown = capsys.readouterr().out
     assert "    keys         FAIL     clock skew: SignatureDoesNotMatch: Signature " in shown
-    assert f"fix      {ADVICE}" in shown
+    assert f"    - {ADVICE}" in shown
 
 
 def test_a_role_that_cannot_be_looked_at_for_the_clock_is_unknown_and_no_right_is_asked_for(
@@ -96,7 +96,7 @@ def test_a_role_that_cannot_be_looked_at_for_the_clock_is_unknown_and_no_right_i
 
     shown = capsys.readouterr().out
     assert "    role         UNKNOWN  AWS could not be asked (clock skew: " in shown
-    assert f"fix      {ADVICE}" in shown
+    assert f"    - {ADVICE}" in shown
     assert "iam:GetRole" not in shown
 
 
@@ -104,13 +104,13 @@ def test_each_operation_of_s3_names_the_clock_and_leaves_nothing(
     lightly: Sandbox, clock_off: Callable[[timedelta], None]
 ) -> None:
     access = Access(lightly, "user", Purpose.LIGHTLY)
-    place = Place(S3Location.from_stored(access.uri), "the administrator", region=lightly.region)
+    target = Target(S3Location.from_stored(access.uri), "the administrator", Purpose.LIGHTLY, region=lightly.region)
     before = lightly.keys_under(access.bucket)
     clock_off(timedelta(minutes=-20))
 
-    found = probe_location(lightly.aws("s3"), place, frozenset(Permission))
+    found = probe_location(lightly.aws("s3"), target, frozenset(Permission))
 
-    failed = {one.subject: one.denial.cause for one in found if one.status is Status.FAIL and one.denial}
+    failed = {one.subject: one.failure.cause for one in found if one.status is Status.FAIL and one.failure}
     assert failed == dict.fromkeys((*Permission, "delete"), Cause.CLOCK_SKEW)
     clock_off(timedelta())
     assert lightly.keys_under(access.bucket) == before

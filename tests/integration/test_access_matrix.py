@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lightly_provider.contract import Permission, Purpose
-from lightly_provider.diagnosis.denials import Cause
+from lightly_provider.diagnosis.causes import Cause
 from lightly_provider.exceptions import LightlyPermissionsError
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator

@@ -14,7 +14,7 @@ import pytest
 from lightly_provider.aws.grants import Grant, Network, access_policy
 from lightly_provider.aws.location import S3Location
 from lightly_provider.contract import Permission, Purpose
-from lightly_provider.diagnosis.denials import Cause
+from lightly_provider.diagnosis.causes import Cause
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from tests.integration.access_situations import EXTERNAL_ID, PHOTO

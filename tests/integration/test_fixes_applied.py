@@ -18,7 +18,7 @@ from lightly_provider.aws.location import S3Location
 from lightly_provider.aws.policies import PURPOSE_PERMISSIONS, statements_for, trust_policy
 from lightly_provider.cli.doctor import main as doctor
 from lightly_provider.contract import Permission, Purpose
-from lightly_provider.diagnosis.denials import Cause
+from lightly_provider.diagnosis.causes import Cause
 from lightly_provider.exceptions import LightlyPermissionsError
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator

@@ -177,4 +177,4 @@ def test_no_match_is_a_warning_with_what_to_do(keys: list[str], advice: str) -> 
     assert finding.status is Status.WARN
     assert finding.message.startswith("no images under s3://acme/raw/")
     assert finding.remedy
-    assert advice in finding.remedy.text
+    assert advice in finding.remedy.texts[0]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lightly_provider.aws.policies import LIGHTLY_ACCOUNT_ID, trust_policy
-from lightly_provider.diagnosis.denials import Cause
+from lightly_provider.diagnosis.causes import Cause
 from lightly_provider.diagnosis.trust import judge_trust
 
 ID = "a-long-external-id"

@@ -34,7 +34,7 @@ def test_what_cannot_work_says_why_and_what_to_do_instead(
     assert words in finding.message
     assert "work because" in finding.message
     assert finding.remedy
-    assert finding.remedy.text.endswith(".")
+    assert finding.remedy.texts[0].endswith(".")
 
 
 def test_dots_in_a_buckets_name_are_a_warning() -> None:

@@ -97,6 +97,7 @@ OPERATORS: dict[type[CheckedArguments], tuple[dict[str, Any], dict[str, Any]]] =
             "object_level": True,
             "relevant_filenames": True,
             "bypass_verify": True,
+            "require_files": True,
             "deferrable": True,
             "propagation_timeout": timedelta(seconds=60),
             "on_failure": "warn",

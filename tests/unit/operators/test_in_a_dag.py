@@ -45,7 +45,14 @@ NOT_TEMPLATED = {
     DeleteAccess: {"allow_unmanaged"},
     Create: set(),
     Configure: {"external_id"},
-    Verify: {"propagation_timeout", "object_level", "relevant_filenames", "bypass_verify", "deferrable"},
+    Verify: {
+        "propagation_timeout",
+        "object_level",
+        "relevant_filenames",
+        "bypass_verify",
+        "require_files",
+        "deferrable",
+    },
     Run: {
         *("wait_for_completion", "deferrable", "timeout", "pickup_timeout"),
         *("cancel_on_kill", "worker_presence", "durable"),

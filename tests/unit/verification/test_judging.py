@@ -2,28 +2,34 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
+from lightly_provider.api.models.datasource import PermissionErrors, PermissionLights
 from lightly_provider.aws.location import S3Location
 from lightly_provider.contract import Permission, Purpose
-from lightly_provider.diagnosis.denials import Cause
+from lightly_provider.diagnosis.causes import Cause
+from lightly_provider.diagnosis.failures import Failure
 from lightly_provider.diagnosis.findings import Finding, Status
+from lightly_provider.diagnosis.target import Target
 from lightly_provider.verification.judging import judge
-from lightly_provider.verification.report import changes_between
+from lightly_provider.verification.report import changes_between, failure_message, table
 from lightly_provider.verification.requirements import DatasetUse, check_require, required_of, required_permissions
-from lightly_provider.verification.verdict import DatasourceFacts, Lights, Verdict
+
+if TYPE_CHECKING:
+    from lightly_provider.verification.verdict import Verdict
 
 DATASET = "65a1b2c3d4e5f60718293a4b"
 LIST, READ, WRITE, OVERWRITE = Permission
 ALL = frozenset(Permission)
-INPUT = DatasourceFacts(
+INPUT = Target(
     S3Location("acme-photos", "2024/"),
     "user access with the key AKIA…MPLE",
     purpose=Purpose.INPUT,
     thumbnails=False,
 )
-OUTPUT = DatasourceFacts(
+OUTPUT = Target(
     S3Location("acme-lightly", ""),
     "delegated access through the role arn:aws:iam::123456789012:role/Lightly",
     purpose=Purpose.LIGHTLY,
@@ -33,15 +39,15 @@ OUTPUT = DatasourceFacts(
 BOTH = replace(INPUT, purpose=Purpose.INPUT_OUTPUT)
 
 
-def lights(*red: Permission, **errors: str) -> Lights:
-    return Lights(
-        **{str(permission): permission not in red for permission in Permission},
-        errors={Permission(name): text for name, text in errors.items()},
+def lights(*red: Permission, **errors: str) -> PermissionLights:
+    return PermissionLights(
+        **{f"can_{permission}": permission not in red for permission in Permission},
+        errors=PermissionErrors(**{f"can_{name}": text for name, text in errors.items()}),
     )
 
 
-def statuses(verdict: Verdict, datasource: DatasourceFacts) -> dict[Permission, Status]:
-    return {check.permission: check.status for check in verdict.checks if check.datasource == datasource}
+def statuses(verdict: Verdict, datasource: Target) -> dict[Permission, Status]:
+    return {check.subject: check.status for check in verdict.checks if check.datasource == datasource}
 
 
 @pytest.mark.parametrize("thumbnails", [False, True])
@@ -74,7 +80,7 @@ def test_all_lights_green_is_a_pass_with_nothing_to_say() -> None:
     verdict = judge(DATASET, "Images", [OUTPUT], lights())
     assert verdict.ok
     assert verdict.failed == ()
-    assert verdict.failure_message() == ""
+    assert failure_message(verdict) == ""
     assert verdict.status is Status.PASS
     assert statuses(verdict, OUTPUT) == dict.fromkeys(Permission, Status.PASS)
 
@@ -103,9 +109,9 @@ def test_a_common_datasource_says_why_writing_is_skipped() -> None:
     ("dataset_type", "datasource"),
     [("Videos", BOTH), ("Crops", BOTH), ("Images", replace(BOTH, thumbnails=True)), ("Images", OUTPUT)],
 )
-def test_a_red_write_light_fails_whatever_is_written_to(dataset_type: str, datasource: DatasourceFacts) -> None:
+def test_a_red_write_light_fails_whatever_is_written_to(dataset_type: str, datasource: Target) -> None:
     verdict = judge(DATASET, dataset_type, [datasource], lights(WRITE))
-    assert [check.permission for check in verdict.failed] == [WRITE]
+    assert [check.subject for check in verdict.failed] == [WRITE]
 
 
 def test_green_lights_of_two_datasources_are_no_proof_for_either_and_no_failure() -> None:
@@ -132,8 +138,8 @@ def test_a_failed_check_names_permission_bucket_prefix_the_platforms_text_and_th
     verdict = judge(DATASET, "Images", [INPUT], lights(LIST, list="AccessDenied:  not authorized\n to list."))
     (check,) = verdict.failed
     assert check.message == (
-        "list is not granted in bucket 'acme-photos', prefix '2024/' (INPUT). "
-        "The platform reports: AccessDenied: not authorized to list. Cause: denied without a reason."
+        "denied without a reason: list is not granted in bucket 'acme-photos', prefix '2024/' (INPUT). "
+        "The platform reports: AccessDenied: not authorized to list."
     )
     assert check.error == "AccessDenied: not authorized to list"
     (statement,) = check.fix
@@ -149,12 +155,12 @@ def test_a_failed_check_without_a_text_says_that_the_platform_gave_none() -> Non
 
 def test_the_text_of_a_green_light_is_not_repeated() -> None:
     verdict = judge(DATASET, "Images", [INPUT], lights(LIST, list="denied", read="stale text"))
-    assert "stale" not in verdict.table() + verdict.failure_message() + json.dumps(verdict.as_dict())
+    assert "stale" not in table(verdict) + failure_message(verdict) + json.dumps(verdict.as_dict())
 
 
 def test_a_page_for_an_error_text_is_cut() -> None:
     verdict = judge(DATASET, "Images", [INPUT], lights(LIST, list="<html> " * 10_000))
-    assert len(verdict.failure_message()) < 1500
+    assert len(failure_message(verdict)) < 1500
 
 
 def test_a_red_list_light_leaves_read_unknown_as_s3_hides_what_is_missing() -> None:
@@ -163,7 +169,7 @@ def test_a_red_list_light_leaves_read_unknown_as_s3_hides_what_is_missing() -> N
     assert (of_list.status, of_read.status) == (Status.FAIL, Status.UNKNOWN)
     assert "read may turn green with list" in of_read.message
     assert "read may turn green with list" not in of_list.message
-    assert "read may turn green with list" in verdict.failure_message()
+    assert "read may turn green with list" in failure_message(verdict)
     assert of_read.fix[0]["Action"] == ["s3:GetObject"]
 
 
@@ -174,25 +180,25 @@ def test_a_wrong_key_is_no_hidden_read() -> None:
 
 @pytest.mark.parametrize("red", [LIST, READ])
 def test_list_or_read_alone_gives_no_such_hope(red: Permission) -> None:
-    assert "may turn green" not in judge(DATASET, "Images", [INPUT], lights(red)).failure_message()
+    assert "may turn green" not in failure_message(judge(DATASET, "Images", [INPUT], lights(red)))
 
 
 def test_two_datasources_say_that_the_light_may_concern_the_other() -> None:
     sentence = "does not say which of the 2 datasources it tested"
     verdict = judge(DATASET, "Images", [INPUT, OUTPUT], lights(WRITE))
     assert sentence in verdict.failed[0].message
-    assert verdict.failure_message().count(sentence) == 1
-    assert sentence not in judge(DATASET, "Images", [OUTPUT], lights(WRITE)).failure_message()
+    assert failure_message(verdict).count(sentence) == 1
+    assert sentence not in failure_message(judge(DATASET, "Images", [OUTPUT], lights(WRITE)))
 
 
 def test_a_wrong_key_gets_its_own_advice_and_no_word_about_missing_rights() -> None:
     refused = dict.fromkeys(("list", "read", "write", "overwrite"), "InvalidAccessKeyId: no such key")
     verdict = judge(DATASET, "Images", [INPUT, OUTPUT], lights(*ALL, **refused))
-    for text in (verdict.failure_message(), verdict.table()):
+    for text in (failure_message(verdict), table(verdict)):
         assert "present key" in text
-        for word in ("argument require", "may turn green", "add to its IAM policy"):
+        for word in ("argument require", "may turn green", "To the IAM policy"):
             assert word not in text
-    assert verdict.failure_message().count("present key") == 1
+    assert failure_message(verdict).count("present key") == 1
     assert not any(check.fix for check in verdict.failed)
 
 
@@ -205,19 +211,25 @@ def test_the_kms_key_and_the_partition_of_a_datasource_enter_its_statement() -> 
 
 
 def test_the_failure_message_names_each_place_once_with_one_policy_to_add() -> None:
-    verdict = judge(DATASET, "Images", [INPUT, OUTPUT], lights(READ, WRITE, read="no read", write="no write"))
-    message = verdict.failure_message()
+    verdict = judge(
+        DATASET,
+        "Images",
+        [INPUT, OUTPUT],
+        lights(READ, WRITE, read="Forbidden: r", write="Forbidden: w"),
+    )
+    message = failure_message(verdict)
     assert "\n" not in message
     assert f"Dataset {DATASET} lacks permissions: " in message
-    assert "read in bucket 'acme-photos', prefix '2024/' (INPUT) (the platform reports: no read)" in message
+    assert "read in bucket 'acme-photos', prefix '2024/' (INPUT) (the platform reports: Forbidden: r)" in message
     assert "read, write in bucket 'acme-lightly', the whole bucket (LIGHTLY)" in message
     assert '{"Effect":"Allow","Action":["s3:GetObject"],"Resource":["arn:aws:s3:::acme-photos/2024/*"]}' in message
     assert '"Action":["s3:GetObject","s3:PutObject"]' in message
-    assert f"For {OUTPUT.access}, add to its IAM policy" in message
+    assert "To the IAM policy of role Lightly add: {" in message
 
 
 def test_the_table_has_a_block_per_datasource_and_a_row_per_permission() -> None:
-    of_input, of_output = judge(DATASET, "Images", [INPUT, OUTPUT], lights()).table().split("\n\n")
+    shown = table(judge(DATASET, "Images", [INPUT, OUTPUT], lights()))
+    of_input, of_output, meaning = shown.split("\n\n")
     header, says, *rows = of_input.splitlines()
     assert header == "datasource INPUT  s3://acme-photos/2024/  user access with the key AKIA…MPLE"
     assert says == "  Lightly says"
@@ -228,20 +240,56 @@ def test_the_table_has_a_block_per_datasource_and_a_row_per_permission() -> None
         ["overwrite", "SKIP"],
     ]
     assert of_output.startswith("datasource LIGHTLY  s3://acme-lightly/  delegated access")
+    assert meaning.startswith("UNKNOWN beside a green light: ")
+    assert "Nothing is known to be wrong" in " ".join(meaning.split())
+    assert shown.count("does not say which") == 1, "what six rows have in common is said once"
 
 
-def test_below_each_failed_row_stands_its_statement_as_json() -> None:
-    table = judge(DATASET, "Images", [INPUT], lights(LIST, READ)).table()
-    rows = table.splitlines()
-    for permission, action in (("list", "s3:ListBucket"), ("read", "s3:GetObject")):
-        (at,) = [n for n, row in enumerate(rows) if row.split()[0] == permission]
-        fix = rows[at + 1]
-        assert fix.split()[0] == "fix"
-        assert json.loads(fix[fix.index("{") :])["Action"] == [action]
+def test_below_the_rows_stands_once_what_to_do_as_readable_json() -> None:
+    shown = table(judge(DATASET, "Images", [INPUT], lights(LIST, READ)))
+    rows, _, todo = shown.partition("\n  to do\n")
+    assert [row.split()[:2] for row in rows.splitlines()[2:] if row[4] != " "] == [
+        ["list", "FAIL"],
+        ["read", "UNKNOWN"],
+        ["write", "SKIP"],
+        ["overwrite", "SKIP"],
+    ]
+    first, _, statements = todo.partition("\n")
+    assert first == "    - To the IAM policy of user <name of the IAM user> add:"
+    assert [one["Action"] for one in json.loads(statements)] == [["s3:ListBucket"], ["s3:GetObject"]]
+
+
+def test_one_missing_right_is_one_statement_and_one_line_of_change() -> None:
+    target = replace(OUTPUT, role_arn=None, principal_arn="arn:aws:iam::123456789012:user/lightly")
+    text = (
+        "AccessDenied: User: arn:aws:iam::123456789012:user/lightly is not authorized to perform: s3:PutObject on "
+        'resource: "arn:aws:s3:::acme-lightly/.lightly/x" because no identity-based policy allows it'
+    )
+    findings = [
+        *seen(ALL - {WRITE, OVERWRITE}, ALL),
+        Finding("delete", Status.FAIL, "no policy allows it", Failure(Cause.MISSING_ALLOW)),
+    ]
+    before = judge(DATASET, "Images", [target], lights(), findings={target.purpose: seen(ALL, ALL)})
+    red = lights(WRITE, OVERWRITE, write=text, overwrite=text)
+    denied = judge(DATASET, "Images", [target], red, findings={target.purpose: findings})
+    (todo,) = list(table(denied).split("\n  to do\n")[1:])
+    assert todo.count('"Effect"') == 1
+    assert json.loads(todo.partition("\n")[2])["Action"] == ["s3:PutObject", "s3:DeleteObject"]
+    changes = changes_between(before.as_dict(), denied.as_dict())
+    changes = [change for change in changes if "new" not in change]
+    assert len(changes) == 1
+    assert changes[0].startswith("LIGHTLY write, overwrite (Lightly says, from this worker): PASS -> FAIL, ")
+
+
+def test_no_row_of_words_is_wider_than_120_columns_and_a_failure_says_all() -> None:
+    text = "AccessDenied: " + "word " * 80
+    shown = table(judge(DATASET, "Images", [INPUT], lights(LIST, list=text)))
+    assert max(map(len, shown.splitlines())) <= 120
+    assert " ".join(shown.split()).count("word") == 80
 
 
 def test_the_verdict_for_xcom_is_json_and_complete() -> None:
-    verdict = judge(DATASET, "Images", [INPUT, OUTPUT], lights(WRITE, write="denied"))
+    verdict = judge(DATASET, "Images", [INPUT, OUTPUT], lights(WRITE, write="AccessDenied: denied"))
     value = verdict.as_dict()
     assert json.loads(json.dumps(value)) == value
     assert all(type(text) is str for check in value["checks"] for text in (check["purpose"], check["status"]))
@@ -251,7 +299,7 @@ def test_the_verdict_for_xcom_is_json_and_complete() -> None:
     assert failed["purpose"] == "LIGHTLY"
     assert failed["location"] == "s3://acme-lightly/"
     assert failed["permission"] == "write"
-    assert (failed["granted"], failed["required"], failed["error"]) == (False, True, "denied")
+    assert (failed["granted"], failed["required"], failed["error"]) == (False, True, "AccessDenied: denied")
     assert failed["fix"][0]["Action"] == ["s3:PutObject"]
 
 
@@ -268,13 +316,13 @@ def test_named_permissions_are_required_exactly_where_the_purpose_uses_them(
     require: list[str], of_input: set[Permission], of_output: set[Permission]
 ) -> None:
     verdict = judge(DATASET, "Videos", [INPUT, OUTPUT], lights(*Permission), require)
-    assert {check.permission for check in verdict.failed if check.datasource == INPUT} == of_input
-    assert {check.permission for check in verdict.failed if check.datasource == OUTPUT} == of_output
+    assert {check.subject for check in verdict.failed if check.datasource == INPUT} == of_input
+    assert {check.subject for check in verdict.failed if check.datasource == OUTPUT} == of_output
 
 
 def test_a_named_permission_that_no_purpose_uses_is_required_all_the_same() -> None:
     verdict = judge(DATASET, "Images", [INPUT], lights(WRITE), ["write"])
-    assert [check.permission for check in verdict.failed] == [WRITE]
+    assert [check.subject for check in verdict.failed] == [WRITE]
     assert verdict.checks[0].message == "not required of INPUT"
 
 
@@ -331,7 +379,7 @@ LIGHTS_BY_SCOPE = {
 SUBSETS = [frozenset(p for bit, p in enumerate(Permission) if number >> bit & 1) for number in range(16)]
 
 
-def shown(scope: str, granted: tuple[frozenset[Permission], frozenset[Permission]]) -> Lights:
+def shown(scope: str, granted: tuple[frozenset[Permission], frozenset[Permission]]) -> PermissionLights:
     """The lights that a platform of this scope would show."""
     reading, writing = LIGHTS_BY_SCOPE[scope]
     green = {
@@ -339,7 +387,7 @@ def shown(scope: str, granted: tuple[frozenset[Permission], frozenset[Permission
         for permission in Permission
     }
     green[OVERWRITE] = green[OVERWRITE] and green[WRITE]
-    return Lights(**{str(permission): value for permission, value in green.items()})
+    return PermissionLights(**{f"can_{permission}": value for permission, value in green.items()})
 
 
 def seen(granted: frozenset[Permission], needed: frozenset[Permission]) -> list[Finding]:
@@ -410,7 +458,7 @@ def test_what_lightly_can_and_this_worker_cannot_is_a_warning() -> None:
     verdict = judge(DATASET, "Images", [INPUT], lights(), findings=findings)
     assert verdict.ok
     assert verdict.status is Status.WARN
-    assert {check.status for check in verdict.observations} == {Status.WARN}
+    assert {check.status for check in verdict.from_this_worker} == {Status.WARN}
 
 
 def test_waiting_may_help_a_missing_allow_and_never_an_explicit_deny() -> None:
@@ -418,9 +466,9 @@ def test_waiting_may_help_a_missing_allow_and_never_an_explicit_deny() -> None:
     explicit = (
         "AccessDenied: … not authorized to perform: s3:GetObject with an explicit deny in an identity-based policy"
     )
-    assert judge(DATASET, "Images", [INPUT], lights(READ, read=implicit)).may_pass
-    assert not judge(DATASET, "Images", [INPUT], lights(READ, read=explicit)).may_pass
-    assert not judge(DATASET, "Images", [INPUT], lights()).may_pass
+    assert judge(DATASET, "Images", [INPUT], lights(READ, read=implicit)).is_transient
+    assert not judge(DATASET, "Images", [INPUT], lights(READ, read=explicit)).is_transient
+    assert not judge(DATASET, "Images", [INPUT], lights()).is_transient
 
 
 def test_two_verdicts_tell_what_changed_and_counts_are_no_change() -> None:
@@ -429,8 +477,9 @@ def test_two_verdicts_tell_what_changed_and_counts_are_no_change() -> None:
     assert changes_between(before, before) == []
     assert changes_between(None, before) == []
     (change,) = changes_between(before, denied)
-    assert change.startswith("INPUT read (Lightly says): PASS at s3://acme-photos/2024/")
-    assert "-> FAIL, denied without a reason" in change
+    assert change.startswith(
+        "INPUT read (Lightly says): PASS -> FAIL, denied without a reason at s3://acme-photos/2024/"
+    )
 
 
 @pytest.mark.parametrize(

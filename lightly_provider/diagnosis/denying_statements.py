@@ -1,0 +1,104 @@
+"""
+Which of the statements that were read denies a request, and what it would take to except one identity. Pure.
+
+A Deny whose conditions do not hold for the request is not it; one whose conditions cannot be judged may be it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lightly_provider.aws.policy_documents import covers, names_principal
+from lightly_provider.diagnosis.conditions import ENCRYPTION, ENCRYPTION_KEY, TRANSPORT, context_of, holds, parts_of
+from lightly_provider.diagnosis.target import PolicyOf
+
+if TYPE_CHECKING:
+    from lightly_provider.aws.policies import Statement
+    from lightly_provider.diagnosis.error_text import ErrorText
+    from lightly_provider.diagnosis.target import DenyingStatement, Target
+
+ANY_KMS_KEY = "<ARN of a KMS key in the region of the bucket>"
+
+
+def statements_that_deny(
+    of: PolicyOf, error: ErrorText, target: Target
+) -> tuple[list[DenyingStatement], list[DenyingStatement]]:
+    """
+    The statements behind an explicit deny, of those that were read.
+
+    :param of: Whose policy denies.
+    :param error: What AWS said.
+    :param target: Whose access to what.
+    :return: Those that deny this request; and those that may, as far as their conditions can be judged.
+    """
+    if not error.action:
+        return [], []
+    found: tuple[list[DenyingStatement], list[DenyingStatement]] = ([], [])
+    for one in target.surroundings.denying:
+        if one.of is not of or (error.policy_arn and one.arn and one.arn != error.policy_arn):
+            continue
+        denies = denies_request(one.statement, error.action, error.resource, target)
+        if denies is not False:
+            found[denies is None].append(one)
+    return found
+
+
+def denies_request(statement: Statement, action: str, resource: str | None, target: Target) -> bool | None:
+    """
+    Whether a statement with Effect Deny denies an action to a target's principal; None if that cannot be judged.
+
+    :param statement: The statement.
+    :param action: E.g. ``s3:GetObject``.
+    :param resource: The ARN that the action is done to; None: one that stands for all at the target.
+    :param target: Whose access to what.
+    """
+    if not covers(statement, action, resource or target.resource_of(action)):
+        return False
+    if target.known_principal is None and statement.get("Principal", "*") not in ("*", {"AWS": "*"}):
+        return None if holds(statement.get("Condition"), context_of(target, action)) is not False else False
+    if not names_principal(statement, target.principal):
+        return False
+    return holds(statement.get("Condition"), context_of(target, action))
+
+
+def is_about_transport(statement: Statement) -> bool:
+    """Whether it protects the transport, from which nobody is ever to be excepted."""
+    return any(key.lower() in TRANSPORT for _, key, _ in parts_of(statement.get("Condition")))
+
+
+def is_about_encryption(statement: Statement) -> bool:
+    """Whether it asks for a way of encryption."""
+    return any(key.lower() in (ENCRYPTION, ENCRYPTION_KEY) for _, key, _ in parts_of(statement.get("Condition")))
+
+
+def kms_key_asked_for(statement: Statement, action: str, target: Target) -> str | None:
+    """
+    The KMS key with which a statement no longer denies to write; a placeholder where any key will do.
+
+    :return: None if no KMS key helps.
+    """
+    condition = statement.get("Condition")
+    if not is_about_encryption(statement):
+        return None
+    named = [value for _, key, values in parts_of(condition) if key.lower() == ENCRYPTION_KEY for value in values]
+    key = next((value for value in named if ":key/" in value and "*" not in value), ANY_KMS_KEY)
+    encrypting = context_of(target, action) | {ENCRYPTION: "aws:kms", ENCRYPTION_KEY: key}
+    return key if holds(condition, encrypting) is False else None
+
+
+def is_for_it_alone(one: DenyingStatement, target: Target) -> bool:
+    """Whether nobody else is denied anything by it, so that removing it takes protection from nobody."""
+    if one.of in (PolicyOf.BUCKET, PolicyOf.KEY):
+        return one.statement.get("Principal") in ({"AWS": target.principal}, {"AWS": [target.principal]})
+    return one.is_own
+
+
+def with_exception(statement: Statement, principal_arn: str) -> Statement:
+    """The statement as it denies everybody that it denied, but for one."""
+    conditions = {operator: dict(block) for operator, block in (statement.get("Condition") or {}).items()}
+    # All conditions must hold for a Deny to have effect, so one more makes an exception.
+    exempt = conditions.setdefault("ArnNotEquals", {})
+    key = next((name for name in exempt if name.lower() == "aws:principalarn"), "aws:PrincipalArn")
+    already = exempt.get(key, [])
+    exempt[key] = [*([already] if isinstance(already, str) else already), principal_arn]
+    return {**statement, "Condition": conditions}
