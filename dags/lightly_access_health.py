@@ -1,9 +1,9 @@
 """
-### Look every hour whether Lightly can still reach all buckets
+### Check every hour that Lightly can still reach all buckets
 
 Verifies every dataset of the account that has a datasource: three requests to the platform for each. Fails if Lightly
-lacks something that a dataset needs, and says in its log what changed since the last look: a key that was deactivated,
-a policy that somebody narrowed, a KMS key that was switched off.
+lacks something that a dataset needs, or if a dataset could not be verified, and reports in its log what changed since
+the last run: a key that was deactivated, a policy that somebody narrowed, a KMS key that was disabled.
 
 It needs the connection `lightly_default`. With the parameter `datasource_aws_conn_id`, an AWS connection that holds
 what Lightly uses, the datasources that use it are tried from here too, which says more exactly what is wrong. With
@@ -17,7 +17,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, Param, task
 
-from lightly_provider.exceptions import LightlyPermissionsError
+from lightly_provider.exceptions import LightlyError, LightlyPermissionsError
 from lightly_provider.hooks.lightly import LightlyHook
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from lightly_provider.verification.report import changes_between
@@ -46,27 +46,38 @@ with DAG(
         return [dataset.id for dataset in LightlyHook().get_datasets() if dataset.datasources]
 
     @task(trigger_rule="all_done")
-    def report(verdicts: list[dict[str, Any]] | None, ti: Any = None) -> list[str]:
-        """Say what changed since the last run, and fail if something is missing; return the changes."""
+    def report(expected: list[str] | None, verdicts: list[dict[str, Any]] | None, ti: Any = None) -> list[str]:
+        """Report what changed since the last run, and fail if something is missing or could not be verified."""
         now = {verdict["dataset_id"]: verdict for verdict in verdicts or []}
         before = ti.xcom_pull(task_ids=ti.task_id, key="verdicts", map_indexes=-1, include_prior_dates=True) or {}
+        # Without a list of the datasets, none is known to be gone.
+        present = set(expected) if expected is not None else before.keys() | now.keys()
+        not_seen = sorted(present - now.keys())
         changes = [
             f"Dataset {dataset_id}: {change}"
             for dataset_id, verdict in now.items()
             for change in changes_between(before.get(dataset_id), verdict)
         ]
-        changes += [f"Dataset {dataset_id} is gone" for dataset_id in before.keys() - now.keys()]
+        changes += [f"Dataset {dataset_id} is gone" for dataset_id in sorted(before.keys() - present)]
         print(f"{len(now)} datasets verified, {len(changes)} changes.", *changes, sep="\n  ")
-        ti.xcom_push(key="verdicts", value=now)
+        # What was not seen is compared with its last verdict, once it is seen again.
+        kept = {dataset_id: before[dataset_id] for dataset_id in not_seen if dataset_id in before}
+        ti.xcom_push(key="verdicts", value={**kept, **now})
         ti.xcom_push(key="changes", value=changes)
-        denied = [dataset_id for dataset_id, verdict in now.items() if not verdict["ok"]]
+        denied = sorted(dataset_id for dataset_id, verdict in now.items() if not verdict["ok"])
+        faults = []
         if denied:
-            raise LightlyPermissionsError(
-                f"Lightly lacks permissions for {len(denied)} of {len(now)} datasets ({', '.join(denied)}); "
-                "the logs of the task verify say which, and what to add."
-            )
+            faults.append(f"Lightly lacks permissions for {len(denied)} of {len(now)} datasets ({', '.join(denied)})")
+        if expected is None:
+            faults.append("The datasets could not be listed, so that nothing was verified")
+        elif not_seen:
+            faults.append(f"{len(not_seen)} of {len(present)} datasets could not be verified ({', '.join(not_seen)})")
+        if faults:
+            error = LightlyPermissionsError if denied else LightlyError
+            raise error(f"{'. '.join(faults)}; the logs of the tasks before this one say why, and what to do.")
         return changes
 
+    found = find_datasets()
     verify = VerifyDatasourcePermissionsOperator.partial(
         task_id="verify",
         datasource_aws_conn_id="{{ params.datasource_aws_conn_id }}",
@@ -74,5 +85,5 @@ with DAG(
         propagation_timeout=0.0,
         on_failure="warn",
         max_active_tis_per_dag=4,
-    ).expand(dataset_id=find_datasets())
-    report(verify.output)
+    ).expand(dataset_id=found)
+    report(found, verify.output)

@@ -258,9 +258,12 @@ def _seen_here(
             fine = same.status is Status.PASS if same else all_well
             status, message, remedy = finding.status, finding.message, _remedy(finding, datasource)
             decides = finding.subject == "content"
-            if status is Status.FAIL and fine and not decides:
+            is_of_worker = status is Status.FAIL and fine and not decides
+            if is_of_worker:
                 status, message = Status.WARN, f"{message}; Lightly can, so this concerns this worker only"
-            if fine and remedy.changes_policies:
+            # No policy is to be changed for what Lightly evidently may do.
+            is_refuted = is_of_worker or (fine and finding.failure is not None and finding.failure.action is not None)
+            if is_refuted and remedy.changes_policies:
                 remedy = Remedy()
             is_permission = bool(finding.permissions) and not finding.needs
             found.append(

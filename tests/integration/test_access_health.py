@@ -76,7 +76,10 @@ def test_all_datasets_are_verified_and_what_changed_is_told(
 
     assert third.tasks["report"] == "failed"
     told = [change for change in third.xcoms["report", "changes"] if ids[0] in change]
-    assert any("INPUT list (Lightly says): PASS" in one and "-> FAIL, no policy allows it" in one for one in told)
+    assert any(
+        "INPUT list, read (Lightly says, from this worker): PASS -> FAIL" in one and "no policy allows it" in one
+        for one in told
+    )
     assert first.tasks["find_datasets"] == "success"
 
 
@@ -110,3 +113,12 @@ def test_airflows_own_identity_looks_at_roles_beside_the_keys_of_others(
 
     told = [change for change in second.xcoms["report", "changes"] if dataset_id in change]
     assert any("INPUT role (from this worker): PASS" in one and "-> FAIL, short session" in one for one in told)
+
+
+def test_a_platform_that_does_not_answer_makes_the_run_fail(
+    masking_sandbox: Sandbox, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_LIGHTLY_DEFAULT", masking_sandbox.lightly_connection(host="http://127.0.0.1:9"))
+    run = run_dag(DAG_ID, {}, database)
+    assert run.tasks["find_datasets"] == "failed"
+    assert run.tasks["report"] == "failed"

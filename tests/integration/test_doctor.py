@@ -69,7 +69,7 @@ def test_what_is_missing_is_named_with_its_statement(
     assert doctor(access, monkeypatch, "--purpose", "INPUT_OUTPUT", "--thumbnails") == 1
     shown = capsys.readouterr().out
     assert "    read         FAIL     no policy allows it" in shown
-    assert '"Action":["s3:GetObject"]' in shown
+    assert '"Action": [ "s3:GetObject" ]' in " ".join(shown.split())
 
 
 def test_no_file_is_a_warning_and_no_failure(
@@ -101,7 +101,7 @@ def test_a_role_is_looked_at_with_airflows_own_identity(
         (
             encrypted(),
             "key          WARN     the first file is encrypted with arn:aws:kms:",
-            '"Action":["kms:Decrypt"]',
+            '"Action": [ "kms:Decrypt" ]',
         ),
         (
             encrypted(granted=True),
@@ -110,8 +110,8 @@ def test_a_role_is_looked_at_with_airflows_own_identity(
         ),
         (
             bucket_policy("s3:GetObject"),
-            "bucket       WARN     the bucket's policy has 1 statement with Effect Deny",
-            '"Action":["s3:GetObject"]',
+            "bucket       WARN     the bucket's policy has a statement with Effect Deny that covers s3:GetObject",
+            "- Run: aws s3api delete-bucket-policy --bucket",
         ),
     ],
     ids=["key", "key with the right", "bucket policy"],
@@ -129,8 +129,8 @@ def test_what_the_simulator_does_not_see_for_a_role_is_told(
     assert (
         ends_with(access.uri, "--role-arn", access.principal, "--aws-conn-id", "aws_default", "--allow-endpoint") == 0
     )
-    shown = capsys.readouterr().out
-    assert row in shown
+    shown = " ".join(capsys.readouterr().out.split())
+    assert " ".join(row.split()) in shown
     assert fix in shown
 
 

@@ -601,7 +601,7 @@ def test_what_airflow_may_not_read_is_told_with_where_to_look(
     administrator = datasource.administrator()
     administrator.follow(table)
     assert administrator.done == []
-    assert any("simulate-principal-policy tells" in line for line in fixes_in(table))
+    assert any("simulate-principal-policy names it" in line for line in fixes_in(table))
 
 
 def documented() -> dict[str, Any]:
