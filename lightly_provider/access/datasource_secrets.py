@@ -1,32 +1,36 @@
-"""Datasources that change their secret and nothing else: found by the old one, set to the new one, verified."""
+"""The datasources that use a secret: found, moved to another one, verified, and the runs that still use the old one."""
 
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lightly_provider.access.propagation import wait_until
-from lightly_provider.aws.credentials import DelegatedAccess, UserAccess
-from lightly_provider.contract import Purpose
+from lightly_provider.contract import Purpose, RunState, ScheduledRunState
 from lightly_provider.exceptions import LightlyAccessError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from lightly_provider.api.models.datasource import Datasource, PermissionLights, S3Datasource
+    from lightly_provider.api.models.datasource import Datasource, PermissionLights
+    from lightly_provider.aws.credentials import DelegatedAccess, UserAccess
     from lightly_provider.hooks.lightly import LightlyHook
 
 log = logging.getLogger(__name__)
+
+# The platform limits the rate of requests; the sandbox does not.
+_PAUSE_S, _PAUSE_LOCAL_S = 30.0, 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasourceSecrets:
     """
-    The datasources of some datasets, as far as their secrets go.
+    The S3 datasources that the token sees, as far as their secrets go.
 
     :param hook: The platform.
-    :param dataset_ids: The datasets; None: all of the token's own.
+    :param dataset_ids: The datasets whose datasources are moved; None: all of the token's own.
     :param timeout: Seconds that a new secret may take until the platform can use it.
     """
 
@@ -34,37 +38,50 @@ class DatasourceSecrets:
     dataset_ids: Sequence[str] | None
     timeout: float
 
-    def key_ids(self) -> set[str]:
-        """The ids of the access keys that the datasources have."""
-        return {datasource.s3_access_key_id for _, datasource in self._all() if datasource.s3_access_key_id}
+    def __post_init__(self) -> None:
+        if self.dataset_ids is not None and not self.dataset_ids:
+            raise ValueError("There is no dataset to move; name at least one, or None for all.")
 
-    def move(self, uses_old: Callable[[Datasource], bool], access: UserAccess | DelegatedAccess) -> list[str]:
+    def find(self, uses: Callable[[Datasource], bool]) -> dict[str, list[Datasource]]:
         """
-        Give the new access to all datasources with an old one, and let the platform verify it.
+        The datasources that use a secret, by dataset: of the token's own datasets, and of those that are moved.
+
+        :param uses: Whether a datasource uses it.
+        """
+        ids = [dataset.id for dataset in self.hook.get_datasets()]
+        found = {
+            dataset_id: [
+                datasource
+                for datasource in self.hook.get_datasources(dataset_id)
+                if datasource.type.startswith("S3") and datasource.purpose in list(Purpose) and uses(datasource)
+            ]
+            for dataset_id in dict.fromkeys([*(self.dataset_ids or ()), *ids])
+        }
+        return {dataset_id: datasources for dataset_id, datasources in found.items() if datasources}
+
+    def is_moved(self, dataset_id: str) -> bool:
+        """Whether a dataset is among those that are moved."""
+        return self.dataset_ids is None or dataset_id in self.dataset_ids
+
+    def move(self, found: Mapping[str, Sequence[Datasource]], access: UserAccess | DelegatedAccess) -> list[str]:
+        """
+        Give datasources a new access, and let the platform verify it.
 
         What the platform could do before, it must be able to do again within the timeout.
 
-        :param uses_old: Whether a datasource has an old one.
-        :param access: The new one.
+        :param found: The datasources, as :meth:`find` returns them; those of other datasets are left alone.
+        :param access: The new access.
         :return: The ids of the datasets that were changed.
-        :raises LightlyAccessError: The platform cannot use the new one, or some datasource got an old one meanwhile.
+        :raises LightlyAccessError: The platform cannot use the new access.
         """
-        found = [(dataset_id, datasource) for dataset_id, datasource in self._all() if uses_old(datasource)]
-        datasets = list(dict.fromkeys(dataset_id for dataset_id, _ in found))
-        for dataset_id in datasets:
+        moved = [dataset_id for dataset_id in found if self.is_moved(dataset_id)]
+        for dataset_id in moved:
             before = self.hook.verify_datasource(dataset_id)
-            for _, datasource in (pair for pair in found if pair[0] == dataset_id):
-                self.hook.set_datasource(dataset_id, _with_access(datasource, access))
-                log.info("Datasource %s of dataset %s has %s now.", datasource.purpose, dataset_id, access.describe())
+            for datasource in found[dataset_id]:
+                self.hook.set_datasource(dataset_id, datasource.with_access(access))
+                log.info("Datasource %s of dataset %s now has %s.", datasource.purpose, dataset_id, access.describe())
             self._verify(dataset_id, before)
-        late = sorted({dataset_id for dataset_id, datasource in self._all() if uses_old(datasource)})
-        # Where the platform hides the external ID, nothing tells the old one from the new one.
-        if isinstance(access, UserAccess) and late:
-            raise LightlyAccessError(
-                f"The datasources of {', '.join(late)} have the old access key still or again, so it is kept; run the "
-                "task again when nothing else configures them."
-            )
-        return datasets
+        return moved
 
     def _verify(self, dataset_id: str, before: PermissionLights) -> None:
         required = {name for name, green in _lights(before).items() if green} or {"list"}
@@ -78,18 +95,69 @@ class DatasourceSecrets:
         denied, waited = wait_until(missing, timeout=self.timeout)
         if denied:
             errors = seen[-1].errors.model_dump(exclude_none=True)
-            said = f" ({' | '.join(dict.fromkeys(errors.values()))})" if errors else ""
+            reported = f" ({' | '.join(dict.fromkeys(errors.values()))})" if errors else ""
             raise LightlyAccessError(
                 f"Dataset {dataset_id} has the new secret, and after {waited:.0f} s the platform cannot {denied} with "
-                f"it{said}; the old one is valid still. Run the task again, which goes on from here."
+                f"it{reported}; the old one is still valid. Run the task again, which goes on from here."
             )
 
-    def _all(self) -> Iterator[tuple[str, Datasource]]:
-        ids = self.dataset_ids
-        for dataset_id in (dataset.id for dataset in self.hook.get_datasets()) if ids is None else ids:
-            for datasource in self.hook.get_datasources(dataset_id):
-                if datasource.type.startswith("S3") and datasource.purpose in list(Purpose):
-                    yield dataset_id, datasource
+    def wait_for_runs(self, dataset_ids: Collection[str], grace: float) -> dict[str, list[str]]:
+        """
+        Wait until the runs that are active now are over.
+
+        Active is what a worker has taken: a scheduled run that nobody has taken yet begins with the secret that the
+        datasource has then, and so does what is taken from now on.
+
+        :param dataset_ids: The datasets whose runs are meant.
+        :param grace: Seconds to wait at most; 0 looks once.
+        :return: The ids of the runs that are still active, by dataset; empty if none is.
+        """
+        left = self._active_runs(dataset_ids)
+        until = time.monotonic() + grace
+        if left and grace > 0:
+            runs = runs_in_words({dataset_id: list(ids.values()) for dataset_id, ids in left.items()})
+            log.info("Waiting up to %.0f s for runs that began with the old secret: %s.", grace, runs)
+        while left and (remaining := until - time.monotonic()) > 0:
+            time.sleep(min(remaining, _PAUSE_LOCAL_S if self.hook.connection.is_local else _PAUSE_S))
+            now = self._active_runs(left)
+            still = {one: {key: run for key, run in ids.items() if key in left[one]} for one, ids in now.items()}
+            left = {dataset_id: ids for dataset_id, ids in still.items() if ids}
+        return {dataset_id: list(ids.values()) for dataset_id, ids in left.items()}
+
+    def _active_runs(self, dataset_ids: Collection[str]) -> dict[str, dict[str, str]]:
+        """
+        The active runs by dataset, only of datasets with some.
+
+        A run is known by the id of its schedule entry, as it has no other before it begins; its own id is for messages.
+        """
+        from lightly_provider.api import calls
+
+        active: dict[str, dict[str, str]] = {}
+        for dataset_id in dataset_ids:
+            # The schedule is read first: what becomes a run in between is seen twice, and not missed.
+            entries = self.hook.client.send(calls.get_scheduled_runs(dataset_id))
+            runs = self.hook.client.send(calls.list_runs_of_dataset(dataset_id))
+            found = {entry.id: entry.id for entry in entries if entry.state == ScheduledRunState.LOCKED}
+            for run in runs:
+                key = run.scheduled_id or run.id
+                if _is_over(run.state):
+                    found.pop(key, None)
+                else:
+                    found[key] = run.id
+            if found:
+                active[dataset_id] = found
+        return active
+
+
+def runs_in_words(runs: Mapping[str, Sequence[str]]) -> str:
+    """Runs by dataset for a message, e.g. ``runs b, c of dataset a``."""
+    return "; ".join(f"runs {', '.join(ids)} of dataset {dataset_id}" for dataset_id, ids in runs.items())
+
+
+def _is_over(state: str) -> bool:
+    # A state that this version does not know counts as running.
+    known = RunState.parse(state)
+    return known is not None and known.is_terminal
 
 
 def _lights(answer: PermissionLights) -> dict[str, bool]:
@@ -99,20 +167,3 @@ def _lights(answer: PermissionLights) -> dict[str, bool]:
         "write": answer.can_write,
         "overwrite": answer.can_overwrite,
     }
-
-
-def _with_access(datasource: Datasource, access: UserAccess | DelegatedAccess) -> S3Datasource:
-    from lightly_provider.api.models.datasource import S3DelegatedAccessDatasource, S3UserAccessDatasource
-
-    same: dict[str, Any] = {
-        "purpose": datasource.purpose,
-        "full_path": datasource.full_path,
-        "s3_region": datasource.s3_region or "",
-        "thumb_suffix": datasource.thumb_suffix,
-        "kms_key_arn": datasource.kms_key_arn,
-    }
-    if isinstance(access, UserAccess):
-        return S3UserAccessDatasource(
-            s3_access_key_id=access.access_key_id, s3_secret_access_key=access.secret_access_key, **same
-        )
-    return S3DelegatedAccessDatasource(s3_arn=access.role_arn, s3_external_id=access.external_id, **same)

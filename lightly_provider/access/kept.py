@@ -42,6 +42,12 @@ class KeptAccess:
         external_ids = (self.external_id, self.replaces) if self.role_arn else ()
         return [secret for secret in (self.secret_access_key, *external_ids) if secret]
 
+    def mask(self) -> KeptAccess:
+        """Keep its secrets out of Airflow's log; itself."""
+        for secret in self.secrets:
+            mask(secret)
+        return self
+
     def is_of(self, principal: str) -> bool:
         """Whether it is the access of this role or user: its ARN, or the end of it, e.g. ``role/lightly``."""
         return f":{self.principal_arn}".endswith(f":{principal}")
@@ -82,3 +88,14 @@ class KeptAccess:
             replaces=note.get("replaces"),
             endpoint={n: v for n, v in extra.items() if n not in (_NOTE, "role_arn", "assume_role_kwargs")},
         )
+
+
+def mask(secret: str) -> None:
+    """Keep a secret out of Airflow's log, also as a part of an address."""
+    from urllib.parse import quote
+
+    from airflow.providers.common.compat.sdk import mask_secret
+
+    mask_secret(secret)
+    if quote(secret, safe="") != secret:
+        mask_secret(quote(secret, safe=""))

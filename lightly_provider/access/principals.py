@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 MARK_KEY, MARK_VALUE = "managed-by", "airflow-provider-lightly"
 
 
+class OvertakenError(LightlyAccessError):
+    """Another task made the same at the same moment: what is there now must be looked at again."""
+
+
 class PrincipalKind(StrEnum):
     """What the platform uses: a role in delegated access, a user in user access."""
 
@@ -150,20 +154,23 @@ class IamPrincipals:
 
     # --- setting -------------------------------------------------------------------------------------------------
 
-    def ensure(self, wanted: Wanted, *, trust: PolicyDocument | None = None) -> tuple[Found, tuple[str, ...]]:
+    def ensure(
+        self, wanted: Wanted, found: Found | None, *, trust: PolicyDocument | None = None
+    ) -> tuple[Found, tuple[str, ...]]:
         """
         Make it so, by as few changes as that takes.
 
         :param wanted: The role or user.
+        :param found: What the caller found, and made its choices by; None: nothing.
         :param trust: The trust policy of a role; None for a user.
         :return: What there is now, and the names of what was changed; empty if all was so.
+        :raises OvertakenError: Another task created it at the same time, perhaps with another external ID.
         :raises LightlyAccessError: One of this name is not ours, or lies under another path.
         """
         inline = PolicyKind.ROLE_INLINE if self._kind is PrincipalKind.ROLE else PolicyKind.USER_INLINE
         check_size(wanted.policy, inline, argument=f"The policy for the {self._kind} {wanted.name!r}")
         if trust is not None:
             check_size(trust, PolicyKind.TRUST, argument=f"The external ID of the role {wanted.name!r}")
-        found = self.find(wanted.name)
         changed: list[str] = []
         if found is None:
             found = self._create(wanted, trust)
@@ -200,10 +207,17 @@ class IamPrincipals:
                 "MaxSessionDuration": ROLE_SESSION_SECONDS,
                 "Description": _DESCRIPTION,
             }
-        # Another task was faster, or our first answer was lost; whose it is, its tag says.
-        with suppress(self._iam.exceptions.EntityAlreadyExistsException):
+        # Another task was faster, or our first answer was lost.
+        overtaken = False
+        try:
             self._call("create_{}", wanted.name, **arguments)
+        except self._iam.exceptions.EntityAlreadyExistsException:
+            overtaken = True
         self._iam.get_waiter(f"{self._kind}_exists").wait(**{self._name_key: wanted.name}, WaiterConfig=_WAITER)
+        if overtaken:
+            raise OvertakenError(
+                f"Another task creates the {self._kind} {wanted.name!r} at the same time; run the task again."
+            )
         found = self.find(wanted.name)
         if found is None:
             raise LightlyAccessError(
@@ -243,8 +257,17 @@ class IamPrincipals:
         self._call("update_assume_role_policy", name, PolicyDocument=compact(trust))
 
     def create_key(self, name: str) -> tuple[str, str]:
-        """A new access key of a user: its id, and its secret, which AWS never tells again."""
-        key = self._call("create_access_key", name)["AccessKey"]
+        """
+        A new access key of a user: its id, and its secret, which AWS never returns again.
+
+        :raises OvertakenError: The user has two keys, of which at least one was made at the same time.
+        """
+        try:
+            key = self._call("create_access_key", name)["AccessKey"]
+        except self._iam.exceptions.LimitExceededException:
+            raise OvertakenError(
+                f"Another task makes access keys of the user {name!r} at the same time; run the task again."
+            ) from None
         return key["AccessKeyId"], key["SecretAccessKey"]
 
     def delete_key(self, name: str, key_id: str) -> None:

@@ -1,140 +1,266 @@
 """
-What a new secret needs next: decided from what is there, so that a crash at any point is followed by the right step.
+Another secret for a role or user that is in use: kept, given to the datasources, verified, and then the old one goes.
 
-Pure. The place where the secret is kept says which secret is the present one, and which one it replaces as long as that
-is not taken away. So there are three situations: nothing replaced is left (a rotation begins), what is replaced is
-there still (a rotation goes on), or the kept secret is of no use (a new one is made).
+The order of the steps keeps whatever is in use valid at every moment: a new secret is kept before anything uses it, and
+an old one is deleted only when no datasource has it and no run that began with it is left.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import json
+import logging
+import secrets
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
+from lightly_provider.access.datasource_secrets import runs_in_words
+from lightly_provider.access.kept import mask
+from lightly_provider.access.plans import plan_external_id, plan_keys
+from lightly_provider.access.principals import IamPrincipals, PrincipalKind
+from lightly_provider.access.propagation import may_be_on_its_way, wait_until
+from lightly_provider.access.provisioning import new_key
+from lightly_provider.aws.credentials import DelegatedAccess, UserAccess
+from lightly_provider.aws.policies import EXTERNAL_ID_BYTES, trust_policy
+from lightly_provider.aws.policy_documents import external_ids, same_meaning
 from lightly_provider.exceptions import LightlyAccessError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from lightly_provider.access.principals import Key
+    from lightly_provider.access.datasource_secrets import DatasourceSecrets
+    from lightly_provider.access.kept import KeptAccess
+    from lightly_provider.access.principals import Found
+    from lightly_provider.access.stores import AccessStore
+    from lightly_provider.api.models.datasource import Datasource
+    from lightly_provider.aws.policies import PolicyDocument
 
-# AWS docs: IAM and STS quotas: "Access keys assigned to an IAM user: 2".
-_MAX_KEYS = 2
+log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, kw_only=True)
-class KeyPlan:
-    """
-    What to do about a user's keys.
-
-    :param create: Whether a new key is made and kept.
-    :param delete_first: Keys to delete before that, as AWS allows two: nobody has their secret.
-    :param replaced: Keys whose datasources move to the kept key, and which are deleted after that.
-    """
-
-    create: bool
-    delete_first: tuple[str, ...] = ()
-    replaced: tuple[str, ...] = ()
-
-
-def plan_keys(
-    user_name: str,
-    keys: Sequence[Key],
-    *,
-    kept: str | None,
-    replaces: str | None,
-    in_use: Collection[str] = (),
-    rotate: bool = False,
-) -> KeyPlan:
-    """
-    Decide what a user's keys need.
-
-    :param user_name: The user, for the message.
-    :param keys: Its keys in IAM, oldest first.
-    :param kept: Id of the key whose secret is kept; None if none is.
-    :param replaces: Id of the key that the kept one replaces; None if it replaces none.
-    :param in_use: Ids of keys that datasources have.
-    :param rotate: Whether the key shall be a new one.
-    :raises LightlyAccessError: There are two keys, and both may be in use by somebody.
-    """
-    there = {key.key_id: key for key in keys}
-    usable = kept is not None and kept in there and there[kept].active
-    others = [key for key in keys if key.key_id != kept]
-    if usable and not rotate:
-        return KeyPlan(create=False)
-    begun = [key.key_id for key in others if key.key_id == replaces or key.key_id in in_use]
-    if usable and begun:
-        return KeyPlan(create=False, replaced=tuple(begun))
-    first: tuple[str, ...] = ()
-    if len(keys) >= _MAX_KEYS:
-        lost = [key for key in others if key.key_id not in in_use and key.key_id != replaces]
-        # Without rotate nobody has asked the platform which keys are in use, and AWS's own record comes late (AWS
-        # docs: IAM, "GetAccessKeyLastUsed").
-        free = next((key for key in lost if not key.active or (rotate and not key.used)), None)
-        if free is None:
-            names = " and ".join(key.key_id for key in keys)
-            hint = "" if rotate else "set rotate=True, which asks the platform for the one that no datasource uses, or "
-            raise LightlyAccessError(
-                f"The user {user_name!r} has {_MAX_KEYS} access keys ({names}), which is all that AWS allows, and each "
-                f"may be in use; {hint}delete in IAM the one that nobody uses, and run the task again."
-            )
-        first = (free.key_id,)
-    remaining = [key.key_id for key in keys if key.key_id not in first]
-    return KeyPlan(create=True, delete_first=first, replaced=tuple(remaining) if rotate else ())
+# What stands for an external ID, which is a secret, among what was replaced.
+_EXTERNAL_ID = "external ID"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExternalIdPlan:
+class RotationOutcome:
     """
-    What to do about a role's external ID. Its texts are secrets.
+    What a rotation came to. No secret is in it.
 
-    :param present: The one to keep and to hand to the platform; None: a new one is made.
-    :param replaced: Those that the trust policy takes until all datasources have the present one.
+    :param arn: The role or user.
+    :param conn_id: Where its secret is kept.
+    :param replaced: What was replaced: ids of access keys, or ``external ID``.
+    :param moved: Ids of the datasets whose datasources have the new secret.
+    :param to_delete: What of the replaced is still valid, because something uses it.
+    :param used_by: Ids of the datasets outside those that were moved, which still have it.
+    :param active_runs: Runs that began with it, by dataset.
     """
 
-    present: str | None
-    replaced: tuple[str, ...] = ()
+    arn: str
+    conn_id: str
+    replaced: tuple[str, ...]
+    moved: tuple[str, ...] = ()
+    to_delete: tuple[str, ...] = ()
+    used_by: tuple[str, ...] = ()
+    active_runs: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
-    def __repr__(self) -> str:
-        return (
-            f"ExternalIdPlan({'a new one' if self.present is None else 'a known one'}, {len(self.replaced)} replaced)"
+    def as_dict(self) -> dict[str, Any]:
+        """The outcome in JSON's own types, for XCom."""
+        return {
+            "arn": self.arn,
+            "conn_id": self.conn_id,
+            "replaced": list(self.replaced),
+            "moved": list(self.moved),
+            "to_delete": list(self.to_delete),
+            "used_by": list(self.used_by),
+            "active_runs": {dataset_id: list(ids) for dataset_id, ids in self.active_runs.items()},
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessRotation:
+    """
+    Rotates the secrets of accesses that this provider created.
+
+    :param iam: boto3's client for IAM.
+    :param store: Where the secret is kept.
+    :param datasources: The datasources to move.
+    :param timeout: Seconds that a change may take until it has effect; 0 looks once.
+    :param grace: Seconds to wait for runs that began with the old access key; 0 looks once.
+    """
+
+    iam: Any
+    store: AccessStore
+    datasources: DatasourceSecrets
+    timeout: float
+    grace: float = 0
+
+    def rotate_role(self, name: str, external_id: str | None = None) -> RotationOutcome:
+        """
+        Give a role another external ID.
+
+        Runs are not waited for: a session that was assumed with the old one goes on until it expires.
+
+        :param name: The role.
+        :param external_id: The new external ID; None: a random one.
+        """
+        roles = IamPrincipals(self.iam, PrincipalKind.ROLE)
+        role, kept = self._present(roles, PrincipalKind.ROLE, name)
+        trusted = external_ids(role.trust or {})
+        for secret in trusted:
+            mask(secret)
+        plan = plan_external_id(
+            name, trusted, kept=kept.external_id, replaces=kept.replaces, given=external_id, rotate=True
         )
+        present = plan.present or secrets.token_urlsafe(EXTERNAL_ID_BYTES)
+        mask(present)
+        outcome = RotationOutcome(
+            arn=role.arn, conn_id=self.store.conn_id, replaced=(_EXTERNAL_ID,) * bool(plan.replaced)
+        )
+        access = replace(kept, role_arn=role.arn, external_id=present, replaces=(*plan.replaced, None)[0])
 
+        def uses_old(datasource: Datasource) -> bool:
+            return datasource.s3_arn == role.arn and datasource.s3_external_id != present
 
-def plan_external_id(
-    role_name: str,
-    trusted: Sequence[str],
-    *,
-    kept: str | None,
-    replaces: str | None,
-    given: str | None,
-    rotate: bool = False,
-) -> ExternalIdPlan:
-    """
-    Decide which external ID a role shall have.
+        # Read before anything is changed, so that a dataset that cannot be read stops it here.
+        using = self.datasources.find(uses_old)
+        both = trust_policy([present, *plan.replaced])
+        if not same_meaning(role.trust or {}, both):
+            roles.set_trust(name, both)
+        self.store.keep(access, seen=kept)
+        self._wait_for_trust(roles, name, both)
+        moved = self.datasources.move(using, DelegatedAccess(role.arn, present))
+        if not plan.replaced:
+            return replace(outcome, moved=tuple(moved))
+        # Where the platform hides the external ID, nothing tells the old one from the new one.
+        others = [one for one in self.datasources.find(uses_old) if not self.datasources.is_moved(one)]
+        if others:
+            log.warning("The old external ID is still valid, as datasets %s may have it.", ", ".join(others))
+            return replace(outcome, moved=tuple(moved), to_delete=(_EXTERNAL_ID,), used_by=tuple(others))
+        roles.set_trust(name, trust_policy(present))
+        self.store.keep(replace(access, replaces=None), seen=access)
+        return replace(outcome, moved=tuple(moved))
 
-    :param role_name: The role, for the message.
-    :param trusted: Those that its trust policy takes; none if there is no role yet.
-    :param kept: The one that is kept; None if none is.
-    :param replaces: The one that the kept one replaces; None if it replaces none.
-    :param given: The one that the user chose; None: any.
-    :param rotate: Whether it shall be another one.
-    :raises LightlyAccessError: The role has another one than the given, and ``rotate`` is False.
-    """
-    if not trusted:
-        return ExternalIdPlan(present=given or kept)
-    if not rotate:
-        if given and given not in trusted:
+    def rotate_user(self, name: str) -> RotationOutcome:
+        """
+        Give a user another access key.
+
+        :param name: The user.
+        """
+        users = IamPrincipals(self.iam, PrincipalKind.USER)
+        user, kept = self._present(users, PrincipalKind.USER, name)
+        keys = users.keys(name)
+        ids = {key.key_id for key in keys}
+        # Read before anything is changed, so that a dataset that cannot be read stops it here.
+        using = self.datasources.find(lambda datasource: datasource.s3_access_key_id in ids)
+        plan = plan_keys(
+            name,
+            keys,
+            kept=kept.access_key_id if kept.secret_access_key else None,
+            replaces=kept.replaces,
+            in_use={str(datasource.s3_access_key_id) for found in using.values() for datasource in found},
+            rotate=True,
+        )
+        for key_id in plan.delete_first:
+            log.info("Deleting the access key %s, whose secret nobody has.", key_id)
+            users.delete_key(name, key_id)
+        access = kept
+        if plan.create:
+            fresh = replace(kept, principal_arn=user.arn, replaces=(*plan.replaced, None)[0])
+            access = new_key(users, name, self.store, fresh, seen=kept)
+        self._wait_for_key(access)
+        old = {
+            dataset_id: [datasource for datasource in found if datasource.s3_access_key_id in plan.replaced]
+            for dataset_id, found in using.items()
+        }
+        moved = self.datasources.move(
+            {dataset_id: found for dataset_id, found in old.items() if found},
+            UserAccess(access.access_key_id or "", access.secret_access_key or ""),
+        )
+        outcome = RotationOutcome(arn=user.arn, conn_id=self.store.conn_id, replaced=plan.replaced, moved=tuple(moved))
+        if not plan.replaced:
+            return outcome
+        runs = self.datasources.wait_for_runs(list(using), self.grace)
+        left = self.datasources.find(lambda datasource: datasource.s3_access_key_id in plan.replaced)
+        if late := sorted(filter(self.datasources.is_moved, left)):
             raise LightlyAccessError(
-                f"The role {role_name!r} has another external ID than the given one, which datasources may use; leave "
-                "external_id out to keep it, or set rotate=True to change it."
+                f"The datasources of {', '.join(late)} still or again have the old access key, so it is kept; run the "
+                "task again when nothing else configures them."
             )
-        present = given or (kept if kept in trusted else trusted[0])
-        return ExternalIdPlan(present=present, replaced=tuple(one for one in trusted if one != present))
-    if len(trusted) > 1:
-        # Begun already: the new one is the kept one if it says so, and else the one that is not kept yet.
-        new = kept if kept in trusted and replaces in trusted else next((one for one in trusted if one != kept), None)
-        return ExternalIdPlan(present=new, replaced=tuple(one for one in trusted if one != new))
-    if given in trusted:
-        return ExternalIdPlan(present=given)
-    return ExternalIdPlan(present=given, replaced=tuple(trusted))
+        if runs or left:
+            outcome = replace(outcome, used_by=tuple(left), active_runs=runs)
+            return self._not_deleted(outcome, access, is_new=plan.create)
+        for key_id in plan.replaced:
+            log.info("Deleting the access key %s, which is replaced.", key_id)
+            users.delete_key(name, key_id)
+        self.store.keep(replace(access, replaces=None), seen=access)
+        return outcome
+
+    def _not_deleted(self, outcome: RotationOutcome, access: KeptAccess, *, is_new: bool) -> RotationOutcome:
+        old = " and ".join(outcome.replaced)
+        uses = [f"the datasources of {', '.join(outcome.used_by)}"] if outcome.used_by else []
+        uses += [runs_in_words(outcome.active_runs)] if outcome.active_runs else []
+        by = " and by ".join(uses)
+        if not is_new:
+            raise LightlyAccessError(
+                f"Both access keys of {outcome.arn} are in use: {access.access_key_id} is the kept one, and {old} is "
+                f"used by {by}. AWS allows no third key; run the task again when nothing uses the old one, or with a "
+                "longer grace."
+            )
+        log.warning(
+            "The access key %s is still to be deleted, as it is used by %s; the next rotation deletes it.", old, by
+        )
+        return replace(outcome, to_delete=outcome.replaced)
+
+    def _present(self, principals: IamPrincipals, kind: PrincipalKind, name: str) -> tuple[Found, KeptAccess]:
+        """What is there; refused before anything is changed, if it is another's or nothing."""
+        found = principals.find(name)
+        if found is None:
+            raise LightlyAccessError(f"There is no {kind} {name!r} to rotate; create it first, or correct its name.")
+        principals.check_ownership(name, found, allow_unmanaged=False)
+        kept = self.store.read()
+        if kept is None:
+            raise LightlyAccessError(
+                f"Nothing is kept in {self.store.conn_id!r}; run the operator that creates the {kind} {name!r} first, "
+                "or correct access_conn_id."
+            )
+        self.store.check_ownership(kept.mask(), found.arn, allow_unmanaged=False)
+        return found, kept
+
+    def _wait_for_trust(self, roles: IamPrincipals, name: str, trust: PolicyDocument) -> None:
+        def missing() -> str | None:
+            found = roles.find(name)
+            return (
+                None
+                if found and same_meaning(found.trust or {}, trust)
+                else "IAM does not show the trust policy as set"
+            )
+
+        fault, waited = wait_until(missing, timeout=self.timeout)
+        if fault:
+            raise LightlyAccessError(f"After {waited:.0f} s, {fault} ({name!r}); run the task again.")
+
+    def _wait_for_key(self, access: KeptAccess) -> None:
+        """Wait until AWS knows the key; whether it may do enough, the platform tries on each dataset."""
+        from botocore.exceptions import ClientError
+
+        from lightly_provider.hooks.aws import QUICK, AwsConnection, Identity
+
+        connection = AwsConnection(self.store.conn_id, fields=json.loads(access.as_json()))
+        sts = connection.client("sts", identity=Identity.KEYS, config=QUICK)
+
+        def missing() -> str | None:
+            try:
+                sts.get_caller_identity()
+            except ClientError as error:
+                answer = error.response["Error"]
+                code, text = str(answer.get("Code")), str(answer.get("Message"))
+                if not may_be_on_its_way(code, text):
+                    raise
+                return f"AWS does not know the access key {access.access_key_id} ({code}: {text})"
+            return None
+
+        fault, waited = wait_until(missing, timeout=self.timeout)
+        if fault:
+            raise LightlyAccessError(
+                f"After {waited:.0f} s, {fault}; it may still be on its way: run the task again, or raise "
+                "propagation_timeout."
+            )

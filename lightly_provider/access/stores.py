@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from lightly_provider.access.kept import KeptAccess
-from lightly_provider.access.principals import MARK_KEY, MARK_VALUE
+from lightly_provider.access.principals import MARK_KEY, MARK_VALUE, OvertakenError
 from lightly_provider.access.propagation import wait_until
 from lightly_provider.aws.secret_address import SecretAddress
 from lightly_provider.exceptions import LightlyAccessError
@@ -47,6 +47,10 @@ class AccessStore(ABC):
         """What is kept there; None if nothing is."""
 
     @abstractmethod
+    def create(self, access: KeptAccess) -> bool:
+        """Keep this where nothing is kept, in one step: of two that do so at once, one gets False and wrote nothing."""
+
+    @abstractmethod
     def write(self, access: KeptAccess) -> None:
         """Keep this instead of what is there, in one step: whoever reads gets the one or the other."""
 
@@ -54,21 +58,29 @@ class AccessStore(ABC):
     def remove(self) -> None:
         """Keep nothing, if anything is kept."""
 
-    def keep(self, access: KeptAccess, *, allow_unmanaged: bool) -> bool:
+    def keep(self, access: KeptAccess, *, seen: KeptAccess | None, allow_unmanaged: bool = False) -> bool:
         """
         Keep an access, unless it is kept already.
 
         :param access: The access.
+        :param seen: What the caller read there, and made its choices by; None: nothing.
         :param allow_unmanaged: Whether it may replace one that somebody else wrote, or one of another principal.
         :return: Whether it was written.
+        :raises OvertakenError: Another task wrote there at the same time.
         :raises LightlyAccessError: What is there is another's, or what was written is not what is read.
         """
         present = self.read()
         if present == access:
             return False
+        if present != seen:
+            raise self._overtaken()
         if present is not None:
             self.check_ownership(present, access.principal_arn, allow_unmanaged=allow_unmanaged)
-        self.write(access)
+            self.write(access)
+        elif not self.create(access):
+            if self.read() is not None:
+                raise self._overtaken()
+            self.write(access)  # the name is taken, by a secret without a value
         # A parameter may be read as it was for a moment (AWS docs: SSM, "PutParameter").
         fault, _ = wait_until(lambda: None if self.read() == access else "another", timeout=_READ_BACK_S)
         if fault:
@@ -77,6 +89,9 @@ class AccessStore(ABC):
                 "Airflow's secrets backends has it too (an environment variable, for one), so choose another name."
             )
         return True
+
+    def _overtaken(self) -> OvertakenError:
+        return OvertakenError(f"Another task writes to {self.conn_id!r} at the same time; run the task again.")
 
     def check_ownership(self, present: KeptAccess, principal: str | None, *, allow_unmanaged: bool) -> None:
         """
@@ -120,15 +135,23 @@ class SecretStore(AccessStore):
 class SecretsManagerStore(SecretStore):
     """A secret of AWS Secrets Manager."""
 
-    def write(self, access: KeptAccess) -> None:
-        """See :meth:`AccessStore.write`."""
+    def create(self, access: KeptAccess) -> bool:
+        """See :meth:`AccessStore.create`."""
+        tags = [{"Key": MARK_KEY, "Value": MARK_VALUE}]
         errors = self._client.exceptions
         try:
-            self._client.put_secret_value(SecretId=self._name, SecretString=access.as_json())
-        except errors.ResourceNotFoundException:
-            tags = [{"Key": MARK_KEY, "Value": MARK_VALUE}]
             self._client.create_secret(Name=self._name, SecretString=access.as_json(), Tags=tags)
+        except errors.ResourceExistsException:
+            return False
         except errors.InvalidRequestException:  # marked for deletion, and keeps its name until then
+            self.write(access)
+        return True
+
+    def write(self, access: KeptAccess) -> None:
+        """See :meth:`AccessStore.write`."""
+        try:
+            self._client.put_secret_value(SecretId=self._name, SecretString=access.as_json())
+        except self._client.exceptions.InvalidRequestException:  # marked for deletion
             self._client.restore_secret(SecretId=self._name)
             self._client.put_secret_value(SecretId=self._name, SecretString=access.as_json())
 
@@ -140,6 +163,14 @@ class SecretsManagerStore(SecretStore):
 
 class ParameterStore(SecretStore):
     """A SecureString of AWS Systems Manager's Parameter Store."""
+
+    def create(self, access: KeptAccess) -> bool:
+        """See :meth:`AccessStore.create`."""
+        try:
+            self._client.put_parameter(Name=self._name, Value=access.as_json(), Type="SecureString", Overwrite=False)
+        except self._client.exceptions.ParameterAlreadyExists:
+            return False
+        return True
 
     def write(self, access: KeptAccess) -> None:
         """See :meth:`AccessStore.write`."""
@@ -192,6 +223,19 @@ class _ReadableStore(AccessStore):
 class DatabaseConnectionStore(_ReadableStore):
     """A connection in the database of Airflow 2."""
 
+    def create(self, access: KeptAccess) -> bool:
+        """See :meth:`AccessStore.create`."""
+        from airflow.models import Connection
+        from airflow.utils.session import create_session
+        from sqlalchemy.exc import IntegrityError
+
+        try:
+            with create_session() as session:
+                session.add(_filled(Connection(conn_id=self.conn_id), access))
+        except IntegrityError:
+            return False
+        return True
+
     def write(self, access: KeptAccess) -> None:
         """See :meth:`AccessStore.write`."""
         from airflow.models import Connection
@@ -199,11 +243,7 @@ class DatabaseConnectionStore(_ReadableStore):
 
         with create_session() as session:
             found = session.query(Connection).filter(Connection.conn_id == self.conn_id).one_or_none()
-            row = found or Connection(conn_id=self.conn_id)
-            row.conn_type, row.login = "aws", access.access_key_id
-            row.set_password(access.secret_access_key)
-            row.set_extra(json.dumps(access.extra()))
-            session.add(row)
+            session.add(_filled(found or Connection(conn_id=self.conn_id), access))
 
     def remove(self) -> None:
         """See :meth:`AccessStore.remove`."""
@@ -212,6 +252,13 @@ class DatabaseConnectionStore(_ReadableStore):
 
         with create_session() as session:
             session.query(Connection).filter(Connection.conn_id == self.conn_id).delete()
+
+
+def _filled(row: Any, access: KeptAccess) -> Any:
+    row.conn_type, row.login = "aws", access.access_key_id
+    row.set_password(access.secret_access_key)
+    row.set_extra(json.dumps(access.extra()))
+    return row
 
 
 class ApiConnectionStore(_ReadableStore):
@@ -227,17 +274,24 @@ class ApiConnectionStore(_ReadableStore):
         super().__init__(conn_id)
         self._api_conn_id = api_conn_id
 
+    def create(self, access: KeptAccess) -> bool:
+        """See :meth:`AccessStore.create`."""
+        return self._send("POST", "/api/v2/connections", self._body(access), passed=409) != 409
+
     def write(self, access: KeptAccess) -> None:
         """See :meth:`AccessStore.write`."""
-        body = {
+        body = self._body(access)
+        if self._send("PATCH", self._path, body) == 404:
+            self._send("POST", "/api/v2/connections", body)
+
+    def _body(self, access: KeptAccess) -> dict[str, Any]:
+        return {
             "connection_id": self.conn_id,
             "conn_type": "aws",
             "login": access.access_key_id,
             "password": access.secret_access_key,
             "extra": json.dumps(access.extra()),
         }
-        if self._send("PATCH", self._path, body) == 404:
-            self._send("POST", "/api/v2/connections", body)
 
     def remove(self) -> None:
         """See :meth:`AccessStore.remove`."""
@@ -247,8 +301,8 @@ class ApiConnectionStore(_ReadableStore):
     def _path(self) -> str:
         return f"/api/v2/connections/{quote(self.conn_id, safe='')}"
 
-    def _send(self, method: str, path: str, body: dict[str, Any] | None) -> int:
-        """Send a request; its status, which is 404 or a success."""
+    def _send(self, method: str, path: str, body: dict[str, Any] | None, *, passed: int = 404) -> int:
+        """Send a request; its status, which is a success or the one that may be passed on."""
         import requests
         from airflow.providers.common.compat.sdk import BaseHook
 
@@ -266,7 +320,7 @@ class ApiConnectionStore(_ReadableStore):
                     f"Airflow's API at {base} (connection {self._api_conn_id!r}) gave no answer: "
                     f"{type(error).__name__}; check the connection's host, and run the task again."
                 ) from None
-        if not (answer.ok or answer.status_code == 404):
+        if not (answer.ok or answer.status_code == passed):
             self._refused(f"{method} of the connection {self.conn_id!r}", base, answer.status_code)
         return answer.status_code
 

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.access.principals import MARK_KEY, MARK_VALUE, PrincipalKind
-from lightly_provider.aws.credentials import check_external_id
 from lightly_provider.aws.grants import access_policy, grants_for, network_of
 from lightly_provider.aws.policy_documents import PolicyKind, check_size
 from lightly_provider.aws.secret_address import check_access_conn_id
@@ -17,6 +16,7 @@ from lightly_provider.contract import Purpose
 from lightly_provider.exceptions import LightlyAccessError
 from lightly_provider.operators.arguments import check_choice, check_id, is_static, labels_of, seconds_of
 from lightly_provider.operators.base import CheckedOperator, LightlyBaseOperator
+from lightly_provider.operators.external_id import ExternalIdArgument
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,13 +43,12 @@ _NAMES = {
 }
 
 
-class CreateAccessOperator(LightlyBaseOperator):
+class CreateAccessOperator(CheckedOperator):
     """
     Base of the operators that create a role or a user; their docstrings say what each argument is.
     """
 
     template_fields: Sequence[str] = (
-        "lightly_conn_id",
         "access_conn_id",
         "resource_path",
         "purpose",
@@ -63,7 +62,6 @@ class CreateAccessOperator(LightlyBaseOperator):
         "path",
         "permissions_boundary",
         "tags",
-        "dataset_ids",
     )
     ui_color = "#fff4e0"
 
@@ -85,8 +83,6 @@ class CreateAccessOperator(LightlyBaseOperator):
         tags: Mapping[str, str] | None = None,
         allow_unmanaged: bool = False,
         propagation_timeout: float | timedelta = 60,
-        rotate: bool = False,
-        dataset_ids: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -105,8 +101,6 @@ class CreateAccessOperator(LightlyBaseOperator):
         self.tags = tags
         self.allow_unmanaged = allow_unmanaged
         self.propagation_timeout = propagation_timeout
-        self.rotate = rotate
-        self.dataset_ids = dataset_ids
 
     @property
     @abstractmethod
@@ -135,14 +129,6 @@ class CreateAccessOperator(LightlyBaseOperator):
             )
         if self.tags is not None and is_static(self.tags):
             _check_tags(self.tags)
-        if self.dataset_ids is not None and is_static(self.dataset_ids):
-            if not self.rotate:
-                raise ValueError(
-                    "dataset_ids is given without rotate=True, and says whose datasources get a new secret; add that, "
-                    "or leave it out."
-                )
-            for dataset_id in labels_of(self.dataset_ids, argument="dataset_ids"):
-                check_id(dataset_id, argument="dataset_ids")
         seconds_of(self.propagation_timeout, argument="propagation_timeout", zero_allowed=True)
         self._check_policy()
 
@@ -175,16 +161,14 @@ class CreateAccessOperator(LightlyBaseOperator):
         return list(dict.fromkeys(grant.location.bucket for grant in self._grants()))
 
     def perform(self, context: Context) -> dict[str, Any]:
-        """Create, compare and set, wait, and rotate."""
+        """Create, compare and set, and wait."""
         from lightly_provider.hooks.aws import AwsConnections, refusals_explained
 
         began, connections = datetime.now(UTC), AwsConnections()
         with refusals_explained(connections[self.aws_conn_id]):
             outcome = self._provision(context, self._provisioning(connections))
-        done = f"changed: {', '.join(outcome.changed)}" if outcome.changed else "all is so already"
+        done = f"changed: {', '.join(outcome.changed)}" if outcome.changed else "already up to date"
         self.log.info("%s (%s); its secret is in %r.", outcome.arn, done, outcome.conn_id)
-        if outcome.rotated_datasets:
-            self.log.info("Datasets with the new secret: %s", ", ".join(outcome.rotated_datasets))
         result = outcome.as_dict()
         for key in ("arn", "conn_id"):
             context["ti"].xcom_push(key=key, value=result[key])
@@ -194,13 +178,11 @@ class CreateAccessOperator(LightlyBaseOperator):
     def _provision(self, context: Context, access: AccessProvisioning) -> AccessOutcome: ...
 
     def _provisioning(self, connections: AwsConnections) -> AccessProvisioning:
-        from lightly_provider.access.datasource_secrets import DatasourceSecrets
         from lightly_provider.access.provisioning import AccessProvisioning
         from lightly_provider.access.stores import access_store
         from lightly_provider.hooks.aws import find_bucket_region
 
         timeout = seconds_of(self.propagation_timeout, argument="propagation_timeout", zero_allowed=True)
-        ids = None if self.dataset_ids is None else labels_of(self.dataset_ids, argument="dataset_ids")
         own = connections[self.aws_conn_id]
         endpoint = own.endpoint_extra
         # A bucket that does not exist is found out here, before anything is created for it.
@@ -212,7 +194,6 @@ class CreateAccessOperator(LightlyBaseOperator):
             store=access_store(self.access_conn_id, connections, self.airflow_api_conn_id),
             endpoint=endpoint,
             timeout=timeout,
-            datasources=DatasourceSecrets(hook=self.hook, dataset_ids=ids, timeout=timeout) if self.rotate else None,
         )
 
     def _wanted(self, partition: str) -> Wanted:
@@ -240,6 +221,15 @@ def check_principal_name(name: Any, *, argument: str) -> None:
         )
 
 
+def _check_names(role_name: str | None, user_name: str | None, use: str) -> None:
+    # A template may come out empty, so what it stands for is known in execute only.
+    if is_static(role_name) and is_static(user_name) and bool(role_name) == bool(user_name):
+        raise ValueError(f"Give one of role_name and user_name, and not both: {use}.")
+    for argument, name in (("role_name", role_name), ("user_name", user_name)):
+        if name and is_static(name):
+            check_principal_name(name, argument=argument)
+
+
 def _check_tags(tags: Any) -> None:
     if not isinstance(tags, Mapping) or not all(isinstance(text, str) for pair in tags.items() for text in pair):
         raise ValueError(f"tags is {tags!r}; give a mapping of texts to texts.")
@@ -256,7 +246,7 @@ def _listed(value: str | Sequence[str] | None) -> list[str]:
     return [value] if value and isinstance(value, str) else list(value or [])
 
 
-class CreateLightlyAccessRoleOperator(CreateAccessOperator):
+class CreateLightlyAccessRoleOperator(CreateAccessOperator, ExternalIdArgument):
     """
     Create the IAM role that Lightly assumes (delegated access), or make an existing one so.
 
@@ -265,8 +255,8 @@ class CreateLightlyAccessRoleOperator(CreateAccessOperator):
     ``managed-by=airflow-provider-lightly``. A role without that tag is left alone.
 
     The external ID is kept where ``access_conn_id`` says, as an AWS connection, and nowhere else:
-    ``ConfigureS3DatasourceOperator(datasource_aws_conn_id=…)`` takes the same text. It is never changed unless
-    ``rotate``.
+    ``ConfigureS3DatasourceOperator(datasource_aws_conn_id=…)`` takes the same text. Only
+    :class:`RotateLightlyAccessOperator` changes it.
 
     As a setup task, its teardown is :class:`DeleteLightlyAccessOperator`.
 
@@ -296,42 +286,25 @@ class CreateLightlyAccessRoleOperator(CreateAccessOperator):
     :param tags: Tags of the role, beside the provider's own. Default: none. Templated.
     :param allow_unmanaged: Whether a role without the provider's tag, and an access that somebody else keeps under
         ``access_conn_id``, may be taken over. Default: False.
-    :param propagation_timeout: Seconds, or a timedelta, that a change may take until IAM shows it and, in a rotation,
-        the platform can use it. 0 looks once. Default: 60.
-    :param rotate: Whether the external ID shall be another one: both are accepted until all datasources have the new
-        one and the platform has verified it. A run that was interrupted is finished by the next. Default: False.
-    :param dataset_ids: With ``rotate``: the datasets whose datasources use the role, and no others are looked at. None
-        (default): all of the token's own. Templated.
+    :param propagation_timeout: Seconds, or a timedelta, that a change may take until IAM shows it. 0 looks once.
+        Default: 60.
     :param external_id: The external ID: at least 10 characters. None (default): the one that the role has, or a
         random one. It is a secret; see :class:`ConfigureS3DatasourceOperator` for how it is kept out of fields.
-    :param lightly_conn_id: Airflow connection of type ``lightly``; used with ``rotate`` only. Default:
-        ``lightly_default``.
-    :return: ``{"arn", "conn_id", "changed", "rotated_datasets", "changed_at"}``, the last as ISO 8601, None if nothing
-        changed; ``arn`` and ``conn_id`` are in XComs of their own, too, so that ``create.output["conn_id"]`` is what
-        the next task takes.
+    :return: ``{"arn", "conn_id", "changed", "changed_at"}``, the last as ISO 8601, None if nothing changed; ``arn`` and
+        ``conn_id`` are in XComs of their own, too, so that ``create.output["conn_id"]`` is what the next task takes.
     :raises ValueError: An argument cannot be right.
     :raises LookupError: S3 says that a bucket does not exist. Nothing was created.
     :raises LightlyAccessError: AWS refused, or what is there is another's.
     """
 
     template_fields: Sequence[str] = ("role_name", *CreateAccessOperator.template_fields)
+    instead = "leave it out, and a random one is made"
 
     def __init__(self, *, role_name: str, external_id: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.role_name = role_name
         self.external_id = external_id
         self.check_arguments()
-
-    @classmethod
-    def partial(cls, *, external_id: None = None, **kwargs: Any) -> Any:
-        """A mapped task; see Airflow's dynamic task mapping."""
-        if external_id is not None:
-            raise ValueError(
-                "external_id is given to a mapped task, whose arguments Airflow stores in clear; leave it out, and a "
-                "random one is made."
-            )
-        # What is given here cannot be given to expand() any more.
-        return super().partial(external_id=None, **kwargs)
 
     @property
     def _kind(self) -> PrincipalKind:
@@ -341,32 +314,14 @@ class CreateLightlyAccessRoleOperator(CreateAccessOperator):
     def _name(self) -> str:
         return self.role_name
 
-    def check_arguments(self) -> None:
-        """See :meth:`CheckedArguments.check_arguments`."""
-        super().check_arguments()
-        if self.external_id is not None and not isinstance(self.external_id, str):
-            raise ValueError(
-                "external_id is the output of another task, which XCom would keep in clear; leave it out, and a random "
-                "one is made."
-            )
-        if self.external_id and is_static(self.external_id):
-            check_external_id(self.external_id, argument="external_id")
-
     def _provision(self, context: Context, access: AccessProvisioning) -> AccessOutcome:
-        from airflow.providers.common.compat.sdk import mask_secret
-
         partition = str(access.iam.meta.partition)
         if partition != "aws":
             raise LightlyAccessError(
                 f"The connection {self.aws_conn_id!r} is of the partition {partition!r}, and the platform takes roles "
                 "of the partition 'aws' only; use CreateLightlyAccessUserOperator instead."
             )
-        external_id = None
-        if self.external_id:
-            external_id = self.render_text(self.external_id, context)
-            mask_secret(external_id)
-            check_external_id(external_id, argument="external_id")
-        return access.create_role(self._wanted(partition), external_id)
+        return access.create_role(self._wanted(partition), self.rendered_external_id(context))
 
 
 class CreateLightlyAccessUserOperator(CreateAccessOperator):
@@ -408,18 +363,10 @@ class CreateLightlyAccessUserOperator(CreateAccessOperator):
     :param tags: Tags of the user, beside the provider's own. Default: none. Templated.
     :param allow_unmanaged: Whether a user without the provider's tag, and an access that somebody else keeps under
         ``access_conn_id``, may be taken over. Default: False.
-    :param propagation_timeout: Seconds, or a timedelta, that a change may take until the keys can list and, in a
-        rotation, the platform can use them. 0 looks once. Default: 60.
-    :param rotate: Whether the key shall be a new one: it is kept, given to all datasources that have the old one, and
-        verified by the platform; then the old one is deleted. A run that was interrupted is finished by the next.
-        Default: False.
-    :param dataset_ids: With ``rotate``: the datasets whose datasources use the user, and no others are looked at. None
-        (default): all of the token's own. Templated.
-    :param lightly_conn_id: Airflow connection of type ``lightly``; used with ``rotate`` only. Default:
-        ``lightly_default``.
-    :return: ``{"arn", "conn_id", "changed", "rotated_datasets", "changed_at"}``, the last as ISO 8601, None if nothing
-        changed; ``arn`` and ``conn_id`` are in XComs of their own, too, so that ``create.output["conn_id"]`` is what
-        the next task takes.
+    :param propagation_timeout: Seconds, or a timedelta, that a change may take until the keys can list. 0 looks once.
+        Default: 60.
+    :return: ``{"arn", "conn_id", "changed", "changed_at"}``, the last as ISO 8601, None if nothing changed; ``arn`` and
+        ``conn_id`` are in XComs of their own, too, so that ``create.output["conn_id"]`` is what the next task takes.
     :raises ValueError: An argument cannot be right.
     :raises LookupError: S3 says that a bucket does not exist. Nothing was created.
     :raises LightlyAccessError: AWS refused, the keys took no effect in time, or what is there is another's.
@@ -445,6 +392,140 @@ class CreateLightlyAccessUserOperator(CreateAccessOperator):
         return access.create_user(
             self._wanted(str(access.iam.meta.partition)), list(dict.fromkeys(grant.location for grant in grants))
         )
+
+
+class RotateLightlyAccessOperator(LightlyBaseOperator, ExternalIdArgument):
+    """
+    Replace the secret of a role or user that the creating operators made, and move the datasources to the new one.
+
+    The new access key, or external ID, is kept under ``access_conn_id``, given to every datasource that has the old
+    one, and verified by the platform: what was green before must be green again. Both secrets are valid until then. The
+    old one is deleted when no datasource of the token's datasets has it and, for an access key, when no run is active
+    that began with it, whose signed URLs would fail. Otherwise it is reported in ``to_delete``, and the next rotation
+    deletes it.
+
+    A task that is killed leaves datasources that work, and the next run finishes the same rotation. Do not rotate one
+    access in two tasks at once: set ``max_active_runs=1``.
+
+    :param role_name: The role, which gets another external ID. Templated.
+    :param user_name: The user, which gets another access key; either this or ``role_name``. Templated.
+    :param access_conn_id: Where the access is kept, as the creating operator has it. Templated.
+    :param dataset_ids: The datasets to move; never empty. Others that use the same secret are left alone, and keep the
+        old one from being deleted. None (default): every dataset of the token's own that uses it. Templated.
+    :param grace: How long to wait for active runs that began with the old access key, in seconds or as a timedelta. 0
+        (default): the task does not wait. A worker slot is taken meanwhile.
+    :param aws_conn_id: AWS connection of Airflow's own identity. Default: ``aws_default``. Templated.
+    :param airflow_api_conn_id: Connection to Airflow's own API, as the creating operator has it. Default: none.
+        Templated.
+    :param propagation_timeout: Seconds, or a timedelta, that the new secret may take until AWS and the platform can use
+        it. 0 looks once. Default: 60.
+    :param external_id: The role's new external ID: at least 10 characters. None (default): a random one. It is a
+        secret; see :class:`ConfigureS3DatasourceOperator` for how it is kept out of fields.
+    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
+    :return: ``{"arn", "conn_id", "replaced", "moved", "to_delete", "used_by", "active_runs", "changed_at"}``: what was
+        replaced (ids of access keys, or ``external ID``), the ids of the datasets that were moved, what of the replaced
+        is still valid, and the ids of the datasets and the runs, by dataset, that use it.
+    :raises ValueError: An argument cannot be right, e.g. ``dataset_ids`` is empty. Nothing was changed.
+    :raises LightlyAccessError: AWS refused; there is nothing to rotate, or it is another's; both of AWS's two keys are
+        in use; the platform cannot use the new secret.
+    """
+
+    template_fields: Sequence[str] = (
+        "lightly_conn_id",
+        "role_name",
+        "user_name",
+        "access_conn_id",
+        "dataset_ids",
+        "aws_conn_id",
+        "airflow_api_conn_id",
+    )
+    ui_color = "#fff4e0"
+    instead = "leave it out, and a random one is made"
+
+    def __init__(
+        self,
+        *,
+        role_name: str | None = None,
+        user_name: str | None = None,
+        access_conn_id: str,
+        dataset_ids: Sequence[str] | None = None,
+        grace: float | timedelta = 0,
+        aws_conn_id: str = "aws_default",
+        airflow_api_conn_id: str | None = None,
+        propagation_timeout: float | timedelta = 60,
+        external_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.role_name = role_name
+        self.user_name = user_name
+        self.access_conn_id = access_conn_id
+        self.dataset_ids = dataset_ids
+        self.grace = grace
+        self.aws_conn_id = aws_conn_id
+        self.airflow_api_conn_id = airflow_api_conn_id
+        self.propagation_timeout = propagation_timeout
+        self.external_id = external_id
+        # A template or a task's output that comes out as None is not what the DAG's author wrote as "all".
+        self._means_all = dataset_ids is None
+        self.check_arguments()
+
+    def check_arguments(self) -> None:
+        """See :meth:`CheckedArguments.check_arguments`."""
+        super().check_arguments()
+        _check_names(self.role_name, self.user_name, "it is what gets another secret")
+        if is_static(self.access_conn_id):
+            check_access_conn_id(self.access_conn_id, argument="access_conn_id")
+        if self.external_id and self.user_name and is_static(self.user_name):
+            raise ValueError("external_id is given with user_name, and a user has none; leave it out.")
+        if is_static(self.dataset_ids):
+            self._check_dataset_ids()
+        seconds_of(self.grace, argument="grace", zero_allowed=True)
+        seconds_of(self.propagation_timeout, argument="propagation_timeout", zero_allowed=True)
+
+    def _check_dataset_ids(self) -> None:
+        if self._means_all:
+            return
+        if not self.dataset_ids:
+            raise ValueError(
+                f"dataset_ids is {self.dataset_ids!r}, so no dataset would be moved before the old secret is deleted; "
+                "name at least one dataset, or leave it out for every dataset that uses the access."
+            )
+        for dataset_id in labels_of(self.dataset_ids, argument="dataset_ids"):
+            check_id(dataset_id, argument="dataset_ids")
+
+    def perform(self, context: Context) -> dict[str, Any]:
+        """Rotate, move, wait, and delete."""
+        from lightly_provider.access.datasource_secrets import DatasourceSecrets
+        from lightly_provider.access.rotation import AccessRotation
+        from lightly_provider.access.stores import access_store
+        from lightly_provider.hooks.aws import AwsConnections, refusals_explained
+
+        began, connections = datetime.now(UTC), AwsConnections()
+        external_id = self.rendered_external_id(context)
+        timeout = seconds_of(self.propagation_timeout, argument="propagation_timeout", zero_allowed=True)
+        ids = None if self._means_all else labels_of(self.dataset_ids, argument="dataset_ids")
+        own = connections[self.aws_conn_id]
+        with refusals_explained(own):
+            rotation = AccessRotation(
+                iam=own.client("iam"),
+                store=access_store(self.access_conn_id, connections, self.airflow_api_conn_id),
+                datasources=DatasourceSecrets(hook=self.hook, dataset_ids=ids, timeout=timeout),
+                timeout=timeout,
+                grace=seconds_of(self.grace, argument="grace", zero_allowed=True),
+            )
+            if self.role_name:
+                outcome = rotation.rotate_role(self.role_name, external_id)
+            else:
+                outcome = rotation.rotate_user(str(self.user_name))
+        self.log.info(
+            "%s has another secret, kept in %r. Datasets moved: %s. Still to be deleted: %s.",
+            outcome.arn,
+            outcome.conn_id,
+            ", ".join(outcome.moved) or "none",
+            ", ".join(outcome.to_delete) or "nothing",
+        )
+        return outcome.as_dict() | {"changed_at": began.isoformat(timespec="seconds")}
 
 
 class DeleteLightlyAccessOperator(CheckedOperator):
@@ -499,13 +580,7 @@ class DeleteLightlyAccessOperator(CheckedOperator):
     def check_arguments(self) -> None:
         """See :meth:`CheckedArguments.check_arguments`."""
         super().check_arguments()
-        # A template may come out empty, so what it stands for is known in execute only.
-        names_known = is_static(self.role_name) and is_static(self.user_name)
-        if names_known and bool(self.role_name) == bool(self.user_name):
-            raise ValueError("Give one of role_name and user_name, and not both: it is what will be deleted.")
-        for argument, name in (("role_name", self.role_name), ("user_name", self.user_name)):
-            if name and is_static(name):
-                check_principal_name(name, argument=argument)
+        _check_names(self.role_name, self.user_name, "it is what will be deleted")
         if is_static(self.access_conn_id):
             check_access_conn_id(self.access_conn_id, argument="access_conn_id")
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from lightly_provider.aws.credentials import (
     DelegatedAccess,
     UserAccess,
-    check_external_id,
     check_kms_key_arn,
     check_role_arn,
 )
@@ -18,6 +17,7 @@ from lightly_provider.contract import Purpose
 from lightly_provider.links import LightlyDatasetLink, push_dataset_link
 from lightly_provider.operators.arguments import check_choice, check_id, is_static
 from lightly_provider.operators.base import LightlyBaseOperator
+from lightly_provider.operators.external_id import ExternalIdArgument
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,7 @@ class _Target:
     kms_key_arn: str | None
 
 
-class ConfigureS3DatasourceOperator(LightlyBaseOperator):
+class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
     """
     Make an S3 location the datasource of a dataset.
 
@@ -101,6 +101,7 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator):
     )
     operator_extra_links = (LightlyDatasetLink(),)
     ui_color = "#e8f4ff"
+    instead = "put it into an AWS connection and pass datasource_aws_conn_id"
 
     def __init__(
         self,
@@ -134,17 +135,6 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator):
         self.output_aws_conn_id = output_aws_conn_id
         self.check_arguments()
 
-    @classmethod
-    def partial(cls, *, external_id: None = None, **kwargs: Any) -> Any:
-        """A mapped task; see Airflow's dynamic task mapping."""
-        if external_id is not None:
-            raise ValueError(
-                "external_id is given to a mapped task, whose arguments Airflow stores in clear; "
-                "put it into an AWS connection and pass datasource_aws_conn_id."
-            )
-        # What is given here cannot be given to expand() any more.
-        return super().partial(external_id=None, **kwargs)
-
     def check_arguments(self) -> None:
         """See :meth:`CheckedArguments.check_arguments`."""
         super().check_arguments()
@@ -175,15 +165,8 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator):
         if bool(self.role_arn) != bool(self.external_id):
             given, missing = ("role_arn", "external_id") if self.role_arn else ("external_id", "role_arn")
             raise ValueError(f"{given} is given without {missing}; Lightly assumes a role only with both.")
-        if self.external_id is not None and not isinstance(self.external_id, str):
-            raise ValueError(
-                "external_id is the output of another task, which XCom would keep in clear; "
-                "put it into an AWS connection and pass datasource_aws_conn_id."
-            )
         if self.role_arn and is_static(self.role_arn):
             check_role_arn(self.role_arn, argument="role_arn")
-        if self.external_id and is_static(self.external_id):
-            check_external_id(self.external_id, argument="external_id")
 
     def _check_together(self) -> None:
         if self.output_resource_path and self.purpose and is_static(self.purpose) and self.purpose != Purpose.INPUT:
@@ -208,7 +191,7 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator):
         """Set what is not so yet."""
         from lightly_provider.hooks.aws import AwsConnections
 
-        external_id = self._rendered_external_id(context)
+        external_id = self.rendered_external_id(context)
         # Everything is worked out before anything is set, so that a slip in the output leaves the input alone.
         connections = AwsConnections()
         wanted = [self._request(target, external_id, connections) for target in self._targets()]
@@ -226,15 +209,6 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator):
             "changed": changed,
             "datasources": {request.purpose: request.public() for request in wanted},
         }
-
-    def _rendered_external_id(self, context: Context) -> str | None:
-        if self.external_id is None:
-            return None
-        from airflow.providers.common.compat.sdk import mask_secret
-
-        external_id = self.render_text(self.external_id, context)
-        mask_secret(external_id)
-        return check_external_id(external_id, argument="external_id")
 
     def _targets(self) -> list[_Target]:
         location = S3Location.parse(self.resource_path, argument="resource_path")

@@ -36,7 +36,9 @@ PROPAGATION_SECONDS = 60.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 2.0, 15.0
 _XCOM_KEY = "verdict"
 # Tasks that may have granted something in this very DAG run; by name, as this module need not import theirs.
-_GRANTING = frozenset({"CreateLightlyAccessRoleOperator", "CreateLightlyAccessUserOperator"})
+_GRANTING = frozenset(
+    {"CreateLightlyAccessRoleOperator", "CreateLightlyAccessUserOperator", "RotateLightlyAccessOperator"}
+)
 
 
 class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):

@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from lightly_provider.operators.access import CreateLightlyAccessRoleOperator, CreateLightlyAccessUserOperator
+from lightly_provider.operators.access import (
+    CreateLightlyAccessRoleOperator,
+    CreateLightlyAccessUserOperator,
+    RotateLightlyAccessOperator,
+)
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
@@ -28,6 +32,13 @@ def create_role(name: str, context: dict[str, Any], **arguments: Any) -> dict[st
 def create_user(name: str, context: dict[str, Any], **arguments: Any) -> dict[str, Any]:
     """What the operator returns."""
     operator = CreateLightlyAccessUserOperator(task_id="create", user_name=name, **arguments)
+    return dict(operator.execute(context))
+
+
+def rotate(create: Any, name: str, context: dict[str, Any], **arguments: Any) -> dict[str, Any]:
+    """What the operator returns that rotates what ``create_role`` or ``create_user`` created."""
+    kind = "role_name" if create is create_role else "user_name"
+    operator = RotateLightlyAccessOperator(task_id="rotate", **{kind: name}, **arguments)
     return dict(operator.execute(context))
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +15,7 @@ from lightly_provider.exceptions import LightlyAccessError
 from lightly_provider.operators.access import (
     DeleteLightlyAccessOperator,
 )
+from tests.integration.conftest import TaskInstance
 from tests.integration.created_access import create_role, create_user, kept, keys_of, places, verified
 from tests.integration.sandbox import CUSTOMER_ACCOUNT, LIGHTLY_ACCOUNT, Keys, executable
 
@@ -286,3 +289,60 @@ def test_an_explicit_deny_is_not_waited_for(lightly: Sandbox, bucket: str, name:
         create_user(name, context, access_conn_id=f"ssm://aws_default/lightly/{name}", **places(bucket))
 
     assert time.monotonic() - started < 30, "of 60"
+
+
+# --- at the same time ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("create", [create_role, create_user])
+def test_of_tasks_that_create_the_same_at_once_one_wins_and_the_others_adopt_it(
+    create: Any, store: str, lightly: Sandbox, bucket: str, name: str
+) -> None:
+    for turn in range(12):
+        conn_id, mine = f"{store}://aws_default/lightly/{name}-{turn}", f"{name}-{turn}"
+        together = threading.Barrier(2)
+
+        def task(mine: str = mine, conn_id: str = conn_id, together: threading.Barrier = together) -> dict[str, Any]:
+            together.wait(timeout=30)
+            return dict(create(mine, {"ti": TaskInstance()}, access_conn_id=conn_id, **places(bucket)))
+
+        with ThreadPoolExecutor(2) as pool:
+            outcomes = [future.result() for future in [pool.submit(task) for _ in range(2)]]
+
+        assert outcomes[0]["arn"] == outcomes[1]["arn"]
+        connection = kept(lightly, store, mine)
+        assert connection is not None
+        if create is create_user:
+            assert keys_of(lightly, mine) == [connection["login"]], "no key is left of which nobody has the secret"
+        else:
+            role = lightly.aws("iam").get_role(RoleName=mine)["Role"]
+            trusted = role["AssumeRolePolicyDocument"]["Statement"][0]["Condition"]["StringEquals"]["sts:ExternalId"]
+            assert connection["extra"]["assume_role_kwargs"]["ExternalId"] == trusted
+        assert create(mine, {"ti": TaskInstance()}, access_conn_id=conn_id, **places(bucket))["changed"] == []
+
+
+def test_where_the_trust_was_lost_two_tasks_at_once_agree_on_one_external_id(
+    lightly: Sandbox, bucket: str, name: str
+) -> None:
+    conn_id, iam = f"ssm://aws_default/lightly/{name}", lightly.aws("iam")
+    create_role(name, {"ti": TaskInstance()}, access_conn_id=conn_id, **places(bucket))
+    for _ in range(8):
+        lost = {"Version": "2012-10-17", "Statement": []}
+        iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(lost))
+        lightly.aws("ssm").delete_parameter(Name=f"/lightly/{name}")
+        together = threading.Barrier(2)
+
+        def task(together: threading.Barrier = together) -> None:
+            together.wait(timeout=30)
+            create_role(name, {"ti": TaskInstance()}, access_conn_id=conn_id, **places(bucket))
+
+        with ThreadPoolExecutor(2) as pool:
+            for future in [pool.submit(task) for _ in range(2)]:
+                future.result()
+
+        role = iam.get_role(RoleName=name)["Role"]
+        trusted = role["AssumeRolePolicyDocument"]["Statement"][0]["Condition"]["StringEquals"]["sts:ExternalId"]
+        connection = kept(lightly, "ssm", name)
+        assert connection is not None
+        assert connection["extra"]["assume_role_kwargs"]["ExternalId"] == trusted

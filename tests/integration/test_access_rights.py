@@ -11,7 +11,7 @@ import pytest
 
 from lightly_provider.exceptions import LightlyAccessError
 from lightly_provider.operators.access import DeleteLightlyAccessOperator
-from tests.integration.created_access import create_role, create_user, places
+from tests.integration.created_access import create_role, create_user, places, rotate
 from tests.integration.sandbox import REPOSITORY
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def test_the_documented_rights_suffice_and_none_of_them_is_too_many(
         iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(nobody))
         iam.update_role(RoleName=name, MaxSessionDuration=3600)
     create(name, context, tags={"team": "vision"}, **arguments)
-    create(name, context, permissions_boundary=boundary, rotate=True, dataset_ids=[], **arguments)
+    create(name, context, permissions_boundary=boundary, **arguments)
+    rotate(create, name, context, access_conn_id=arguments["access_conn_id"], aws_conn_id="narrow")
 
     kind = "role" if create is create_role else "user"
     delete = {f"{kind}_name": name, "access_conn_id": arguments["access_conn_id"], "aws_conn_id": "narrow"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -10,15 +11,19 @@ import pytest
 
 from lightly_provider.exceptions import LightlyAccessError
 from lightly_provider.hooks.lightly import LightlyHook
-from lightly_provider.operators.access import CreateLightlyAccessRoleOperator, CreateLightlyAccessUserOperator
+from lightly_provider.operators.access import RotateLightlyAccessOperator
+from lightly_provider.operators.worker import RunLightlyWorkerOperator
+from tests.integration.conftest import TaskInstance
 from tests.integration.created_access import (
     create_role,
     create_user,
     kept,
     keys_of,
     places,
+    rotate,
     verified,
 )
+from tests.integration.staged_worker import StagedWorker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,10 +34,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("in_the_sandboxs_region")
 
 CRASHED, FINISHED = 9, 0
-OPERATORS = {
-    create_role: (CreateLightlyAccessRoleOperator, "role_name"),
-    create_user: (CreateLightlyAccessUserOperator, "user_name"),
-}
 
 
 def killed_after(n_writes: int, run: Callable[[], Any]) -> int:
@@ -125,16 +126,19 @@ def test_a_rotation_moves_every_datasource_and_takes_the_old_secret_away(
     datasets = [verified(f"{dataset_name} {n}", arguments["access_conn_id"], bucket, context) for n in range(2)]
     old = secret_of(lightly, name)
 
-    outcome = create(name, context, rotate=True, **arguments)
+    outcome = rotate(create, name, context, access_conn_id=arguments["access_conn_id"])
 
     new = secret_of(lightly, name)
     assert new != old
-    assert set(outcome["rotated_datasets"]) == set(datasets), "all of the token's datasets are looked at"
+    assert set(outcome["moved"]) == set(datasets), "all of the token's datasets are looked at"
+    assert outcome["replaced"] == ([old] if create is create_user else ["external ID"])
+    assert (outcome["to_delete"], outcome["used_by"], outcome["active_runs"]) == ([], [], {})
+    assert outcome["changed_at"]
     assert secrets_in_aws(lightly, create, name) == {new}
     assert [secrets_on_the_platform(dataset_id) for dataset_id in datasets] == [{new}, {new}]
     assert [lights(dataset_id) for dataset_id in datasets] == [[True] * 4] * 2
     before = len(traffic.writes())
-    assert create(name, context, **arguments)["changed"] == [], "without rotate, nothing changes any more"
+    assert create(name, context, **arguments)["changed"] == [], "nothing is left to change"
     assert traffic.writes()[before:] == []
 
 
@@ -148,14 +152,14 @@ def test_killed_after_any_step_the_datasource_works_and_the_next_run_finishes(
     n_killed, status = 0, CRASHED
     while status == CRASHED:
         old = secret_of(lightly, name)
-        rotate = {"rotate": True, "dataset_ids": [dataset_id], **arguments}
+        moved = {"dataset_ids": [dataset_id], "access_conn_id": arguments["access_conn_id"]}
 
-        status = killed_after(n_killed + 1, lambda rotate=rotate: create(name, context, **rotate))
+        status = killed_after(n_killed + 1, lambda moved=moved: rotate(create, name, context, **moved))
 
         assert lights(dataset_id) == [True] * 4, f"killed after {n_killed + 1} changes"
         if status == CRASHED:
             n_killed += 1
-            create(name, context, **rotate)
+            rotate(create, name, context, **moved)
         new = secret_of(lightly, name)
         assert new != old
         assert secrets_in_aws(lightly, create, name) == {new}
@@ -209,7 +213,10 @@ def test_a_key_that_a_dataset_elsewhere_uses_is_kept_when_it_gets_no_new_one(
     )
     hook.set_datasource(dataset_id, by_hand)
 
-    create_user(name, context, rotate=True, dataset_ids=[dataset_id], **arguments)
+    conn_id = arguments["access_conn_id"]
+    outcome = rotate(create_user, name, context, access_conn_id=conn_id, dataset_ids=[dataset_id])
+
+    assert (outcome["replaced"], outcome["to_delete"]) == ([second["AccessKeyId"]], [])
 
     assert secrets_on_the_platform(dataset_id) == {first}, "the kept key serves all, and the one by hand goes"
     assert keys_of(lightly, name) == [first]
@@ -228,8 +235,140 @@ def test_a_given_external_id_replaces_the_old_one_only_in_a_rotation(
     assert "CANARY" not in str(refused.value)
     assert secrets_in_aws(lightly, create_role, name) == {"CANARY-the-first-one"}
 
-    given = {"external_id": "CANARY-the-second-one", "rotate": True, "dataset_ids": [dataset_id], **arguments}
-    create_role(name, context, **given)
+    given = {"external_id": "CANARY-the-second-one", "access_conn_id": arguments["access_conn_id"]}
+    rotate(create_role, name, context, dataset_ids=[dataset_id], **given)
     assert secrets_in_aws(lightly, create_role, name) == {"CANARY-the-second-one"}
     assert secrets_on_the_platform(dataset_id) == {"CANARY-the-second-one"}
-    assert create_role(name, context, **given)["changed"] == [], "it is the given one already"
+    again = rotate(create_role, name, context, dataset_ids=[dataset_id], **given)
+    assert again["replaced"] == [], "it is the given one already"
+
+
+# --- nothing is taken away that is in use -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("create", [create_role, create_user])
+def test_a_secret_that_another_dataset_has_stays_valid_and_is_reported(
+    create: Any, lightly: Sandbox, bucket: str, name: str, dataset_name: str, context: dict[str, Any]
+) -> None:
+    conn_id = f"ssm://aws_default/lightly/{name}"
+    create(name, context, access_conn_id=conn_id, **places(bucket))
+    mine, other = (verified(f"{dataset_name} {n}", conn_id, bucket, context) for n in range(2))
+    old = secret_of(lightly, name)
+
+    outcome = rotate(create, name, context, access_conn_id=conn_id, dataset_ids=[mine])
+
+    shown = old if create is create_user else "external ID"
+    assert (outcome["moved"], outcome["to_delete"], outcome["used_by"]) == ([mine], [shown], [other])
+    assert (secrets_on_the_platform(mine), secrets_on_the_platform(other)) == ({secret_of(lightly, name)}, {old})
+    assert secrets_in_aws(lightly, create, name) == {old, secret_of(lightly, name)}
+    assert (lights(mine), lights(other)) == ([True] * 4, [True] * 4)
+
+    last = rotate(create, name, context, access_conn_id=conn_id)
+
+    assert (last["moved"], last["to_delete"]) == ([other], [])
+    assert secrets_in_aws(lightly, create, name) == {secret_of(lightly, name)}
+    assert (lights(mine), lights(other)) == ([True] * 4, [True] * 4)
+
+
+def schedule_run(dataset_id: str, label: str) -> None:
+    """Schedule a run for the workers of a label."""
+    strategies = [{"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}}]
+    RunLightlyWorkerOperator(
+        task_id="run",
+        dataset_id=dataset_id,
+        selection_config={"n_samples": 1, "strategies": strategies},
+        runs_on=[label],
+        wait_for_completion=False,
+        durable=False,
+    ).execute({"ti": TaskInstance()})
+
+
+def test_an_access_key_goes_only_when_no_run_that_began_with_it_is_left(
+    lightly: Sandbox, bucket: str, name: str, dataset_name: str, context: dict[str, Any]
+) -> None:
+    conn_id = f"ssm://aws_default/lightly/{name}"
+    create_user(name, context, access_conn_id=conn_id, **places(bucket))
+    dataset_id = verified(dataset_name, conn_id, bucket, context)
+    first = secret_of(lightly, name)
+    worker = StagedWorker(lightly, name)
+    schedule_run(dataset_id, name)
+    run_id = worker.take(dataset_id)
+
+    outcome = rotate(create_user, name, context, access_conn_id=conn_id)
+
+    second = secret_of(lightly, name)
+    assert (outcome["replaced"], outcome["to_delete"]) == ([first], [first])
+    assert outcome["active_runs"] == {dataset_id: [run_id]}
+    assert secrets_on_the_platform(dataset_id) == {second}
+    assert secrets_in_aws(lightly, create_user, name) == {first, second}
+
+    with pytest.raises(LightlyAccessError, match=r"Both access keys .* are in use") as refused:
+        rotate(create_user, name, context, access_conn_id=conn_id)
+
+    assert all(one in str(refused.value) for one in (first, second, run_id, dataset_id))
+    assert secret_of(lightly, name) == second
+    assert secrets_in_aws(lightly, create_user, name) == {first, second}
+
+    # A run that is only scheduled, or begins meanwhile, has the new key.
+    end = threading.Timer(3, worker.finish, (dataset_id, run_id), {"state": "FAILED"})
+    end.start()
+    done = rotate(create_user, name, context, access_conn_id=conn_id, grace=60)
+    end.join()
+
+    assert (done["replaced"], done["to_delete"], done["active_runs"]) == ([first], [], {})
+    assert secrets_in_aws(lightly, create_user, name) == {second}
+
+
+def test_a_run_that_nobody_has_taken_yet_keeps_no_key(
+    lightly: Sandbox, bucket: str, name: str, dataset_name: str, context: dict[str, Any]
+) -> None:
+    conn_id = f"ssm://aws_default/lightly/{name}"
+    create_user(name, context, access_conn_id=conn_id, **places(bucket))
+    dataset_id = verified(dataset_name, conn_id, bucket, context)
+    StagedWorker(lightly, name)
+    schedule_run(dataset_id, name)
+
+    outcome = rotate(create_user, name, context, access_conn_id=conn_id)
+
+    assert (outcome["moved"], outcome["to_delete"]) == ([dataset_id], [])
+    assert secrets_in_aws(lightly, create_user, name) == {secret_of(lightly, name)}
+
+
+@pytest.mark.parametrize("given", [[], (), "{{ params.none }}"])
+@pytest.mark.parametrize("create", [create_role, create_user])
+def test_an_empty_list_of_datasets_changes_nothing(
+    create: Any, given: Any, lightly: Sandbox, bucket: str, name: str, dataset_name: str, context: dict[str, Any]
+) -> None:
+    conn_id = f"ssm://aws_default/lightly/{name}"
+    create(name, context, access_conn_id=conn_id, **places(bucket))
+    dataset_id = verified(dataset_name, conn_id, bucket, context)
+    before = secret_of(lightly, name)
+
+    def rotate_none() -> None:
+        kind = "role_name" if create is create_role else "user_name"
+        named = {kind: name, "access_conn_id": conn_id}
+        operator = RotateLightlyAccessOperator(task_id="rotate", dataset_ids=given, **named)
+        operator.render_template_fields({**context, "params": {"none": []}})
+        operator.execute(context)
+
+    with pytest.raises(ValueError, match=r"dataset_ids is (\[\]|\(\)).*name at least one dataset"):
+        rotate_none()
+
+    assert secret_of(lightly, name) == before
+    assert secrets_in_aws(lightly, create, name) == {before}
+    assert secrets_on_the_platform(dataset_id) == {before}
+
+
+def test_what_is_not_there_or_another_s_is_not_rotated(
+    lightly: Sandbox, bucket: str, name: str, context: dict[str, Any]
+) -> None:
+    conn_id = f"ssm://aws_default/lightly/{name}"
+    with pytest.raises(LightlyAccessError, match=r"There is no user .* to rotate"):
+        rotate(create_user, name, context, access_conn_id=conn_id)
+    create_user(name, context, access_conn_id=conn_id, **places(bucket))
+    with pytest.raises(LightlyAccessError, match="Nothing is kept in"):
+        rotate(create_user, name, context, access_conn_id=f"{conn_id}-other")
+    lightly.aws("iam").untag_user(UserName=name, TagKeys=["managed-by"])
+    with pytest.raises(LightlyAccessError, match="without the tag"):
+        rotate(create_user, name, context, access_conn_id=conn_id)
+    assert secrets_in_aws(lightly, create_user, name) == {secret_of(lightly, name)}

@@ -24,7 +24,7 @@ from lightly_provider.operators.access import (
     DeleteLightlyAccessOperator,
 )
 from tests.integration.airflow_run import everything_stored, lines_with, run_dag, run_dag_in_a_process, run_own_dag
-from tests.integration.created_access import create_user, kept, places, verified
+from tests.integration.created_access import create_user, kept, places, rotate, verified
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,7 +107,7 @@ def test_the_secret_key_shows_nowhere_but_where_it_is_kept(
     arguments = {"access_conn_id": f"ssm://aws_default/lightly/{name}", **places(bucket)}
     with caplog.at_level(logging.DEBUG):
         outcome = create_user(name, context, **arguments)
-        again = create_user(name, context, rotate=True, dataset_ids=[], **arguments)
+        again = rotate(create_user, name, context, access_conn_id=arguments["access_conn_id"])
 
     connection = kept(lightly, "ssm", name)
     assert connection is not None

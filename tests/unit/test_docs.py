@@ -28,6 +28,7 @@ from lightly_provider.operators.access import (
     CreateLightlyAccessRoleOperator,
     CreateLightlyAccessUserOperator,
     DeleteLightlyAccessOperator,
+    RotateLightlyAccessOperator,
 )
 from lightly_provider.operators.base import CheckedOperator
 from lightly_provider.operators.cancellation import CancelLightlyRunOperator
@@ -47,6 +48,7 @@ DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")])
 OPERATORS: dict[str, type[Any]] = {
     "create_access_role": CreateLightlyAccessRoleOperator,
     "create_access_user": CreateLightlyAccessUserOperator,
+    "rotate_access": RotateLightlyAccessOperator,
     "delete_access": DeleteLightlyAccessOperator,
     "create_dataset": CreateLightlyDatasetOperator,
     "configure_s3_datasource": ConfigureS3DatasourceOperator,
@@ -216,7 +218,9 @@ def test_every_make_target_in_the_documents_is_one(path: Path) -> None:
 def signature(operator: type[Any]) -> dict[str, inspect.Parameter]:
     """The operator's own arguments, and those of its bases in this provider."""
     bases = [cls for cls in operator.__mro__ if issubclass(cls, CheckedOperator) and cls is not CheckedOperator]
-    parameters = {n: p for cls in bases or [operator] for n, p in inspect.signature(cls).parameters.items()}
+    # Airflow gives each class an __init__, which for one without its own is that of its base.
+    own = [cls for cls in bases if inspect.signature(cls) != inspect.signature(CheckedOperator)]
+    parameters = {n: p for cls in own or [operator] for n, p in inspect.signature(cls).parameters.items()}
     return {n: parameter for n, parameter in parameters.items() if parameter.kind is inspect.Parameter.KEYWORD_ONLY}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import Field, StrictBool, StringConstraints
 
@@ -67,6 +67,25 @@ S3Datasource = S3UserAccessDatasource | S3DelegatedAccessDatasource
 SECRET_MEMBERS = frozenset({"s3SecretAccessKey", "s3ExternalId"})
 
 
+class Keys(Protocol):
+    """The keys of an IAM user."""
+
+    @property
+    def access_key_id(self) -> str: ...
+    @property
+    def secret_access_key(self) -> str: ...
+
+
+@runtime_checkable
+class Role(Protocol):
+    """A role, and the external ID that it asks for."""
+
+    @property
+    def role_arn(self) -> str: ...
+    @property
+    def external_id(self) -> str: ...
+
+
 class Datasource(Answer):
     """
     A datasource as the platform describes it.
@@ -91,6 +110,20 @@ class Datasource(Answer):
         """The members that are not secret, in wire names."""
         members = self.model_dump(by_alias=True, exclude={"s3_secret_access_key", "s3_external_id"})
         return drop_none(members)
+
+    def with_access(self, access: Keys | Role) -> S3Datasource:
+        """
+        What sets this datasource again, with another access and nothing else changed.
+
+        :param access: The keys or the role.
+        """
+        # Every member that a request can have, so that none is cleared by being left out here.
+        same = {member: getattr(self, member) for member in _S3Datasource.model_fields}
+        if isinstance(access, Role):
+            return S3DelegatedAccessDatasource(s3_arn=access.role_arn, s3_external_id=access.external_id, **same)
+        return S3UserAccessDatasource(
+            s3_access_key_id=access.access_key_id, s3_secret_access_key=access.secret_access_key, **same
+        )
 
     def same_as(self, wanted: S3Datasource) -> bool:
         """

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from lightly_provider.access.kept import KeptAccess
+from lightly_provider.access.principals import OvertakenError
 from lightly_provider.access.stores import AccessStore
 from lightly_provider.aws.credentials import DelegatedAccess, UserAccess, access_from_aws_connection
 from lightly_provider.exceptions import LightlyAccessError
@@ -33,6 +34,12 @@ class MemoryStore(AccessStore):
 
     def read(self) -> KeptAccess | None:
         return self.present
+
+    def create(self, access: KeptAccess) -> bool:
+        if self.present is not None:
+            return False
+        self.write(access)
+        return True
 
     def write(self, access: KeptAccess) -> None:
         self.present, self.writes = access, self.writes + 1
@@ -75,8 +82,8 @@ def test_no_secret_shows_in_the_text_of_an_access(access: KeptAccess) -> None:
 
 def test_an_access_is_written_once() -> None:
     store = MemoryStore("kept")
-    assert store.keep(USER, allow_unmanaged=False)
-    assert not store.keep(USER, allow_unmanaged=False)
+    assert store.keep(USER, seen=None)
+    assert not store.keep(USER, seen=USER)
     assert store.writes == 1
 
 
@@ -91,9 +98,9 @@ def test_the_access_of_another_is_not_replaced_unless_told(present: KeptAccess, 
     store = MemoryStore("kept")
     store.present = present
     with pytest.raises(LightlyAccessError, match=f"^'kept' holds {whose}, which is left alone"):
-        store.keep(USER, allow_unmanaged=False)
+        store.keep(USER, seen=present)
     assert store.present is present
-    assert store.keep(USER, allow_unmanaged=True)
+    assert store.keep(USER, seen=present, allow_unmanaged=True)
 
 
 @pytest.mark.parametrize(
@@ -108,3 +115,20 @@ def test_the_access_of_another_is_not_replaced_unless_told(present: KeptAccess, 
 )
 def test_an_access_knows_whose_it_is(principal: str, mine: bool) -> None:
     assert ROLE.is_of(principal) is mine
+
+
+class Overtaken(MemoryStore):
+    """A place where another task writes between the look and the creation."""
+
+    def create(self, access: KeptAccess) -> bool:
+        self.present = ROLE
+        return super().create(access)
+
+
+@pytest.mark.parametrize("store", [MemoryStore("kept"), Overtaken("kept")])
+def test_of_two_that_keep_an_access_at_once_the_second_is_to_look_again(store: MemoryStore) -> None:
+    if not isinstance(store, Overtaken):
+        store.present = ROLE  # written since the caller has looked
+    with pytest.raises(OvertakenError, match="Another task writes to 'kept' at the same time"):
+        store.keep(USER, seen=None, allow_unmanaged=True)
+    assert store.present == ROLE

@@ -9,6 +9,7 @@ from lightly_provider.operators.access import (
     CreateLightlyAccessRoleOperator,
     CreateLightlyAccessUserOperator,
     DeleteLightlyAccessOperator,
+    RotateLightlyAccessOperator,
 )
 from lightly_provider.operators.cancellation import CancelLightlyRunOperator
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
@@ -41,9 +42,6 @@ ACCESS: dict[str, Any] = {
     "tags": {"team": "vision"},
     "allow_unmanaged": True,
     "propagation_timeout": timedelta(seconds=90),
-    "rotate": True,
-    "dataset_ids": [DATASET],
-    "lightly_conn_id": "other",
 }
 SELECTION = {"n_samples": 10, "strategies": [{"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}}]}
 
@@ -56,6 +54,19 @@ OPERATORS: dict[type[CheckedArguments], tuple[dict[str, Any], dict[str, Any]]] =
     CreateLightlyAccessUserOperator: (
         {"user_name": "lightly", "access_conn_id": "lightly_photos", "resource_path": "s3://my-bucket/photos/"},
         ACCESS,
+    ),
+    RotateLightlyAccessOperator: (
+        {"role_name": "lightly", "access_conn_id": "lightly_photos"},
+        {
+            "user_name": None,
+            "dataset_ids": [DATASET],
+            "grace": timedelta(hours=6),
+            "aws_conn_id": "my_aws",
+            "airflow_api_conn_id": "airflow_api",
+            "propagation_timeout": timedelta(seconds=90),
+            "external_id": EXTERNAL_ID,
+            "lightly_conn_id": "other",
+        },
     ),
     DeleteLightlyAccessOperator: (
         {"role_name": "lightly", "access_conn_id": "lightly_photos"},

@@ -16,6 +16,7 @@ from lightly_provider.operators.access import (
     CreateLightlyAccessRoleOperator,
     CreateLightlyAccessUserOperator,
     DeleteLightlyAccessOperator,
+    RotateLightlyAccessOperator,
 )
 from lightly_provider.operators.arguments import types_of_arguments
 from lightly_provider.operators.cancellation import CancelLightlyRunOperator as Cancel
@@ -36,12 +37,13 @@ if TYPE_CHECKING:
 Create, Configure = CreateLightlyDatasetOperator, ConfigureS3DatasourceOperator
 Verify, Run = VerifyDatasourcePermissionsOperator, RunLightlyWorkerOperator
 CreateRole, CreateUser = CreateLightlyAccessRoleOperator, CreateLightlyAccessUserOperator
-DeleteAccess = DeleteLightlyAccessOperator
+DeleteAccess, RotateAccess = DeleteLightlyAccessOperator, RotateLightlyAccessOperator
 
 # What is decided by the DAG's author alone, and what is a secret.
 NOT_TEMPLATED = {
-    CreateRole: {"external_id", "allow_unmanaged", "propagation_timeout", "rotate"},
-    CreateUser: {"allow_unmanaged", "propagation_timeout", "rotate"},
+    CreateRole: {"external_id", "allow_unmanaged", "propagation_timeout"},
+    CreateUser: {"allow_unmanaged", "propagation_timeout"},
+    RotateAccess: {"external_id", "grace", "propagation_timeout"},
     DeleteAccess: {"allow_unmanaged"},
     Create: set(),
     Configure: {"external_id"},
@@ -226,7 +228,7 @@ def test_an_external_id_is_what_it_was_written_as_in_a_dag_with_native_rendering
     text: str, context: dict[str, Any]
 ) -> None:
     made = in_a_dag(Configure, native=True, params={}, role_arn=ROLE, external_id="{{ params.x }}")
-    assert made._rendered_external_id({"params": {"x": text}, **context}) == text
+    assert made.rendered_external_id({"params": {"x": text}, **context}) == text
 
 
 @pytest.mark.parametrize("native", [False, True])
@@ -303,7 +305,7 @@ def test_a_template_of_the_external_id_is_not_rendered_into_a_field(context: dic
     values = {"params": {"secret": EXTERNAL_ID}, **context}
     made.render_template_fields(values)  # type: ignore[arg-type]
     assert made.external_id == "{{ params.secret }}"
-    assert made._rendered_external_id(values) == EXTERNAL_ID  # type: ignore[arg-type]
+    assert made.rendered_external_id(values) == EXTERNAL_ID  # type: ignore[arg-type]
     assert EXTERNAL_ID not in repr(vars(made))
 
 
@@ -330,6 +332,7 @@ MAPPED: dict[type[CheckedArguments], dict[str, list[Any]]] = {
     CreateRole: {"role_name": ["one", "two"], "access_conn_id": ["one", "two"]},
     CreateUser: {"resource_path": ["s3://my-bucket/a/", "s3://my-bucket/b/"]},
     DeleteAccess: {"role_name": ["one", "two"]},
+    RotateAccess: {"role_name": ["one", "two"]},
     Create: {"dataset_name": ["abc", "def"]},
     Configure: {"dataset_id": [DATASET, "b" * 24], "resource_path": ["s3://my-bucket/a/", "s3://my-bucket/b/"]},
     Verify: {"dataset_id": [DATASET]},

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from lightly_provider.access.plans import ExternalIdPlan, KeyPlan, plan_external_id, plan_keys
 from lightly_provider.access.principals import Key
-from lightly_provider.access.rotation import ExternalIdPlan, KeyPlan, plan_external_id, plan_keys
 from lightly_provider.exceptions import LightlyAccessError
 
 
@@ -73,7 +73,7 @@ def test_of_two_lost_keys_the_one_that_no_datasource_has_goes() -> None:
 
 
 def test_of_two_lost_keys_none_goes_as_long_as_nobody_has_asked_which_is_in_use() -> None:
-    with pytest.raises(LightlyAccessError, match=r"'lightly' has 2 access keys \(A and B\).*set rotate=True"):
+    with pytest.raises(LightlyAccessError, match=r"'lightly' has 2 access keys \(A and B\).*run RotateLightlyAccess"):
         plan(key("A"), key("B"))
     assert plan(key("A"), key("B", active=False)) == KeyPlan(create=True, delete_first=("B",))
 

@@ -1,0 +1,63 @@
+"""The argument ``external_id``: a secret, kept out of rendered fields, logs, XCom and the serialized DAG."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from lightly_provider.aws.credentials import check_external_id
+from lightly_provider.operators.arguments import is_static
+from lightly_provider.operators.base import CheckedOperator
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class ExternalIdArgument(CheckedOperator):
+    """
+    Base of the operators that take an external ID. It is no template field, and is rendered when the task runs.
+
+    :cvar instead: What to do where it cannot be kept secret, for the messages.
+    """
+
+    instead: ClassVar[str]
+    external_id: Any  # what a DAG's author wrote, until it is checked
+
+    @classmethod
+    def partial(cls, *, external_id: None = None, **kwargs: Any) -> Any:
+        """A mapped task; see Airflow's dynamic task mapping."""
+        if external_id is not None:
+            raise ValueError(
+                f"external_id is given to a mapped task, whose arguments Airflow stores in clear; {cls.instead}."
+            )
+        # What is given here cannot be given to expand() any more.
+        return super().partial(external_id=None, **kwargs)
+
+    def check_arguments(self) -> None:
+        """See :meth:`CheckedArguments.check_arguments`."""
+        super().check_arguments()
+        if self.external_id is not None and not isinstance(self.external_id, str):
+            if not is_static(self.external_id):
+                raise ValueError(
+                    f"external_id is the output of another task, which XCom would keep in clear; {self.instead}."
+                )
+            # The value is not repeated. A number may have lost leading zeros or an exponent on its way here.
+            raise ValueError(
+                f"external_id is a {type(self.external_id).__name__} and not a text; write it in quotation marks, so "
+                "that nothing changes it."
+            )
+        if self.external_id and is_static(self.external_id):
+            check_external_id(self.external_id, argument="external_id")
+
+    def rendered_external_id(self, context: Context) -> str | None:
+        """
+        The external ID, masked; None if there is none.
+
+        :raises InvalidAccessError: The platform does not take it.
+        """
+        if not self.external_id:
+            return None
+        from airflow.providers.common.compat.sdk import mask_secret
+
+        external_id = self.render_text(self.external_id, context)
+        mask_secret(external_id)
+        return check_external_id(external_id, argument="external_id")
