@@ -11,6 +11,7 @@ import pytest
 
 from tests.contract.schema import assert_fits_contract
 from tests.integration.sandbox import RunningSandbox, Sandbox
+from tests.integration.task_tries import TaskTries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -162,3 +163,10 @@ def context() -> dict[str, Any]:
 def database(airflow_db: Path) -> Path:
     """Airflow's database, for tests that run whole DAGs."""
     return airflow_db
+
+
+@pytest.fixture(scope="session")
+def tries(airflow_db: Path) -> Iterator[TaskTries]:
+    """The process that runs Airflow's tries of a task."""
+    with TaskTries() as started:
+        yield started

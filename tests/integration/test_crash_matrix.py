@@ -17,14 +17,13 @@ import pytest
 from tests.integration.airflow_run import outcome_of
 from tests.integration.lossy_proxy import LossyProxy
 from tests.integration.staged_worker import SIZES, StagedWorker, ready_dataset
-from tests.integration.task_tries import TaskTries
 from tests.thinning import thinned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.integration.sandbox import Sandbox
+    from tests.integration.task_tries import TaskTries
 
 FAULTS = ("answer lost", "killed before", "killed after")
 MOST_TRIES = 4
@@ -83,13 +82,6 @@ class Scene:
             self.run_id = self.worker.take(self.dataset_id)
         elif self.looks == 4:
             self.worker.finish(self.dataset_id, self.run_id)
-
-
-@pytest.fixture(scope="module")
-def tries(airflow_db: Path) -> Iterator[TaskTries]:
-    """The process that runs the tries."""
-    with TaskTries() as started:
-        yield started
 
 
 def play(

@@ -11,22 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration.staged_worker import StagedWorker, ready_dataset
-from tests.integration.task_tries import TaskTries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
     from tests.integration.sandbox import Sandbox
+    from tests.integration.task_tries import TaskTries
 
 INDEXES = range(3)
-
-
-@pytest.fixture(scope="module")
-def tries(airflow_db: Path) -> Iterator[TaskTries]:
-    """The process that runs the tries."""
-    with TaskTries() as started:
-        yield started
 
 
 class MappedTask:

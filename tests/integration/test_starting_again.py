@@ -22,24 +22,17 @@ from lightly_provider.operators.worker import RunLightlyWorkerOperator
 from lightly_provider.sensors.worker import LightlyRunSensor
 from tests.integration.airflow_run import outcome_of
 from tests.integration.staged_worker import SIZES, StagedWorker, ready_dataset
-from tests.integration.task_tries import TaskTries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.integration.sandbox import Sandbox
+    from tests.integration.task_tries import TaskTries
 
 MODES = ["waiting", "deferred"]
 SELECTION = {"n_samples": 4, "strategies": [{"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}}]}
 has_task_state_store = tuple(map(int, version("apache-airflow").split(".")[:2])) >= (3, 3)
-
-
-@pytest.fixture(scope="module")
-def tries(airflow_db: Path) -> Iterator[TaskTries]:
-    """The process that runs the tries."""
-    with TaskTries() as started:
-        yield started
 
 
 @pytest.fixture
