@@ -23,13 +23,10 @@ if TYPE_CHECKING:
 # No text that is a Python literal begins with this character, which is for private use.
 _NO_LITERAL = "\ue000"
 
-if TYPE_CHECKING:
-    _Templated = BaseOperator
-else:
-    _Templated = object
 
-
-class CheckedArguments(_Templated):
+# A mixin that is no operator would give Airflow's base class a second constructor, from whose signature Airflow takes
+# the defaults of a mapped task: `inlets` would be None, over which it iterates.
+class CheckedArguments(BaseOperator):
     """
     What operators and sensors do with their arguments.
 
@@ -69,7 +66,7 @@ class CheckedArguments(_Templated):
         return str(super().render_template(f"{_NO_LITERAL}{template}", context)).removeprefix(_NO_LITERAL)
 
 
-class CheckedOperator(CheckedArguments, BaseOperator):
+class CheckedOperator(CheckedArguments):
     """Base of all operators here; they do their work in :meth:`perform`."""
 
     def execute(self, context: Context) -> Any:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.standard.operators.bash import BashOperator
 
 from lightly_provider.links import LightlyDatasetLink, LightlyRunsLink
 from lightly_provider.operators.access import (
@@ -362,6 +363,9 @@ def test_an_operator_can_be_mapped(operator: type[CheckedArguments]) -> None:
         assert getattr(one, name) == value
     for name, values in MAPPED[operator].items():
         assert getattr(one, name) == values[0]
+    airflows_own = BashOperator.partial(task_id="a_task").expand(bash_command=["true"])
+    assert (mapped.inlets, mapped.outlets) == (airflows_own.inlets, airflows_own.outlets)
+    assert mapped.executor_config == airflows_own.executor_config
 
 
 def test_an_operator_can_be_mapped_over_another_tasks_output() -> None:
