@@ -23,6 +23,7 @@ from lightly_provider.access.principals import MARK_KEY, MARK_VALUE, OvertakenEr
 from lightly_provider.access.propagation import wait_until
 from lightly_provider.aws.secret_address import SecretAddress
 from lightly_provider.exceptions import LightlyAccessError
+from lightly_provider.network import Limits, NoAnswerError, Transport
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -198,7 +199,7 @@ def access_store(conn_id: str, connections: AwsConnections, airflow_api_conn_id:
     return (ParameterStore if address.service == "ssm" else SecretsManagerStore)(conn_id, address, client)
 
 
-_TIMEOUT_S = (10, 60)
+_LIMITS = Limits(size=2**20)
 
 
 class _ReadableStore(AccessStore):
@@ -303,37 +304,43 @@ class ApiConnectionStore(_ReadableStore):
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None, *, passed: int = 404) -> int:
         """Send a request; its status, which is a success or the one that may be passed on."""
-        import requests
         from airflow.providers.common.compat.sdk import BaseHook
 
         api = BaseHook.get_connection(self._api_conn_id)
         base = _base_url(api)
-        with requests.Session() as session:
-            try:
-                token = self._token(session, base, api)
-                answer = session.request(
-                    method, base + path, json=body, headers={"Authorization": f"Bearer {token}"}, timeout=_TIMEOUT_S
-                )
-            except requests.RequestException as error:
-                # Its text would name the address, and may hold what was sent.
-                raise LightlyAccessError(
-                    f"Airflow's API at {base} (connection {self._api_conn_id!r}) gave no answer: "
-                    f"{type(error).__name__}; check the connection's host, and run the task again."
-                ) from None
-        if not (answer.ok or answer.status_code == passed):
-            self._refused(f"{method} of the connection {self.conn_id!r}", base, answer.status_code)
-        return answer.status_code
+        transport = Transport(headers={"Accept": "application/json"})
+        try:
+            bearer = {"Authorization": f"Bearer {self._token(transport, base, api)}"}
+            answer = transport.send(method, base + path, limits=_LIMITS, json=body, headers=bearer)
+        except NoAnswerError as error:
+            raise LightlyAccessError(
+                f"Airflow's API at {base} (connection {self._api_conn_id!r}) gave no usable answer: {error}; check the "
+                "connection's host, and run the task again."
+            ) from None
+        finally:
+            transport.close()
+        if not (200 <= answer.status < 300 or answer.status == passed):
+            self._refused(f"{method} of the connection {self.conn_id!r}", base, answer.status)
+        return answer.status
 
-    def _token(self, session: Any, base: str, api: Connection) -> str:
+    def _token(self, transport: Transport, base: str, api: Connection) -> str:
         from airflow.providers.common.compat.sdk import mask_secret
 
         if not api.login:
             return str(api.password or "")
         login = {"username": api.login, "password": api.password}
-        answer = session.post(f"{base}/auth/token", json=login, timeout=_TIMEOUT_S)
-        if not answer.ok:
-            self._refused("the login", base, answer.status_code)
-        token = str(answer.json()["access_token"])
+        answer = transport.send("POST", f"{base}/auth/token", limits=_LIMITS, json=login)
+        if not 200 <= answer.status < 300:
+            self._refused("the login", base, answer.status)
+        try:
+            token = json.loads(answer.content)["access_token"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            token = None
+        if not isinstance(token, str) or not (token.isascii() and token.isprintable()):
+            raise LightlyAccessError(
+                f"Airflow's API at {base} answered the login without a token; check that the host of the connection "
+                f"{self._api_conn_id!r} is the API server's."
+            )
         mask_secret(token)
         return token
 
@@ -369,4 +376,5 @@ def _base_url(api: Connection) -> str:
     host = str(api.host or "").rstrip("/")
     if "://" in host:
         return host
-    return f"{api.schema or 'http'}://{host}" + (f":{api.port}" if api.port else "")
+    # Without a scheme https is meant: what is sent are a password and secret keys.
+    return f"{api.schema or 'https'}://{host}" + (f":{api.port}" if api.port else "")

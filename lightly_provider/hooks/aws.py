@@ -21,6 +21,7 @@ from lightly_provider.aws.credentials import access_from_aws_connection
 from lightly_provider.aws.regions import InvalidRegionError, check_region
 from lightly_provider.aws.secret_address import SecretAddress
 from lightly_provider.exceptions import LightlyAccessError, LightlyConnectionConfigError, LightlyError
+from lightly_provider.network import ca_bundle_for, proxies_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -180,7 +181,11 @@ class AwsConnection:
         if identity not in self._sessions:
             self._sessions[identity] = self._new_session(identity)
         session, wrapper = self._sessions[identity], self._wrapper
+        endpoint = wrapper.get_service_endpoint_url(service)
         settings = Config(**dict(config))
+        if endpoint:
+            # botocore knows no networks in NO_PROXY, which are how the endpoint of an own S3 is often exempted.
+            settings = settings.merge(Config(proxies=proxies_for(endpoint)))
         if wrapper.botocore_config:
             settings = settings.merge(wrapper.botocore_config)
         if identity is Identity.NOBODY:
@@ -188,8 +193,8 @@ class AwsConnection:
         return session.client(
             service,
             region_name=region or wrapper.region_name or session.region_name or _ANY_REGION,
-            endpoint_url=wrapper.get_service_endpoint_url(service),
-            verify=wrapper.verify,
+            endpoint_url=endpoint,
+            verify=_authorities(session, wrapper.verify),
             config=settings,
         )
 
@@ -249,6 +254,13 @@ class AwsConnection:
             raise LightlyConnectionConfigError(
                 f"{self.name} cannot be used: {fault.rstrip('.')}; correct that setting of the connection."
             ) from None
+
+
+def _authorities(session: Any, verify: Any) -> Any:
+    """Which certificates are trusted: the connection's, those that boto3 is configured with, else the environment's."""
+    if verify is not None or session._session.get_config_variable("ca_bundle"):
+        return verify
+    return ca_bundle_for(None)
 
 
 class AwsConnections:

@@ -169,7 +169,7 @@ def airflow_api(airflow_db: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         try:
             wait_for_port(server, port, folder / "log")
             yield json.dumps(
-                {"conn_type": "http", "host": "127.0.0.1", "port": port, "login": "editor"}
+                {"conn_type": "http", "host": f"http://127.0.0.1:{port}", "login": "editor"}
                 | {"password": "the-editors-password"}
             )
         finally:
