@@ -28,13 +28,14 @@ CONNECTION_FORM: dict = {  # type: ignore[type-arg]
         "ca_bundle": {
             "label": "CA bundle",
             "description": "Path on the workers of a PEM file with the certificate authorities to trust. "
-            "Default: those of the requests library.",
+            "Default: REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE of the workers' environment, else those of "
+            "the requests library.",
             "schema": {"type": ["string", "null"]},
         },
         "proxies": {
             "label": "Proxies",
             "description": 'JSON object of proxy addresses by scheme, e.g. {"https": "http://proxy:3128"}. '
-            "Default: those of the workers' environment (HTTPS_PROXY, NO_PROXY).",
+            "For other schemes, and by default: those of the workers' environment (HTTPS_PROXY, NO_PROXY).",
             "schema": {"type": ["string", "null"]},
         },
         "connect_timeout": {
@@ -44,7 +45,7 @@ CONNECTION_FORM: dict = {  # type: ignore[type-arg]
         },
         "read_timeout": {
             "label": "Read timeout (s)",
-            "description": "Seconds to wait for the platform's answer. Default: 180.",
+            "description": "Seconds until the platform's whole answer must be there. Default: 45.",
             "schema": {"type": ["integer", "null"], "minimum": 1},
         },
     },
