@@ -151,7 +151,7 @@ class _Start:
         credentials = self.state.credentials()
         messages = ("--access-denied-messages", self.options.access_denied_messages)
         local_aws = self.children.start(self._server("aws", "lightly_sandbox.aws.server", aws, *messages))
-        local_aws.tell(credentials.dumped())
+        local_aws.send(credentials.dumped())
         # It loads while the local AWS starts and its accounts are made, and then waits for the key pairs.
         settings = ["--aws-url", aws_url, "--verify-scope", self.options.verify_scope]
         settings += ["--crash-after", str(self.options.crash_after)]
@@ -166,7 +166,7 @@ class _Start:
         self._wait("local AWS", lambda: _get(f"{aws_url}{HEALTH_PATH}") is not None)
         credentials = provision(aws_url, credentials)
         self.state.keep(credentials)
-        platform.tell(credentials.dumped())
+        platform.send(credentials.dumped())
         self._wait("platform", lambda: _get(f"{lightly_url}/v1/quota", credentials) is not None)
 
         def registered() -> bool:

@@ -282,7 +282,7 @@ def test_with_the_plugin_alone_and_no_command_the_error_says_how_to_have_it(
         check=False,
     )
     assert command.returncode == 1
-    assert "for its pytest plugin alone" in command.stderr
+    assert "for its pytest plugin only" in command.stderr
     assert "ministack" in command.stderr
     assert "Traceback" not in command.stderr
 

@@ -148,7 +148,7 @@ def test_a_worker_that_ends_is_started_again(started: list[Process], tmp_path: P
     wait_until(lambda: api.ok("GET", "/v1/docker/worker")[0]["lastModifiedAt"] > before["lastModifiedAt"])
     assert api.ok("GET", "/v1/docker/worker")[0]["id"] == before["id"]
     assert log.exists()
-    assert "starts again" in process.stop()
+    assert "restarting it" in process.stop()
 
 
 def test_a_worker_that_a_run_shuts_down_stays_down(started: list[Process], tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_worker_that_a_run_shuts_down_stays_down(started: list[Process], tmp_p
     said = process.stop()
     assert process.popen.returncode == 0
     assert "sandbox-worker-1 has shut down" in said
-    assert "starts again" not in said
+    assert "restarting" not in said
 
 
 def test_a_silent_run_crashes_after_the_time_that_up_was_given(

@@ -171,8 +171,8 @@ def mend_objects(folder: Path) -> None:
     """Let each object's description be that of its content.
 
     ministack writes an object's content and then its description (``.meta.json``). Killed in between, it
-    would serve the new content with the old length and ETag. Nobody was told which of the two objects it is:
-    either may be found, and no mixture.
+    would serve the new content with the old length and ETag. No answer has said which of the two objects it
+    is: either may be found, and no mixture.
     """
     for described in folder.rglob(f"*{SIDECAR}"):
         content = described.with_name(described.name.removesuffix(SIDECAR))

@@ -69,7 +69,7 @@ class Guard:
         if refusal is None:
             await self._app(scope, again, send)
             return
-        # Who may not assume the role is told that, not how long its session could be.
+        # A caller who may not assume the role does not learn how long a session could be.
         status = 200
         messages: list[Message] = []
 

@@ -1,4 +1,4 @@
-"""When an object expires, as S3 tells it by a bucket's lifecycle rules, of which ministack keeps the text.
+"""When an object expires, as S3 reports it by a bucket's lifecycle rules, of which ministack keeps the text.
 
 Nothing is deleted when it expires: S3 itself says so before, and deletes it some time later.
 """

@@ -223,7 +223,7 @@ def _has_bucket_key(bucket: str) -> bool:
 
 
 def _missing(request: _Request, answer: _Answer) -> Refused | None:
-    """Who may not list is not told that there is no such object (AWS docs: S3, GetObject, "Permissions").
+    """A caller who may not list does not learn that an object is missing (AWS docs: S3, GetObject).
 
     The right is looked for without a prefix, which the request does not have: a condition on s3:prefix is not
     met. (Assumed of AWS.)
@@ -235,7 +235,7 @@ def _missing(request: _Request, answer: _Answer) -> Refused | None:
         version_id = request.version_id
     else:
         return None
-    # HEAD has no body that would tell a missing object from a missing bucket, which was looked for before.
+    # HEAD has no body that would tell a missing object from a missing bucket, which was checked before.
     if version_id is not None or (request.method != "HEAD" and b"<Code>NoSuchKey<" not in answer[2]):
         return None
     return _may_not_list(request, bucket)

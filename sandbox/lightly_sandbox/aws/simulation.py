@@ -1,8 +1,8 @@
 """IAM's policy simulator with the context that it is asked with, and with permissions boundaries.
 
 ministack (1.5.33) looks at neither, so that a policy with a condition on ``s3:prefix`` allows nothing in its
-simulator, and takes the address of who asks for that of the request that is simulated. AWS's tells which keys
-of the context are missing, beside each resource (AWS docs: IAM API reference, SimulatePrincipalPolicy).
+simulator, and takes the caller's address for that of the simulated request. AWS's returns which keys of the
+context are missing, beside each resource (AWS docs: IAM API reference, SimulatePrincipalPolicy).
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def up(
     state_dir: Annotated[
         Path | None,
         typer.Option(
-            help="The folder that keeps everything; made if missing. By default lightly-sandbox in "
+            help="The folder that keeps all state; created if missing. Default: lightly-sandbox in "
             "$XDG_STATE_HOME or ~/.local/state."
         ),
     ] = None,
@@ -54,8 +54,8 @@ def up(
     ready_file: Annotated[
         Path | None,
         typer.Option(
-            help="Written when everything answers: addresses, token and keys as JSON. By default ready.json "
-            "in the state folder."
+            help="Written when all servers answer: addresses, token and keys as JSON. Default: ready.json in "
+            "the state folder."
         ),
     ] = None,
     mask_secrets: Annotated[
@@ -64,7 +64,7 @@ def up(
     verify_scope: Annotated[
         VerifyScope,
         typer.Option(
-            help="Which datasource the permission lights are about when there are two: list and read on "
+            help="Which datasource the permission lights describe when there are two: list and read on "
             "INPUT, write and overwrite on LIGHTLY (combined), all four on one of them, or each on both "
             "(worst)."
         ),
@@ -81,21 +81,19 @@ def up(
         typer.Option(
             min=1,
             metavar="SECONDS",
-            help="Without a sign of life from its worker for so long a run is CRASHED. A worker gives one "
-            f"every {SIGN_OF_LIFE_SECONDS:g} s, less often while it computes.",
+            help="A run becomes CRASHED after this time without a sign of life from its worker. A worker "
+            f"sends one every {SIGN_OF_LIFE_SECONDS:g} s, less often while it computes.",
         ),
     ] = CRASH_AFTER_SECONDS,
     hide_secrets: Annotated[
         bool,
-        typer.Option(
-            "--hide-secrets", help="Do not print the token and Airflow's connections: for a log's sake."
-        ),
+        typer.Option("--hide-secrets", help="Do not print the token and the Airflow connections."),
     ] = False,
     until_stdin_closes: Annotated[
         bool,
         typer.Option(
             "--until-stdin-closes",
-            help="Stop also when the standard input ends: for a program that starts it.",
+            help="Stop also when the standard input closes.",
         ),
     ] = False,
 ) -> None:
@@ -128,14 +126,15 @@ def seed(
     destination: Annotated[str, typer.Argument(metavar="s3://BUCKET/PREFIX")],
     ready_file: Annotated[
         Path | None,
-        typer.Option(help="The file that `up` wrote: it says where the AWS is. By default as that of `up`."),
+        typer.Option(help="The file that `up` wrote. Default: the file of an `up` without options."),
     ] = None,
     photos: Annotated[
-        int | None, typer.Option(min=1, help="How many photos to put: 160 if videos are not asked for.")
+        int | None,
+        typer.Option(min=1, help="How many photos: 160 by default, none by default with --videos."),
     ] = None,
-    videos: Annotated[int | None, typer.Option(min=1, help="How many videos to put, of 4 s each.")] = None,
+    videos: Annotated[int | None, typer.Option(min=1, help="How many videos, of 4 s each.")] = None,
 ) -> None:
-    """Put real photos and videos into a bucket of the local AWS; the bucket is made if it is missing."""
+    """Put real photos and videos into a bucket of the local AWS; the bucket is created if it is missing."""
     from lightly_sandbox.aws.client import forget_aws_settings
     from lightly_sandbox.process.ready_file import default_ready_file, read_ready_file
     from lightly_sandbox.seeding.seed import seed as seed_bucket

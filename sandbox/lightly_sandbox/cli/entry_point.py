@@ -14,9 +14,9 @@ def main() -> None:
     """Run the command, or say that only the pytest plugin is installed here."""
     if missing := missing_parts():
         sys.exit(
-            f"This lightly-sandbox, of {sys.prefix}, is there for its pytest plugin alone: it was installed "
-            f"without {', '.join(missing)}. Install the command in an environment of its own, by `uv tool "
-            "install ./sandbox` in a checkout."
+            f"This lightly-sandbox, in {sys.prefix}, is installed for its pytest plugin only, without "
+            f"{', '.join(missing)}. Install the command into an environment of its own: `uv tool install "
+            "./sandbox` in a checkout."
         )
     try:
         from lightly_sandbox.cli.commands import app

@@ -28,16 +28,21 @@ def faults(
         str | None,
         typer.Argument(
             metavar="OPERATION",
-            help="The requests that have the fault: 'POST */schedule' (a method or *, and a path in which * "
+            help="The requests that fail: 'POST */schedule' (a method or *, and a path in which * "
             "is anything), or an operation's name in the vendor's client, such as get_docker_run_by_id.",
         ),
     ] = None,
     status: Annotated[
         int | None,
-        typer.Option(min=400, max=599, rich_help_panel=_WHAT, help="Refuse with this and the error body."),
+        typer.Option(
+            min=400, max=599, rich_help_panel=_WHAT, help="Answer with this status and an error body."
+        ),
     ] = None,
     reset: Annotated[
-        bool, typer.Option("--reset", rich_help_panel=_WHAT, help="Reset the connection; nothing is done.")
+        bool,
+        typer.Option(
+            "--reset", rich_help_panel=_WHAT, help="Reset the connection; the request is not carried out."
+        ),
     ] = False,
     delay: Annotated[
         float | None,
@@ -45,7 +50,7 @@ def faults(
             min=0,
             rich_help_panel=_WHAT,
             metavar="SECONDS",
-            help="Do the request so much later, even if its client has left.",
+            help="Carry out the request that much later, even if its client has left.",
         ),
     ] = None,
     drop_response: Annotated[
@@ -53,19 +58,21 @@ def faults(
         typer.Option(
             "--drop-response",
             rich_help_panel=_WHAT,
-            help="Do the request, then close the connection without an answer.",
+            help="Carry out the request, then close the connection without an answer.",
         ),
     ] = False,
     truncate: Annotated[
         bool,
         typer.Option(
-            "--truncate", rich_help_panel=_WHAT, help="Do the request, then answer half of the body only."
+            "--truncate",
+            rich_help_panel=_WHAT,
+            help="Carry out the request, then send only half of the body.",
         ),
     ] = False,
     not_json: Annotated[
         bool,
         typer.Option(
-            "--not-json", rich_help_panel=_WHAT, help="Do the request, then answer with a page of HTML."
+            "--not-json", rich_help_panel=_WHAT, help="Carry out the request, then answer with an HTML page."
         ),
     ] = False,
     drip: Annotated[
@@ -74,7 +81,7 @@ def faults(
             min=0,
             rich_help_panel=_WHAT,
             metavar="SECONDS",
-            help="Do the request, then send the answer's body in pieces, so long.",
+            help="Carry out the request, then send the body in pieces, over this time.",
         ),
     ] = None,
     clock_skew: Annotated[
@@ -82,8 +89,8 @@ def faults(
         typer.Option(
             rich_help_panel=_WHAT,
             metavar="SECONDS",
-            help="Answer as if the platform's clock were so much ahead, or behind if negative: createdAt, "
-            "lastModifiedAt and ts.",
+            help="Answer as if the platform's clock were ahead by this time, or behind if negative: "
+            "createdAt, lastModifiedAt and ts.",
         ),
     ] = None,
     iam_delay: Annotated[
@@ -92,7 +99,7 @@ def faults(
             min=0,
             rich_help_panel=_WHAT,
             metavar="SECONDS",
-            help="Let changes of the local AWS's IAM policies take effect so much later. It takes no "
+            help="Let changes of the local AWS's IAM policies take effect that much later. It takes no "
             "OPERATION.",
         ),
     ] = None,
@@ -106,7 +113,9 @@ def faults(
     ] = None,
     code: Annotated[
         str | None,
-        typer.Option(help="With --status: the error body's code, any text. By default one that fits."),
+        typer.Option(
+            help="With --status: the error body's code, any text. Default: one that fits the status."
+        ),
     ] = None,
     retry_after: Annotated[
         int | None,
@@ -114,46 +123,46 @@ def faults(
     ] = None,
     retry_after_date: Annotated[
         int | None,
-        typer.Option(min=0, metavar="SECONDS", help="The same as an HTTP date, so far ahead."),
+        typer.Option(min=0, metavar="SECONDS", help="The same as an HTTP date, that far ahead."),
     ] = None,
     times: Annotated[
         int | None,
         typer.Option(
-            min=1, rich_help_panel=_WHEN, help="So many and no more. By default all, until cleared."
+            min=1, rich_help_panel=_WHEN, help="Apply it this many times. Default: until it is cleared."
         ),
     ] = None,
     probability: Annotated[
         float | None,
-        typer.Option(min=0, max=1, rich_help_panel=_WHEN, help="Each of them with this probability."),
+        typer.Option(
+            min=0, max=1, rich_help_panel=_WHEN, help="Apply it to each request with this probability."
+        ),
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(rich_help_panel=_WHEN, help="With --probability: makes it the same ones each time."),
+        typer.Option(rich_help_panel=_WHEN, help="With --probability: choose the same requests each time."),
     ] = None,
     include_worker: Annotated[
         bool,
         typer.Option(
-            "--include-worker", rich_help_panel=_WHEN, help="The sandbox's own workers' too; they are spared."
+            "--include-worker", rich_help_panel=_WHEN, help="Apply it also to the sandbox's own workers."
         ),
     ] = False,
-    clear: Annotated[
-        bool, typer.Option("--clear", rich_help_panel=_ELSE, help="Have none any more.")
-    ] = False,
+    clear: Annotated[bool, typer.Option("--clear", rich_help_panel=_ELSE, help="End all faults.")] = False,
     remove: Annotated[
-        str | None, typer.Option(rich_help_panel=_ELSE, metavar="ID", help="Have this one no more.")
+        str | None, typer.Option(rich_help_panel=_ELSE, metavar="ID", help="End this fault.")
     ] = None,
     ready_file: Annotated[
         Path | None,
         typer.Option(
-            help="The file that `up` wrote: it says where the sandbox is. Without it, "
-            "LIGHTLY_SERVER_LOCATION and LIGHTLY_TOKEN do, or else the file of an `up` without options."
+            help="The file that `up` wrote. Default: LIGHTLY_SERVER_LOCATION and LIGHTLY_TOKEN, or else the "
+            "file of an `up` without options."
         ),
     ] = None,
 ) -> None:
-    """Let a running sandbox fail on purpose; without options, list its faults and how often each was met.
+    """Let a running sandbox fail on purpose; without options, list its faults and their counts.
 
-    Set several one after the other: of those in place of the request or its answer,
-    the first that is due is had. None survives the sandbox. Examples:
+    Several faults can be set, one command each: of those that replace the request or its
+    answer, the first that is due applies. Faults end with the sandbox. Examples:
 
     lightly-sandbox faults --drop-response "POST */schedule" --times 1
 
@@ -192,17 +201,17 @@ def faults(
     try:
         spec = _spec(kinds, which)
         if seed is not None and probability is None:
-            raise SandboxError("--seed is of use with --probability only: nothing else is drawn.")
+            raise SandboxError("--seed needs --probability: no other fault is random.")
         if any(
             seconds is not None and not math.isfinite(seconds)
             for seconds in (delay, drip, clock_skew, iam_delay)
         ):
-            raise SandboxError("The number of SECONDS has no end; give one that has.")
+            raise SandboxError("SECONDS must be a finite number.")
         if status is None and (code, retry_after, retry_after_date) != (None, None, None):
-            raise SandboxError("--code and --retry-after are of use with --status only.")
+            raise SandboxError("--code and --retry-after need --status.")
         if sum((spec is not None, clear, remove is not None)) > 1:
             raise SandboxError(
-                "A new fault, --clear and --remove cannot be had in one command; give them apart."
+                "A new fault, --clear and --remove cannot be combined; use one command for each."
             )
         _act(FaultsClient.of(ready_file), spec, remove=remove, clear=clear)
     except SandboxError as problem:
@@ -216,16 +225,16 @@ def _spec(
     asked = {kind: members for kind, members in kinds.items() if members is not None}
     if len(asked) > 1:
         options = " and ".join(f"--{kind}" for kind in asked)
-        raise SandboxError(f"{options} are several faults; set them one after the other.")
+        raise SandboxError(f"{options} are several faults; set each with a command of its own.")
     chosen = {name: value for name, value in which.items() if value is not None}
     if not asked:
         if chosen:
-            raise SandboxError("Which fault it shall be is not said; give one, such as --drop-response.")
+            raise SandboxError("No fault is given; choose one, such as --drop-response.")
         return None
     ((kind, members),) = asked.items()
     if kind in _OF_AWS and chosen:
         raise SandboxError(
-            f"--{kind} is about the local AWS; it takes no OPERATION and no share of requests."
+            f"--{kind} applies to the local AWS; it takes no OPERATION and no other choice of requests."
         )
     if kind not in _OF_AWS and "operation" not in chosen:
         raise SandboxError(f"--{kind} needs the OPERATION that fails, such as 'POST */schedule'.")

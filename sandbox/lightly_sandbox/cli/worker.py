@@ -26,8 +26,8 @@ def worker(
         str | None,
         typer.Option(
             envvar="LIGHTLY_TOKEN",
-            help="The platform's API token. As an option everybody on the machine can see it in the list "
-            "of processes; the variable or --token-file keep it to you.",
+            help="The platform's API token. As an option it is visible to every user of the machine in the "
+            "list of processes; with the variable or --token-file it is not.",
         ),
     ] = None,
     token_file: Annotated[
@@ -36,40 +36,42 @@ def worker(
     ready_file: Annotated[
         Path | None,
         typer.Option(
-            help="The file that `up` wrote. It says the address and the token, whatever else does. "
-            "By default that of `up`, where neither is given."
+            help="The file that `up` wrote; its address and token override all others. Default: the file of "
+            "an `up` without options, if neither an address nor a token is given."
         ),
     ] = None,
     name: Annotated[
-        str, typer.Option(help="The worker's name; who registers under one that is known is that worker.")
+        str,
+        typer.Option(help="The worker's name; a worker that registers under a known name is that worker."),
     ] = "sandbox-worker",
     label: Annotated[
-        list[str] | None, typer.Option(help="What scheduled runs may ask for in runs_on; repeat it.")
+        list[str] | None,
+        typer.Option(help="A label that scheduled runs can ask for in runs_on; can be repeated."),
     ] = None,
     worker_id: Annotated[
         str | None,
         typer.Option(
             envvar="LIGHTLY_WORKER_ID",
-            help="Be the worker that is registered with this id, with its name and labels, as the vendor's "
-            "container is; so neither --name nor --label.",
+            help="Start the worker that is registered with this id, with its name and labels, as the "
+            "vendor's container does; then --name and --label are not used.",
         ),
     ] = None,
     poll_interval: Annotated[
         float,
-        typer.Option(min=0.05, max=3600, metavar="SECONDS", help="The time between two looks for work."),
+        typer.Option(min=0.05, max=3600, metavar="SECONDS", help="The time between two polls for work."),
     ] = 1.0,
     until_stdin_closes: Annotated[
         bool,
         typer.Option(
             "--until-stdin-closes",
-            help="Stop also when the standard input ends: for a program that starts it.",
+            help="Stop also when the standard input closes.",
         ),
     ] = False,
 ) -> None:
-    """Take scheduled runs and do them, one after the other, until Ctrl-C or SIGTERM.
+    """Take scheduled runs and process them, one after the other, until Ctrl-C or SIGTERM.
 
-    It needs nothing but the platform's address and token, and ends by itself, with 0, after a run whose
-    worker config says shutdown_when_job_finished.
+    The worker needs only the platform's address and token. It exits with 0 after a run whose worker config
+    has shutdown_when_job_finished.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     stop = threading.Event()
@@ -80,7 +82,7 @@ def worker(
     try:
         if worker_id is not None and label:
             raise SandboxError(
-                f"The worker {worker_id} has the labels that it was registered with; leave --label out, or "
+                f"The worker {worker_id} keeps the labels of its registration; remove --label, or remove "
                 "--worker-id and LIGHTLY_WORKER_ID."
             )
         url, token = _where(url, token, token_file, ready_file)
@@ -112,7 +114,7 @@ def _where(
             raise SandboxError(f"The token file {token_file} is empty; write the platform's token into it.")
     if not url:
         raise SandboxError(
-            "The worker does not know where the platform is; start `lightly-sandbox up`, give --url, or give "
+            "The worker has no address of the platform; start `lightly-sandbox up`, give --url, or give "
             "--ready-file with the file that `up` wrote."
         )
     if not token:

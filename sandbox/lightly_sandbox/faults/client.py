@@ -43,8 +43,8 @@ class FaultsClient:
             return cls(ready["lightly_url"], ready["token"])
         if not url or not token:
             raise SandboxError(
-                "Which sandbox is meant is not known; give --ready-file FILE, or set the environment "
-                "variables LIGHTLY_SERVER_LOCATION and LIGHTLY_TOKEN to its address and token."
+                "The command cannot find a sandbox. Give --ready-file FILE, or set the environment variables "
+                "LIGHTLY_SERVER_LOCATION and LIGHTLY_TOKEN to its address and token."
             )
         return cls(platform_address(url), token)
 

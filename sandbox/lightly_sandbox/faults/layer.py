@@ -207,7 +207,7 @@ class _Answer:
 
 def _refusal(fault: Status, request_id: str) -> _Answer:
     code = fault.code or _CODES.get(fault.status, ApiErrorCode.BAD_REQUEST).value
-    error = f"The sandbox was told to answer this request with {fault.status}; see `lightly-sandbox faults`."
+    error = f"A fault of the sandbox answers this request with {fault.status}; see `lightly-sandbox faults`."
     # Not an ApiErrorResponse: a fault may have a code that the contract does not know yet.
     body = {"code": code, "error": error, "requestId": request_id}
     headers: _Headers = []

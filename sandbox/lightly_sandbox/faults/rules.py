@@ -1,4 +1,4 @@
-"""The faults that the platform is told to have: what they are, which requests they meet, how often they did.
+"""The faults of the platform: what they are, which requests they apply to, and how often they did.
 
 Nothing here acts; ``layer`` carries out what ``Faults.decide`` decides.
 """

@@ -25,7 +25,7 @@ _PLACES = {state: place for place, state in enumerate(DockerRunState)}
 def advance(session: Session, run: Run, state: DockerRunState, message: str | None) -> None:
     """Bring ``run`` into ``state``: ahead in the contract's order, or to one of the four ends.
 
-    The contract tells the order of the states by the order of its enum. That the platform refuses to go back
+    The order of the states is that of the contract's enum. That the platform refuses to go back
     is a guess; a worker may say a state again, and leave out those whose work it was not asked for.
 
     Raises:

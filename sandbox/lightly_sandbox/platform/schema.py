@@ -63,8 +63,8 @@ def version_of(execute: Execute, path: Path) -> int | None:
     ((version,),) = execute("PRAGMA user_version")
     if version > VERSION:
         raise SandboxError(
-            f"The state folder {path.parent} is from a newer lightly-sandbox (its schema has the version "
-            f"{version}, and this one knows {VERSION} at most); update lightly-sandbox, or give another "
+            f"The state folder {path.parent} is from a newer lightly-sandbox (its schema version is "
+            f"{version}, and this version supports up to {VERSION}); update lightly-sandbox, or give another "
             "--state-dir."
         )
     if version:
@@ -100,6 +100,6 @@ def bring_up_to_date(execute: Execute, path: Path) -> None:
 
 def _unknown(path: Path, why: str) -> SandboxError:
     return SandboxError(
-        f"{path} is no database of a lightly-sandbox ({why}); give another --state-dir, or delete "
-        f"{path.parent} to begin anew."
+        f"{path} is not a database of lightly-sandbox ({why}); give another --state-dir, or delete "
+        f"{path.parent} to start from scratch."
     )

@@ -1,4 +1,4 @@
-"""What the platform is told when it starts."""
+"""The platform's settings."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def platform_address(given: str) -> str:
         plain = False
     if not plain or "@" in address or "?" in address or "#" in address:
         raise SandboxError(
-            "The platform's address, as --url or LIGHTLY_SERVER_LOCATION gives it, is none of the form "
-            "http://HOST:PORT; take the one that `lightly-sandbox up` prints."
+            "The platform's address (--url or LIGHTLY_SERVER_LOCATION) must have the form http://HOST:PORT; "
+            "use the address that `lightly-sandbox up` prints."
         )
     return address

@@ -46,7 +46,7 @@ class Child:
     log: Path
     started_at: float
 
-    def tell(self, secrets: bytes) -> None:
+    def send(self, secrets: bytes) -> None:
         """Send what the program waits for on its standard input."""
         if self.process.stdin is None:
             raise AssertionError("every child has a standard input")
@@ -61,8 +61,8 @@ class Child:
         lines = self.log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
         return "\n".join(
             (
-                f"The sandbox's {self.program.name} ended with exit code {self.process.returncode}; "
-                f"its log is {self.log} and ends so:",
+                f"The sandbox's {self.program.name} ended with exit code {self.process.returncode}. "
+                f"The last lines of its log, {self.log}:",
                 *lines,
             )
         )
@@ -102,7 +102,7 @@ class Children:
         return child
 
     def check(self) -> None:
-        """Start a worker again that has failed. One that ended well was told to, by a run or by a person.
+        """Restart a worker that has failed. One that ended with 0 did so because of a run or a signal.
 
         Raises:
             SandboxError: another part has ended, or a worker has failed right after its start.
@@ -113,17 +113,15 @@ class Children:
             if child.program.restarts and child.process.returncode == 0:
                 self._running.remove(child)
                 self._say(
-                    f"{child.program.name} has shut down, as a run's shutdown_when_job_finished or a signal "
-                    "told it to. Start one with `lightly-sandbox worker`, or this sandbox again."
+                    f"{child.program.name} has shut down, because of a run's shutdown_when_job_finished or a "
+                    "signal. Start another one with `lightly-sandbox worker`, or restart this sandbox."
                 )
                 continue
             hopeless = time.monotonic() - child.started_at < HOPELESS_SECONDS
             if hopeless or not child.program.restarts:
                 raise SandboxError(child.end())
             self._running.remove(child)
-            self._say(
-                f"{child.program.name} ended with exit code {child.process.returncode}; it starts again."
-            )
+            self._say(f"{child.program.name} ended with exit code {child.process.returncode}; restarting it.")
             self.start(child.program)
 
     def stop(self) -> None:

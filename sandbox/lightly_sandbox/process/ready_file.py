@@ -16,7 +16,7 @@ _MEMBERS = ("lightly_url", "token", "aws_url", "aws_access_key_id", "aws_secret_
 
 
 def default_ready_file() -> Path:
-    """The file that ``up`` writes when it is not told where."""
+    """The file that ``up`` writes by default."""
     return StateDir(default_state_dir()).ready_file
 
 

@@ -132,7 +132,7 @@ class StateDir:
             return made
         except (ValueError, TypeError) as damaged:
             raise SandboxError(
-                f"The file {self._credentials} is damaged; delete {self.root} to begin anew."
+                f"The file {self._credentials} is damaged; delete {self.root} to start from scratch."
             ) from damaged
 
     def keep(self, credentials: Credentials) -> None:

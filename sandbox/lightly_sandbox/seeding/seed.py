@@ -50,9 +50,7 @@ def seed(destination: str, ready: Mapping[str, str], n_photos: int, n_videos: in
     except EndpointConnectionError as failed:
         raise SandboxError(
             f"The local AWS at {ready['aws_url']} does not answer; is the sandbox running? Start "
-            "`lightly-sandbox up`, or give the --ready-file of the one that runs."
+            "`lightly-sandbox up`, or give the --ready-file of a running sandbox."
         ) from failed
     except (ClientError, BotoCoreError) as refused:
-        raise SandboxError(
-            f"The local AWS at {ready['aws_url']} did not take the files: {refused}"
-        ) from refused
+        raise SandboxError(f"The local AWS at {ready['aws_url']} refused the files: {refused}") from refused

@@ -169,7 +169,7 @@ class SandboxAccount:
                     return str(worker["id"])
             if process.poll() is not None or time.monotonic() > deadline:
                 said = log.read_text(errors="replace")[-2000:]
-                raise SandboxCommandFailed(f"The worker did not register; {log} ends so:\n{said}")
+                raise SandboxCommandFailed(f"The worker did not register. The last lines of {log}:\n{said}")
             time.sleep(0.05)
 
     def stop_workers(self) -> None:

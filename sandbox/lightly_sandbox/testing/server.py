@@ -47,8 +47,9 @@ def executable() -> str:
         found = str(own) if own.exists() else shutil.which(COMMAND)
     if found is None:
         raise SandboxNotStarted(
-            f"The command {named or COMMAND} is not there; install it in an environment of its own, by `uv "
-            f"tool install ./sandbox` in a checkout, or let the environment variable {EXECUTABLE} name it."
+            f"The command {named or COMMAND} is not installed. Install it separately (`uv "
+            "tool install ./sandbox` in a checkout), or set the environment variable "
+            f"{EXECUTABLE} to its path."
         )
     return found
 
@@ -111,7 +112,7 @@ def _ready(process: subprocess.Popen[bytes], ready_file: Path, log: Path) -> dic
     while not ready_file.exists():
         if process.poll() is not None or time.monotonic() > deadline:
             said = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
-            raise SandboxNotStarted(f"The sandbox did not start; {log} ends so:\n{said}")
+            raise SandboxNotStarted(f"The sandbox did not start. The last lines of {log}:\n{said}")
         time.sleep(0.05)
     ready: dict[str, Any] = json.loads(ready_file.read_text())
     return ready

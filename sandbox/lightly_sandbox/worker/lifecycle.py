@@ -25,7 +25,7 @@ def execute(job: Job) -> None:
         job: the run, in the state STARTED.
 
     Raises:
-        WorkerStopped: the worker was told to stop; the run is ABORTED.
+        WorkerStopped: the worker was stopped; the run is ABORTED.
         ApiError: the platform does not even take the last state.
     """
     try:

@@ -36,7 +36,7 @@ class MemoryLog:
 
 
 def resident_bytes() -> int:
-    """Return the memory that this process has now; where the system does not tell, the most that it had."""
+    """Return the memory that this process has now; on other systems, its maximum so far."""
     if _STATM.exists():
         return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -12,4 +12,4 @@ class RunAborted(Exception):
 
 
 class WorkerStopped(Exception):
-    """The worker was told to stop while the run was in progress."""
+    """The worker was stopped while the run was in progress."""

@@ -1,4 +1,4 @@
-"""What a run tells its owner: its state, its log lines, and the memory that it takes."""
+"""What a run reports to its owner: its state, its log lines, and the memory that it takes."""
 
 from __future__ import annotations
 

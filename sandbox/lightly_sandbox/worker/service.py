@@ -34,7 +34,7 @@ def run(
     stop: threading.Event,
     worker_id: str | None = None,
 ) -> None:
-    """Work until told to stop, by ``stop`` or by the worker config of a run that has been done.
+    """Work until stopped, by ``stop`` or by the worker config of a run that has been done.
 
     Args:
         url: the platform's address.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # FFmpeg finds a format by the content. Playlists and the like, which make it open other files and addresses,
 # are no videos here, whatever they are called.
 _FORMATS = "mov,matroska,avi,mpeg,mpegts,mpegvideo,m4v,h264,hevc"
-# These have a table of all their frames, so that one that was cut off can be told.
+# These have a table of all their frames, so that a cut-off one can be recognized.
 _FORMATS_WITH_A_TABLE = "mov"
 
 

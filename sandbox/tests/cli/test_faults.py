@@ -104,20 +104,20 @@ def test_the_vendors_variables_say_where_the_sandbox_is(api: Api) -> None:
     ("arguments", "words"),
     [
         (["--reset"], "needs the OPERATION"),
-        (["POST */schedule"], "Which fault"),
-        (["--times", "1"], "Which fault"),
+        (["POST */schedule"], "No fault is given"),
+        (["--times", "1"], "No fault is given"),
         (["--reset", "--truncate", "POST */schedule"], "--reset and --truncate"),
         (["--reset", "schedule"], "'schedule' is no operation"),
         (["--status", "429", "--retry-after", "1", "--retry-after-date", "1", "* *"], "not both"),
-        (["--reset", "--retry-after", "1", "* *"], "with --status only"),
-        (["--clear", "--retry-after", "1"], "with --status only"),
+        (["--reset", "--retry-after", "1", "* *"], "need --status"),
+        (["--clear", "--retry-after", "1"], "need --status"),
         (["--iam-delay", "1", "POST */schedule"], "takes no OPERATION"),
-        (["--reset", "* *", "--clear"], "give them apart"),
-        (["--remove", "1", "--clear"], "give them apart"),
+        (["--reset", "* *", "--clear"], "cannot be combined"),
+        (["--remove", "1", "--clear"], "cannot be combined"),
         (["--remove", "999"], "There is no fault 999"),
-        (["--reset", "* *", "--seed", "1"], "with --probability only"),
-        (["--delay", "inf", "* *"], "has no end"),
-        (["--clock-skew", "nan", "* *"], "has no end"),
+        (["--reset", "* *", "--seed", "1"], "needs --probability"),
+        (["--delay", "inf", "* *"], "finite number"),
+        (["--clock-skew", "nan", "* *"], "finite number"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -149,7 +149,7 @@ def test_what_is_no_address_is_told_and_not_shown() -> None:
     where = {"LIGHTLY_SERVER_LOCATION": "http://user:canary@127.0.0.1:9", "LIGHTLY_TOKEN": "the-token"}
     result = CliRunner().invoke(app, ["faults"], env=where)
     assert result.exit_code == 1
-    assert "none of the form http://HOST:PORT" in result.stderr
+    assert "must have the form http://HOST:PORT" in result.stderr
     assert "canary" not in result.output
 
 

@@ -173,7 +173,7 @@ def test_a_wrong_token_is_refused_without_being_shown(api: Api) -> None:
 )
 def test_what_is_no_address_is_refused_at_once_and_not_shown(address: str) -> None:
     said = _refused("--url", address, LIGHTLY_TOKEN="some")
-    assert "none of the form http://HOST:PORT" in said
+    assert "must have the form http://HOST:PORT" in said
     assert "canary" not in said
 
 

@@ -150,14 +150,16 @@ def test_another_programs_database_is_refused_and_left_alone(path: Path) -> None
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE bookmarks (url)")
     for refused in (schema.check, opened):
-        with pytest.raises(SandboxError, match=r"no database of a lightly-sandbox \(its tables are others\)"):
+        with pytest.raises(
+            SandboxError, match=r"not a database of lightly-sandbox \(its tables are others\)"
+        ):
             refused(path)
     assert tables(path) == ["bookmarks"]
 
 
 def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
     path.write_bytes(b"not a database at all" * 100)
-    with pytest.raises(SandboxError, match=r"no database of a lightly-sandbox \(file is not a database\)"):
+    with pytest.raises(SandboxError, match=r"not a database of lightly-sandbox \(file is not a database\)"):
         schema.check(path)
 
 
@@ -190,6 +192,6 @@ def test_up_refuses_the_state_of_a_newer_version_in_one_sentence(path: Path) -> 
     process = Process.start(path.parent)
     said = process.output().strip()
     assert process.popen.returncode == 1
-    assert "its schema has the version 1000" in said
+    assert "its schema version is 1000" in said
     assert "Traceback" not in said
     assert version(path) == 1000

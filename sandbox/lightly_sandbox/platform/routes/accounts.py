@@ -16,7 +16,7 @@ router = APIRouter(prefix="/sandbox/accounts")
 
 
 class AccountCreatedData(Wire):
-    """A new user without a team, and the administrator of a new AWS account; the secrets are told once."""
+    """A new user without a team, and the administrator of a new AWS account; the secrets are shown once."""
 
     user_id: str
     email: str

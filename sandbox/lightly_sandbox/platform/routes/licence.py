@@ -1,4 +1,4 @@
-"""``/v1/docker``: what the vendor's own worker asks for its licence, and tells of its use."""
+"""``/v1/docker``: the vendor worker's requests for its licence and about its use."""
 
 from __future__ import annotations
 

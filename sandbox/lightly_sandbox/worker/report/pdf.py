@@ -1,7 +1,7 @@
 """The report of a run as a PDF (REPORT_PDF): what was there, what was selected, and how well.
 
-What the real report holds is told by docs.lightly.ai, "Report" and "Report - Embedding Analysis": numbers of
-files, examples, the distributions of the selected and of all images, scatter plots, and the distances to the
+The real report is described in docs.lightly.ai, "Report" and "Report - Embedding Analysis": numbers of files,
+examples, the distributions of the selected and of all images, scatter plots, and the distances to the
 nearest neighbour compared with those in a random subset. The layout is the sandbox's own.
 
 Needs matplotlib, which is large: import it where a report is drawn only.
@@ -256,8 +256,8 @@ def _pairs(
     small: Mapping[int, Image.Image],
     pairs: Sequence[tuple[int, int, float]],
 ) -> Figure:
-    told = "To the right of a selected image: the nearest one that was left out, and how far from it that is."
-    figure.text(LEFT, TOP, told, color=FAINT)
+    caption = "To the right of each selected image: the nearest one that was left out, and its distance."
+    figure.text(LEFT, TOP, caption, color=FAINT)
     names, pictures = findings.images.names, []
     for selected, removed, distance in pairs:
         pictures += [
@@ -289,7 +289,7 @@ def _small(image: Image.Image) -> Image.Image:
 
 
 def _cut(text: str, length: int = _NAME_LENGTH) -> str:
-    """Leave out the middle of what is longer: of a path both ends tell the most."""
+    """Leave out the middle of what is longer: the ends of a path say the most."""
     text = _printable(text)
     if len(text) <= length:
         return text
