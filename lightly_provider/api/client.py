@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 import time
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -193,6 +194,7 @@ def retrying(settings: ClientSettings, call: Call[Any], within: float | None) ->
     return policy(call, max_attempts=settings.max_attempts, longest_wait=settings.longest_wait, within=within)
 
 
+@cache
 def user_agent() -> str:
     """What the provider calls itself: name, version, Python."""
     try:

@@ -102,7 +102,7 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
         outcome = self.hook.get_or_create_dataset(
             self.dataset_name, DatasetType(dataset_type), reuse=self.if_exists == "reuse"
         )
-        url = push_dataset_link(context, self.hook.connection.web_url, outcome.dataset_id)
+        url = push_dataset_link(context, self.hook.connection.web_url, outcome.dataset_id, waits=False)
         done = "Created" if outcome.created else "Re-using"
         self.log.info(
             "%s dataset %r (%s), id %s: %s",

@@ -195,10 +195,11 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
         # Everything is worked out before anything is set, so that a slip in the output leaves the input alone.
         connections = AwsConnections()
         wanted = [self._request(target, external_id, connections) for target in self._targets()]
-        url = push_dataset_link(context, self.hook.connection.web_url, self.dataset_id)
+        url = push_dataset_link(context, self.hook.connection.web_url, self.dataset_id, waits=False)
         changed = []
+        present = self.hook.get_datasources(self.dataset_id)
         for request in wanted:
-            if self.hook.set_datasource(self.dataset_id, request):
+            if self.hook.set_datasource(self.dataset_id, request, present=present):
                 changed.append(request.purpose)
                 self.log.info("Set datasource %s of dataset %s: %s", request.purpose, self.dataset_id, request.public())
             else:

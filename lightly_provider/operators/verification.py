@@ -144,9 +144,9 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
 
     def perform(self, context: Context) -> dict[str, Any]:
         """Verify, again and again while the grant may still be on its way."""
-        push_dataset_link(context, self.hook.connection.web_url, self.dataset_id)
         started, granted = time.time(), self._granted_in_this_run(context)
         patience = self._patience(granted)
+        push_dataset_link(context, self.hook.connection.web_url, self.dataset_id, waits=patience > 0)
         return self._verify_until(context, started, patience, granted)
 
     def resume(

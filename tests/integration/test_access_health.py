@@ -67,6 +67,7 @@ def test_all_datasets_are_verified_and_what_changed_is_told(
     second = run_dag(DAG_ID, {"datasource_aws_conn_id": "bucket"}, database)
 
     assert n_datasets >= 2
+    assert first.xcoms["verify", "lightly_dataset_url"].startswith(f"{platform.web_url}/dataset/")
     assert len(traffic.sent) - sent <= 2 * (1 + 6 * n_datasets)
     changes = json.dumps(second.xcoms["report", "changes"])
     assert not any(dataset_id in changes for dataset_id in ids), "nothing changed"

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from lightly_provider.hooks.connection import LightlyBaseHook
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lightly_provider.api.models.datasource import Datasource, PermissionLights, S3Datasource
 
 
@@ -19,18 +21,22 @@ class DatasourceVerbs(LightlyBaseHook):
 
         return self.client.send(calls.get_datasources(dataset_id))
 
-    def set_datasource(self, dataset_id: str, wanted: S3Datasource) -> bool:
+    def set_datasource(
+        self, dataset_id: str, wanted: S3Datasource, *, present: Sequence[Datasource] | None = None
+    ) -> bool:
         """
         Set a dataset's datasource for one purpose, unless it is exactly so already.
 
         :param dataset_id: Dataset.
         :param wanted: What it shall be.
+        :param present: The dataset's datasources, if they were read just now; None (default): they are read first.
         :return: Whether it was set; False: nothing had to change. Where the platform's answer hides the secret,
             nothing proves that it is the same, and it is set again.
         """
         from lightly_provider.api import calls
 
-        current = next((d for d in self.get_datasources(dataset_id) if d.purpose == wanted.purpose), None)
+        datasources = self.get_datasources(dataset_id) if present is None else present
+        current = next((d for d in datasources if d.purpose == wanted.purpose), None)
         if current is not None and current.same_as(wanted):
             return False
         self.client.send(calls.set_datasource(dataset_id, wanted))
