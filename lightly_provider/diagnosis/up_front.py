@@ -29,7 +29,6 @@ def judge_up_front(
     region: str | None,
     *,
     access_key_id: str | None = None,
-    has_session_token: bool = False,
     role_arn: str | None = None,
     kms_key_arn: str | None = None,
     endpoint_url: str | None = None,
@@ -40,14 +39,13 @@ def judge_up_front(
     :param location: Where.
     :param region: The bucket's region; None if it is not known yet, then nothing is said about it.
     :param access_key_id: The public half of the key, for user access.
-    :param has_session_token: Whether a session token belongs to the key.
     :param role_arn: The role, for delegated access.
     :param kms_key_arn: The key that encrypts the objects.
     :param endpoint_url: Where the AWS connection finds S3; None: at AWS. Leave it out for a local test platform.
     :return: FAIL for what cannot work, WARN for what may not; empty when there is nothing to say.
     """
     findings = []
-    if has_session_token or (access_key_id or "").startswith(_TEMPORARY_KEY_START):
+    if (access_key_id or "").startswith(_TEMPORARY_KEY_START):
         findings.append(
             _cannot(
                 "credentials",

@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import conf
 from lightly_provider.contract import Purpose
 from lightly_provider.diagnosis.findings import Status
 from lightly_provider.exceptions import LightlyPermissionsError
+from lightly_provider.foreign_text import shown
 from lightly_provider.links import LightlyDatasetLink, push_dataset_link
 from lightly_provider.operators.arguments import check_choice, check_id, is_static, seconds_of
 from lightly_provider.operators.base import LightlyBaseOperator
@@ -207,7 +208,9 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         self.log.info("What may be done in the datasources of dataset %s:\n%s", self.dataset_id, table(verdict))
         for check in verdict.from_this_worker:
             if check.subject == "content" and check.status is not Status.PASS:
-                self.log.warning("%s of dataset %s: %s", check.datasource.purpose, self.dataset_id, check.message)
+                self.log.warning(
+                    "%s of dataset %s: %s", check.datasource.purpose, self.dataset_id, shown(check.message)
+                )
         result = verdict.as_dict()
         result["changes"] = changes_between(self._previous(context), result)
         for change in result["changes"]:

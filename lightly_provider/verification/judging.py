@@ -35,7 +35,7 @@ _OF_A_CONDITION = frozenset(
 
 def judge(
     dataset_id: str,
-    use: DatasetUse | str,
+    use: DatasetUse,
     datasources: Sequence[Target],
     lights: PermissionLights | None,
     require: str | Sequence[str] = AUTO,
@@ -49,7 +49,7 @@ def judge(
     permissions are required exactly (see :func:`required_of`).
 
     :param dataset_id: The dataset; for a location without one, its URI.
-    :param use: What is to be done with it; its type alone will do.
+    :param use: What is to be done with it.
     :param datasources: All its datasources.
     :param lights: What the platform's check answered for the dataset; None: it was not asked, then this worker's
         findings decide.
@@ -59,7 +59,6 @@ def judge(
     """
     if not datasources:
         raise ValueError(f"Dataset {dataset_id} has no datasource, so there is nothing to verify; configure one first.")
-    use = DatasetUse(use) if isinstance(use, str) else use
     purposes = [datasource.purpose for datasource in datasources]
     required = [required_of(use, one.purpose, one.thumbnails, purposes, require) for one in datasources]
     because = [why_not(use, one.purpose, purposes, require) for one in datasources]

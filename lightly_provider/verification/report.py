@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from lightly_provider.contract import Permission
 from lightly_provider.diagnosis.findings import Status
 from lightly_provider.diagnosis.remedies import as_json, merged
+from lightly_provider.foreign_text import shown
 from lightly_provider.verification.judging import describe_place
 from lightly_provider.verification.verdict import Source
 
@@ -31,7 +32,7 @@ def table(verdict: Verdict) -> str:
     """
     blocks = []
     for datasource in dict.fromkeys(check.datasource for check in (*verdict.checks, *verdict.from_this_worker)):
-        lines = [f"datasource {datasource.purpose}  {datasource.location.uri}  {datasource.access}"]
+        lines = [_shown(f"datasource {datasource.purpose}  {datasource.location.uri}  {datasource.access}")]
         remedies = []
         for source, checks in ((Source.LIGHTLY, verdict.checks), (Source.WORKER, verdict.from_this_worker)):
             own = [check for check in checks if check.datasource == datasource]
@@ -67,13 +68,13 @@ def _fix(remedy: Remedy) -> list[str]:
             else:
                 lines += [f"        {line}" for line in as_json(part, indent=2).splitlines()]
     for command in remedy.commands:
-        lines.append(f"    - Run: {command}")
+        lines.append(_shown(f"    - Run: {command}"))
     return ["  to do", *lines] if lines else []
 
 
 def _wrapped(text: str, first: str, rest: str) -> list[str]:
     return textwrap.wrap(
-        text,
+        _shown(text),
         _WIDTH,
         initial_indent=first,
         subsequent_indent=rest,
@@ -82,6 +83,12 @@ def _wrapped(text: str, first: str, rest: str) -> list[str]:
     ) or [first.rstrip()]
 
 
+def _shown(text: str) -> str:
+    """S3 keys and texts of the platform's and of AWS's are foreign; what is to do is shown whole."""
+    return shown(text, longest=_LONGEST)
+
+
+_LONGEST = 100_000
 _GREEN = "Lightly's light is green"
 
 
@@ -126,7 +133,7 @@ def failure_message(verdict: Verdict) -> str:
         for sentence in [check.message.rpartition(". ")[2] if ". " in check.message else check.message]
     )
     what = f"{_subject(verdict)} lacks permissions: {'; '.join(missing)}."
-    return " ".join([what, *notes, *dict.fromkeys(remedies)])
+    return _shown(" ".join([what, *notes, *dict.fromkeys(remedies)]))
 
 
 def _subject(verdict: Verdict) -> str:
@@ -176,7 +183,10 @@ def changes_between(earlier: Mapping[str, Any] | None, later: Mapping[str, Any])
         if was is not None and now is not None and now.get("cause"):
             change.causes[f", {now['cause']}"] = None
     return [
-        f"{purpose} {', '.join(change.subjects)} ({', '.join(change.sources)}): {how}{''.join(change.causes)}{where}"
+        _shown(
+            f"{purpose} {', '.join(change.subjects)} ({', '.join(change.sources)}): "
+            f"{how}{''.join(change.causes)}{where}"
+        )
         for (purpose, how, where), change in changes.items()
     ]
 

@@ -174,7 +174,9 @@ class Verdict:
     @property
     def is_transient(self) -> bool:
         """Whether waiting may turn it, as right after a grant. Never where something is denied explicitly."""
-        return bool(self.failed) and all(check.failure is None or check.failure.is_transient for check in self.failed)
+        return bool(self.failed) and all(
+            check.failure.is_transient if check.failure else check.source is Source.LIGHTLY for check in self.failed
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The verdict in JSON's own types, for XCom."""

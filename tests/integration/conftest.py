@@ -12,6 +12,7 @@ import pytest
 from tests.contract.schema import assert_fits_contract
 from tests.integration.sandbox import RunningSandbox, Sandbox
 from tests.integration.task_tries import TaskTries
+from tests.integration.verified_datasource import TaskLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,3 +171,9 @@ def tries(airflow_db: Path) -> Iterator[TaskTries]:
     """The process that runs Airflow's tries of a task."""
     with TaskTries() as started:
         yield started
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> TaskLog:
+    """What the operators write into the task's log."""
+    return TaskLog(caplog, capsys)

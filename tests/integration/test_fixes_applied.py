@@ -6,9 +6,7 @@ as it stands and nothing else, turns the platform's lights green.
 from __future__ import annotations
 
 import json
-import re
 import uuid
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +17,10 @@ from lightly_provider.aws.policies import PURPOSE_PERMISSIONS, statements_for, t
 from lightly_provider.cli.doctor import main as doctor
 from lightly_provider.contract import Permission, Purpose
 from lightly_provider.diagnosis.causes import Cause
-from lightly_provider.exceptions import LightlyPermissionsError
-from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
-from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
-from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from tests.integration.access_situations import EXTERNAL_ID, PHOTO, Access, encrypted, encrypting
-from tests.integration.printed_fixes import Administrator, fixes_in
+from tests.integration.printed_fixes import fixes_in
 from tests.integration.sandbox import REPOSITORY
+from tests.integration.verified_datasource import Datasource, TaskLog, failed, key_id_of, lights, name_of
 from tests.thinning import thinned
 
 if TYPE_CHECKING:
@@ -72,10 +67,6 @@ class Broken:
 
 
 # --- how each is broken ---------------------------------------------------------------------------------------------
-
-
-def name_of(access: Access) -> str:
-    return access.principal.rpartition("/")[2]
 
 
 def document(*statements: Mapping[str, Any]) -> str:
@@ -189,11 +180,6 @@ def short_session(access: Access) -> None:
 
 def inactive_key(access: Access) -> None:
     iam(access, "update_access_key", AccessKeyId=key_id_of(access), Status="Inactive")
-
-
-def key_id_of(access: Access) -> str:
-    keys = access.sandbox.aws("iam").list_access_keys(UserName=name_of(access))["AccessKeyMetadata"]
-    return str(keys[0]["AccessKeyId"])
 
 
 def kms_key_of(access: Access) -> str:
@@ -359,96 +345,6 @@ SEEN_BY_DOCTOR = [
 
 
 # --- the tests ------------------------------------------------------------------------------------------------------
-
-
-_TABLE = re.compile(r"What may be done in the datasources of dataset \w+:\n((?:(?:datasource| {2}).*\n?)+)")
-
-
-@dataclass(frozen=True)
-class TaskLog:
-    """What a task writes into its log: by logging on Airflow 2.11, to standard output on Airflow 3."""
-
-    caplog: pytest.LogCaptureFixture
-    capsys: pytest.CaptureFixture[str]
-
-    def clear(self) -> None:
-        """Forget what was written so far."""
-        self.caplog.clear()
-        self.capsys.readouterr()
-
-    def table(self) -> str:
-        """The table that was printed; without the logger's name, which Airflow 3 writes at the end of a message."""
-        messages = "\n".join(record.getMessage() for record in self.caplog.records)
-        printed = self.capsys.readouterr().out
-        said = messages if _TABLE.search(messages) else printed
-        (text,) = _TABLE.findall(said)
-        return re.sub(r" +\[airflow\.task\S*\].*", "", text)
-
-
-@pytest.fixture
-def log(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> TaskLog:
-    return TaskLog(caplog, capsys)
-
-
-class Datasource:
-    """A dataset with one datasource, and what is printed about it."""
-
-    def __init__(
-        self,
-        access: Access,
-        name: str,
-        context: dict[str, Any],
-        monkeypatch: pytest.MonkeyPatch,
-        log: TaskLog,
-        *,
-        region: str | None = None,
-    ) -> None:
-        monkeypatch.setenv("AIRFLOW_CONN_BUCKET", access.connection())
-        self.access, self._context, self._log = access, context, log
-        self._dataset_id = CreateLightlyDatasetOperator(task_id="create", dataset_name=name).execute(context)
-        self.configure(region or access.sandbox.region)
-
-    def configure(self, region: str) -> None:
-        """Set the datasource."""
-        ConfigureS3DatasourceOperator(
-            task_id="configure",
-            dataset_id=self._dataset_id,
-            purpose=str(self.access.purpose),
-            resource_path=self.access.uri,
-            datasource_aws_conn_id="bucket",
-            region=region,
-            kms_key_arn=self.access.kms_key_arn,
-            **({} if self.access.purpose is IN else {"generate_thumbnails": True}),
-        ).execute(self._context)
-
-    def verify(self) -> tuple[dict[str, Any], str]:
-        """The verdict, and the table in the task's log."""
-        operator = VerifyDatasourcePermissionsOperator(
-            task_id="verify",
-            dataset_id=self._dataset_id,
-            datasource_aws_conn_id="bucket",
-            aws_conn_id="aws_default",
-        )
-        self._log.clear()
-        with self._log.caplog.at_level("INFO"), suppress(LightlyPermissionsError):
-            operator.execute(self._context)
-        return dict(self._context["ti"].pushed["verdict"]), self._log.table()
-
-    def administrator(self) -> Administrator:
-        """Who owns the account, and so knows what the placeholders stand for."""
-        known = {"<external ID of the datasource>": EXTERNAL_ID}
-        if self.access.by == "user":
-            known["<access key ID of the datasource>"] = key_id_of(self.access)
-        return Administrator(self.access.sandbox, self.configure, known)
-
-
-def lights(verdict: dict[str, Any]) -> dict[str, bool]:
-    """The platform's lights, of what is required."""
-    return {check["permission"]: check["granted"] for check in verdict["checks"] if check["required"]}
-
-
-def failed(verdict: dict[str, Any]) -> list[dict[str, Any]]:
-    return [check for check in verdict["checks"] if check["required"] and check["status"] != "PASS"]
 
 
 def cause_of(broken: Broken, by: str) -> Cause:

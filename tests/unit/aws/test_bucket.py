@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Sequence
-from typing import overload
+from dataclasses import replace
+from typing import Any, overload
 
 import pytest
 
 from lightly_provider.aws.bucket import (
+    Listed,
     MediaType,
     UnclearContentError,
     choose_dataset_type,
@@ -178,3 +180,31 @@ def test_no_match_is_a_warning_with_what_to_do(keys: list[str], advice: str) -> 
     assert finding.message.startswith("no images under s3://acme/raw/")
     assert finding.remedy
     assert advice in finding.remedy.texts[0]
+
+
+class ArchivedLister(RecordedLister):
+    """Lists keys of which those that end in ``.frozen.jpg`` lie in an archive."""
+
+    def page(self, prefix: str, **options: Any) -> Listed:
+        page = super().page(prefix, **options)
+        return replace(page, archived=frozenset(key for key, _ in page.objects if key.endswith(".frozen.jpg")))
+
+
+@pytest.mark.parametrize(
+    ("keys", "required", "status", "words"),
+    [
+        (["raw/a.frozen.jpg", "raw/b.frozen.jpg", "raw/c.jpg"], False, "WARN", "2 of 3 images are archived"),
+        (["raw/a.frozen.jpg", "raw/b.frozen.jpg", "raw/c.jpg"], True, "WARN", "2 of 3 images are archived"),
+        (["raw/a.frozen.jpg"], False, "WARN", "1 of 1 images are archived"),
+        (["raw/a.frozen.jpg"], True, "FAIL", "1 of 1 images are archived"),
+        (["raw/a.mp4"], True, "FAIL", "no images under s3://acme/raw/"),
+        ([], True, "FAIL", "no images under s3://acme/raw/"),
+        (["raw/a.jpg"], True, "PASS", "1 object, 1 images"),
+    ],
+)
+def test_archived_files_are_counted_and_a_file_may_be_required(
+    keys: list[str], required: bool, status: str, words: str
+) -> None:
+    finding = check_content(ArchivedLister(keys), RAW, "Images", required=required)
+    assert (finding.status, words in finding.message) == (Status[status], True)
+    assert status == "PASS" or finding.remedy or finding.failure

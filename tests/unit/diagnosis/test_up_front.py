@@ -18,7 +18,6 @@ ROLE, KEY = "arn:aws-us-gov:iam::123456789012:role/x", "arn:aws-us-gov:kms:us-go
     ("region", "facts", "status", "words"),
     [
         ("eu-central-1", {"access_key_id": "ASIAXXXXXXXXXXXXXXXX"}, "FAIL", "session token"),
-        ("eu-central-1", {"has_session_token": True}, "FAIL", "session token"),
         ("eu-central-1", {"endpoint_url": "https://minio.example:9000"}, "FAIL", "minio.example"),
         ("us-gov-west-1", {"role_arn": ROLE}, "FAIL", "a role of the partition 'aws' only"),
         ("us-gov-west-1", {"kms_key_arn": KEY}, "FAIL", "a KMS key of the partition 'aws' only"),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DATASET = "65a1b2c3d4e5f60718293a4b"
 LIST, READ, WRITE, OVERWRITE = Permission
 ALL = frozenset(Permission)
+IMAGES = DatasetUse("Images")
 INPUT = Target(
     S3Location("acme-photos", "2024/"),
     "user access with the key AKIA…MPLE",
@@ -77,7 +78,7 @@ def test_a_common_datasource_is_written_to_for_thumbnails_frames_and_crops_only(
 
 
 def test_all_lights_green_is_a_pass_with_nothing_to_say() -> None:
-    verdict = judge(DATASET, "Images", [OUTPUT], lights())
+    verdict = judge(DATASET, IMAGES, [OUTPUT], lights())
     assert verdict.ok
     assert verdict.failed == ()
     assert failure_message(verdict) == ""
@@ -86,7 +87,7 @@ def test_all_lights_green_is_a_pass_with_nothing_to_say() -> None:
 
 
 def test_a_light_that_the_purpose_does_not_need_is_skipped_with_the_reason() -> None:
-    verdict = judge(DATASET, "Images", [INPUT], lights(WRITE, OVERWRITE))
+    verdict = judge(DATASET, IMAGES, [INPUT], lights(WRITE, OVERWRITE))
     assert verdict.ok
     assert statuses(verdict, INPUT) == {
         LIST: Status.PASS,
@@ -100,7 +101,7 @@ def test_a_light_that_the_purpose_does_not_need_is_skipped_with_the_reason() -> 
 
 
 def test_a_common_datasource_says_why_writing_is_skipped() -> None:
-    verdict = judge(DATASET, "Images", [BOTH], lights(WRITE, OVERWRITE))
+    verdict = judge(DATASET, IMAGES, [BOTH], lights(WRITE, OVERWRITE))
     assert verdict.ok
     assert verdict.checks[2].message == "not needed for INPUT_OUTPUT of Images without thumbnails"
 
@@ -110,12 +111,12 @@ def test_a_common_datasource_says_why_writing_is_skipped() -> None:
     [("Videos", BOTH), ("Crops", BOTH), ("Images", replace(BOTH, thumbnails=True)), ("Images", OUTPUT)],
 )
 def test_a_red_write_light_fails_whatever_is_written_to(dataset_type: str, datasource: Target) -> None:
-    verdict = judge(DATASET, dataset_type, [datasource], lights(WRITE))
+    verdict = judge(DATASET, DatasetUse(dataset_type), [datasource], lights(WRITE))
     assert [check.subject for check in verdict.failed] == [WRITE]
 
 
 def test_green_lights_of_two_datasources_are_no_proof_for_either_and_no_failure() -> None:
-    verdict = judge(DATASET, "Images", [INPUT, OUTPUT], lights())
+    verdict = judge(DATASET, IMAGES, [INPUT, OUTPUT], lights())
     assert verdict.ok
     assert verdict.status is Status.UNKNOWN
     assert set(statuses(verdict, OUTPUT).values()) == {Status.UNKNOWN}
@@ -126,7 +127,7 @@ def test_green_lights_of_two_datasources_are_no_proof_for_either_and_no_failure(
 
 @pytest.mark.parametrize("permission", list(Permission))
 def test_a_red_light_puts_every_datasource_that_needs_it_in_doubt_and_no_other(permission: Permission) -> None:
-    verdict = judge(DATASET, "Images", [INPUT, OUTPUT], lights(permission))
+    verdict = judge(DATASET, IMAGES, [INPUT, OUTPUT], lights(permission))
     assert not verdict.ok
     needed_by_input = permission in {LIST, READ}
     assert statuses(verdict, INPUT)[permission] is (Status.UNKNOWN if needed_by_input else Status.SKIP)
@@ -135,7 +136,7 @@ def test_a_red_light_puts_every_datasource_that_needs_it_in_doubt_and_no_other(p
 
 
 def test_a_failed_check_names_permission_bucket_prefix_the_platforms_text_and_the_statement() -> None:
-    verdict = judge(DATASET, "Images", [INPUT], lights(LIST, list="AccessDenied:  not authorized\n to list."))
+    verdict = judge(DATASET, IMAGES, [INPUT], lights(LIST, list="AccessDenied:  not authorized\n to list."))
     (check,) = verdict.failed
     assert check.message == (
         "denied without a reason: list is not granted in bucket 'acme-photos', prefix '2024/' (INPUT). "
@@ -148,23 +149,23 @@ def test_a_failed_check_names_permission_bucket_prefix_the_platforms_text_and_th
 
 
 def test_a_failed_check_without_a_text_says_that_the_platform_gave_none() -> None:
-    (check,) = judge(DATASET, "Images", [INPUT], lights(READ)).failed
+    (check,) = judge(DATASET, IMAGES, [INPUT], lights(READ)).failed
     assert "The platform gives no reason." in check.message
     assert check.error is None
 
 
 def test_the_text_of_a_green_light_is_not_repeated() -> None:
-    verdict = judge(DATASET, "Images", [INPUT], lights(LIST, list="denied", read="stale text"))
+    verdict = judge(DATASET, IMAGES, [INPUT], lights(LIST, list="denied", read="stale text"))
     assert "stale" not in table(verdict) + failure_message(verdict) + json.dumps(verdict.as_dict())
 
 
 def test_a_page_for_an_error_text_is_cut() -> None:
-    verdict = judge(DATASET, "Images", [INPUT], lights(LIST, list="<html> " * 10_000))
+    verdict = judge(DATASET, IMAGES, [INPUT], lights(LIST, list="<html> " * 10_000))
     assert len(failure_message(verdict)) < 1500
 
 
 def test_a_red_list_light_leaves_read_unknown_as_s3_hides_what_is_missing() -> None:
-    verdict = judge(DATASET, "Images", [INPUT], lights(LIST, READ))
+    verdict = judge(DATASET, IMAGES, [INPUT], lights(LIST, READ))
     of_list, of_read = verdict.failed
     assert (of_list.status, of_read.status) == (Status.FAIL, Status.UNKNOWN)
     assert "read may turn green with list" in of_read.message
@@ -175,25 +176,25 @@ def test_a_red_list_light_leaves_read_unknown_as_s3_hides_what_is_missing() -> N
 
 def test_a_wrong_key_is_no_hidden_read() -> None:
     refused = dict.fromkeys(("list", "read"), "InvalidAccessKeyId: no such key")
-    assert statuses(judge(DATASET, "Images", [INPUT], lights(LIST, READ, **refused)), INPUT)[READ] is Status.FAIL
+    assert statuses(judge(DATASET, IMAGES, [INPUT], lights(LIST, READ, **refused)), INPUT)[READ] is Status.FAIL
 
 
 @pytest.mark.parametrize("red", [LIST, READ])
 def test_list_or_read_alone_gives_no_such_hope(red: Permission) -> None:
-    assert "may turn green" not in failure_message(judge(DATASET, "Images", [INPUT], lights(red)))
+    assert "may turn green" not in failure_message(judge(DATASET, IMAGES, [INPUT], lights(red)))
 
 
 def test_two_datasources_say_that_the_light_may_concern_the_other() -> None:
     sentence = "does not say which of the 2 datasources it tested"
-    verdict = judge(DATASET, "Images", [INPUT, OUTPUT], lights(WRITE))
+    verdict = judge(DATASET, IMAGES, [INPUT, OUTPUT], lights(WRITE))
     assert sentence in verdict.failed[0].message
     assert failure_message(verdict).count(sentence) == 1
-    assert sentence not in failure_message(judge(DATASET, "Images", [OUTPUT], lights(WRITE)))
+    assert sentence not in failure_message(judge(DATASET, IMAGES, [OUTPUT], lights(WRITE)))
 
 
 def test_a_wrong_key_gets_its_own_advice_and_no_word_about_missing_rights() -> None:
     refused = dict.fromkeys(("list", "read", "write", "overwrite"), "InvalidAccessKeyId: no such key")
-    verdict = judge(DATASET, "Images", [INPUT, OUTPUT], lights(*ALL, **refused))
+    verdict = judge(DATASET, IMAGES, [INPUT, OUTPUT], lights(*ALL, **refused))
     for text in (failure_message(verdict), table(verdict)):
         assert "present key" in text
         for word in ("argument require", "may turn green", "To the IAM policy"):
@@ -204,16 +205,16 @@ def test_a_wrong_key_gets_its_own_advice_and_no_word_about_missing_rights() -> N
 
 def test_the_kms_key_and_the_partition_of_a_datasource_enter_its_statement() -> None:
     key = "arn:aws:kms:eu-central-1:123456789012:key/abc"
-    (check,) = judge(DATASET, "Images", [replace(OUTPUT, kms_key_arn=key)], lights(WRITE)).failed
+    (check,) = judge(DATASET, IMAGES, [replace(OUTPUT, kms_key_arn=key)], lights(WRITE)).failed
     assert [statement["Resource"] for statement in check.fix] == [["arn:aws:s3:::acme-lightly/*"], [key]]
-    (check,) = judge(DATASET, "Images", [replace(OUTPUT, partition="aws-cn")], lights(WRITE)).failed
+    (check,) = judge(DATASET, IMAGES, [replace(OUTPUT, partition="aws-cn")], lights(WRITE)).failed
     assert check.fix[0]["Resource"] == ["arn:aws-cn:s3:::acme-lightly/*"]
 
 
 def test_the_failure_message_names_each_place_once_with_one_policy_to_add() -> None:
     verdict = judge(
         DATASET,
-        "Images",
+        IMAGES,
         [INPUT, OUTPUT],
         lights(READ, WRITE, read="Forbidden: r", write="Forbidden: w"),
     )
@@ -228,7 +229,7 @@ def test_the_failure_message_names_each_place_once_with_one_policy_to_add() -> N
 
 
 def test_the_table_has_a_block_per_datasource_and_a_row_per_permission() -> None:
-    shown = table(judge(DATASET, "Images", [INPUT, OUTPUT], lights()))
+    shown = table(judge(DATASET, IMAGES, [INPUT, OUTPUT], lights()))
     of_input, of_output, meaning = shown.split("\n\n")
     header, says, *rows = of_input.splitlines()
     assert header == "datasource INPUT  s3://acme-photos/2024/  user access with the key AKIA…MPLE"
@@ -246,7 +247,7 @@ def test_the_table_has_a_block_per_datasource_and_a_row_per_permission() -> None
 
 
 def test_below_the_rows_stands_once_what_to_do_as_readable_json() -> None:
-    shown = table(judge(DATASET, "Images", [INPUT], lights(LIST, READ)))
+    shown = table(judge(DATASET, IMAGES, [INPUT], lights(LIST, READ)))
     rows, _, todo = shown.partition("\n  to do\n")
     assert [row.split()[:2] for row in rows.splitlines()[2:] if row[4] != " "] == [
         ["list", "FAIL"],
@@ -269,9 +270,9 @@ def test_one_missing_right_is_one_statement_and_one_line_of_change() -> None:
         *seen(ALL - {WRITE, OVERWRITE}, ALL),
         Finding("delete", Status.FAIL, "no policy allows it", Failure(Cause.MISSING_ALLOW)),
     ]
-    before = judge(DATASET, "Images", [target], lights(), findings={target.purpose: seen(ALL, ALL)})
+    before = judge(DATASET, IMAGES, [target], lights(), findings={target.purpose: seen(ALL, ALL)})
     red = lights(WRITE, OVERWRITE, write=text, overwrite=text)
-    denied = judge(DATASET, "Images", [target], red, findings={target.purpose: findings})
+    denied = judge(DATASET, IMAGES, [target], red, findings={target.purpose: findings})
     (todo,) = list(table(denied).split("\n  to do\n")[1:])
     assert todo.count('"Effect"') == 1
     assert json.loads(todo.partition("\n")[2])["Action"] == ["s3:PutObject", "s3:DeleteObject"]
@@ -283,13 +284,13 @@ def test_one_missing_right_is_one_statement_and_one_line_of_change() -> None:
 
 def test_no_row_of_words_is_wider_than_120_columns_and_a_failure_says_all() -> None:
     text = "AccessDenied: " + "word " * 80
-    shown = table(judge(DATASET, "Images", [INPUT], lights(LIST, list=text)))
+    shown = table(judge(DATASET, IMAGES, [INPUT], lights(LIST, list=text)))
     assert max(map(len, shown.splitlines())) <= 120
     assert " ".join(shown.split()).count("word") == 80
 
 
 def test_the_verdict_for_xcom_is_json_and_complete() -> None:
-    verdict = judge(DATASET, "Images", [INPUT, OUTPUT], lights(WRITE, write="AccessDenied: denied"))
+    verdict = judge(DATASET, IMAGES, [INPUT, OUTPUT], lights(WRITE, write="AccessDenied: denied"))
     value = verdict.as_dict()
     assert json.loads(json.dumps(value)) == value
     assert all(type(text) is str for check in value["checks"] for text in (check["purpose"], check["status"]))
@@ -315,20 +316,20 @@ def test_the_verdict_for_xcom_is_json_and_complete() -> None:
 def test_named_permissions_are_required_exactly_where_the_purpose_uses_them(
     require: list[str], of_input: set[Permission], of_output: set[Permission]
 ) -> None:
-    verdict = judge(DATASET, "Videos", [INPUT, OUTPUT], lights(*Permission), require)
+    verdict = judge(DATASET, DatasetUse("Videos"), [INPUT, OUTPUT], lights(*Permission), require)
     assert {check.subject for check in verdict.failed if check.datasource == INPUT} == of_input
     assert {check.subject for check in verdict.failed if check.datasource == OUTPUT} == of_output
 
 
 def test_a_named_permission_that_no_purpose_uses_is_required_all_the_same() -> None:
-    verdict = judge(DATASET, "Images", [INPUT], lights(WRITE), ["write"])
+    verdict = judge(DATASET, IMAGES, [INPUT], lights(WRITE), ["write"])
     assert [check.subject for check in verdict.failed] == [WRITE]
     assert verdict.checks[0].message == "not required of INPUT"
 
 
 def test_auto_and_all_four_differ_for_a_common_datasource_of_images() -> None:
-    assert judge(DATASET, "Images", [BOTH], lights(WRITE)).ok
-    assert not judge(DATASET, "Images", [BOTH], lights(WRITE), tuple(Permission)).ok
+    assert judge(DATASET, IMAGES, [BOTH], lights(WRITE)).ok
+    assert not judge(DATASET, IMAGES, [BOTH], lights(WRITE), tuple(Permission)).ok
 
 
 @pytest.mark.parametrize(
@@ -359,12 +360,12 @@ def test_a_requirement_that_cannot_be_meant_is_refused_with_what_may_be(require:
         check_require(require)
     assert words in str(refused.value)
     with pytest.raises(ValueError, match=r"^require"):
-        judge(DATASET, "Images", [INPUT], lights(), require)
+        judge(DATASET, IMAGES, [INPUT], lights(), require)
 
 
 def test_a_dataset_without_datasources_is_not_a_pass() -> None:
     with pytest.raises(ValueError, match=f"Dataset {DATASET} has no datasource"):
-        judge(DATASET, "Images", [], lights())
+        judge(DATASET, IMAGES, [], lights())
 
 
 # --- what two datasources' lights mean ----------------------------------------------------------------------------
@@ -410,7 +411,7 @@ def test_whatever_the_platform_tests_no_check_is_wrong(scope: str, probed: bool)
                 for one, has, needed in zip([INPUT, of_user], granted, needs, strict=True)
             }
             verdict = judge(
-                DATASET, "Images", [INPUT, of_user], shown(scope, granted), findings=findings if probed else {}
+                DATASET, IMAGES, [INPUT, of_user], shown(scope, granted), findings=findings if probed else {}
             )
             for check in verdict.checks:
                 has = granted[0 if check.datasource == INPUT else 1]
@@ -430,7 +431,7 @@ def test_a_text_that_names_the_bucket_tells_which_datasource_was_tested() -> Non
         's3:PutObject on resource: "arn:aws:s3:::acme-lightly/.lightly/x" because no identity-based policy allows the '
         "s3:PutObject action"
     )
-    verdict = judge(DATASET, "Images", [INPUT, OUTPUT], lights(WRITE, OVERWRITE, write=text, overwrite=text))
+    verdict = judge(DATASET, IMAGES, [INPUT, OUTPUT], lights(WRITE, OVERWRITE, write=text, overwrite=text))
     assert statuses(verdict, OUTPUT)[WRITE] is Status.FAIL
     assert {check.cause for check in verdict.failed} == {Cause.MISSING_ALLOW}
 
@@ -440,14 +441,14 @@ def test_a_red_light_whose_text_is_about_the_other_datasource_is_no_failure_here
         "AccessDenied: User: arn:aws:iam::123456789012:user/reader is not authorized to perform: s3:PutObject on "
         'resource: "arn:aws:s3:::acme-photos/2024/.lightly/x" because no identity-based policy allows it'
     )
-    verdict = judge(DATASET, "Images", [INPUT, OUTPUT], lights(WRITE, OVERWRITE, write=text, overwrite=text))
+    verdict = judge(DATASET, IMAGES, [INPUT, OUTPUT], lights(WRITE, OVERWRITE, write=text, overwrite=text))
     assert statuses(verdict, OUTPUT)[WRITE] is Status.UNKNOWN
     assert verdict.ok
 
 
 def test_what_works_here_and_not_for_lightly_is_bound_to_a_network() -> None:
     findings = {INPUT.purpose: seen(ALL, frozenset({LIST, READ}))}
-    verdict = judge(DATASET, "Images", [INPUT], lights(READ, read="AccessDenied: Access Denied"), findings=findings)
+    verdict = judge(DATASET, IMAGES, [INPUT], lights(READ, read="AccessDenied: Access Denied"), findings=findings)
     (failed,) = verdict.failed
     assert failed.cause is Cause.SOURCE_RESTRICTED
     assert "bypass_verify" in str(failed.advice)
@@ -455,10 +456,57 @@ def test_what_works_here_and_not_for_lightly_is_bound_to_a_network() -> None:
 
 def test_what_lightly_can_and_this_worker_cannot_is_a_warning() -> None:
     findings = {INPUT.purpose: seen(frozenset(), frozenset({LIST, READ}))}
-    verdict = judge(DATASET, "Images", [INPUT], lights(), findings=findings)
+    verdict = judge(DATASET, IMAGES, [INPUT], lights(), findings=findings)
     assert verdict.ok
     assert verdict.status is Status.WARN
     assert {check.status for check in verdict.from_this_worker} == {Status.WARN}
+
+
+FORGED = "a.jpg\n    write        PASS     granted\x1b[2J::group::x"
+
+
+def test_what_is_foreign_forges_no_row_and_reaches_no_terminal() -> None:
+    target = replace(INPUT, location=S3Location("acme", "raw\x1b]0;title\x07/"))
+    findings = [
+        Finding("list", Status.FAIL, f"no policy allows it (on s3://acme/{FORGED})", Failure(Cause.MISSING_ALLOW))
+    ]
+    red = lights(LIST, list=f"AccessDenied: {FORGED}")
+    verdict = judge(DATASET, IMAGES, [target], red, findings={target.purpose: findings})
+    before = judge(DATASET, IMAGES, [target], lights())
+    for text in (table(verdict), failure_message(verdict), *changes_between(before.as_dict(), verdict.as_dict())):
+        assert "\x1b" not in text
+        assert "\x07" not in text
+        assert "::group::" not in text
+    assert not any(row.startswith("    write        PASS") for row in table(verdict).splitlines())
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("InternalError: We encountered an internal error. Please try again.", Cause.UNAVAILABLE),
+        ("ServiceUnavailable: Service is unable to handle request.", Cause.UNAVAILABLE),
+        ("<html><body>407 Proxy Authentication Required</body></html>", Cause.NOT_AWS),
+        ("AccountProblem: There is a problem with your AWS account", Cause.ACCOUNT),
+        ("KeyTooLongError: Your key is too long", Cause.OTHER),
+    ],
+)
+def test_a_failure_that_is_not_about_rights_prints_no_statement(text: str, cause: Cause) -> None:
+    verdict = judge(DATASET, IMAGES, [INPUT], lights(READ, read=text))
+    assert not verdict.ok
+    assert {check.cause for check in verdict.failed} == {cause}
+    assert '"Effect"' not in table(verdict) + failure_message(verdict)
+    assert verdict.is_transient == (cause is Cause.UNAVAILABLE)
+
+
+def test_that_no_file_matches_decides_only_where_files_are_required() -> None:
+    warned = Finding("content", Status.WARN, "no images under s3://acme-photos/2024/ (0 objects)")
+    verdict = judge(DATASET, IMAGES, [INPUT], lights(), findings={INPUT.purpose: [warned]})
+    assert (verdict.ok, verdict.status) == (True, Status.WARN)
+    required = replace(warned, status=Status.FAIL)
+    verdict = judge(DATASET, IMAGES, [INPUT], lights(), findings={INPUT.purpose: [required]})
+    assert (verdict.ok, verdict.status) == (False, Status.FAIL)
+    assert "no images under s3://acme-photos/2024/" in failure_message(verdict)
+    assert not verdict.is_transient
 
 
 def test_waiting_may_help_a_missing_allow_and_never_an_explicit_deny() -> None:
@@ -466,14 +514,14 @@ def test_waiting_may_help_a_missing_allow_and_never_an_explicit_deny() -> None:
     explicit = (
         "AccessDenied: … not authorized to perform: s3:GetObject with an explicit deny in an identity-based policy"
     )
-    assert judge(DATASET, "Images", [INPUT], lights(READ, read=implicit)).is_transient
-    assert not judge(DATASET, "Images", [INPUT], lights(READ, read=explicit)).is_transient
-    assert not judge(DATASET, "Images", [INPUT], lights()).is_transient
+    assert judge(DATASET, IMAGES, [INPUT], lights(READ, read=implicit)).is_transient
+    assert not judge(DATASET, IMAGES, [INPUT], lights(READ, read=explicit)).is_transient
+    assert not judge(DATASET, IMAGES, [INPUT], lights()).is_transient
 
 
 def test_two_verdicts_tell_what_changed_and_counts_are_no_change() -> None:
-    before = judge(DATASET, "Images", [INPUT], lights()).as_dict()
-    denied = judge(DATASET, "Images", [INPUT], lights(READ, read="AccessDenied: Access Denied")).as_dict()
+    before = judge(DATASET, IMAGES, [INPUT], lights()).as_dict()
+    denied = judge(DATASET, IMAGES, [INPUT], lights(READ, read="AccessDenied: Access Denied")).as_dict()
     assert changes_between(before, before) == []
     assert changes_between(None, before) == []
     (change,) = changes_between(before, denied)
