@@ -3,7 +3,7 @@
 
 Creates the IAM role that Lightly assumes, with no more rights than these two places take, waits until IAM shows it,
 then creates the dataset, connects it to your bucket, and verifies what Lightly may do there. Run it as often as you
-like: what is so already is left alone. Run it with *Take the role away* to delete the role and what is kept of it.
+like: what is up to date is left alone. Run it with *Take the role away* to delete the role and what is kept of it.
 
 Before the first run, make two connections (Admin > Connections, or environment variables):
 
@@ -11,7 +11,7 @@ Before the first run, make two connections (Admin > Connections, or environment 
 * `aws_default`, type *Amazon Web Services*: Airflow's own identity, which may manage roles and keep secrets; the
   guide's page on access lists its rights.
 
-The role's external ID is made by chance and kept under *Where the access is kept*: a secret of AWS Secrets Manager
+The role's external ID is random and kept under *Where the access is kept*: a secret of AWS Secrets Manager
 (`secretsmanager://<aws_conn_id>/<name>`), an SSM parameter (`ssm://<aws_conn_id>/<name>`), or an Airflow connection.
 For the latter, Airflow 3 needs a connection to its own API besides.
 """

@@ -104,14 +104,14 @@ with DAG(
 
         params = context["params"]
         ecs, cluster = EcsHook(aws_conn_id=AWS_CONN_ID).conn, params["cluster"]
-        # start_worker may have died before it told of its task; so it is looked for among all of this definition.
+        # start_worker may have died before it pushed the ARN of its task, so search all tasks of this definition.
         family = params["task_definition"].rpartition("/")[2].partition(":")[0]
         pages = [p["taskArns"] for p in ecs.get_paginator("list_tasks").paginate(cluster=cluster, family=family)]
-        # And ECS may not list yet what it has just started.
-        told = context["ti"].xcom_pull(task_ids=start_task_id, key="ecs_task_arn")
+        # ECS may not list yet what it has just started.
+        pushed = context["ti"].xcom_pull(task_ids=start_task_id, key="ecs_task_arn")
         running = [
             ecs_task["taskArn"]
-            for arns in [*pages, [told] if told else []]
+            for arns in [*pages, [pushed] if pushed else []]
             if arns
             for ecs_task in ecs.describe_tasks(cluster=cluster, tasks=arns)["tasks"]
             if ecs_task["lastStatus"] != "STOPPED"

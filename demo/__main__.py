@@ -113,7 +113,7 @@ def _show_dataset(client: LightlyClient, returned: dict[str, Any], *, reused: bo
         f"\n[bold]Dataset[/] {dataset.name!r} ({dataset.type}, {how}), id {dataset.id}, {dataset.n_samples} samples"
     )
     changed = returned["configure_input"]["changed"] + returned["configure_lightly"]["changed"]
-    console.print(f"Datasources {'set: ' + ', '.join(changed) if changed else 'were so already, nothing was changed'}")
+    console.print(f"Datasources {'set: ' + ', '.join(changed) if changed else 'are up to date, nothing was changed'}")
 
 
 def _show_lights(verdict: dict[str, Any]) -> None:

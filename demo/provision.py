@@ -33,7 +33,7 @@ def bucket_connection(sandbox: Sandbox, keep_in: Path) -> str:
     An IAM user that may do in the bucket what Lightly needs and no more, as an AWS connection.
 
     :param sandbox: The sandbox.
-    :param keep_in: File, readable by its owner only, in which the connection is kept for the next time: AWS tells a
+    :param keep_in: File, readable by its owner only, in which the connection is kept for the next time: AWS returns a
         secret key once.
     """
     iam = sandbox.aws("iam")

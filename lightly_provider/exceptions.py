@@ -118,7 +118,7 @@ class LightlyDatasetConflictError(LightlyError):
 
 
 class LightlyDatasetNotEmptyError(LightlyError):
-    """The dataset has samples, and the run is not told to add to them (``use_datapool``): the worker would abort it."""
+    """The dataset has samples, and the run does not add to them (``use_datapool``): the worker would abort it."""
 
 
 class LightlyNoWorkerError(LightlyError):

@@ -1,4 +1,4 @@
-"""What Airflow is told about this provider.
+"""The metadata of this provider, which Airflow reads.
 
 Plain data: this module imports nothing, because Airflow calls it while it starts.
 """

@@ -120,16 +120,16 @@ class IamPrincipals:
     def find(self, name: str) -> Found | None:
         """The role or user of this name; None if there is none."""
         try:
-            told = self._call("get_{}", name)[self._kind.capitalize()]
+            answer = self._call("get_{}", name)[self._kind.capitalize()]
         except self._iam.exceptions.NoSuchEntityException:
             return None
         return Found(
-            arn=told["Arn"],
-            path=told["Path"],
-            tags={tag["Key"]: tag["Value"] for tag in told.get("Tags", [])},
-            permissions_boundary=told.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn"),
-            trust=told.get("AssumeRolePolicyDocument"),
-            session_seconds=told.get("MaxSessionDuration"),
+            arn=answer["Arn"],
+            path=answer["Path"],
+            tags={tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])},
+            permissions_boundary=answer.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn"),
+            trust=answer.get("AssumeRolePolicyDocument"),
+            session_seconds=answer.get("MaxSessionDuration"),
         )
 
     def policy(self, name: str) -> PolicyDocument | None:
@@ -149,8 +149,8 @@ class IamPrincipals:
         ]
 
     def _was_used(self, key_id: str) -> bool:
-        told = self._iam.get_access_key_last_used(AccessKeyId=key_id)
-        return "LastUsedDate" in told.get("AccessKeyLastUsed", {})
+        answer = self._iam.get_access_key_last_used(AccessKeyId=key_id)
+        return "LastUsedDate" in answer.get("AccessKeyLastUsed", {})
 
     # --- setting -------------------------------------------------------------------------------------------------
 

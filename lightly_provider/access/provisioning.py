@@ -75,8 +75,8 @@ def wait_for_user(access: KeptAccess, locations: Sequence[S3Location], *, timeou
             try:
                 s3.list_objects_v2(Bucket=location.bucket, Prefix=location.prefix, MaxKeys=1)
             except ClientError as error:
-                told = error.response["Error"]
-                code, text = str(told.get("Code")), str(told.get("Message"))
+                answer = error.response["Error"]
+                code, text = str(answer.get("Code")), str(answer.get("Message"))
                 if not may_be_on_its_way(code, text):
                     raise LightlyAccessError(
                         f"The new user cannot list {location}: {code}: {text}. Waiting does not help; check the "

@@ -130,7 +130,7 @@ class AccessRotation:
         moved = self.datasources.move(using, DelegatedAccess(role.arn, present))
         if not plan.replaced:
             return replace(outcome, moved=tuple(moved))
-        # Where the platform hides the external ID, nothing tells the old one from the new one.
+        # Where the platform hides the external ID, the old one and the new one cannot be distinguished.
         others = [one for one in self.datasources.find(uses_old) if not self.datasources.is_moved(one)]
         if others:
             log.warning("The old external ID is still valid, as datasets %s may have it.", ", ".join(others))

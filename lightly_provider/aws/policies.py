@@ -25,7 +25,7 @@ PolicyDocument: TypeAlias = dict[str, Any]
 LIGHTLY_ACCOUNT_ID = "916419735646"
 # The same guide: with a shorter maximum session the platform cannot use the role. AWS allows no longer one.
 ROLE_SESSION_SECONDS = 12 * 3600
-# Of an external ID that is made by chance: 32 characters.
+# Of a random external ID: 32 characters.
 EXTERNAL_ID_BYTES = 24
 _POLICY_VERSION = "2012-10-17"  # AWS docs: the version in which policy variables work; there is no newer one
 

@@ -250,7 +250,7 @@ class CreateLightlyAccessRoleOperator(CreateAccessOperator, ExternalIdArgument):
     """
     Create the IAM role that Lightly assumes (delegated access), or make an existing one so.
 
-    Idempotent: what is so already is not set again. The role trusts Lightly's account with an external ID, allows
+    Idempotent: what is up to date is not set again. The role trusts Lightly's account with an external ID, allows
     sessions of 12 hours, may do what the purposes need at these locations and no more, and is tagged
     ``managed-by=airflow-provider-lightly``. A role without that tag is left alone.
 
@@ -328,7 +328,7 @@ class CreateLightlyAccessUserOperator(CreateAccessOperator):
     """
     Create the IAM user whose keys Lightly uses (user access), or make an existing one so.
 
-    Idempotent: what is so already is not set again. The user may do what the purposes need at these locations and no
+    Idempotent: what is up to date is not set again. The user may do what the purposes need at these locations and no
     more, and is tagged ``managed-by=airflow-provider-lightly``. A user without that tag is left alone.
 
     The secret key is kept where ``access_conn_id`` says, as an AWS connection, and nowhere else:

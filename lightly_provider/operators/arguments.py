@@ -93,7 +93,7 @@ def check_types(operator: Any) -> None:
         if is_templated and not is_static(value):
             continue
         if not any(_TYPES[name][1](value) for name in types):
-            # A number may be given as its text, which nobody need be told.
+            # The text of a number is accepted, too, which the message need not mention.
             wanted = " or ".join(_TYPES[name][0] for name in types if name != "str" or "float" not in types)
             if isinstance(value, str) and "Sequence[str]" in types:
                 wanted = f"a list, e.g. [{quoted(value)}]"

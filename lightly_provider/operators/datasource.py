@@ -47,7 +47,7 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
     """
     Make an S3 location the datasource of a dataset.
 
-    Idempotent: what is exactly so already is not set again. (Where the platform's answer hides the secret, nothing
+    Idempotent: what is up to date is not set again. (Where the platform's answer hides the secret, nothing
     proves that it is the same, and it is set again, to the same effect.)
 
     How Lightly reaches the bucket is decided by what the AWS connection holds: an IAM user's keys (user access), or a
@@ -203,7 +203,7 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
                 changed.append(request.purpose)
                 self.log.info("Set datasource %s of dataset %s: %s", request.purpose, self.dataset_id, request.public())
             else:
-                self.log.info("Datasource %s is so already: %s", request.purpose, request.public())
+                self.log.info("Datasource %s is already up to date: %s", request.purpose, request.public())
         self.log.info("Dataset: %s", url)
         return {
             "dataset_id": self.dataset_id,

@@ -177,7 +177,7 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         while True:
             verdict = self._look(dataset, datasources)
             left = started + patience - time.time()
-            # Another machine's clock may have told the time of the grant.
+            # The time of the grant may come from another machine's clock.
             age = time.time() - (started if granted is None else min(started, granted))
             if verdict.ok or left <= 0 or not verdict.is_transient:
                 return self._conclude(context, verdict, age if patience else None)

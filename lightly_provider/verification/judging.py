@@ -44,7 +44,7 @@ def judge(
     """
     Decide what is granted on each datasource, and which of it matters.
 
-    The platform's lights decide, wherever they can; what this worker saw with the same access tells which datasource
+    The platform's lights decide, wherever they can; what this worker saw with the same access shows which datasource
     a light is about, and why it is red. With ``"auto"`` the use of the dataset says what is required; named
     permissions are required exactly (see :func:`required_of`).
 

@@ -26,7 +26,7 @@ class DatasetUse:
     :param dataset_type: The dataset's type on the platform: ``Images``, ``Videos``, ``Crops``.
     :param object_level: Whether runs cut crops of objects out of the images, which are stored.
     :param relevant_filenames: Whether runs are restricted to the filenames in a file that Lightly reads.
-    :param bypass_verify: Whether the worker runs inside a closed network and is told so
+    :param bypass_verify: Whether the worker runs inside a closed network and is configured for it
         (``datasource.bypass_verify``); Lightly itself then needs to list only.
     """
 

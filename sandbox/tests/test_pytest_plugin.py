@@ -164,16 +164,16 @@ def test_the_sandbox_is_the_one_that_the_variable_names_with_the_options_of_the_
     tmp_path: Path,
 ) -> None:
     named = tmp_path / "another-command"
-    told = tmp_path / "told"
-    named.write_text(f'#!/bin/sh\nprintf "%s " "$@" >> {told}\nexec {COMMAND} "$@"\n')
+    reported = tmp_path / "reported"
+    named.write_text(f'#!/bin/sh\nprintf "%s " "$@" >> {reported}\nexec {COMMAND} "$@"\n')
     named.chmod(0o700)
     (tmp_path / "pytest.ini").write_text("[pytest]\nlightly_sandbox_options = --verify-scope worst\n")
     done = _pytest(
         tmp_path, "def test(lightly_sandbox): assert lightly_sandbox.bucket", LIGHTLY_SANDBOX=str(named)
     )
     assert done.returncode == 0, done.stdout
-    assert told.read_text().startswith("up ")
-    assert "--verify-scope worst" in told.read_text()
+    assert reported.read_text().startswith("up ")
+    assert "--verify-scope worst" in reported.read_text()
 
 
 def test_without_the_command_the_error_says_how_to_have_it(tmp_path: Path) -> None:
@@ -201,13 +201,13 @@ def test_all_ends_with_a_pytest_that_is_killed(tmp_path: Path, xdist: tuple[str,
     n = 2 if xdist else 1
     try:
         wait_until(lambda: len(list(tmp_path.glob("worker-*"))) == n or running.poll() is not None, 90)
-        told = [path.read_text().split() for path in tmp_path.glob("worker-*")]
-        assert len(told) == n, (tmp_path / "said").read_text()
+        reported = [path.read_text().split() for path in tmp_path.glob("worker-*")]
+        assert len(reported) == n, (tmp_path / "said").read_text()
     finally:
         running.kill()
         running.wait()
-    pids = [int(pid) for pid, _ in told]
-    assert len({url for _, url in told}) == n, "each of xdist's workers has a sandbox of its own"
+    pids = [int(pid) for pid, _ in reported]
+    assert len({url for _, url in reported}) == n, "each of xdist's workers has a sandbox of its own"
     wait_until(lambda: _sandboxes(tmp_path) == [])
     wait_until(lambda: not any(map(_runs, pids)))
 

@@ -160,15 +160,15 @@ class HostileServer:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while not self._closing.is_set() and self._read_request(connection):
                 with self._lock:
-                    told = self.script.pop(0) if len(self.script) > 1 else self.script[0]
-                for part in told.parts():
+                    scripted = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+                for part in scripted.parts():
                     connection.sendall(part)
-                    if told.pause and self._closing.wait(told.pause):
+                    if scripted.pause and self._closing.wait(scripted.pause):
                         return
-                if told.then_reset:
+                if scripted.then_reset:
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     return
-                if told.stays_open:
+                if scripted.stays_open:
                     self._closing.wait()
         except OSError:
             return  # the client hung up

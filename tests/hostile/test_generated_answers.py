@@ -188,8 +188,8 @@ def given_to(name: str, server: HostileServer, *, examples: int, of: int) -> Non
         suppress_health_check=list(HealthCheck),
     )
     @given(hostile_answers(call), st.booleans())
-    def each(told: Bytes, is_deferred: bool) -> None:
-        server.answers(told)
+    def each(scripted: Bytes, is_deferred: bool) -> None:
+        server.answers(scripted)
         began = time.monotonic()
         result, error = None, None
         try:

@@ -204,8 +204,8 @@ def test_a_message_is_cut(server: HostileServer, send: Send) -> None:
 # --- reports -------------------------------------------------------------------------------------------------------
 
 
-def downloaded(server: HostileServer, told: Bytes, **changes: Any) -> Any:
-    server.answers(told)
+def downloaded(server: HostileServer, scripted: Bytes, **changes: Any) -> Any:
+    server.answers(scripted)
     client = LightlyClient(ClientSettings(**{"host": server.address, "token": TOKEN, "read_timeout": 2.0} | changes))
     try:
         return client.download("an_operation", f"{server.address}/report.json?X-Amz-Signature=CANARY")

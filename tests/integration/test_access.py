@@ -120,8 +120,8 @@ def test_a_role_is_as_lightly_needs_it_and_what_drifts_is_set_back(
     assert without["changed"] == ["permissions boundary"]
 
 
-def tags_of(told: dict[str, Any]) -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in told["Tags"]}
+def tags_of(reported: dict[str, Any]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in reported["Tags"]}
 
 
 @pytest.mark.parametrize("create", [create_role, create_user])

@@ -1,4 +1,4 @@
-"""The health DAG verifies all datasets of an account, and tells what changed since its last run."""
+"""The health DAG verifies all datasets of an account, and reports what changed since its last run."""
 
 from __future__ import annotations
 
@@ -76,10 +76,10 @@ def test_all_datasets_are_verified_and_what_changed_is_told(
     third = run_dag(DAG_ID, {"datasource_aws_conn_id": "bucket"}, database)
 
     assert third.tasks["report"] == "failed"
-    told = [change for change in third.xcoms["report", "changes"] if ids[0] in change]
+    reported = [change for change in third.xcoms["report", "changes"] if ids[0] in change]
     assert any(
         "INPUT list, read (Lightly says, from this worker): PASS -> FAIL" in one and "no policy allows it" in one
-        for one in told
+        for one in reported
     )
     assert first.tasks["find_datasets"] == "success"
 
@@ -112,8 +112,8 @@ def test_airflows_own_identity_looks_at_roles_beside_the_keys_of_others(
     platform.aws("iam").update_role(RoleName=role.principal.rpartition("/")[2], MaxSessionDuration=3600)
     second = run_dag(DAG_ID, conf, database)
 
-    told = [change for change in second.xcoms["report", "changes"] if dataset_id in change]
-    assert any("INPUT role (from this worker): PASS" in one and "-> FAIL, short session" in one for one in told)
+    reported = [change for change in second.xcoms["report", "changes"] if dataset_id in change]
+    assert any("INPUT role (from this worker): PASS" in one and "-> FAIL, short session" in one for one in reported)
 
 
 def test_a_platform_that_does_not_answer_makes_the_run_fail(

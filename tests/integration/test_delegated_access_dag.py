@@ -244,7 +244,7 @@ def test_on_airflow_3_a_connection_without_the_api_is_refused_before_anything_is
 
 @pytest.mark.skipif(not AIRFLOW_3, reason="Airflow 2's own database is written")
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         ({"password": "CANARY-wrong"}, r"refused the login with status 401; .*'airflow_api'"),
         ({"port": 9}, r"\(connection 'airflow_api'\) gave no answer: ConnectionError"),
@@ -252,7 +252,7 @@ def test_on_airflow_3_a_connection_without_the_api_is_refused_before_anything_is
 )
 def test_an_api_that_refuses_leaves_no_key_behind_and_says_what_to_check(
     change: dict[str, Any],
-    told: str,
+    expected: str,
     airflow_api: str,
     lightly: Sandbox,
     bucket: str,
@@ -262,7 +262,7 @@ def test_an_api_that_refuses_leaves_no_key_behind_and_says_what_to_check(
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_AIRFLOW_API", json.dumps(json.loads(airflow_api) | change))
 
-    with pytest.raises(LightlyAccessError, match=told) as refused:
+    with pytest.raises(LightlyAccessError, match=expected) as refused:
         create_user(name, context, access_conn_id=f"made_{name}", airflow_api_conn_id="airflow_api", **places(bucket))
 
     assert "CANARY" not in str(refused.value)

@@ -1,4 +1,4 @@
-"""``airflow lightly doctor`` tells about a location without a dataset and without the platform."""
+"""``airflow lightly doctor`` checks a location without a dataset and without the platform."""
 
 from __future__ import annotations
 
@@ -154,8 +154,8 @@ def test_a_connection_that_is_not_there_is_told_in_a_sentence(
     lightly: Sandbox, airflow_db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ends_with("s3://bucket/raw/", "--aws-conn-id", "not_there") == 1
-    told = capsys.readouterr().err.splitlines()[-1]
-    assert told.startswith("There is no Airflow connection 'not_there'; create it")
+    reported = capsys.readouterr().err.splitlines()[-1]
+    assert reported.startswith("There is no Airflow connection 'not_there'; create it")
 
 
 def test_standard_output_has_the_table_alone(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:

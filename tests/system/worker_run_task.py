@@ -145,7 +145,7 @@ class WorkerRunTask:
         self._rest.clear(self._dag_id, self._dag_run_id, task_id if map_index < 0 else (task_id, map_index))
 
     def ends_well(self, run_id: str) -> None:
-        """Finish the run, and see that the task tells its result and that nothing else was ever scheduled."""
+        """Finish the run, and see that the task returns its result and that nothing else was ever scheduled."""
         self.finish(run_id)
         assert self.wait_until("success", "failed") == "success"
         assert self.result()["run_id"] == run_id  # type: ignore[index]

@@ -1,4 +1,4 @@
-"""What Airflow is told about the provider."""
+"""The provider's metadata."""
 
 from __future__ import annotations
 

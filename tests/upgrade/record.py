@@ -506,10 +506,10 @@ def principal(sandbox: Sandbox, kind: str, name: str) -> dict[str, Any]:
     policies = getattr(iam, f"list_{kind}_policies")(**names)["PolicyNames"]
     members = ("Arn", "Path", "Tags", "Description", "MaxSessionDuration", "AssumeRolePolicyDocument")
     got = {p: getattr(iam, f"get_{kind}_policy")(**names, PolicyName=p)["PolicyDocument"] for p in policies}
-    told = {member: found[member] for member in members if member in found} | {"policies": got}
+    reported = {member: found[member] for member in members if member in found} | {"policies": got}
     if kind == "user":
-        told["keys"] = [k["AccessKeyId"] for k in iam.list_access_keys(**names)["AccessKeyMetadata"]]
-    return told
+        reported["keys"] = [k["AccessKeyId"] for k in iam.list_access_keys(**names)["AccessKeyMetadata"]]
+    return reported
 
 
 def rotation_begun(sandbox: Sandbox, kind: str, create: Any) -> dict[str, Any]:

@@ -69,7 +69,7 @@ class LogPage(Answer):
 
 
 class WorkerRegistration(Request):
-    """Body of ``register_docker_worker``. (The worker's container tells its version itself.)"""
+    """Body of ``register_docker_worker``. (The worker's container sends its version itself.)"""
 
     name: WorkerName
     worker_type: Literal[WorkerType.FULL] = WorkerType.FULL

@@ -25,7 +25,7 @@ class DatasourceVerbs(LightlyBaseHook):
         self, dataset_id: str, wanted: S3Datasource, *, present: Sequence[Datasource] | None = None
     ) -> bool:
         """
-        Set a dataset's datasource for one purpose, unless it is exactly so already.
+        Set a dataset's datasource for one purpose, unless it is already up to date.
 
         :param dataset_id: Dataset.
         :param wanted: What it shall be.

@@ -33,7 +33,7 @@ def install() -> None:
 
     dispatch, put_rules = s3._dispatch, s3._put_bucket_lifecycle
 
-    def told(
+    def described_by(
         method: str,
         bucket: str,
         key: str,
@@ -55,7 +55,7 @@ def install() -> None:
             s3._bucket_lifecycle[bucket] = _completed(rules, body)
         return answer
 
-    s3._dispatch, s3._put_bucket_lifecycle = told, completed
+    s3._dispatch, s3._put_bucket_lifecycle = described_by, completed
 
 
 def _gives_or_takes_an_object(method: str, query: Mapping[str, list[str]]) -> bool:

@@ -72,10 +72,10 @@ def _answer(
     return JSONResponse(body.wire(), status_code=status, headers=headers)
 
 
-def _allow(request: Request, told: Mapping[str, str] | None) -> Mapping[str, str] | None:
+def _allow(request: Request, given: Mapping[str, str] | None) -> Mapping[str, str] | None:
     """RFC 9110, 15.5.6: 405 names the methods that there are. The framework names those of one route only."""
     methods = methods_at(request.url.path)
-    return {"Allow": ", ".join(methods)} if methods else told
+    return {"Allow": ", ".join(methods)} if methods else given
 
 
 def install(app: FastAPI) -> None:

@@ -64,7 +64,7 @@ def test_a_worker_has_a_licence_and_may_tell_of_its_use(api: Api) -> None:
     licence = api.ok("GET", "/v1/docker/licenseInformation")
     assert licence["licenseIsValid"] is True
     assert licence["licenseExpirationDate"] > time.time() * 1000
-    told = {
+    reported = {
         "runId": "a run",
         "action": "started",
         "data": {"any": 1},
@@ -72,8 +72,8 @@ def test_a_worker_has_a_licence_and_may_tell_of_its_use(api: Api) -> None:
         "pipVersion": "1.5.26",
         "dockerVersion": "3",
     }
-    assert api.ok("POST", "/v1/docker", told) is None
-    assert api.refused("POST", "/v1/docker", {**told, "timestamp": -1})[:2] == (400, "MALFORMED_REQUEST")
+    assert api.ok("POST", "/v1/docker", reported) is None
+    assert api.refused("POST", "/v1/docker", {**reported, "timestamp": -1})[:2] == (400, "MALFORMED_REQUEST")
 
 
 def test_a_worker_is_authorized_for_one_task_and_as_one_user(api: Api) -> None:

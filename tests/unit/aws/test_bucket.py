@@ -122,10 +122,10 @@ def test_auto_takes_what_there_is_clearly_more_of(images: int, videos: int, chos
 
 
 @pytest.mark.parametrize(
-    ("keys", "told"), [((), "Nothing under"), (("raw/a.jpg", "raw/a.mp4"), "1 images and 1 videos")]
+    ("keys", "expected"), [((), "Nothing under"), (("raw/a.jpg", "raw/a.mp4"), "1 images and 1 videos")]
 )
-def test_auto_refuses_a_tie_and_nothing(keys: tuple[str, ...], told: str) -> None:
-    with pytest.raises(UnclearContentError, match=told):
+def test_auto_refuses_a_tie_and_nothing(keys: tuple[str, ...], expected: str) -> None:
+    with pytest.raises(UnclearContentError, match=expected):
         choose_dataset_type(survey(lister(*keys), RAW), RAW)
 
 

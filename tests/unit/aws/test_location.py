@@ -173,7 +173,7 @@ def test_a_location_is_written_so_that_it_can_be_given_again(prefix: str) -> Non
 
 
 def suggestions(uri: str, message: str) -> list[str]:
-    """What a refusal tells to write: the location that was meant, and the marker for one that is meant as it is."""
+    """What a refusal suggests: the location that was meant, and the marker for one that is meant as it is."""
     found = re.findall(r"(?:write|as) (s3://.*?)(?: instead[;.]| and use an AWS connection\.|\.$|$)", message)
     return [*found, f"exact:{uri}"] if "write exact: before s3://" in message else found
 

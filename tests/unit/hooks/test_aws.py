@@ -57,7 +57,7 @@ def test_a_role_with_an_external_id_is_delegated_access(aws_connection: Callable
 
 
 @pytest.mark.parametrize(
-    ("extra", "fields", "told"),
+    ("extra", "fields", "wording"),
     [
         ({"aws_session_token": "CANARYTOKEN"}, KEYS, "holds a session token"),
         ({}, {"login": "ASIAIOSFODNN7EXAMPLE", "password": SECRET_KEY}, "holds a temporary key"),
@@ -68,9 +68,9 @@ def test_a_role_with_an_external_id_is_delegated_access(aws_connection: Callable
     ],
 )
 def test_what_lightly_cannot_use_is_refused(
-    aws_connection: Callable[..., str], extra: dict[str, Any], fields: dict[str, str], told: str
+    aws_connection: Callable[..., str], extra: dict[str, Any], fields: dict[str, str], wording: str
 ) -> None:
-    with pytest.raises(InvalidAccessError, match=told) as refused:
+    with pytest.raises(InvalidAccessError, match=wording) as refused:
         AwsConnection(aws_connection(extra, **fields)).access  # noqa: B018
     assert "'my_aws'" in str(refused.value)
     assert "CANARY" not in str(refused.value)

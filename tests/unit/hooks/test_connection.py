@@ -206,7 +206,7 @@ def test_a_connection_of_this_type_or_of_none_is_read(conn_type: str | None) -> 
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "expected"),
     [
         ({"extra": [CANARY]}, "has an extra that is no JSON object"),
         ({"extra": CANARY}, "has an extra that is no JSON object"),
@@ -229,11 +229,11 @@ def test_a_connection_of_this_type_or_of_none_is_read(conn_type: str | None) -> 
         ({"extra": {"proxies": "[" * 100_000}}, "has proxies in its extra that are no JSON object"),
     ],
 )
-def test_fields_of_wrong_types_are_refused_in_one_sentence(fields: dict[str, Any], told: str) -> None:
+def test_fields_of_wrong_types_are_refused_in_one_sentence(fields: dict[str, Any], expected: str) -> None:
     with pytest.raises(LightlyConnectionConfigError) as refused:
         parse_connection("c", **({"host": None, "port": None, "password": "t", "extra": {}} | fields))
     text = str(refused.value)
-    assert told in text
+    assert expected in text
     assert CANARY not in text
     assert "\n" not in text
     assert len(text) < 400

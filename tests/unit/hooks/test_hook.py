@@ -489,10 +489,10 @@ def test_a_name_that_no_file_can_have_is_refused_with_its_place(hook_on: HookOn,
         hook.get_filenames(DATASET, "initial-tag")
 
 
-@pytest.mark.parametrize(("present", "told"), [(["initial-tag", "second"], "initial-tag, second"), ([], "none")])
-def test_a_tag_that_is_not_there_is_told_with_those_that_are(hook_on: HookOn, present: list[str], told: str) -> None:
+@pytest.mark.parametrize(("present", "wording"), [(["initial-tag", "second"], "initial-tag, second"), ([], "none")])
+def test_a_tag_that_is_not_there_is_told_with_those_that_are(hook_on: HookOn, present: list[str], wording: str) -> None:
     hook, _ = hook_on(tags("get_tags_by_dataset_id", *({"name": name} for name in present)))
-    with pytest.raises(LightlyNotFoundError, match=f"has no tag 'first'; its tags: {told}."):
+    with pytest.raises(LightlyNotFoundError, match=f"has no tag 'first'; its tags: {wording}."):
         hook.get_filenames(DATASET, "first")
 
 
@@ -523,18 +523,18 @@ def test_testing_the_connection_says_who_we_are(hook_on: HookOn, steps: list[Ste
 
 
 @pytest.mark.parametrize(
-    ("step", "told"),
+    ("step", "wording"),
     [
         (refusal(401, "UNAUTHORIZED", "bad token"), "HTTP 401 UNAUTHORIZED: bad token. Check the API token"),
         (Answer(301), "check the host in the Airflow connection"),
         (NoAnswer(), "got no answer"),
     ],
 )
-def test_testing_the_connection_says_exactly_what_is_wrong(hook_on: HookOn, step: Step, told: str) -> None:
+def test_testing_the_connection_says_exactly_what_is_wrong(hook_on: HookOn, step: Step, wording: str) -> None:
     hook, _ = hook_on(step)
     works, message = hook.test_connection()
     assert not works
-    assert told in message
+    assert wording in message
 
 
 def test_a_web_page_in_place_of_the_platform_is_no_connection(hook_on: HookOn) -> None:
@@ -545,7 +545,7 @@ def test_a_web_page_in_place_of_the_platform_is_no_connection(hook_on: HookOn) -
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "wording"),
     [
         ({}, "has no API token"),
         ({"password": "t", "host": "https://a b"}, "has a host that is no address"),
@@ -553,11 +553,11 @@ def test_a_web_page_in_place_of_the_platform_is_no_connection(hook_on: HookOn) -
     ],
 )
 def test_a_connection_that_cannot_work_is_told_without_a_request(
-    monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], told: str
+    monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], wording: str
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_BAD", json.dumps({"conn_type": "lightly", **fields}))
     works, message = LightlyHook("bad").test_connection()
-    assert (works, told in message, "'bad'" in message) == (False, True, True)
+    assert (works, wording in message, "'bad'" in message) == (False, True, True)
     with pytest.raises(LightlyConnectionConfigError):
         LightlyHook("bad").get_conn()
 

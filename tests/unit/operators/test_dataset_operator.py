@@ -43,14 +43,14 @@ def test_the_second_run_finds_what_the_first_one_made(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [({"if_exists": "fail"}, "if_exists is 'fail'"), ({"dataset_type": "Videos"}, "exists with type Images")],
 )
 def test_a_dataset_that_may_not_serve_fails_the_task(
-    platform: Callable[..., ScriptedPlatform], context: dict[str, Any], arguments: dict[str, Any], told: str
+    platform: Callable[..., ScriptedPlatform], context: dict[str, Any], arguments: dict[str, Any], expected: str
 ) -> None:
     platform(found({"id": DATASET, "name": "photos", "type": "Images"}))
-    with pytest.raises(LightlyDatasetConflictError, match=told):
+    with pytest.raises(LightlyDatasetConflictError, match=expected):
         create(**arguments).execute(context)  # type: ignore[arg-type]
     assert context["ti"].xcoms == {}
 

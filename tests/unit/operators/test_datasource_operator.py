@@ -175,7 +175,7 @@ def test_what_s3_does_not_tell_is_what_the_connection_says(
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "expected"),
     [
         (Answer(403), "The region of bucket 'my-bucket' (resource_path) could not be found"),
         (Answer(403, headers={"x-amz-bucket-region": "mars-1"}), "region='mars-1' is no AWS region"),
@@ -187,7 +187,7 @@ def test_without_a_region_nothing_is_set(
     context: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
     answer: Answer,
-    told: str,
+    expected: str,
 ) -> None:
     started = platform(NOTHING, SET)
     with ScriptedPlatform([answer]) as s3:
@@ -200,12 +200,12 @@ def test_without_a_region_nothing_is_set(
         monkeypatch.setenv("AIRFLOW_CONN_MY_S3", json.dumps(connection))
         with pytest.raises((ValueError, LookupError)) as refused:
             configure(context, region=None, datasource_aws_conn_id="my_s3")
-    assert told in str(refused.value)
+    assert expected in str(refused.value)
     assert started.received == []
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "told"),
+    ("arguments", "error", "expected"),
     [
         ({"datasource_aws_conn_id": "temporary"}, InvalidAccessError, "holds a session token, but the platform has no"),
         (
@@ -221,10 +221,10 @@ def test_a_fault_in_one_of_the_connections_sets_nothing_at_all(
     context: dict[str, Any],
     arguments: dict[str, Any],
     error: type[Exception],
-    told: str,
+    expected: str,
 ) -> None:
     started = platform(NOTHING, SET)
-    with pytest.raises(error, match=told) as refused:
+    with pytest.raises(error, match=expected) as refused:
         configure(context, **arguments)
     assert "CANARY" not in str(refused.value)
     assert started.received == []

@@ -133,7 +133,7 @@ def test_templates_are_rendered_deep_inside_configurations() -> None:
 
 
 @pytest.mark.parametrize(
-    ("operator", "field", "rendered", "told"),
+    ("operator", "field", "rendered", "expected"),
     [
         (CreateRole, "role_name", "a/b", "role_name is 'a/b'"),
         (CreateRole, "access_conn_id", "s3://a/b", "'s3://a/b' is no place where an access is kept"),
@@ -165,7 +165,7 @@ def test_templates_are_rendered_deep_inside_configurations() -> None:
     ],
 )
 def test_a_rendered_value_is_checked_first_thing_when_the_task_runs(
-    operator: type[CheckedArguments], field: str, rendered: str, told: str, context: dict[str, Any]
+    operator: type[CheckedArguments], field: str, rendered: str, expected: str, context: dict[str, Any]
 ) -> None:
     # There is neither a connection nor a platform here, so that a request before the check would be another error.
     changes: dict[str, Any] = {field: "{{ params.x }}"}
@@ -174,7 +174,7 @@ def test_a_rendered_value_is_checked_first_thing_when_the_task_runs(
     made = operator(**needed(operator, **changes))
     made.render_template_fields({"params": {"x": rendered}})  # type: ignore[arg-type]
     assert getattr(made, field) == rendered
-    with pytest.raises(ValueError, match="^" + re.escape(told)) as refused:
+    with pytest.raises(ValueError, match="^" + re.escape(expected)) as refused:
         made.execute(context)  # type: ignore[arg-type]
     assert "CANARY" not in str(refused.value)
     assert context["ti"].xcoms == {}

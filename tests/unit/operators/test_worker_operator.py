@@ -179,9 +179,9 @@ def operator(**arguments: Any) -> RunLightlyWorkerOperator:
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    told = [record.getMessage() for record in caplog.records if record.name == "run"]
+    reported = [record.getMessage() for record in caplog.records if record.name == "run"]
     # Airflow's own remark on how it is tested.
-    return [line for line in told if "outside" not in line]
+    return [line for line in reported if "outside" not in line]
 
 
 def test_a_run_is_followed_to_its_result(
@@ -231,13 +231,13 @@ def test_a_run_is_followed_to_its_result(
     (schedule,) = own.asked("POST", SCHEDULE_PATH)
     assert (schedule.json["priority"], schedule.json["runsOn"]) == ("HIGH", ["gpu"])
     assert [dict(r.query)["cursor"] for r in own.asked("GET", LOGS_PATH)] == ["0", "2", "2", "3"]
-    told = lines(caplog)
-    assert [line for line in told if line.startswith("[worker]")] == [
+    reported = lines(caplog)
+    assert [line for line in reported if line.startswith("[worker]")] == [
         f"[worker] INFO EMBEDDING {word}" for word in ("one", "two", "three", "four")
     ]
     assert [
         line.partition(": ")[2]
-        for line in told
+        for line in reported
         if line.startswith((f"Scheduled run {SCHEDULED_RUN}: ", f"Run {RUN}: "))
     ] == [
         "OPEN: waiting for a worker to take it",
@@ -277,7 +277,7 @@ def test_a_run_that_made_no_tag_selected_nothing(
     [("FAILED", LightlyRunFailedError), ("CRASHED", LightlyRunCrashedError), ("ABORTED", LightlyRunAbortedError)],
 )
 @pytest.mark.parametrize(
-    ("changes", "told"), [({"message": "no images found"}, "no images found"), ({}, "it left no message")]
+    ("changes", "reported"), [({"message": "no images found"}, "no images found"), ({}, "it left no message")]
 )
 def test_a_run_that_failed_fails_the_task_with_its_own_message(
     routed: Callable[..., RoutedPlatform],
@@ -285,13 +285,15 @@ def test_a_run_that_failed_fails_the_task_with_its_own_message(
     state: str,
     error: type[LightlyRunFailedError],
     changes: dict[str, str],
-    told: str,
+    reported: str,
 ) -> None:
     routed({("GET", RUN_PATH): [run("STARTED"), run(state, **changes)]})
     with pytest.raises(error) as failed:
         operator().execute(context)  # type: ignore[arg-type]
     assert type(failed.value) is error
-    assert f"Run {RUN} of dataset {DATASET} ended as {state}: {told}. Its log and report: https://" in str(failed.value)
+    assert f"Run {RUN} of dataset {DATASET} ended as {state}: {reported}. Its log and report: https://" in str(
+        failed.value
+    )
     assert (failed.value.scheduled_run_id, failed.value.run_id) == (SCHEDULED_RUN, RUN)
 
 

@@ -17,7 +17,7 @@ class Worker:
 
 
 @pytest.mark.parametrize(
-    ("purposes", "told"),
+    ("purposes", "expected"),
     [
         ((), "no datasource for INPUT and LIGHTLY"),
         (("INPUT",), "no datasource for LIGHTLY"),
@@ -27,10 +27,10 @@ class Worker:
         (("INPUT_OUTPUT", "INPUT"), None),
     ],
 )
-def test_a_run_needs_its_input_and_a_place_for_its_files(purposes: tuple[str, ...], told: str | None) -> None:
+def test_a_run_needs_its_input_and_a_place_for_its_files(purposes: tuple[str, ...], expected: str | None) -> None:
     error = missing_datasource("d", purposes)
-    assert (error is None) == (told is None)
-    assert told is None or told in str(error)
+    assert (error is None) == (expected is None)
+    assert expected is None or expected in str(error)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_a_dataset_with_samples_needs_the_datapool(n: int, use_datapool: bool, f
 
 
 @pytest.mark.parametrize(
-    ("workers", "runs_on", "told"),
+    ("workers", "runs_on", "expected"),
     [
         ([], [], "No worker is registered for this token"),
         ([], ["gpu"], "No worker with the labels gpu is registered"),
@@ -54,7 +54,7 @@ def test_a_dataset_with_samples_needs_the_datapool(n: int, use_datapool: bool, f
         ([Worker("a", "OFFLINE", ("gpu",)), Worker("b", "IDLE")], ["gpu"], "start one of a (OFFLINE)"),
     ],
 )
-def test_a_worker_must_have_all_labels_and_run(workers: list[Worker], runs_on: list[str], told: str | None) -> None:
+def test_a_worker_must_have_all_labels_and_run(workers: list[Worker], runs_on: list[str], expected: str | None) -> None:
     error = missing_worker(workers, runs_on)
-    assert (error is None) == (told is None)
-    assert told is None or told in str(error)
+    assert (error is None) == (expected is None)
+    assert expected is None or expected in str(error)

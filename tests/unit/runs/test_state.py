@@ -27,9 +27,9 @@ def test_a_run_at_work_is_waited_for(state: RunState) -> None:
     ("state", "step"),
     [("COMPLETED", Step.SUCCEED), ("FAILED", Step.FAIL), ("CRASHED", Step.FAIL), ("ABORTED", Step.FAIL)],
 )
-@pytest.mark.parametrize(("message", "told"), [(None, ""), ("", ""), ("out of memory", ": out of memory")])
-def test_a_run_that_is_over_is_decided(state: str, step: Step, message: str | None, told: str) -> None:
-    assert decide(run(state, message)) == Decision(step=step, status=f"{state}{told}")
+@pytest.mark.parametrize(("message", "expected"), [(None, ""), ("", ""), ("out of memory", ": out of memory")])
+def test_a_run_that_is_over_is_decided(state: str, step: Step, message: str | None, expected: str) -> None:
+    assert decide(run(state, message)) == Decision(step=step, status=f"{state}{expected}")
 
 
 @pytest.mark.parametrize("state", ["SINCE_INVENTED", "completed", "", "DONE", "CANCELED"])

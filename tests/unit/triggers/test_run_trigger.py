@@ -234,11 +234,11 @@ def test_each_wait_is_told_in_the_context_of_its_own_task(platform: WaitingPlatf
     # Airflow finds a trigger's log by it.
     whose: ContextVar[str] = ContextVar("whose")
     runs = [platform.add(n, scheduled_state="DONE", run_state="COMPLETED") for n in range(1, 4)]
-    told: dict[str, str] = {}
+    reported: dict[str, str] = {}
 
     class Listening(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            told[whose.get()] = record.getMessage()
+            reported[whose.get()] = record.getMessage()
 
     async def wait(run: ScheduledRun) -> None:
         whose.set(run.run_id)
@@ -255,7 +255,7 @@ def test_each_wait_is_told_in_the_context_of_its_own_task(platform: WaitingPlatf
     finally:
         PlainlyLogged.log.removeHandler(listening)
         PlainlyLogged.log.setLevel(logging.NOTSET)
-    assert told == {run.run_id: f"Run {run.run_id}: COMPLETED" for run in runs}
+    assert reported == {run.run_id: f"Run {run.run_id}: COMPLETED" for run in runs}
 
 
 def test_a_wait_that_breaks_leaves_the_others_alone(platform: WaitingPlatform) -> None:

@@ -57,12 +57,12 @@ def describe(title: str, version: str, routers: Iterable[APIRouter]) -> dict[str
     body_schemas, definitions = _schemas(bodies)
     paths: dict[str, dict[str, Any]] = {}
     for name, (method, path) in OPERATIONS.items():
-        told = known["paths"][routes[name].path_format][method.lower()]
-        described = _left_out() if (method, path) in not_implemented.OPERATIONS else _served(name, told)
+        given = known["paths"][routes[name].path_format][method.lower()]
+        described = _left_out() if (method, path) in not_implemented.OPERATIONS else _served(name, given)
         if name in bodies:
             content = {"application/json": {"schema": body_schemas[name]}}
             described["requestBody"] = {"required": True, "content": content}
-        described["parameters"] = list(_parameters(name, told.get("parameters", [])))
+        described["parameters"] = list(_parameters(name, given.get("parameters", [])))
         paths.setdefault(path, {})[method.lower()] = {"operationId": name, **described}
     schemas = {**known["components"]["schemas"], **definitions}
     components = {name: schemas[name] for name in sorted(schemas) if name not in _OF_THE_FRAMEWORK}
@@ -112,12 +112,12 @@ def _left_out() -> dict[str, Any]:
     }
 
 
-def _served(name: str, told: Mapping[str, Any]) -> dict[str, Any]:
-    """An operation as the framework tells of it, with what it does not know: refusals and the token."""
+def _served(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """An operation as the framework describes it, with what it does not know: refusals and the token."""
     method, path = OPERATIONS[name]
     told_responses = {
         status: response
-        for status, response in told["responses"].items()
+        for status, response in given["responses"].items()
         if not any(framework in str(response) for framework in _OF_THE_FRAMEWORK)
     }
     statuses = list(_ALWAYS)
@@ -132,7 +132,7 @@ def _served(name: str, told: Mapping[str, Any]) -> dict[str, Any]:
     elif path.startswith(_PUBLIC):
         security = []
     return {
-        "summary": told["description"].split("\n")[0],
+        "summary": given["description"].split("\n")[0],
         "responses": {**_refusals(*statuses), **told_responses},
         "security": security,
     }
@@ -145,14 +145,14 @@ def _refusals(*statuses: HTTPStatus) -> dict[str, Any]:
     }
 
 
-def _parameters(name: str, told: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The parameters under the contract's names; of the redirects' token its scheme tells."""
-    in_path = [parameter for parameter in told if parameter["in"] == "path"]
+def _parameters(name: str, given: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The parameters under the contract's names; the redirects' token is described by its scheme."""
+    in_path = [parameter for parameter in given if parameter["in"] == "path"]
     for number, of_contract in enumerate(_PARAMETER.findall(OPERATIONS[name][1])):
         # What is left out has a path and reads nothing of it.
         told_schema = in_path[number]["schema"] if in_path else {"type": "string"}
         yield {"name": of_contract, "in": "path", "required": True, "schema": told_schema}
-    for parameter in told:
+    for parameter in given:
         if parameter["in"] != "query":
             continue
         if parameter["name"] != _SECURITY_SCHEMES[PUBLIC_TOKEN]["name"]:
