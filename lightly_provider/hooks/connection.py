@@ -286,6 +286,29 @@ class LightlyBaseHook(BaseHook):
 
         return LightlyClient(self.connection.settings)
 
+    def reconnect(self) -> bool:
+        """
+        Read the Airflow connection again, as its API token may have been rotated since.
+
+        :return: Whether it has changed, so that asking again may succeed.
+        """
+        before = self.__dict__.pop("connection", None)
+        try:
+            has_changed = before is None or self.connection.settings != before.settings
+        except Exception as error:  # noqa: BLE001 - whatever Airflow's secrets backends raise
+            self.log.warning(
+                "Airflow connection %r could not be read again: %s.", self.lightly_conn_id, type(error).__name__
+            )
+            has_changed = False
+        if not has_changed:
+            if before is not None:
+                self.__dict__["connection"] = before
+            return False
+        self.log.info("Airflow connection %r has changed; continuing with it.", self.lightly_conn_id)
+        if (client := self.__dict__.pop("client", None)) is not None:
+            client.close()
+        return True
+
     def get_conn(self) -> LightlyClient:
         """The client, under the name that Airflow gives to it in all hooks."""
         return self.client

@@ -166,7 +166,12 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         if self.timeout is not None:
             seconds_of(self.timeout, argument="timeout")
         if self.pickup_timeout is not None:
-            seconds_of(self.pickup_timeout, argument="pickup_timeout")
+            pickup = seconds_of(self.pickup_timeout, argument="pickup_timeout")
+            if self.timeout is not None and pickup > seconds_of(self.timeout, argument="timeout"):
+                raise ValueError(
+                    f"pickup_timeout is {self.pickup_timeout!r}, longer than timeout, which is {self.timeout!r}; "
+                    "give a shorter one, or leave it out."
+                )
         check_choice(self.worker_presence, WORKER_PRESENCES, argument="worker_presence")
         if all(is_static(getattr(self, name)) for name in _CONFIGS):
             self._config()

@@ -6,13 +6,16 @@ of each to :meth:`RunFollower.take`, where all of them decide and log.
 
 from __future__ import annotations
 
+import itertools
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lightly_provider.contract import RunState, ScheduledRunState
+from lightly_provider.contract import ArtifactType, RunState, ScheduledRunState
 from lightly_provider.exceptions import (
     LightlyApiError,
+    LightlyAuthenticationError,
     LightlyError,
     LightlyRunAbortedError,
     LightlyRunCanceledError,
@@ -25,10 +28,14 @@ from lightly_provider.exceptions import (
     from_json,
     is_transient,
 )
-from lightly_provider.runs.state import Decision, Limits, Step, Watch, is_taken
+from lightly_provider.foreign_text import shown, storable
+from lightly_provider.runs.state import LONGEST_MESSAGE, Decision, Limits, Step, Watch, is_taken
 
 if TYPE_CHECKING:
-    from typing import Protocol
+    from collections.abc import Callable
+    from typing import Protocol, TypeVar
+
+    Answer = TypeVar("Answer")
 
     from lightly_provider.api.models.run import LogPage, Observation, Run
     from lightly_provider.hooks.lightly import LightlyHook
@@ -48,6 +55,11 @@ _END_OF_RUN = {
 
 
 _LEAST_TIME_FOR_A_LOOK_S = 10.0
+# Lines that a worker writes between two looks; more are not copied, so that they neither fill Airflow's log nor keep a
+# triggerer busy.
+_MOST_LINES_PER_LOOK = 1000
+# The contract's report has seven counts.
+_MOST_COUNTS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +125,7 @@ class RunFollower:
         now = time.time()
         if isinstance(seen, LightlyError):
             retry_after = seen.retry_after if isinstance(seen, LightlyApiError) else None
-            decision = self.watch.missed(now, is_transient=is_transient(seen), retry_after=retry_after)
+            decision = self.watch.missed(now, is_transient=_may_pass(seen), retry_after=retry_after)
             if decision.step is not Step.GIVE_UP:
                 self._log.warning(
                     "Poll failed (%d in a row), the run is not affected: %s", self.watch.failed_polls, seen
@@ -136,11 +148,15 @@ class RunFollower:
 
     def take_log(self, page: LogPage) -> None:
         """Copy the new lines of the run's log to the task's log, each at its own level."""
-        for line in page.logs:
+        for line in page.logs[:_MOST_LINES_PER_LOOK]:
             log = {"WARNING": self._log.warning, "ERROR": self._log.error, "CRITICAL": self._log.error}.get(
                 line.level, self._log.info
             )
-            log("[worker] %s %s %s", line.level, line.state, line.msg)
+            log("[worker] %s %s %s", shown(line.level), shown(line.state), shown(line.msg))
+        if (n_more := len(page.logs) - _MOST_LINES_PER_LOOK) > 0:
+            self._log.warning(
+                "[worker] %d more lines were not copied; the platform's page of the run has them.", n_more
+            )
         # The contract allows an answer without a cursor, which must not copy the whole log again.
         self.log_cursor = page.cursor or self.log_cursor
 
@@ -148,7 +164,23 @@ class RunFollower:
         """Log that the run's log could not be read."""
         self._log.warning("The run's log could not be read: %s", error)
 
-    # --- from a trigger to its task ------------------------------------------------------------------------------
+    # --- from one process to the next ------------------------------------------------------------------------------
+
+    def to_json(self) -> dict[str, Any]:
+        """What must be remembered where the next look is made by another process."""
+        return {
+            "scheduled_run_id": self.scheduled_run_id,
+            "log_cursor": self.log_cursor,
+            "watch": self.watch.to_json(),
+        }
+
+    def recall(self, memory: Any) -> None:
+        """Continue with what :meth:`to_json` returned for the same run; anything else is ignored."""
+        if not isinstance(memory, dict) or memory.get("scheduled_run_id") != self.scheduled_run_id:
+            return
+        if isinstance(cursor := memory.get("log_cursor"), int) and isinstance(watch := memory.get("watch"), dict):
+            self.log_cursor = cursor
+            self.watch.recall(watch)
 
     def event_of(self, ending: Ending) -> dict[str, Any]:
         """What a trigger passes to its task: a JSON object, without secrets. Tasks in flight depend on its members."""
@@ -156,7 +188,7 @@ class RunFollower:
             "step": ending.decision.step.value,
             "status": ending.decision.status,
             "scheduled_run_id": self.scheduled_run_id,
-            "run": ending.run.model_dump(mode="json") if ending.run else None,
+            "run": _as_json(ending.run) if ending.run else None,
             "log_cursor": self.log_cursor,
             "deadline": self.watch.limits.deadline,
             "error": as_json(ending.error) if ending.error else None,
@@ -241,7 +273,7 @@ class RunFollower:
         runs = f"See {_runs_page(hook)}"
         goes_on = f"it continues: the platform documents no way to stop it. {runs}"
         try:
-            state = hook.cancel_scheduled_run(self.dataset_id, self.scheduled_run_id)
+            state = _asking(hook, lambda: hook.cancel_scheduled_run(self.dataset_id, self.scheduled_run_id))
         except Exception as error:  # noqa: BLE001 - a task that is being killed must end, whatever happens
             what = error if isinstance(error, LightlyError) else f"{type(error).__name__}."
             outcome = (
@@ -257,17 +289,17 @@ class RunFollower:
                 outcome = f"Scheduled run {self.scheduled_run_id} was not canceled: a worker has finished it. {runs}"
             else:
                 outcome = (
-                    f"Scheduled run {self.scheduled_run_id} could not be canceled: a worker took it ({state}), and "
-                    f"{goes_on}"
+                    f"Scheduled run {self.scheduled_run_id} could not be canceled: a worker took it "
+                    f"({shown(state, longest=100)}), and {goes_on}"
                 )
-        (self._log.info if canceled else self._log.warning)(outcome)
+        (self._log.info if canceled else self._log.warning)("%s", outcome)
         return canceled, outcome
 
     def _look(self, hook: LightlyHook) -> Observation:
         deadline = self.watch.limits.deadline
         # A platform that answers too slowly must not keep a task long after its deadline.
         within = None if deadline is None else max(deadline - time.time(), _LEAST_TIME_FOR_A_LOOK_S)
-        seen = hook.observe_run(self.dataset_id, self.scheduled_run_id, within=within)
+        seen = _asking(hook, lambda: hook.observe_run(self.dataset_id, self.scheduled_run_id, within=within))
         if seen.run is not None:
             self.read_log(hook, seen.run.id, within=within)
         return seen
@@ -275,18 +307,18 @@ class RunFollower:
     def _failure(self, hook: LightlyHook, run: Run) -> LightlyRunError:
         cls = _END_OF_RUN.get(run.state, LightlyRunFailedError)
         return cls(
-            f"Run {run.id} of dataset {self.dataset_id} ended as {run.state}: "
-            f"{(run.message or 'it left no message').rstrip('.')}. "
+            f"Run {run.id} of dataset {self.dataset_id} ended as {shown(run.state, longest=100)}: "
+            f"{shown(run.message or 'it left no message', longest=LONGEST_MESSAGE).rstrip('.')}. "
             f"Its log and report: {_runs_page(hook)}",
             scheduled_run_id=self.scheduled_run_id,
             run_id=run.id,
         )
 
     def _success(self, hook: LightlyHook, run: Run) -> dict[str, Any]:
-        tags = hook.get_run_tags(run.id, self.dataset_id)
+        tags = _asking(hook, lambda: hook.get_run_tags(run.id, self.dataset_id))
         tag = tags[0] if tags else None
         try:
-            report = hook.get_report_sizes(run)
+            report = _that_fits_xcom(hook.get_report_sizes(run))
         except LightlyError as error:
             # The run is done and paid for, and its result is complete without the report.
             self._log.warning("The run's report could not be read: %s", error)
@@ -294,14 +326,56 @@ class RunFollower:
         if tag is None:
             self._log.info("Run %s created no tag: there was nothing new to select.", run.id)
         else:
-            self._log.info("Run %s selected %d samples: tag %r.", run.id, tag.n_selected, tag.name)
+            self._log.info("Run %s selected %d samples: tag '%s'.", run.id, tag.n_selected, shown(tag.name))
         return result(
             self.scheduled_run_id,
             run_id=run.id,
-            tag_name=tag.name if tag else None,
+            tag_name=storable(tag.name) if tag else None,
             n_selected=tag.n_selected if tag else 0,
             report=report,
         )
+
+
+def _may_pass(error: LightlyError) -> bool:
+    """
+    Whether a later look may succeed. The wait has begun with a connection that worked, so a wrong token may be one that
+    is being rotated, and an error without the platform's own code may come from a proxy or a firewall on the way.
+    """
+    if is_transient(error) or isinstance(error, LightlyAuthenticationError):
+        return True
+    return isinstance(error, LightlyApiError) and re.fullmatch("[A-Z0-9_]+", error.code or "") is None
+
+
+def _asking(hook: LightlyHook, ask: Callable[[], Answer]) -> Answer:
+    """Ask the platform; if it refuses the API token, read the Airflow connection again, and ask with its new token."""
+    try:
+        return ask()
+    except LightlyAuthenticationError:
+        if not hook.reconnect():
+            raise
+    return ask()
+
+
+def _as_json(run: Run) -> dict[str, Any]:
+    """A run with what a task needs of it to end, small enough for Airflow's database."""
+    return {
+        "id": run.id,
+        "state": shown(run.state, longest=100),
+        "message": run.message and shown(run.message, longest=LONGEST_MESSAGE),
+        "artifacts": [
+            artifact.model_dump(mode="json")
+            for artifact in run.artifacts
+            if artifact.type == ArtifactType.REPORT_V2_JSON
+        ][:1],
+    }
+
+
+def _that_fits_xcom(report: dict[str, int] | None) -> dict[str, int] | None:
+    if report is None:
+        return None
+    # Airflow's processes exchange numbers of 64 bits.
+    fitting = {shown(name, longest=100): count for name, count in report.items() if abs(count) < 2**63}
+    return dict(itertools.islice(fitting.items(), _MOST_COUNTS))
 
 
 def _runs_page(hook: LightlyHook) -> str:

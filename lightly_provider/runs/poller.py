@@ -17,7 +17,15 @@ from lightly_provider.api import calls
 from lightly_provider.api.async_client import AsyncLightlyClient
 from lightly_provider.api.models.run import Observation
 from lightly_provider.contract import RunState, ScheduledRunState
-from lightly_provider.exceptions import LightlyApiError, LightlyConnectionError, LightlyError, LightlyNotFoundError
+from lightly_provider.exceptions import (
+    LightlyApiError,
+    LightlyAuthenticationError,
+    LightlyConnectionError,
+    LightlyError,
+    LightlyNotFoundError,
+    LightlyResponseError,
+)
+from lightly_provider.foreign_text import shown
 from lightly_provider.hooks.connection import read_connection
 from lightly_provider.runs.state import pause_after_failure
 
@@ -38,6 +46,7 @@ SINGLE_LOOKS_PER_POLL = 100
 _SINGLE_LOOKS_AT_ONCE = 4
 # Tasks that are deferred together, or come back together after a restart, all take part in the first poll.
 _GATHER_S = 1.0
+_LONGEST_LOG_READ_S = 10.0
 
 
 @dataclass(slots=True, eq=False)
@@ -127,15 +136,21 @@ class SharedPoll:
                 settings = await self._settings()
                 async with AsyncLightlyClient(settings) as client:
                     while True:
-                        error = await self._poll(client)
+                        looks, error = await self._poll(client)
+                        if _is_token_refused(looks) and await self._settings() != settings:
+                            # The API token was rotated: ask at once with the new one.
+                            break
+                        self._hand_out(looks)
+                        await self._read_one_log(client, looks)
                         failures = failures + 1 if error else 0
                         await asyncio.sleep(self._pause(failures, error))
-            except LightlyError as error:
+                continue
+            except Exception as error:  # noqa: BLE001 - see _unexpected
                 # The connection cannot be read or used.
-                failures += 1
-                self._hand_out(dict.fromkeys((w.scheduled_run_id for w in self._waiters.values()), error))
-                pause = self._pause(failures, error)
-            await asyncio.sleep(pause)
+                unusable = error if isinstance(error, LightlyError) else _unexpected(error)
+            failures += 1
+            self._hand_out(dict.fromkeys((w.scheduled_run_id for w in self._waiters.values()), unusable))
+            await asyncio.sleep(self._pause(failures, unusable))
 
     async def _settings(self) -> ClientSettings:
         try:
@@ -166,8 +181,10 @@ class SharedPoll:
         retry_after = error.retry_after if isinstance(error, LightlyApiError) else None
         return pause_after_failure(failures, self._interval, retry_after) * jitter
 
-    async def _poll(self, client: AsyncLightlyClient) -> LightlyError | None:
-        """Poll once; the error if the poll as a whole failed."""
+    async def _poll(
+        self, client: AsyncLightlyClient
+    ) -> tuple[dict[str, Observation | LightlyError], LightlyError | None]:
+        """Poll once: what was seen of each run, and the error if the poll as a whole failed."""
         self._number += 1
         waiters = list(self._waiters.values())
         looks: dict[str, Observation | LightlyError] = {}
@@ -180,13 +197,14 @@ class SharedPoll:
                 (w for w in waiters if w.scheduled_run_id not in looks), key=lambda waiter: waiter.last_single_poll
             )[:SINGLE_LOOKS_PER_POLL]
             error = await self._look_up(client, missing, looks)
-            await self._read_one_log(client, waiters, looks)
         except LightlyError as failure:
             error = failure
+        except Exception as failure:  # noqa: BLE001 - see _unexpected
+            error = _unexpected(failure)
+        if error is not None:
             for waiter in waiters:
-                looks.setdefault(waiter.scheduled_run_id, failure)
-        self._hand_out(looks)
-        return error
+                looks.setdefault(waiter.scheduled_run_id, error)
+        return looks, error
 
     async def _listed(self, client: AsyncLightlyClient, waiters: list[_Waiter]) -> dict[str, Observation]:
         wanted = {waiter.scheduled_run_id for waiter in waiters}
@@ -226,16 +244,14 @@ class SharedPoll:
         # One run whose dataset is gone is no reason to poll less often; that all look-ups failed is.
         return errors[0] if errors and len(errors) == len(waiters) and not n_listed else None
 
-    async def _read_one_log(
-        self, client: AsyncLightlyClient, waiters: list[_Waiter], looks: Mapping[str, Observation | LightlyError]
-    ) -> None:
+    async def _read_one_log(self, client: AsyncLightlyClient, looks: Mapping[str, Observation | LightlyError]) -> None:
         """
         Read what is new in the log of one run, each time of another one. The rest of a log is read when its run has
         ended, so nothing is lost, and the number of requests does not grow with the number of runs.
         """
         working = [
             (waiter, seen.run)
-            for waiter in waiters
+            for waiter in self._waiters.values()
             if isinstance(seen := looks.get(waiter.scheduled_run_id), Observation)
             and seen.run is not None
             and not _is_over(seen.run.state)
@@ -245,11 +261,26 @@ class SharedPoll:
         waiter, run = min(working, key=lambda pair: pair[0].last_log_poll)
         waiter.last_log_poll = self._number
         try:
-            page = await client.send(calls.get_run_logs(run.id, waiter.follower.log_cursor))
+            # A log that is slow to read must not delay the next poll of all the others.
+            call = calls.get_run_logs(run.id, waiter.follower.log_cursor)
+            page = await client.send(call, within=_LONGEST_LOG_READ_S)
         except LightlyError as error:
             waiter.run(waiter.follower.take_log_error, error)
+        except Exception as error:  # noqa: BLE001 - see _unexpected
+            waiter.run(waiter.follower.take_log_error, _unexpected(error))
         else:
             waiter.run(waiter.follower.take_log, page)
+
+
+def _unexpected(error: Exception) -> LightlyError:
+    """An error in a form that each waiter can count: one poll serves many tasks, and must go on whatever happens."""
+    return LightlyResponseError(
+        f"The poll failed in an unexpected way: {type(error).__name__}: {shown(error, longest=300)}.", operation="poll"
+    )
+
+
+def _is_token_refused(looks: Mapping[str, Observation | LightlyError]) -> bool:
+    return any(isinstance(seen, LightlyAuthenticationError) for seen in looks.values())
 
 
 def _is_over(state: str) -> bool:

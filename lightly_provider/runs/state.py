@@ -9,6 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.contract import RunState, ScheduledRunState
+from lightly_provider.foreign_text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,6 +68,10 @@ class Limits:
         return min(left, default=None)
 
 
+# What is shown of what the platform writes.
+LONGEST_MESSAGE = 1000
+_LONGEST_STATE = 100
+
 # A run that was scheduled a moment ago may not be listed yet, so a single absence proves nothing.
 ABSENCES_THAT_MEAN_CANCELED = 2
 
@@ -110,14 +115,16 @@ def _decide_on_state(seen: Observation, absences: int) -> Decision:
         return Decision(step=Step.WAIT, status="not in the schedule yet")
     if seen.scheduled_state == ScheduledRunState.OPEN:
         return Decision(step=Step.WAIT, status="OPEN: waiting for a worker to take it")
+    state = shown(seen.scheduled_state, longest=_LONGEST_STATE)
     if seen.scheduled_state in (ScheduledRunState.LOCKED, ScheduledRunState.DONE):
-        return Decision(step=Step.WAIT, status=f"{seen.scheduled_state}: a worker took it, the run is about to appear")
-    return Decision(step=Step.WAIT, status=f"{seen.scheduled_state} in the schedule")
+        return Decision(step=Step.WAIT, status=f"{state}: a worker took it, the run is about to appear")
+    return Decision(step=Step.WAIT, status=f"{state} in the schedule")
 
 
 def _decide_on_run(state: str, message: str | None) -> Decision:
     known = RunState.parse(state)
-    suffix = f": {message}" if message else ""
+    state = shown(state, longest=_LONGEST_STATE)
+    suffix = f": {shown(message, longest=LONGEST_MESSAGE)}" if message else ""
     if known is None or not known.is_terminal:
         return Decision(step=Step.WAIT, status=f"{state}{_POSITIONS.get(known, '') if known else ''}{suffix}")
     step = Step.SUCCEED if known.is_success else Step.FAIL
@@ -204,6 +211,16 @@ class Watch:
         if self.limits.deadline is not None and now >= self.limits.deadline:
             step = Step.TIMED_OUT
         return Decision(step=step, status=self.status)
+
+    def to_json(self) -> dict[str, Any]:
+        """What must be remembered where the next look is made by another process."""
+        return {"failed_polls": self.failed_polls, "absences": self._absences, "status": self.status}
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """Continue with what :meth:`to_json` returned; anything else is ignored."""
+        failed_polls, absences, status = (memory.get(name) for name in ("failed_polls", "absences", "status"))
+        if isinstance(failed_polls, int) and isinstance(absences, int) and isinstance(status, str):
+            self.failed_polls, self._absences, self.status = failed_polls, absences, status
 
     def pause(self, interval: float, now: float) -> float:
         """Seconds until the next poll, which is no later than the next limit."""

@@ -28,6 +28,13 @@ ALIVE = frozenset(
 _LONGEST_WAIT_S = 3.0
 
 
+def has_task_state_store() -> bool:
+    """Whether this Airflow has a task state store (3.3 and newer)."""
+    from airflow import __version__
+
+    return tuple(int(part) for part in __version__.split(".")[:2]) >= (3, 3)
+
+
 def state_of_task(task: TaskInstance) -> str | None:
     """
     Ask Airflow for a task's state.

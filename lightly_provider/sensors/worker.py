@@ -24,6 +24,7 @@ from lightly_provider.operators.arguments import (
 from lightly_provider.operators.base import CheckedArguments, failing_for_good
 from lightly_provider.runs.follower import RunFollower
 from lightly_provider.runs.state import Limits, Step
+from lightly_provider.runs.task_state import has_task_state_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from lightly_provider.hooks.lightly import LightlyHook
+    from lightly_provider.runs.follower import Log
 
+# The key in the task state store.
+_STATE_KEY = "lightly_run_sensor"
 # Arguments of every Airflow sensor.
 _FLAGS = frozenset({"exponential_backoff", "never_fail", "silent_fail", "soft_fail"})
 _LONGEST = {"poke_interval": LONGEST_POLL_INTERVAL, "timeout": LONGEST_DURATION}
@@ -52,6 +56,7 @@ class LightlyRunSensor(CheckedArguments, BaseSensorOperator):
     :param poke_interval: Seconds between two polls, at least 30 except for a platform on this machine. Default: 60.
     :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
     :param kwargs: Those of every Airflow sensor, e.g. ``timeout`` (default: 7 days), ``mode`` and ``soft_fail``.
+        ``mode="reschedule"`` needs Airflow 3.3, which remembers failed looks between two looks.
     :return: ``{"scheduled_run_id", "run_id", "tag_name", "n_selected", "report"}``.
     :raises LightlyRunFailedError: The run failed; likewise the other run errors.
     """
@@ -81,6 +86,11 @@ class LightlyRunSensor(CheckedArguments, BaseSensorOperator):
         self.scheduled_run_id = scheduled_run_id
         self.runs_on = runs_on
         self.deferrable = deferrable
+        if self.reschedule and not deferrable and not has_task_state_store():
+            raise ValueError(
+                "mode is 'reschedule', and Airflow below 3.3 cannot remember failed looks and the position in the "
+                "run's log between two looks; set deferrable=True instead."
+            )
         self.lightly_conn_id = lightly_conn_id
         self.check_arguments()
 
@@ -100,6 +110,8 @@ class LightlyRunSensor(CheckedArguments, BaseSensorOperator):
             push_runs_link(context, web_url)
             self.poke_interval = interval_of(self.poke_interval, is_local=self.hook.connection.is_local, log=self.log)
             if not self.deferrable:
+                if not self.reschedule:
+                    self._follower.watch.limits = Limits(deadline=time.time() + self.timeout)
                 return super().execute(context)
             with self._failing_softly():
                 looked = self.poke(context)
@@ -109,9 +121,16 @@ class LightlyRunSensor(CheckedArguments, BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look at the run once. A failed look does not mean that the run failed: only 10 in a row end the task."""
+        memory = _Memory(context, self.log) if self.reschedule and not self.deferrable else None
+        if memory is not None:
+            self._follower.recall(memory.read())
         ending = self._follower.step(self.hook)
         if ending is None:
+            if memory is not None:
+                memory.write(self._follower.to_json())
             return PokeReturnValue(is_done=False)
+        if ending.decision.step is Step.TIMED_OUT:
+            raise self._timed_out(ending.decision.status)
         return PokeReturnValue(is_done=True, xcom_value=self._follower.conclude(self.hook, ending))
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
@@ -171,3 +190,30 @@ class LightlyRunSensor(CheckedArguments, BaseSensorOperator):
                 check_id(value, argument=argument)
         if is_static(self.runs_on):
             labels_of(self.runs_on, argument="runs_on")
+
+
+class _Memory:
+    """What one try of a rescheduled sensor remembers between two looks, in Airflow's task state store."""
+
+    def __init__(self, context: Context, log: Log) -> None:
+        self._store: Any = context["task_state_store"]  # type: ignore[typeddict-item,unused-ignore]
+        ti: Any = context["ti"]
+        self._try_number = int(ti.try_number)
+        self._log = log
+
+    def read(self) -> Any:
+        """What the last look of this try wrote; None if there is none."""
+        try:
+            stored = self._store.get(_STATE_KEY)
+        except Exception as error:  # noqa: BLE001 - whatever the store raises, the run can still be looked at
+            self._log.warning("What earlier looks remembered could not be read: %s", type(error).__name__)
+            return None
+        is_own = isinstance(stored, dict) and stored.get("try_number") == self._try_number
+        return stored.get("follower") if is_own else None
+
+    def write(self, follower: dict[str, Any]) -> None:
+        """Remember this for the next look."""
+        try:
+            self._store.set(_STATE_KEY, {"try_number": self._try_number, "follower": follower})
+        except Exception as error:  # noqa: BLE001 - likewise
+            self._log.warning("What this look saw could not be remembered: %s", type(error).__name__)

@@ -11,6 +11,7 @@ import pytest
 
 from tests.integration.sandbox import RunningSandbox, Sandbox
 from tests.system.hand_worker import HandWorker
+from tests.system.poison import PoisoningProxy
 from tests.system.rest import AirflowRest
 from tests.system.services import Services, free_ports
 from tests.system.worker_run_task import WorkerRunTask
@@ -48,10 +49,14 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 @pytest.fixture(scope="session")
 def airflow(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """Airflow's services, connected to the platform."""
-    connection = {"AIRFLOW_CONN_LIGHTLY_DEFAULT": platform.sandbox.lightly_connection()}
     home = tmp_path_factory.mktemp("airflow")
-    with Services(home, Path(__file__).parent / "dags", connection) as services:
-        yield services
+    with PoisoningProxy(platform.sandbox.lightly_url) as proxy:
+        connections = {
+            "AIRFLOW_CONN_LIGHTLY_DEFAULT": platform.sandbox.lightly_connection(),
+            "AIRFLOW_CONN_LIGHTLY_POISONED": platform.sandbox.lightly_connection(host=proxy.url),
+        }
+        with Services(home, Path(__file__).parent / "dags", connections) as services:
+            yield services
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, task
+from airflow.providers.standard.sensors.time_delta import TimeDeltaSensor
 
 from lightly_provider.operators.cancellation import CancelLightlyRunOperator
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
@@ -41,6 +42,9 @@ waiting = worker_run("waiting", deferrable=False)
 deferred = worker_run("deferred", deferrable=True)
 # Ten failed polls in a row are the budget. The pauses between them double, from 5 s to 40 s here: about five minutes.
 deferred_patiently = worker_run("deferred_patiently", deferrable=True, retries=0, poll_interval=5)
+deferred_and_poisoned = worker_run(
+    "deferred_and_poisoned", deferrable=True, retries=0, lightly_conn_id="lightly_poisoned"
+)
 deferred_for_a_while = worker_run(
     "deferred_for_a_while", deferrable=True, retries=0, execution_timeout=timedelta(seconds=15)
 )
@@ -63,3 +67,6 @@ with DAG("deferred_with_teardown", schedule=None, catchup=False) as deferred_wit
             scheduled_run_id="{{ ti.xcom_pull('run', key='scheduled_run_id') }}",
         ).as_teardown()
     )
+
+with DAG("bystander", schedule=None, catchup=False) as bystander:
+    TimeDeltaSensor(task_id="wait", delta=timedelta(seconds=15), deferrable=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, TaskDeferred
 
 from lightly_provider.exceptions import (
     LightlyForbiddenError,
@@ -46,10 +47,14 @@ class RoutedPlatform(ScriptedPlatform):
     def __init__(self, routes: Mapping[tuple[str, str], list[Step]]) -> None:
         super().__init__([Answer(500)])
         self.routes = {key: list(steps) for key, steps in routes.items()}
+        # The only token that is right; empty: any.
+        self.right_token = ""
 
     def _next(self, received: Any) -> Step:
         with self._lock:
             self.received.append(received)
+            if self.right_token and dict(received.query)["token"] != self.right_token:
+                return Answer(401, {"code": "UNAUTHORIZED", "error": "the token is not known"})
             steps = self.routes.get((received.method, received.path), [Answer(404, {"error": "no route"})])
             return steps.pop(0) if len(steps) > 1 else steps[0]
 
@@ -455,6 +460,96 @@ def test_a_far_platform_is_not_asked_more_often_than_it_likes(
         "poll_interval is 10 s; the platform limits the rate of requests, so 30 s are used" in line
         for line in lines(caplog)
     )
+
+
+LAST_LOOKS: list[Step] = [
+    Answer(503),
+    Answer(429),
+    Answer(401, {"code": "UNAUTHORIZED", "error": "no"}),
+    Answer(403, {"code": "FORBIDDEN", "error": "no"}),
+    Answer(403, b"<html>"),
+    Answer(404, b"<html>"),
+    Answer(404, {"code": "DATASET_UNKNOWN", "error": "no"}),
+    Answer(200, b"<html>"),
+    NoAnswer(),
+]
+
+
+def run_until_the_deadline(context: Any, clock: Time, *, deferrable: bool) -> None:
+    made = operator(timeout=5, deferrable=deferrable)
+    try:
+        made.execute(context)
+    except TaskDeferred as deferred:
+        # Instead of a triggerer: the trigger's own event when its time is up.
+        trigger: Any = deferred.trigger
+        clock.sleep(5)
+        event = {"step": "timed_out", "status": trigger.status, "scheduled_run_id": SCHEDULED_RUN, "run": None}
+        event |= {"log_cursor": trigger.log_cursor, "deadline": trigger.deadline, "error": None}
+        operator(timeout=5, deferrable=True).execute_complete(context, event)
+
+
+@pytest.mark.parametrize("deferrable", [False, True], ids=["waiting", "deferred"])
+@pytest.mark.parametrize("failure", LAST_LOOKS)
+def test_at_the_deadline_the_run_is_canceled_however_the_last_look_fails(
+    routed: Callable[..., RoutedPlatform], context: dict[str, Any], clock: Time, failure: Step, deferrable: bool
+) -> None:
+    own = routed({("GET", RUN_PATH): [run("TRAINING"), failure], ("GET", SCHEDULE_PATH): [failure], CANCEL: [failure]})
+    with pytest.raises(LightlyRunTimeoutError, match=r"did not end within 5 s \(last status: TRAINING") as over:
+        run_until_the_deadline(context, clock, deferrable=deferrable)
+    assert "could not be canceled" in str(over.value)
+    assert own.asked(*CANCEL)
+
+
+def rotated(own: RoutedPlatform, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on the platform takes only the new token, and the Airflow connection has it."""
+    import json
+
+    connection = {"conn_type": "lightly", "host": own.address, "password": "the-new-token"}
+    monkeypatch.setenv("AIRFLOW_CONN_LIGHTLY_DEFAULT", json.dumps(connection))
+    own.right_token = "the-new-token"
+
+
+def test_a_token_that_is_rotated_during_the_wait_is_read_again(
+    routed: Callable[..., RoutedPlatform],
+    context: dict[str, Any],
+    clock: Time,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    own = routed({("GET", RUN_PATH): [run("TRAINING"), run("COMPLETED")]})
+    sleep = clock.sleep
+
+    def rotating(seconds: float) -> None:
+        rotated(own, monkeypatch)
+        sleep(seconds)
+
+    monkeypatch.setattr(clock, "sleep", rotating)
+    with caplog.at_level(logging.WARNING):
+        assert operator().execute(context)["run_id"] == RUN  # type: ignore[arg-type]
+    assert [line for line in lines(caplog) if "Poll failed" in line] == []
+
+
+def test_a_token_that_is_rotated_before_the_kill_is_read_again(
+    routed: Callable[..., RoutedPlatform], context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = routed({CANCEL: [Answer(200)], ("GET", SCHEDULE_PATH): [entry("CANCELED")]})
+    made = operator(wait_for_completion=False)
+    made.execute(context)  # type: ignore[arg-type]
+    rotated(own, monkeypatch)
+    made.on_kill()
+    assert [dict(r.query)["token"] for r in own.asked(*CANCEL)][-1] == "the-new-token"
+    with pytest.raises(LightlyRunCanceledError):
+        made._stop_if_killed(SCHEDULED_RUN)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"timeout": 60, "pickup_timeout": 61}, {"timeout": timedelta(hours=1), "pickup_timeout": 3601.0}]
+)
+def test_a_pickup_timeout_that_is_longer_than_the_timeout_is_refused(arguments: dict[str, Any]) -> None:
+    with pytest.raises(
+        ValueError, match=r"^pickup_timeout is .*, longer than timeout, which is .*; give a shorter one"
+    ):
+        operator(**arguments)
 
 
 # --- kill ---------------------------------------------------------------------------------------------------------

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lightly_provider.exceptions import LightlyForbiddenError, LightlyServerError, from_json
+from lightly_provider.exceptions import (
+    LightlyAuthenticationError,
+    LightlyForbiddenError,
+    LightlyServerError,
+    from_json,
+)
 from lightly_provider.runs import poller
 from lightly_provider.runs.state import FAILED_POLLS_IN_A_ROW
 from lightly_provider.triggers.worker import LightlyRunTrigger
@@ -85,9 +90,9 @@ def test_a_run_is_followed_to_its_end(platform: WaitingPlatform, caplog: pytest.
     assert (event["run"]["id"], event["run"]["state"]) == (run.run_id, "COMPLETED")
     assert lines(caplog) == [
         f"Scheduled run {run.id}: OPEN: waiting for a worker to take it",
+        f"Run {run.run_id}: EMBEDDING (10 of 22 states)",
         "[worker] INFO EMBEDDING one",
         "[worker] INFO EMBEDDING two",
-        f"Run {run.run_id}: EMBEDDING (10 of 22 states)",
         "[worker] INFO EMBEDDING three",
         f"Run {run.run_id}: COMPLETED",
     ]
@@ -165,6 +170,53 @@ def test_a_refusal_ends_the_wait_at_once(platform: WaitingPlatform) -> None:
     event = play(event_of(trigger(run)))
     assert event["step"] == "give_up"
     assert isinstance(from_json(event["error"]), LightlyForbiddenError)
+
+
+def test_a_stray_refusal_of_something_on_the_way_ends_no_wait(
+    platform: WaitingPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "pause_after_failure", lambda *_: INTERVAL)
+    runs = [platform.add(n, scheduled_state="DONE", run_state="COMPLETED") for n in range(1, 6)]
+    page = b"<html><h1>Access denied by policy</h1></html>"
+    platform.fails = [Answer(403, page), Answer(404, page), Answer(400, {"code": 17}), Answer(407, page)] * 2
+
+    async def scene() -> list[dict[str, Any]]:
+        return await asyncio.gather(*(event_of(trigger(run)) for run in runs))
+
+    assert [event["step"] for event in play(scene())] == ["succeed"] * 5
+    assert platform.fails == []
+
+
+def test_a_token_that_is_rotated_while_all_wait_ends_no_wait(
+    platform: WaitingPlatform, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    runs = [platform.add(n) for n in range(1, 4)]
+
+    async def scene() -> list[dict[str, Any]]:
+        waits = [asyncio.ensure_future(event_of(trigger(run))) for run in runs]
+        await until(lambda: platform.asked("/docker/worker/schedule") >= 2)
+        connection = {"conn_type": "lightly", "host": platform.address, "password": "the-new-token"}
+        monkeypatch.setenv("AIRFLOW_CONN_LIGHTLY_DEFAULT", json.dumps(connection))
+        platform.right_token = "the-new-token"
+        for run in runs:
+            run.scheduled_state, run.run_state = "DONE", "COMPLETED"
+        return await asyncio.gather(*waits)
+
+    with caplog.at_level(logging.WARNING):
+        events = play(scene())
+
+    assert [event["step"] for event in events] == ["succeed"] * 3
+    assert not [line for line in lines(caplog) if "Poll failed" in line], "the new token is tried at once"
+
+
+def test_a_token_that_is_wrong_for_long_ends_the_wait(
+    platform: WaitingPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "pause_after_failure", lambda *_: INTERVAL)
+    platform.right_token = "another"
+    event = play(event_of(trigger(platform.add(1))))
+    assert isinstance(from_json(event["error"]), LightlyAuthenticationError)
+    assert platform.asked() == FAILED_POLLS_IN_A_ROW
 
 
 def test_retry_after_is_honoured(platform: WaitingPlatform) -> None:
@@ -267,8 +319,9 @@ def test_a_wait_that_breaks_leaves_the_others_alone(platform: WaitingPlatform) -
     async def scene() -> list[Any]:
         return await asyncio.gather(event_of(broken), event_of(whole), return_exceptions=True)
 
-    error, event = play(scene())
-    assert isinstance(error, TypeError)
+    broken_event, event = play(scene())
+    assert broken_event["step"] == "give_up", "an exception that leaves a trigger would be stored by Airflow as it is"
+    assert str(from_json(broken_event["error"])).startswith("The wait failed: TypeError: ")
     assert event["step"] == "succeed"
 
 

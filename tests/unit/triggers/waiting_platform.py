@@ -45,6 +45,8 @@ class WaitingPlatform(ScriptedPlatform):
         super().__init__([Answer(500)])
         self.runs: dict[str, ScheduledRun] = {}
         self.fails: list[Step] = []
+        # The only token that is right; empty: any.
+        self.right_token = ""
 
     def add(self, number: int, **state: Any) -> ScheduledRun:
         run = ScheduledRun(number, **state)
@@ -58,6 +60,8 @@ class WaitingPlatform(ScriptedPlatform):
         with self._lock:
             self.received.append(received)
             assert_fits_contract(received.method, received.url, received.body)
+            if self.right_token and dict(received.query)["token"] != self.right_token:
+                return Answer(401, {"code": "UNAUTHORIZED", "error": "the token is not known"})
             if self.fails:
                 return self.fails.pop(0)
             return self._step_for(received.path.split("/")[2:])
