@@ -122,7 +122,9 @@ def points(n_requests: int, share: str) -> list[tuple[int, str]]:
     return [param.values for param in drawn if bool(param.marks) == (share == "the rest")]
 
 
-@pytest.mark.parametrize("share", ["a sample", pytest.param("the rest", marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize(
+    "share", ["a sample", pytest.param("the rest", marks=[pytest.mark.exhaustive, pytest.mark.timeout(1800)])]
+)
 @pytest.mark.parametrize("mode", ["waiting", "deferred"])
 def test_wherever_the_task_is_cut_off_there_is_one_run_and_its_result(
     mode: str,
