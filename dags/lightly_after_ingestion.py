@@ -1,16 +1,15 @@
 """
-### Run the Lightly Worker whenever an ingestion has brought new images
+### Run the Lightly Worker after an ingestion of new images
 
-Two ways to say "when that is done, do this", side by side:
+Two ways to start it:
 
 * **By trigger**: `ingest_then_trigger` ends with a `TriggerDagRunOperator` that starts `lightly_s3_onboarding`. The
-  upstream DAG knows what comes next, and passes the parameters.
-* **By asset**: `ingest_and_announce` only says that its asset - the images in the bucket - changed.
-  `lightly_on_new_images` is scheduled on that asset, and runs the worker on the dataset that was onboarded before.
-  Neither knows the other.
+  upstream DAG names the next DAG, and passes the parameters.
+* **By asset**: `ingest_and_announce` updates its asset, the images in the bucket. `lightly_on_new_images` is scheduled
+  on this asset, and runs the worker on a dataset that is already onboarded. Neither DAG names the other.
 
-`ingest` stands for your own task; here it checks that something has arrived under the prefix. Each run of the worker
-selects only from what is new in the bucket.
+`ingest` is a placeholder for your own task; here it checks that files have arrived under the prefix. Each run of the
+worker selects only from images that are new in the bucket.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ from lightly_provider.operators.worker import RunLightlyWorkerOperator
 
 IMAGES = Asset("s3://my-bucket/photos/")
 PARAMS = {
-    "input_path": Param("s3://my-bucket/photos/", type="string", title="Where the images arrive"),
-    "lightly_path": Param("s3://my-bucket/lightly/", type="string", title="Where Lightly may write"),
+    "input_path": Param("s3://my-bucket/photos/", type="string", title="Location of the new images"),
+    "lightly_path": Param("s3://my-bucket/lightly/", type="string", title="Location to which Lightly writes"),
     "ingestion_aws_conn_id": Param("aws_default", type="string", title="AWS connection of the ingestion"),
 }
 
 
 @task
 def ingest(input_path: str, aws_conn_id: str) -> int:
-    """Stand-in for your ingestion: the number of files that have arrived; fails if there are none."""
+    """Placeholder for your ingestion: return the number of files that have arrived; fail if there are none."""
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
     bucket, prefix = S3Hook.parse_s3_url(input_path)
@@ -81,7 +80,7 @@ with DAG(
     max_active_runs=1,
     tags=["lightly"],
     doc_md=__doc__,
-    params={"dataset_name": Param("my-photos", type="string", title="Dataset, as onboarded")},
+    params={"dataset_name": Param("my-photos", type="string", title="Dataset (already onboarded)")},
 ):
     dataset = CreateLightlyDatasetOperator(task_id="find_dataset", dataset_name="{{ params.dataset_name }}")
     verify = VerifyDatasourcePermissionsOperator(task_id="verify_permissions", dataset_id=dataset.output)

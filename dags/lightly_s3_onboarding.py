@@ -1,17 +1,17 @@
 """
 ### Onboard a bucket of images into Lightly
 
-Creates the dataset, connects it to your S3 bucket, checks that Lightly may read and write there, runs the Lightly
-Worker, and prints which images it selected. Run it as often as you like: it finds what is there already, and selects
-only from what is new in the bucket.
+Creates the dataset, connects it to your S3 bucket, verifies that Lightly can read and write there, runs the Lightly
+Worker, and prints the images that it selected. You can run it repeatedly: it reuses the dataset, and selects only from
+images that are new in the bucket.
 
-Before the first run, make two connections (Admin > Connections, or environment variables):
+Before the first run, create two connections (Admin > Connections, or environment variables):
 
 * `lightly_default`, type *Lightly*: your API token.
 * `lightly_bucket`, type *Amazon Web Services*: what Lightly shall use to reach the bucket - the keys of an IAM user, or
   a `role_arn` with `assume_role_kwargs.ExternalId` in the extra.
 
-Then trigger it, and say in the form where your images are.
+Then trigger the DAG, and enter the location of your images in the form.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ with DAG(
     doc_md=__doc__,
     params={
         "dataset_name": Param("my-photos", type="string", title="Dataset"),
-        "dataset_type": Param("Images", enum=["Images", "Videos"], title="What is in the bucket"),
-        "input_path": Param("s3://my-bucket/photos/", type="string", title="Where the images are (only read)"),
-        "lightly_path": Param("s3://my-bucket/lightly/", type="string", title="Where Lightly may write"),
+        "dataset_type": Param("Images", enum=["Images", "Videos"], title="Content of the bucket"),
+        "input_path": Param("s3://my-bucket/photos/", type="string", title="Location of the images (only read)"),
+        "lightly_path": Param("s3://my-bucket/lightly/", type="string", title="Location to which Lightly writes"),
         "aws_conn_id": Param("lightly_bucket", type="string", title="AWS connection that Lightly shall use"),
-        "n_samples": Param(24, type="integer", minimum=1, title="How many images to select"),
-        "poll_interval": Param(60, type="number", exclusiveMinimum=0, title="Seconds between two looks at the run"),
+        "n_samples": Param(24, type="integer", minimum=1, title="Number of images to select"),
+        "poll_interval": Param(60, type="number", exclusiveMinimum=0, title="Seconds between two polls of the run"),
     },
 ):
     dataset = CreateLightlyDatasetOperator(
@@ -82,13 +82,13 @@ with DAG(
 
     @task
     def print_selection(dataset_id: str, run: dict[str, object]) -> list[str]:
-        """Print what the run selected, or what is selected already if there was nothing new; return the filenames."""
+        """Print and return the filenames that the run selected, or those of the newest tag if there was nothing new."""
         hook = LightlyHook()
         tags = hook.get_tags(dataset_id)
         tag_name = str(run["tag_name"] or tags[-1].name)
         filenames = hook.get_filenames(dataset_id, tag_name)
         if run["tag_name"] is None:
-            print(f"Nothing new in the bucket; tag {tag_name!r} stands.")
+            print(f"Nothing new in the bucket; the newest tag is {tag_name!r}.")
         print(f"{len(filenames)} images are selected:", *filenames, sep="\n  ")
         return filenames
 

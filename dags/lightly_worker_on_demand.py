@@ -1,17 +1,17 @@
 """
-### Run the Lightly Worker on a machine that is there for this run only
+### Run the Lightly Worker on a machine that exists for this run only
 
-Registers a Lightly Worker that only this DAG run has, starts its container on Amazon ECS, runs it on a dataset, and
-takes both away again, however the run ended. The dataset must have its datasources; `lightly_s3_onboarding` makes one.
+Registers a Lightly Worker for this DAG run, starts its container on Amazon ECS, runs it on a dataset, and removes both
+afterwards, whether the run succeeded or not. The dataset must have its datasources; `lightly_s3_onboarding` sets them.
 
-Before the first run, make two connections (Admin > Connections, or environment variables):
+Before the first run, create two connections (Admin > Connections, or environment variables):
 
 * `lightly_default`, type *Lightly*: your API token.
 * `aws_default`, type *Amazon Web Services*: Airflow's own identity, which may run and stop the ECS task, with the
   cluster's region.
 
-And an ECS task definition with the worker's image, which takes the token from AWS Secrets Manager: the guide's page
-*A worker on demand* has it, and the rights that both need.
+Also create an ECS task definition with the worker's image, which reads the token from AWS Secrets Manager. The page
+*A worker on demand* of the guide has the definition and the required permissions.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from lightly_provider.operators.worker import RunLightlyWorkerOperator
 from lightly_provider.operators.worker_registration import DeleteLightlyWorkerOperator, RegisterLightlyWorkerOperator
 
 AWS_CONN_ID = "aws_default"
-WORKER_ID = "LIGHTLY_WORKER_ID"  # what the worker's container reads its id from
+WORKER_ID = "LIGHTLY_WORKER_ID"  # the environment variable from which the worker reads its id
 
 with DAG(
     dag_id="lightly_worker_on_demand",
@@ -37,14 +37,14 @@ with DAG(
     doc_md=__doc__,
     params={
         "dataset_id": Param("6a9c21d4e8b05f7312c4d9ab", type="string", title="Dataset (its id)"),
-        "n_samples": Param(24, type="integer", minimum=1, title="How many images to select"),
+        "n_samples": Param(24, type="integer", minimum=1, title="Number of images to select"),
         "cluster": Param("lightly", type="string", title="ECS cluster"),
         "task_definition": Param("lightly-worker", type="string", title="ECS task definition"),
         "container": Param("worker", type="string", title="The worker's container in the task definition"),
         "launch_type": Param("EC2", enum=["EC2", "FARGATE"], title="Launch type (only EC2 has GPUs)"),
         "subnet": Param("subnet-0123456789abcdef0", type="string", title="Subnet"),
         "security_group": Param("sg-0123456789abcdef0", type="string", title="Security group"),
-        "poll_interval": Param(60, type="number", exclusiveMinimum=0, title="Seconds between two looks at the run"),
+        "poll_interval": Param(60, type="number", exclusiveMinimum=0, title="Seconds between two polls of the run"),
     },
 ):
     register = RegisterLightlyWorkerOperator(task_id="register_worker")
@@ -61,7 +61,7 @@ with DAG(
                 "securityGroups": ["{{ params.security_group }}"],
             }
         },
-        # The token is not here, where everybody could read it who may describe tasks: the task definition has it from
+        # The token is not here, where everyone can read it who may describe tasks: the task definition reads it from
         # AWS Secrets Manager.
         overrides={
             "containerOverrides": [
@@ -71,10 +71,10 @@ with DAG(
                 }
             ]
         },
-        # A second try finds the container of the first.
+        # A retry finds the container of the previous try.
         reattach=True,
         wait_for_completion=False,
-        # This would wait for the container's end, whatever the line above says.
+        # With deferrable=True, it would wait for the container's end in spite of wait_for_completion=False.
         deferrable=False,
     )
 
@@ -85,21 +85,21 @@ with DAG(
             "n_samples": {{ params.n_samples }},
             "strategies": [{"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}}]
         }""",
-        # The container ends with its run, so that nothing is paid for if Airflow should be away by then.
+        # The container ends with its run, so that it causes no cost even if Airflow is not running then.
         worker_config={"use_datapool": True, "shutdown_when_job_finished": True},
         runs_on=register.output["labels"],
-        # It is still starting: a machine, and an image of some GB.
+        # The worker is still starting: its image has several GB.
         worker_presence="ignore",
         pickup_timeout=timedelta(minutes=30),
         deferrable=True,
         poll_interval="{{ params.poll_interval }}",
-        # There is no worker any more for a second try. Clear this task instead: Airflow then starts another.
+        # There is no worker for a retry. Clear this task instead: Airflow then starts another worker.
         retries=0,
     )
 
     @task(retries=3, retry_delay=timedelta(minutes=1))
     def stop_worker(worker_id: str, start_task_id: str, **context: Any) -> list[str]:
-        """Stop the worker's container, see that it is stopped, and return the ARNs of what had to be stopped."""
+        """Stop the worker's container, wait until it has stopped, and return the ARNs of its tasks."""
         from airflow.providers.amazon.aws.hooks.ecs import EcsHook
 
         params = context["params"]
@@ -133,7 +133,7 @@ with DAG(
         retry_delay=timedelta(minutes=1),
     )
 
-    # Teardowns are done however the run ended. Without on_failure_fail_dagrun, as the DAG run's state would be that of
-    # the teardown then, and a failed run_worker would pass for a success.
+    # Teardowns run whether the run succeeded or not. Do not set on_failure_fail_dagrun: the DAG run would have the
+    # state of the teardown, so that a failed run_worker would count as a success.
     stop = stop_worker(register.output["worker_id"], start.task_id).as_teardown(setups=[register, start])
     register >> start >> run >> stop >> delete.as_teardown(setups=register)

@@ -1,8 +1,8 @@
 """
-What lies under a location: a bucket's listing, and how many files of which kind, counted without keeping a key.
+The content of a location: a bucket's listing, and the number of files of each kind.
 
-The first page answers most questions, and costs one request whatever the bucket holds. A full count lists folders side
-by side, as S3 answers each listing only page after page (AWS docs: S3 user guide, "Optimizing Amazon S3 performance").
+The first page answers most questions with a single request. A full count lists folders in parallel, because S3 returns
+each listing page by page, and stores no keys (AWS docs: S3 user guide, "Optimizing Amazon S3 performance").
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PAGE_SIZE = 1000  # AWS docs: S3 API reference, ListObjectsV2, the most that one
 
 @dataclass(frozen=True)
 class Listed:
-    """One page of a listing: keys with their sizes, folders if they were asked for, and where it goes on."""
+    """One page of a listing: keys with their sizes, folders if requested, and the token of the next page."""
 
     objects: list[tuple[str, int]]
     folders: list[str] = field(default_factory=list)
@@ -289,7 +289,7 @@ def choose_dataset_type(inventory: Inventory, location: S3Location) -> MediaType
     images, videos = inventory.counts[MediaType.IMAGES], inventory.counts[MediaType.VIDEOS]
     if not images and not videos:
         raise UnclearContentError(
-            f"Nothing under {location.uri} says whether it holds images or videos ({inventory.describe()}); "
+            f"There are no images and no videos under {location.uri} ({inventory.describe()}); "
             "check the path, or set dataset_type."
         )
     winner = MediaType.IMAGES if images > videos else MediaType.VIDEOS

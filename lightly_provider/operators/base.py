@@ -36,7 +36,7 @@ class CheckedArguments(BaseOperator):
 
     def check_arguments(self) -> None:
         """
-        Refuse arguments that cannot be right; template fields that are not :func:`is_static` yet are passed over.
+        Refuse invalid arguments; template fields that are not :func:`is_static` yet are passed over.
 
         :raises ValueError: With one sentence that names the argument, what is wrong with it and what to do.
         """

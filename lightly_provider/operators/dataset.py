@@ -27,13 +27,13 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
     """
     Create a dataset, or find the one of this name.
 
-    Idempotent: a retry, a clear or a second run finds the dataset that is there. A lost answer or two tasks at once
-    do not make two, as names are unique per owner on the platform.
+    Idempotent: a retry, a clear or a second run finds the existing dataset. A lost answer or two tasks at once do not
+    create two datasets, because names are unique per owner on the platform.
 
     :param dataset_name: The dataset's name: at least 3 of letters, digits, space, ``_`` and ``-``, the first a
         letter or digit. Templated.
-    :param dataset_type: What the bucket holds: ``Images`` or ``Videos``; or ``auto``, what the first 1000 files under
-        ``resource_path`` are. It cannot be changed later. Default: ``Images``. Templated.
+    :param dataset_type: Content of the bucket: ``Images`` or ``Videos``; or ``auto`` to derive it from the first 1000
+        files under ``resource_path``. It cannot be changed later. Default: ``Images``. Templated.
     :param resource_path: ``s3://bucket/prefix/`` with the files; only for ``dataset_type="auto"``. Templated.
     :param datasource_aws_conn_id: AWS connection that lists it, as for ``ConfigureS3DatasourceOperator``: an IAM user's
         keys. A role is Lightly's to assume, so that beside it Airflow needs keys. Only for ``dataset_type="auto"``.
@@ -41,8 +41,8 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
     :param if_exists: ``reuse`` the dataset of this name (default), or ``fail``. With ``fail``, a lost answer to the
         creation fails the task as well, because the dataset is there then. Templated.
     :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
-    :return: The dataset's id, also in XCom.
-    :raises ValueError: An argument cannot be right; or ``auto`` finds neither images nor videos, or as many of both.
+    :return: The id of the dataset.
+    :raises ValueError: An argument is invalid; or ``auto`` finds neither images nor videos, or as many of both.
     :raises LightlyDatasetConflictError: The name is taken by a dataset of another type, or ``if_exists="fail"``.
     """
 
@@ -88,7 +88,7 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
         if is_static(self.dataset_type):
             check_choice(self.dataset_type, (*DATASET_TYPES, AUTO), argument="dataset_type")
             if self.dataset_type == AUTO and not self.resource_path:
-                raise ValueError("dataset_type is 'auto' without resource_path; give the path whose files decide.")
+                raise ValueError("dataset_type is 'auto' without resource_path; set the path of the files.")
         if self.resource_path and is_static(self.resource_path):
             S3Location.parse(self.resource_path, argument="resource_path")
         if is_static(self.if_exists):
@@ -103,7 +103,7 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
             self.dataset_name, DatasetType(dataset_type), reuse=self.if_exists == "reuse"
         )
         url = push_dataset_link(context, self.hook.connection.web_url, outcome.dataset_id, waits=False)
-        done = "Created" if outcome.created else "Re-using"
+        done = "Created" if outcome.created else "Reusing"
         self.log.info(
             "%s dataset %r (%s), id %s: %s",
             done,
@@ -129,5 +129,5 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
         target = Target(location=location, access="", purpose=Purpose.INPUT, region=region)
         inventory = survey(lister_of(target, Vantage(connection=connection)), location)
         chosen = choose_dataset_type(inventory, location)
-        self.log.info("%s holds %s, so the dataset is one of %s.", location, inventory.describe(), chosen)
+        self.log.info("%s contains %s; dataset type: %s", location, inventory.describe(), chosen)
         return str(chosen)

@@ -1,4 +1,4 @@
-"""The registration of a worker that is started for one DAG run, and its end."""
+"""Register a worker for one DAG run, and delete its registration."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ _WORKER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9 _-]{2,}")
 
 class RegisterLightlyWorkerOperator(LightlyBaseOperator):
     """
-    Register a worker, or find the one of this name, before its container is started.
+    Register a worker, or find the worker of this name, before its container is started.
 
-    This starts nothing: the container is started by another task, with the token as ``LIGHTLY_TOKEN`` and the returned
-    id as ``LIGHTLY_WORKER_ID``. A run with ``runs_on`` set to the labels is taken by this worker and by no other that
-    lacks them.
+    It does not start the worker: another task starts the container, with the token as ``LIGHTLY_TOKEN`` and the
+    returned id as ``LIGHTLY_WORKER_ID``. A run with ``runs_on`` set to the labels is only picked up by
+    workers that have them.
 
-    Idempotent: a retry or a clear finds the worker that is there. As a setup task, its teardown is
+    Idempotent: a retry or a clear finds the existing worker. As a setup task, its teardown is
     :class:`DeleteLightlyWorkerOperator`.
 
     :param worker_name: The worker's name: at least 3 of letters, digits, space, ``_`` and ``-``, the first a letter or
-        digit. None (default): one that only this task of this DAG run has. Templated.
+        digit. None (default): a name that is unique to this task and DAG run. Templated.
     :param labels: The worker's labels, which cannot be changed later. None (default): its name as the only label.
         Templated.
     :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
-    :return: ``{"worker_id", "worker_name", "labels"}``; each is in an XCom of its own, too, so that
+    :return: ``{"worker_id", "worker_name", "labels"}``; each is also pushed as an XCom of its own, so that
         ``register.output["labels"]`` is what ``runs_on`` takes.
-    :raises ValueError: An argument cannot be right.
+    :raises ValueError: An argument is invalid.
     :raises LightlyConflictError: A worker of this name is registered with other labels.
     """
 
@@ -69,10 +69,8 @@ class RegisterLightlyWorkerOperator(LightlyBaseOperator):
         name = self.worker_name or name_of_its_own(context)
         labels = [name] if self.labels is None else labels_of(self.labels, argument="labels")
         outcome = self.hook.get_or_register_worker(name, labels)
-        done = "Registered" if outcome.registered else "Re-using"
-        self.log.info(
-            "%s worker %r, id %s, with the labels %s", done, name, outcome.worker_id, ", ".join(labels) or "-"
-        )
+        done = "Registered" if outcome.registered else "Reusing"
+        self.log.info("%s worker %r, id %s, labels: %s", done, name, outcome.worker_id, ", ".join(labels) or "-")
         result = {"worker_id": outcome.worker_id, "worker_name": name, "labels": labels}
         for key, value in result.items():
             context["ti"].xcom_push(key=key, value=value)
@@ -81,15 +79,15 @@ class RegisterLightlyWorkerOperator(LightlyBaseOperator):
 
 class DeleteLightlyWorkerOperator(LightlyBaseOperator):
     """
-    Take a worker off the platform's registry.
+    Delete the registration of a worker.
 
-    Stop its container first: that is not done here. A worker that is gone already is no error, so that it serves as
-    the teardown of :class:`RegisterLightlyWorkerOperator`.
+    It does not stop the container; stop that first. If the worker is not registered, the task succeeds, so that you can
+    use it as the teardown of :class:`RegisterLightlyWorkerOperator`.
 
     :param worker_id: The worker's id, e.g. ``register.output["worker_id"]``. Templated.
     :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
-    :return: Whether it was there.
-    :raises ValueError: The id cannot be right.
+    :return: Whether the worker was registered.
+    :raises ValueError: The id is invalid.
     """
 
     template_fields: Sequence[str] = ("lightly_conn_id", "worker_id")
@@ -109,15 +107,15 @@ class DeleteLightlyWorkerOperator(LightlyBaseOperator):
     def perform(self, context: Context) -> bool:
         """Delete it."""
         deleted = self.hook.delete_worker(self.worker_id)
-        self.log.info("Worker %s %s", self.worker_id, "is deleted" if deleted else "was not registered any more")
+        self.log.info("Worker %s %s", self.worker_id, "was deleted" if deleted else "is not registered")
         return deleted
 
 
 def name_of_its_own(context: Context) -> str:
     """
-    A worker's name that only this task of this DAG run has, the same in each of its tries.
+    A worker name that is unique to this task and DAG run, and the same in each of its tries.
 
-    :param context: The task's context. A ``run_id`` holds characters that the platform refuses in a name, so the name
+    :param context: The task's context. A ``run_id`` has characters that the platform refuses in a name, so the name
         ends with a hash of it.
     """
     ti = context["ti"]

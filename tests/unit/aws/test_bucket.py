@@ -122,7 +122,8 @@ def test_auto_takes_what_there_is_clearly_more_of(images: int, videos: int, chos
 
 
 @pytest.mark.parametrize(
-    ("keys", "expected"), [((), "Nothing under"), (("raw/a.jpg", "raw/a.mp4"), "1 images and 1 videos")]
+    ("keys", "expected"),
+    [((), "There are no images and no videos under"), (("raw/a.jpg", "raw/a.mp4"), "1 images and 1 videos")],
 )
 def test_auto_refuses_a_tie_and_nothing(keys: tuple[str, ...], expected: str) -> None:
     with pytest.raises(UnclearContentError, match=expected):

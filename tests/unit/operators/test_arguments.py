@@ -92,7 +92,7 @@ def test_another_dataset_type_is_refused(value: Any, hint: str) -> None:
 
 def test_auto_needs_the_files_that_decide() -> None:
     assert refusal(Create, dataset_type="auto") == (
-        "dataset_type is 'auto' without resource_path; give the path whose files decide."
+        "dataset_type is 'auto' without resource_path; set the path of the files."
     )
 
 
