@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from lightly_provider.exceptions import LightlyError
+from lightly_provider.foreign_text import shown
 from lightly_provider.get_provider_info import CONNECTION_FORM
 from lightly_provider.hooks.verbs.datasets import DatasetOutcome, DatasetVerbs
 from lightly_provider.hooks.verbs.datasources import DatasourceVerbs
@@ -82,5 +83,5 @@ class LightlyHook(DatasetVerbs, DatasourceVerbs, RunVerbs, WorkerVerbs, TagVerbs
         owners = [dataset.user_id for dataset in datasets] + [worker.user_id for worker in workers]
         user = next(filter(None, owners), None)
         # No operation of the contract answers "who am I"; what the token's user owns names it.
-        who = f"as user {user}" if user else "as a user who owns no dataset and no worker yet"
+        who = f"as user {shown(user)}" if user else "as a user who owns no dataset and no worker yet"
         return True, f"Connected to {settings.host} {who}; datasets may have up to {quota} samples."

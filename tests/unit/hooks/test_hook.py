@@ -505,6 +505,7 @@ QUOTA = Answer(200, b"25000")
     ("steps", "who"),
     [
         ([Answer(200, documented_answer("get_datasets", {"userId": "somebody"}))], "as user somebody"),
+        ([Answer(200, documented_answer("get_datasets", {"userId": "a\n::group::b"}))], r"as user a\n\x3a\x3agroup::b"),
         (
             [
                 Answer(200, []),
