@@ -44,7 +44,8 @@ def statements(onboarding: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.fixture(params=["user access", "delegated access"])
+# The default run onboards with a role by the other example, in test_delegated_access_dag.py.
+@pytest.fixture(params=["user access", pytest.param("delegated access", marks=pytest.mark.exhaustive)])
 def access(
     request: pytest.FixtureRequest, lightly: Sandbox, onboarding: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> list[str]:
