@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.contract.samples import documented_answer
 from tests.contract.schema import assert_fits_contract
 from tests.unit.api.scripted_platform import Answer, ScriptedPlatform, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DATASET, CONFIG = "a" * 24, "f" * 24
 
@@ -47,6 +50,7 @@ class WaitingPlatform(ScriptedPlatform):
         self.fails: list[Step] = []
         # The only token that is right; empty: any.
         self.right_token = ""
+        self._events: list[tuple[str, int, Callable[[], object]]] = []
 
     def add(self, number: int, **state: Any) -> ScheduledRun:
         run = ScheduledRun(number, **state)
@@ -56,8 +60,15 @@ class WaitingPlatform(ScriptedPlatform):
     def asked(self, part: str = "/v1/") -> int:
         return len([r for r in self.received if part in r.path])
 
+    def after(self, requests: tuple[str, int], event: Callable[[], object]) -> None:
+        """Let this happen as soon as so many requests with that part in their path have been answered."""
+        self._events.append((*requests, event))
+
     def _next(self, received: Any) -> Step:
         with self._lock:
+            for part, count, event in self._events:
+                if self.asked(part) >= count:
+                    event()
             self.received.append(received)
             assert_fits_contract(received.method, received.url, received.body)
             if self.right_token and dict(received.query)["token"] != self.right_token:
