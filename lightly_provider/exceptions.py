@@ -133,6 +133,10 @@ class LightlyAccessError(LightlyError):
     """A role, a user, a key, or the place where its secret is kept cannot be made, changed or used as asked."""
 
 
+class LightlyStoredFormError(LightlyError):
+    """What a task stored, or an access that is kept, is of a newer version of the provider than the one that runs."""
+
+
 class LightlyRunError(LightlyError):
     """
     A worker run did not complete.
@@ -182,6 +186,7 @@ NEEDS_A_PERSON = (
     LightlyConnectionConfigError,
     LightlyDatasetConflictError,
     LightlyDatasetNotEmptyError,
+    LightlyStoredFormError,
 )
 # What may be over by the next request.
 _TRANSIENT = (LightlyConnectionError, LightlyServerError, LightlyRateLimitError, LightlyResponseError)

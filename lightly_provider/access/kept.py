@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lightly_provider.access.principals import MARK_KEY, MARK_VALUE
+from lightly_provider.stored_forms import check_version
 
 # Where a kept connection's extra says whose it is, and which secret its own one replaces.
 _NOTE = "lightly_access"
@@ -73,12 +74,14 @@ class KeptAccess:
         :param conn_id: Its name, for messages.
         :param fields: ``login``, ``password`` and ``extra``, as in a connection's JSON.
         :raises LightlyConnectionConfigError: Its extra cannot be right.
+        :raises LightlyStoredFormError: A newer version of the provider wrote it.
         """
         from lightly_provider.hooks.aws import extra_of
 
         extra = extra_of(fields.get("extra"), conn_id)
         found = extra.get(_NOTE)
         note: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
+        check_version(note, what=f"The access in {conn_id!r}")
         return cls(
             principal_arn=note.get("principal"),
             access_key_id=fields.get("login") or None,

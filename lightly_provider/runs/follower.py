@@ -30,6 +30,7 @@ from lightly_provider.exceptions import (
 )
 from lightly_provider.foreign_text import shown, storable
 from lightly_provider.runs.state import LONGEST_MESSAGE, Decision, Limits, Step, Watch, is_taken
+from lightly_provider.stored_forms import check_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -204,6 +205,7 @@ class RunFollower:
         """
         from lightly_provider.api.models.run import Run
 
+        check_version(event, what="The end of the wait in the triggerer")
         decision = Decision(step=Step(event["step"]), status=event["status"])
         run = Run.model_validate(event["run"]) if event["run"] else None
         self.log_cursor = event["log_cursor"]

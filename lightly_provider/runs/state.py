@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightly_provider.contract import RunState, ScheduledRunState
 from lightly_provider.foreign_text import shown
+from lightly_provider.stored_forms import check_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -254,9 +255,15 @@ class StoredRun:
 
     @classmethod
     def parse(cls, value: Any) -> StoredRun | None:
-        """What :meth:`to_json` returned; None for anything else."""
+        """
+        What :meth:`to_json` returned, of this version of the provider or an earlier one; None for anything else.
+
+        :raises LightlyStoredFormError: A newer version stored it. So there is no second run beside one that this
+            version cannot see.
+        """
         if not isinstance(value, dict):
             return None
+        check_version(value, what="The run of an earlier try")
         config_id, digest, chain = (value.get(name) for name in ("config_id", "fingerprint", "chain"))
         scheduled_run_id = value.get("scheduled_run_id")
         if not (isinstance(config_id, str) and isinstance(digest, str) and isinstance(chain, int)):

@@ -154,12 +154,13 @@ def changes_between(earlier: Mapping[str, Any] | None, later: Mapping[str, Any])
     """
     Compare two verdicts as they stand in XCom.
 
-    :param earlier: The one before; None if there is none, then nothing changed.
+    :param earlier: The one before; None if there is none. Then nothing changed, nor where it is one of another form
+        (see :mod:`lightly_provider.stored_forms`).
     :param later: The present one.
     :return: A sentence for each change of a status, cause or access, and for what came or went; checks that changed
         alike share one. Counts of files alone are no change.
     """
-    if earlier is None or earlier.get("dataset_id") != later.get("dataset_id"):
+    if earlier is None or any(earlier.get(member) != later.get(member) for member in ("dataset_id", "version")):
         return []
     before, after = _by_place(earlier), _by_place(later)
     changes: dict[tuple[str, str, str], _Change] = {}

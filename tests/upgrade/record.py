@@ -516,6 +516,7 @@ def rotation_begun(sandbox: Sandbox, kind: str, create: Any) -> dict[str, Any]:
     """A rotation that was cut off once the new secret was kept, before any datasource had it."""
     import requests
 
+    from lightly_provider.operators.access import RotateLightlyAccessOperator
     from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 
     name, bucket = f"recorded-{kind}-rotation", f"recorded-{kind}-rotation"
@@ -544,7 +545,9 @@ def rotation_begun(sandbox: Sandbox, kind: str, create: Any) -> dict[str, Any]:
 
     requests.Session.send = cut_off  # type: ignore[method-assign]
     try:
-        create(task_id="rotate", rotate=True, dataset_ids=[dataset_id], **arguments).execute({"ti": ByHand()})
+        RotateLightlyAccessOperator(
+            task_id="rotate", access_conn_id=conn_id, dataset_ids=[dataset_id], **{f"{kind}_name": name}
+        ).execute({"ti": ByHand()})
     except KeyboardInterrupt:
         pass
     else:

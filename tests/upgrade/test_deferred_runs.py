@@ -17,6 +17,7 @@ from lightly_provider.exceptions import (
     LightlyRunFailedError,
     LightlyRunNotTakenError,
     LightlyRunTimeoutError,
+    LightlyStoredFormError,
 )
 from lightly_provider.hooks.lightly import LightlyHook
 from tests.integration.staged_worker import SIZES, platform
@@ -135,3 +136,13 @@ def test_an_event_that_says_that_the_time_is_up_cancels_the_run(
         resumed(scene, context)
 
     assert run.states() == ["CANCELED"]
+
+
+@pytest.mark.parametrize(("recording", "name"), scenes("worker_runs", ending="completed"))
+def test_an_event_of_a_newer_version_is_refused(
+    recording: Recording, name: str, lightly: Sandbox, context: dict[str, Any]
+) -> None:
+    scene = recording.scene("worker_runs", name)
+
+    with pytest.raises((LightlyStoredFormError, AirflowFailException), match="newer version"):
+        resumed(scene, context, event=scene.next_kwargs()["event"] | {"version": 2})

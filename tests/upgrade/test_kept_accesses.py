@@ -8,11 +8,14 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 
+from lightly_provider.exceptions import LightlyStoredFormError
 from lightly_provider.operators.access import (
     CreateLightlyAccessRoleOperator,
     CreateLightlyAccessUserOperator,
     DeleteLightlyAccessOperator,
+    RotateLightlyAccessOperator,
 )
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
@@ -174,3 +177,51 @@ def test_a_kept_access_is_deleted_with_its_role_or_user(
     delete = DeleteLightlyAccessOperator(task_id="delete", access_conn_id=access.conn_id, **named)
 
     assert sorted(delete.execute({"ti": TaskInstance()})) == sorted([access.kind, "kept access"])
+
+
+@pytest.mark.parametrize(("recording", "name"), scenes("accesses", ending="_ssm", once=True))
+def test_an_access_of_a_newer_version_is_left_alone(
+    recording: Recording, name: str, lightly: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    access = Adopted(lightly, recording, name)
+    kept = json.loads(access.scene["kept"]["value"])
+    kept["extra"]["lightly_access"]["version"] = 2
+    access.scene["kept"]["value"] = json.dumps(kept)
+    access.keep(monkeypatch)
+    before = access.kept()
+
+    with pytest.raises((LightlyStoredFormError, AirflowFailException), match="newer version"):
+        access.create()
+
+    assert access.kept() == before
+    if access.kind == "user":
+        assert access.keys() == [key_id for key_id, _ in access.secrets.values()]
+
+
+@pytest.mark.parametrize(("recording", "name"), scenes("accesses", ending="_rotation_begun", once=True))
+def test_a_rotation_that_was_cut_off_is_finished(
+    recording: Recording, name: str, lightly: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    access = Adopted(lightly, recording, name)
+    new, old = access.scene["kept"], access.of_present(access.scene["before"])
+    # The datasource has the old secret, as it had when the rotation was cut off.
+    access.scene.content["kept"] = new | {"value": json.dumps(old)}
+    access.keep(monkeypatch)
+    dataset_id = access.onboard()
+    value = json.dumps(access.of_present(json.loads(new["value"])))
+    lightly.aws("secretsmanager").put_secret_value(SecretId=access.conn_id.rpartition("/")[2], SecretString=value)
+    named: dict[str, Any] = {f"{access.kind}_name": access.name}
+
+    rotate = RotateLightlyAccessOperator(
+        task_id="rotate", access_conn_id=access.conn_id, dataset_ids=[dataset_id], **named
+    )
+    rotate.execute({"ti": TaskInstance()})
+
+    kept = json.loads(access.kept())
+    assert "replaces" not in kept["extra"]["lightly_access"]
+    if access.kind == "user":
+        assert access.keys() == [kept["login"]] == [json.loads(value)["login"]]
+    else:
+        external_id = json.loads(value)["extra"]["assume_role_kwargs"]["ExternalId"]
+        assert (access.trusted(), kept["extra"]["assume_role_kwargs"]["ExternalId"]) == (external_id, external_id)
+    assert verified(dataset_id)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
+from lightly_provider.exceptions import LightlyStoredFormError
 from lightly_provider.hooks.lightly import LightlyHook
 from tests.integration.conftest import TaskInstance
 from tests.integration.staged_worker import SIZES
@@ -153,4 +154,18 @@ def test_without_a_task_state_store_the_run_is_found_by_an_equal_configuration(
     again = SecondTry(recording.scene("worker_runs", name, run.in_place_of(recorded)), None)
 
     assert again.scheduled_run_id() == run.scheduled_run_id
+    assert run.states() == ["OPEN"]
+
+
+@pytest.mark.parametrize(("recording", "name"), remembered("run_deferred"))
+def test_a_run_that_a_newer_version_stored_is_refused_and_no_second_one_is_scheduled(
+    recording: Recording, name: str, lightly: Sandbox
+) -> None:
+    run = Present.of(lightly, config_stored_by(recording))
+    again = second_try(recording, name, run)
+    again.context["task_state_store"][STATE_KEY]["version"] = 2
+
+    with pytest.raises(LightlyStoredFormError, match=r"was stored by a newer version of airflow-provider-lightly"):
+        again.task.execute(again.context)
+
     assert run.states() == ["OPEN"]
