@@ -182,7 +182,7 @@ def _fault(uri: object) -> str | None:
     if fault := _bucket_fault(bucket, prefix) or _impossible(prefix):
         return fault
     slip = None if uri.startswith(_EXACT) else _slip(bucket, prefix)
-    return f"{slip}; if the folder is really called so, write {_EXACT} before {_SCHEME}" if slip else None
+    return f"{slip}; if the folder really has this name, write {_EXACT} before {_SCHEME}" if slip else None
 
 
 def _text_fault(text: str) -> str | None:

@@ -285,7 +285,7 @@ def seconds_of(
 
 def interval_of(poll_interval: float | timedelta | str, *, is_local: bool, log: Log) -> float:
     """
-    Seconds between two looks at a run: what the DAG's author wants, but no less than a remote platform allows.
+    Seconds between two polls of a run: what the DAG's author wants, but no less than a remote platform allows.
 
     :param poll_interval: What was asked for.
     :param is_local: Whether the platform runs on this machine.
