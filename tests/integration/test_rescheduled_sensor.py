@@ -1,4 +1,4 @@
-"""``LightlyRunSensor(mode="reschedule")`` in Airflow itself: each look is a process of its own, and knows the others."""
+"""``LightlyRunSensor(mode="reschedule")`` in Airflow itself: each look is its own process, and knows the others."""
 
 from __future__ import annotations
 
