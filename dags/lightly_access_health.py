@@ -22,6 +22,9 @@ from lightly_provider.hooks.lightly import LightlyHook
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from lightly_provider.verification.report import changes_between
 
+# Whoever may start this DAG chooses among these connections, and no others. List yours here.
+BUCKET_CONNECTIONS, OWN_CONNECTIONS = ["lightly_bucket"], ["aws_default"]
+
 with DAG(
     dag_id="lightly_access_health",
     schedule="@hourly",
@@ -32,10 +35,12 @@ with DAG(
     doc_md=__doc__,
     params={
         "datasource_aws_conn_id": Param(
-            "", type="string", title="AWS connection that Lightly uses (empty: ask Lightly only)"
+            "", enum=["", *BUCKET_CONNECTIONS], title="AWS connection that Lightly uses (empty: ask Lightly only)"
         ),
         "aws_conn_id": Param(
-            "", type="string", title="AWS connection of Airflow's own identity, to look at roles (empty: do not look)"
+            "",
+            enum=["", *OWN_CONNECTIONS],
+            title="AWS connection of Airflow's own identity, to look at roles (empty: do not look)",
         ),
     },
 ):

@@ -24,10 +24,14 @@ from lightly_provider.operators.verification import VerifyDatasourcePermissionsO
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
 
 IMAGES = Asset("s3://my-bucket/photos/")
+# Whoever may start these DAGs chooses among these connections, and no others. List yours here.
+INGESTION_CONNECTIONS = ["aws_default"]
 PARAMS = {
     "input_path": Param("s3://my-bucket/photos/", type="string", title="Location of the new images"),
     "lightly_path": Param("s3://my-bucket/lightly/", type="string", title="Location to which Lightly writes"),
-    "ingestion_aws_conn_id": Param("aws_default", type="string", title="AWS connection of the ingestion"),
+    "ingestion_aws_conn_id": Param(
+        INGESTION_CONNECTIONS[0], enum=INGESTION_CONNECTIONS, title="AWS connection of the ingestion"
+    ),
 }
 
 

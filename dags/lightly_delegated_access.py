@@ -11,9 +11,9 @@ Before the first run, make two connections (Admin > Connections, or environment 
 * `aws_default`, type *Amazon Web Services*: Airflow's own identity, which may manage roles and keep secrets; the
   guide's page on access lists its rights.
 
-The role's external ID is random and kept under *Where the access is kept*: a secret of AWS Secrets Manager
-(`secretsmanager://<aws_conn_id>/<name>`), an SSM parameter (`ssm://<aws_conn_id>/<name>`), or an Airflow connection.
-For the latter, Airflow 3 needs a connection to its own API besides.
+The role's external ID is random, and kept in a secret of AWS Secrets Manager, `lightly/<role name>`. The constants
+below say where, and by which identity: they are for whoever writes the DAG, and not in the form, as whoever may start
+the DAG must not choose what is handed over to Lightly.
 """
 
 from __future__ import annotations
@@ -28,12 +28,18 @@ from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 
+# Airflow's own identity, which manages the role and its secret.
+AWS_CONN_ID = "aws_default"
+# Or an SSM parameter (ssm://<aws_conn_id>/<name>), or an Airflow connection, for which Airflow 3 needs
+# airflow_api_conn_id besides.
+ACCESS_CONN_ID = f"secretsmanager://{AWS_CONN_ID}/lightly/{{{{ params.role_name }}}}"
+
 with DAG(
     dag_id="lightly_delegated_access",
     schedule=None,
     start_date=datetime(2026, 1, 1),
     catchup=False,
-    # Two runs at once would both rotate, or one would delete what the other creates.
+    # Of two runs at once, one would delete what the other creates.
     max_active_runs=1,
     tags=["lightly"],
     doc_md=__doc__,
@@ -42,13 +48,8 @@ with DAG(
         "dataset_type": Param("Images", enum=["Images", "Videos"], title="What is in the bucket"),
         "input_path": Param("s3://my-bucket/photos/", type="string", title="Where the files are (only read)"),
         "lightly_path": Param("s3://my-bucket/lightly/", type="string", title="Where Lightly may write"),
-        "role_name": Param("Lightly-S3-Integration", type="string", title="Role to create"),
-        "access_conn_id": Param(
-            "secretsmanager://aws_default/lightly/s3-integration", type="string", title="Where the access is kept"
-        ),
-        "aws_conn_id": Param("aws_default", type="string", title="AWS connection of Airflow's own identity"),
-        "airflow_api_conn_id": Param(
-            "", type="string", title="Connection to Airflow's API (Airflow 3, to keep the access in a connection)"
+        "role_name": Param(
+            "Lightly-S3-Integration", type="string", pattern=r"^[A-Za-z0-9_+=,.@-]{1,64}$", title="Role to create"
         ),
         "tear_down": Param(False, type="boolean", title="Take the role away"),
     },
@@ -62,9 +63,8 @@ with DAG(
     role = CreateLightlyAccessRoleOperator(
         task_id="create_role",
         role_name="{{ params.role_name }}",
-        access_conn_id="{{ params.access_conn_id }}",
-        airflow_api_conn_id="{{ params.airflow_api_conn_id }}",
-        aws_conn_id="{{ params.aws_conn_id }}",
+        access_conn_id=ACCESS_CONN_ID,
+        aws_conn_id=AWS_CONN_ID,
         resource_path="{{ params.input_path }}",
         output_resource_path="{{ params.lightly_path }}",
     )
@@ -86,16 +86,15 @@ with DAG(
         dataset_id=dataset.output,
         # Airflow's own identity looks at the role, too: the platform does not say which place it tried.
         datasource_aws_conn_id=role.output["conn_id"],
-        aws_conn_id="{{ params.aws_conn_id }}",
+        aws_conn_id=AWS_CONN_ID,
         # What IAM shows may still be on its way to S3 and STS.
         propagation_timeout=60,
     )
     delete = DeleteLightlyAccessOperator(
         task_id="delete_role",
         role_name="{{ params.role_name }}",
-        access_conn_id="{{ params.access_conn_id }}",
-        airflow_api_conn_id="{{ params.airflow_api_conn_id }}",
-        aws_conn_id="{{ params.aws_conn_id }}",
+        access_conn_id=ACCESS_CONN_ID,
+        aws_conn_id=AWS_CONN_ID,
     )
 
     onboard_or_tear_down() >> [role, delete]

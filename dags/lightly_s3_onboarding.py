@@ -26,6 +26,9 @@ from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
 
+# Whoever may start this DAG may hand over one of these to Lightly, and no other connection. List yours here.
+BUCKET_CONNECTIONS = ["lightly_bucket"]
+
 with DAG(
     dag_id="lightly_s3_onboarding",
     schedule=None,
@@ -39,7 +42,9 @@ with DAG(
         "dataset_type": Param("Images", enum=["Images", "Videos"], title="Content of the bucket"),
         "input_path": Param("s3://my-bucket/photos/", type="string", title="Location of the images (only read)"),
         "lightly_path": Param("s3://my-bucket/lightly/", type="string", title="Location to which Lightly writes"),
-        "aws_conn_id": Param("lightly_bucket", type="string", title="AWS connection that Lightly shall use"),
+        "aws_conn_id": Param(
+            BUCKET_CONNECTIONS[0], enum=BUCKET_CONNECTIONS, title="AWS connection that is handed over to Lightly"
+        ),
         "n_samples": Param(24, type="integer", minimum=1, title="Number of images to select"),
         "poll_interval": Param(60, type="number", exclusiveMinimum=0, title="Seconds between two polls of the run"),
     },

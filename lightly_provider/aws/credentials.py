@@ -10,17 +10,20 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-# The patterns of lightly 1.5.26, models/datasource_config_s3_delegated_access.py and datasource_config_s3.py,
-# with AWS's own form after "role" and "key" (AWS docs: IAM identifiers; ARNs for KMS).
-_ROLE_ARN = r"(?a)arn:aws:iam::[0-9]{12}:role/[\w+=,.@/-]+"
-_KMS_KEY_ARN = r"arn:aws:kms:(?P<region>[a-zA-Z0-9-]+):[0-9]{12}:key/[a-zA-Z0-9-]+"
-_EXTERNAL_ID = r"[a-zA-Z0-9_+=,.@:/-]{10,}"
-_EXTERNAL_ID_MIN = 10
+from lightly_provider.contract import EXTERNAL_ID_PATTERN, KMS_KEY_ARN_PATTERN, ROLE_ARN_PATTERN, SHORTEST_EXTERNAL_ID
+
+# AWS's own form of what follows "role" and "key" in the platform's patterns (AWS docs: IAM identifiers; ARNs for KMS).
+_AFTER_ROLE = r"(?a)/[\w+=,.@/-]+"
+_AFTER_KEY = r"/[a-zA-Z0-9-]+"
+# AWS docs: IAM identifiers, "Unique ID prefixes"; IAM API reference, "AccessKey": an id has 16 to 128 characters.
+# A secret key is 40 characters of Base64, which AWS has never changed and does not promise.
+_ACCESS_KEY_ID = r"AKIA[A-Z0-9]{12,124}"
+_FORM_OF_SECRET = r"[A-Za-z0-9/+=]{40,128}"
 
 _ASSUMED_ROLE = r"arn:aws:sts::(?P<account>[0-9]{12}):assumed-role/(?P<name>[^/]+)(?:/.*)?"
 _KMS_KEY_ID = r"(?:mrk-[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
 # AWS docs: IAM identifiers, "Unique ID prefixes": ASIA marks the temporary keys of STS, AKIA those of a user.
-_TEMPORARY_KEY_START = "ASIA"
+_LONG_LIVED_KEY_START, _TEMPORARY_KEY_START = "AKIA", "ASIA"
 
 _ROLE_FORM = "arn:aws:iam::123456789012:role/name"
 _KMS_KEY_FORM = "arn:aws:kms:region:123456789012:key/key-id"
@@ -111,6 +114,17 @@ def access_from_aws_connection(
         for name, value in (("access key id", access_key_id), ("secret access key", secret_access_key)):
             if value != value.strip():
                 raise InvalidAccessError(f"The {name} of {place} begins or ends with a blank; store it without.")
+        # Whatever else it is, such as a password of something else, is not for the platform. No value is repeated.
+        if not re.fullmatch(_ACCESS_KEY_ID, access_key_id):
+            raise InvalidAccessError(
+                f"The login of {place} is no AWS access key id of an IAM user, which is {_LONG_LIVED_KEY_START} and 16 "
+                "letters and digits, so nothing of it is sent; store the keys of an IAM user."
+            )
+        if not re.fullmatch(_FORM_OF_SECRET, secret_access_key):
+            raise InvalidAccessError(
+                f"The password of {place} is no AWS secret access key, which is 40 letters, digits and /+=, so "
+                "nothing of it is sent; store the keys of an IAM user."
+            )
         return UserAccess(access_key_id, secret_access_key)
     if access_key_id or secret_access_key:
         present, missing = "an access key id", "secret access key (password)"
@@ -134,7 +148,8 @@ def check_role_arn(arn: str, *, argument: str) -> str:
     :return: ``arn`` as it was given.
     :raises InvalidAccessError: With what it is instead, and what to write.
     """
-    fault = None if re.fullmatch(_ROLE_ARN, arn) else _role_fault(arn)
+    fits = re.match(ROLE_ARN_PATTERN, arn) and re.fullmatch(_AFTER_ROLE, arn.partition(":role")[2])
+    fault = None if fits else _role_fault(arn)
     if fault:
         raise InvalidAccessError(f"{argument}={arn!r}: {fault}.")
     return arn
@@ -149,10 +164,11 @@ def check_external_id(value: str, *, argument: str) -> str:
     :return: ``value`` as it was given.
     :raises InvalidAccessError: When it is too short or holds another sign.
     """
-    if not re.fullmatch(_EXTERNAL_ID, value):
+    is_short = len(value) < SHORTEST_EXTERNAL_ID
+    if is_short or not re.match(EXTERNAL_ID_PATTERN, value) or value.endswith("\n"):
         cause = (
-            f"is shorter than the {_EXTERNAL_ID_MIN} characters that the platform requires"
-            if len(value) < _EXTERNAL_ID_MIN
+            f"is shorter than the {SHORTEST_EXTERNAL_ID} characters that the platform requires"
+            if is_short
             else "holds a character other than letters, digits and _+=,.@:/-"
         )
         raise InvalidAccessError(
@@ -172,11 +188,12 @@ def check_kms_key_arn(arn: str, *, argument: str, bucket_region: str | None = No
     :return: ``arn`` as it was given.
     :raises InvalidAccessError: With what it is instead, and what to write.
     """
-    key = re.fullmatch(_KMS_KEY_ARN, arn)
-    fault = None if key else _kms_fault(arn)
-    if key and bucket_region and key["region"] != bucket_region:
+    fits = re.match(KMS_KEY_ARN_PATTERN, arn) and re.fullmatch(_AFTER_KEY, arn.partition(":key")[2])
+    region = arn.split(":")[3] if fits else ""
+    fault = None if region else _kms_fault(arn)
+    if region and bucket_region and region != bucket_region:
         fault = (
-            f"the key lies in {key['region']} and the bucket in {bucket_region}, but S3 uses only keys of "
+            f"the key lies in {region} and the bucket in {bucket_region}, but S3 uses only keys of "
             "the bucket's region; write the ARN of a key there"
         )
     if fault:

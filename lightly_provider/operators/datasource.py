@@ -60,9 +60,9 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
     :param purpose: ``INPUT`` (raw files, only read), ``LIGHTLY`` (what Lightly stores, and predictions), or
         ``INPUT_OUTPUT``
         (both in one place). None (default): INPUT_OUTPUT, or INPUT if ``output_resource_path`` is given. Templated.
-    :param datasource_aws_conn_id: AWS connection that holds what Lightly shall use, or the address of a secret that
-        holds such a connection, e.g. ``secretsmanager://aws_default/lightly/photos``. Default: ``aws_default``. Not
-        used if ``role_arn`` is given. Templated.
+    :param datasource_aws_conn_id: AWS connection whose keys, or role and external ID, are handed over to Lightly; or
+        the address of a secret that holds such a connection, e.g. ``secretsmanager://aws_default/lightly/photos``.
+        Required unless ``role_arn`` is given, and not read then. Templated.
     :param role_arn: Role that Lightly shall assume, instead of a connection; needs ``external_id``. Templated.
     :param external_id: The external ID that the role's trust policy asks for: at least 10 characters. It is a secret,
         and is kept out of rendered fields, logs and the serialized DAG; better still, keep it in a
@@ -109,7 +109,7 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
         dataset_id: str,
         resource_path: str,
         purpose: str | None = None,
-        datasource_aws_conn_id: str = "aws_default",
+        datasource_aws_conn_id: str | None = None,
         role_arn: str | None = None,
         external_id: str | None = None,
         region: str | None = None,
@@ -167,6 +167,12 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
             raise ValueError(f"{given} is given without {missing}; Lightly assumes a role only with both.")
         if self.role_arn and is_static(self.role_arn):
             check_role_arn(self.role_arn, argument="role_arn")
+        conn_id = self.datasource_aws_conn_id
+        if not (self.role_arn or conn_id) and is_static(self.role_arn) and is_static(conn_id):
+            raise ValueError(
+                f"datasource_aws_conn_id is {conn_id!r}; name the AWS connection whose keys, or role and external ID, "
+                "are handed over to Lightly, which has no default."
+            )
 
     def _check_together(self) -> None:
         if self.output_resource_path and self.purpose and is_static(self.purpose) and self.purpose != Purpose.INPUT:

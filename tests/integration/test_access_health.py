@@ -49,7 +49,7 @@ def test_all_datasets_are_verified_and_what_changed_is_told(
     platform.aws("s3").put_object(Bucket=bucket, Key="raw/a.jpg", Body=b"content")
     location = S3Location(bucket, "raw/")
     keys = platform.user(*statements_for(PURPOSE_PERMISSIONS[Purpose.INPUT], location))
-    monkeypatch.setenv("AIRFLOW_CONN_BUCKET", platform.aws_connection(keys))
+    monkeypatch.setenv("AIRFLOW_CONN_LIGHTLY_BUCKET", platform.aws_connection(keys))
     ids = []
     for name in (f"{dataset_name} a", f"{dataset_name} b"):
         ids.append(CreateLightlyDatasetOperator(task_id="create", dataset_name=name).execute(context))
@@ -58,13 +58,13 @@ def test_all_datasets_are_verified_and_what_changed_is_told(
             dataset_id=ids[-1],
             resource_path=location.uri,
             purpose="INPUT",
-            datasource_aws_conn_id="bucket",
+            datasource_aws_conn_id="lightly_bucket",
         ).execute(context)
 
     sent = len(traffic.sent)
-    first = run_dag(DAG_ID, {"datasource_aws_conn_id": "bucket"}, database)
+    first = run_dag(DAG_ID, {"datasource_aws_conn_id": "lightly_bucket"}, database)
     n_datasets = verdicts(database)
-    second = run_dag(DAG_ID, {"datasource_aws_conn_id": "bucket"}, database)
+    second = run_dag(DAG_ID, {"datasource_aws_conn_id": "lightly_bucket"}, database)
 
     assert n_datasets >= 2
     assert first.xcoms["verify", "lightly_dataset_url"].startswith(f"{platform.web_url}/dataset/")
@@ -73,7 +73,7 @@ def test_all_datasets_are_verified_and_what_changed_is_told(
     assert not any(dataset_id in changes for dataset_id in ids), "nothing changed"
 
     platform.aws("iam").delete_user_policy(UserName=keys.user_name, PolicyName="access")
-    third = run_dag(DAG_ID, {"datasource_aws_conn_id": "bucket"}, database)
+    third = run_dag(DAG_ID, {"datasource_aws_conn_id": "lightly_bucket"}, database)
 
     assert third.tasks["report"] == "failed"
     reported = [change for change in third.xcoms["report", "changes"] if ids[0] in change]
@@ -96,7 +96,7 @@ def test_airflows_own_identity_looks_at_roles_beside_the_keys_of_others(
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", platform.aws_connection(platform.admin))
     role, user = (Access(platform, by, Purpose.INPUT) for by in ("role", "user"))
     monkeypatch.setenv("AIRFLOW_CONN_ROLE", role.connection())
-    monkeypatch.setenv("AIRFLOW_CONN_BUCKET", user.connection())
+    monkeypatch.setenv("AIRFLOW_CONN_LIGHTLY_BUCKET", user.connection())
     dataset_id = CreateLightlyDatasetOperator(task_id="create", dataset_name=dataset_name).execute(context)
     ConfigureS3DatasourceOperator(
         task_id="configure",
@@ -106,7 +106,7 @@ def test_airflows_own_identity_looks_at_roles_beside_the_keys_of_others(
         region=platform.region,
         datasource_aws_conn_id="role",
     ).execute(context)
-    conf = {"datasource_aws_conn_id": "bucket", "aws_conn_id": "aws_default"}
+    conf = {"datasource_aws_conn_id": "lightly_bucket", "aws_conn_id": "aws_default"}
 
     run_dag(DAG_ID, conf, database)
     platform.aws("iam").update_role(RoleName=role.principal.rpartition("/")[2], MaxSessionDuration=3600)

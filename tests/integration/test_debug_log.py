@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 @pytest.fixture(params=["user", "role"])
 def access(masking_sandbox: Sandbox, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Access:
-    """An access that works, in the connection ``bucket``, in an account of few datasets."""
+    """An access that works, in the connection ``lightly_bucket``, in an account of few datasets."""
     made = Access(masking_sandbox, request.param, Purpose.LIGHTLY)
     monkeypatch.setenv("AIRFLOW_CONN_LIGHTLY_DEFAULT", masking_sandbox.lightly_connection())
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", masking_sandbox.aws_connection(masking_sandbox.admin))
-    monkeypatch.setenv("AIRFLOW_CONN_BUCKET", made.connection())
+    monkeypatch.setenv("AIRFLOW_CONN_LIGHTLY_BUCKET", made.connection())
     monkeypatch.setenv("AIRFLOW__LOGGING__LOGGING_LEVEL", "DEBUG")
     return made
 
@@ -36,7 +36,7 @@ def access(masking_sandbox: Sandbox, request: pytest.FixtureRequest, monkeypatch
 @pytest.fixture
 def secrets(access: Access) -> list[str]:
     """What must show nowhere."""
-    key = json.loads(os.environ["AIRFLOW_CONN_BUCKET"]).get("password")
+    key = json.loads(os.environ["AIRFLOW_CONN_LIGHTLY_BUCKET"]).get("password")
     sandbox = access.sandbox
     return [sandbox.token, EXTERNAL_ID, sandbox.aws_secret_access_key, *([key] if key else [])]
 
@@ -48,7 +48,7 @@ def shown(secrets: list[str], *places: str) -> list[str]:
 
 
 def test_the_doctor_shows_none(access: Access, secrets: list[str], airflow_db: Path) -> None:
-    own = ["--aws-conn-id", "bucket"]
+    own = ["--aws-conn-id", "lightly_bucket"]
     if access.by == "role":
         own = ["--aws-conn-id", "aws_default", "--role-arn", access.principal]
     done = subprocess.run(
@@ -90,10 +90,10 @@ def test_the_health_of_all_datasets_shows_none(
         dataset_id=dataset_id,
         resource_path=access.uri,
         purpose="LIGHTLY",
-        datasource_aws_conn_id="bucket",
+        datasource_aws_conn_id="lightly_bucket",
     ).execute(context)
 
-    printed = run_dag_in_a_process("lightly_access_health", {"datasource_aws_conn_id": "bucket"})
+    printed = run_dag_in_a_process("lightly_access_health", {"datasource_aws_conn_id": "lightly_bucket"})
 
     assert dataset_id in printed, printed[-3000:]
     assert "botocore" in printed, "nothing was logged at DEBUG, so this proves nothing"

@@ -23,7 +23,17 @@ from lightly_provider.operators.access import (
     CreateLightlyAccessUserOperator,
     DeleteLightlyAccessOperator,
 )
-from tests.integration.airflow_run import everything_stored, lines_with, run_dag, run_dag_in_a_process, run_own_dag
+from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
+from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
+from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
+from tests.integration.airflow_run import (
+    everything_stored,
+    example_dags,
+    lines_with,
+    run_dag,
+    run_dag_in_a_process,
+    run_own_dag,
+)
 from tests.integration.created_access import create_user, kept, places, rotate, verified
 
 if TYPE_CHECKING:
@@ -46,7 +56,6 @@ def conf(bucket: str, name: str, dataset_name: str) -> dict[str, Any]:
         "input_path": f"s3://{bucket}/raw/",
         "lightly_path": f"s3://{bucket}/lightly/",
         "role_name": name,
-        "access_conn_id": f"secretsmanager://aws_default/lightly/{name}",
     }
 
 
@@ -57,7 +66,7 @@ def test_a_role_is_created_works_at_once_and_is_taken_away(
 
     assert first.state == "success", first.tasks
     role = first.xcoms["create_role", "return_value"]
-    assert role["conn_id"] == conf["access_conn_id"]
+    assert role["conn_id"] == f"secretsmanager://aws_default/lightly/{name}"
     assert role["arn"].endswith(f":role/{name}")
     assert first.tasks["delete_role"] == "skipped"
     assert first.xcoms["configure", "return_value"]["changed"] == ["INPUT", "LIGHTLY"]
@@ -197,37 +206,67 @@ def kept_in_airflow(database: Path, conn_id: str) -> bool:
         return bool(connection.execute("SELECT 1 FROM connection WHERE conn_id = ?", (conn_id,)).fetchone())
 
 
+def kept_in_a_connection(name: str, bucket: str, dataset_name: str) -> tuple[DAG, DAG]:
+    """A DAG that onboards with a role whose access is kept in an Airflow connection, and one that deletes it."""
+    access = {"role_name": name, "access_conn_id": f"made_{name}"}
+    if AIRFLOW_3:
+        access["airflow_api_conn_id"] = "airflow_api"
+    with DAG(f"onboard_{name}", schedule=None, start_date=datetime(2026, 1, 1)) as onboard:
+        create = CreateLightlyAccessRoleOperator(task_id="create_role", **access, **places(bucket))
+        dataset = CreateLightlyDatasetOperator(task_id="create_dataset", dataset_name=dataset_name)
+        configure = ConfigureS3DatasourceOperator(
+            task_id="configure",
+            dataset_id=dataset.output,
+            datasource_aws_conn_id=create.output["conn_id"],
+            **places(bucket),
+        )
+        verify = VerifyDatasourcePermissionsOperator(task_id="verify", dataset_id=dataset.output)
+        create >> configure >> verify
+    with DAG(f"delete_{name}", schedule=None, start_date=datetime(2026, 1, 1)) as delete:
+        DeleteLightlyAccessOperator(task_id="delete_role", **access)
+    return onboard, delete
+
+
 def test_the_access_may_be_kept_in_an_airflow_connection(
     request: pytest.FixtureRequest,
     lightly: Sandbox,
-    conf: dict[str, Any],
+    bucket: str,
+    dataset_name: str,
     name: str,
     database: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    conf |= {"access_conn_id": f"made_{name}"}
     if AIRFLOW_3:
         monkeypatch.setenv("AIRFLOW_CONN_AIRFLOW_API", request.getfixturevalue("airflow_api"))
-        conf["airflow_api_conn_id"] = "airflow_api"
+    onboard, delete = kept_in_a_connection(name, bucket, dataset_name)
 
-    first = run_dag(DAG_ID, conf, database)
+    first = run_own_dag(onboard, database)
 
     assert first.state == "success", first.tasks
     assert first.xcoms["create_role", "return_value"]["conn_id"] == f"made_{name}"
-    assert first.xcoms["verify_permissions", "return_value"]["ok"]
+    assert first.xcoms["verify", "return_value"]["ok"]
     assert kept_in_airflow(database, f"made_{name}")
-    second = run_dag(DAG_ID, conf, database)
-    assert second.xcoms["create_role", "return_value"]["changed"] == []
     lightly.aws("iam").update_role(RoleName=name, MaxSessionDuration=3600)
-    third = run_dag(DAG_ID, conf | {"lightly_path": f"{conf['lightly_path']}deeper/"}, database)
-    assert set(third.xcoms["create_role", "return_value"]["changed"]) == {"maximum session duration", "policy"}
+    second = run_own_dag(onboard, database)
+    assert second.xcoms["create_role", "return_value"]["changed"] == ["maximum session duration"]
 
-    last = run_dag(DAG_ID, conf | {"tear_down": True}, database)
+    last = run_own_dag(delete, database)
 
     assert last.xcoms["delete_role", "return_value"] == ["role", "kept access"]
     assert not kept_in_airflow(database, f"made_{name}")
     role = lightly.aws("iam").list_roles()["Roles"]
     assert name not in [each["RoleName"] for each in role]
+
+
+def test_whoever_starts_the_dag_cannot_choose_what_is_handed_over() -> None:
+    chosen = {
+        (dag_id, name): dict(dag.params.get_param(name).schema)
+        for dag_id, dag in example_dags().items()
+        for name in dag.params
+        if "conn" in name
+    }
+    assert ("lightly_s3_onboarding", "aws_conn_id") in chosen
+    assert [where for where, schema in chosen.items() if not schema.get("enum")] == []
 
 
 @pytest.mark.skipif(not AIRFLOW_3, reason="a task of Airflow 2 writes connections itself")

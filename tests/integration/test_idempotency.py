@@ -29,6 +29,8 @@ def create(name: str, context: dict[str, Any], **arguments: Any) -> str:
 
 def configure(dataset_id: str, context: dict[str, Any], **arguments: Any) -> dict[str, Any]:
     """What the operator returns."""
+    if "role_arn" not in arguments:
+        arguments.setdefault("datasource_aws_conn_id", "aws_default")
     task = ConfigureS3DatasourceOperator(task_id="configure", dataset_id=dataset_id, **arguments)
     result: dict[str, Any] = task.execute(context)
     return result

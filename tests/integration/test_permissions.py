@@ -51,7 +51,8 @@ def bucket(sandbox: Sandbox) -> str:
 def configured(name: str, context: dict[str, Any], **arguments: Any) -> str:
     """A dataset with a datasource; its id."""
     dataset_id = CreateLightlyDatasetOperator(task_id="create", dataset_name=name).execute(context)
-    arguments = {"purpose": "INPUT_OUTPUT", "generate_thumbnails": True} | arguments
+    defaults = {"purpose": "INPUT_OUTPUT", "generate_thumbnails": True, "datasource_aws_conn_id": "aws_default"}
+    arguments = defaults | arguments
     ConfigureS3DatasourceOperator(task_id="configure", dataset_id=dataset_id, **arguments).execute(context)
     return str(dataset_id)
 

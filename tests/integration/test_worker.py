@@ -49,7 +49,11 @@ def onboarded(name: str, input_path: str, output_path: str, context: dict[str, A
     """A dataset with two datasources, by the administrator's keys."""
     dataset_id: str = CreateLightlyDatasetOperator(task_id="create", dataset_name=name).execute(context)
     ConfigureS3DatasourceOperator(
-        task_id="configure", dataset_id=dataset_id, resource_path=input_path, output_resource_path=output_path
+        task_id="configure",
+        dataset_id=dataset_id,
+        resource_path=input_path,
+        output_resource_path=output_path,
+        datasource_aws_conn_id="aws_default",
     ).execute(context)
     return dataset_id
 

@@ -66,6 +66,7 @@ REQUIRED = {
     "worker_id": "1d687363aa7bbbdce2a08328",
     "scheduled_run_id": "5f46a45671d7834240652276",
     "access_conn_id": "lightly_photos",
+    "datasource_aws_conn_id": "lightly_bucket",
     "role_name": "lightly",
     "user_name": "lightly",
 }
@@ -375,8 +376,9 @@ def test_a_connection_in_the_documents_is_one_that_the_provider_takes(connection
     external_id = extra.get("assume_role_kwargs", {}).get("ExternalId")
     access = access_from_aws_connection(
         conn_id="documented",
-        access_key_id=connection.get("login"),
-        secret_access_key=connection.get("password"),
+        # "<access key id>" holds the place of one.
+        access_key_id=connection.get("login") and "AKIAIOSFODNN7EXAMPLE",
+        secret_access_key=connection.get("password") and "0" * 40,
         session_token=None,
         role_arn=extra.get("role_arn"),
         # "<external ID>" holds the place of one.

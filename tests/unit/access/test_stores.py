@@ -14,10 +14,11 @@ from lightly_provider.exceptions import LightlyAccessError
 
 USER_ARN, ROLE_ARN = "arn:aws:iam::123456789012:user/lightly", "arn:aws:iam::123456789012:role/a/lightly"
 ENDPOINT = {"region_name": "eu-central-1", "service_config": {"sts": {"endpoint_url": "http://127.0.0.1:1"}}}
+SECRET = "CANARYSECRETKEY".ljust(40, "0")
 USER = KeptAccess(
     principal_arn=USER_ARN,
-    access_key_id="AKIA1",
-    secret_access_key="CANARY-secret",
+    access_key_id="AKIAIOSFODNN7EXAMPLE",
+    secret_access_key=SECRET,
     replaces="AKIA0",
     endpoint=ENDPOINT,
 )
@@ -68,7 +69,9 @@ def test_what_is_kept_is_a_connection_that_the_datasource_takes(access: KeptAcce
         external_id=kept["extra"].get("assume_role_kwargs", {}).get("ExternalId"),
     )
     expected = (
-        DelegatedAccess(ROLE_ARN, "CANARY-external-id") if access is ROLE else UserAccess("AKIA1", "CANARY-secret")
+        DelegatedAccess(ROLE_ARN, "CANARY-external-id")
+        if access is ROLE
+        else UserAccess("AKIAIOSFODNN7EXAMPLE", SECRET)
     )
     assert found == expected
 

@@ -17,7 +17,8 @@ from lightly_provider.aws.credentials import (
 ROLE = "arn:aws:iam::123456789012:role/Lightly-S3-Integration"
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 EXTERNAL_ID = "hush-external-id"
-HELD = {"access_key_id": "AKIAIOSFODNN7EXAMPLE", "secret_access_key": "hush/secret+key"}
+SECRET = "hush/secret+key".ljust(40, "0")
+HELD = {"access_key_id": "AKIAIOSFODNN7EXAMPLE", "secret_access_key": SECRET}
 EMPTY: dict[str, Any] = dict.fromkeys(
     ("access_key_id", "secret_access_key", "session_token", "role_arn", "external_id")
 )
@@ -34,7 +35,7 @@ def refusal(**held: str) -> str:
 
 
 def test_keys_are_user_access() -> None:
-    assert access(**HELD) == UserAccess("AKIAIOSFODNN7EXAMPLE", "hush/secret+key")
+    assert access(**HELD) == UserAccess("AKIAIOSFODNN7EXAMPLE", SECRET)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +94,43 @@ def test_a_connection_that_holds_too_little_is_refused_with_what_it_must_hold(
     assert all(word in message for word in words)
 
 
+@pytest.mark.parametrize(
+    "key_id", ["AKIAIOSFODNN7EXAMPLE", "AKIA2345672345672345", "AKIA" + "A" * 12, "AKIA" + "7" * 124]
+)
+@pytest.mark.parametrize(
+    "secret", ["wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "0" * 40, "hush" + "+/" * 18, "hush" * 12]
+)
+def test_keys_of_aws_are_taken(key_id: str, secret: str) -> None:
+    assert access(access_key_id=key_id, secret_access_key=secret) == UserAccess(key_id, secret)
+
+
+@pytest.mark.parametrize(
+    ("held", "words"),
+    [
+        *(
+            ({**HELD, "access_key_id": login}, "The login of AWS connection 'aws_bucket' is no AWS access key id")
+            for login in (
+                "hush",
+                "hush@example.com",
+                "AIDAIOSFODNN7EXAMPLE",
+                "akiaiosfodnn7example",
+                "AKIAIOSFODNN7",
+                "AKIA",
+            )
+        ),
+        *(
+            ({**HELD, "secret_access_key": password}, "The password of AWS connection 'aws_bucket' is no AWS secret")
+            for password in ("hush", "hush" * 9, "hush" * 9 + "é!%&", "hush-" * 8, f"{SECRET}\x00", "hush" * 40)
+        ),
+    ],
+)
+def test_another_login_and_password_are_not_for_the_platform(held: dict[str, str], words: str) -> None:
+    message = refusal(**held)
+    assert words in message
+    assert "nothing of it is sent" in message
+    assert "hush" not in message
+
+
 def test_keys_beside_a_lonely_external_id_are_user_access() -> None:
     assert access(external_id=EXTERNAL_ID, **HELD) == UserAccess(**HELD)
 
@@ -100,7 +138,7 @@ def test_keys_beside_a_lonely_external_id_are_user_access() -> None:
 @pytest.mark.parametrize(
     ("value", "described"),
     [
-        (UserAccess("AKIAIOSFODNN7EXAMPLE", "hush/secret+key"), "user access with the key AKIA…MPLE"),
+        (UserAccess("AKIAIOSFODNN7EXAMPLE", SECRET), "user access with the key AKIA…MPLE"),
         (UserAccess("short-key", "hush/secret+key"), "user access with a key"),
         (DelegatedAccess(ROLE, EXTERNAL_ID), f"delegated access through the role {ROLE}"),
     ],

@@ -83,10 +83,9 @@ OPERATORS: dict[type[CheckedArguments], tuple[dict[str, Any], dict[str, Any]]] =
         },
     ),
     ConfigureS3DatasourceOperator: (
-        {"dataset_id": DATASET, "resource_path": "s3://my-bucket/photos/"},
+        {"dataset_id": DATASET, "resource_path": "s3://my-bucket/photos/", "datasource_aws_conn_id": "my_aws"},
         {
             "purpose": "INPUT",
-            "datasource_aws_conn_id": "my_aws",
             "role_arn": ROLE,
             "external_id": EXTERNAL_ID,
             "region": "eu-central-1",

@@ -18,7 +18,7 @@ from tests.unit.operators.example_operators import DATASET, EXTERNAL_ID, ROLE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-KEY_ID, SECRET_KEY = "AKIAIOSFODNN7EXAMPLE", "CANARYSECRETKEY/with+signs"
+KEY_ID, SECRET_KEY = "AKIAIOSFODNN7EXAMPLE", "CANARYSECRETKEY/with+signs".ljust(40, "0")
 KMS_KEY = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 NOTHING, SET = Answer(200, []), Answer(200)
 
@@ -27,7 +27,7 @@ NOTHING, SET = Answer(200, []), Answer(200)
 def _aws_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     role = {"role_arn": ROLE, "assume_role_kwargs": {"ExternalId": EXTERNAL_ID}, "region_name": "us-west-2"}
     connections = {
-        "AWS_DEFAULT": {"login": KEY_ID, "password": SECRET_KEY},
+        "BUCKET": {"login": KEY_ID, "password": SECRET_KEY},
         "OF_ROLE": {"extra": role},
         "TEMPORARY": {"login": KEY_ID, "password": SECRET_KEY, "extra": {"aws_session_token": "CANARYSESSION"}},
     }
@@ -37,6 +37,7 @@ def _aws_connections(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def configure(context: dict[str, Any], **arguments: Any) -> dict[str, Any]:
     defaults = {"dataset_id": DATASET, "resource_path": "s3://my-bucket/photos", "region": "eu-central-1"}
+    defaults |= {} if "role_arn" in arguments else {"datasource_aws_conn_id": "bucket"}
     operator = ConfigureS3DatasourceOperator(task_id="a_task", **defaults | arguments)
     result: dict[str, Any] = operator.execute(context)  # type: ignore[arg-type]
     shown = json.dumps(result) + json.dumps(context["ti"].xcoms)
