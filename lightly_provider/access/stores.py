@@ -13,22 +13,27 @@ is called, as a user who may edit connections.
 from __future__ import annotations
 
 import json
+import logging
 from abc import ABC, abstractmethod
 from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from lightly_provider.access.kept import KeptAccess
 from lightly_provider.access.principals import MARK_KEY, MARK_VALUE, OvertakenError
 from lightly_provider.access.propagation import wait_until
 from lightly_provider.aws.secret_address import SecretAddress
-from lightly_provider.exceptions import LightlyAccessError
+from lightly_provider.exceptions import LightlyAccessError, LightlyConnectionConfigError
+from lightly_provider.hooks.connection import LOOPBACK_HOSTS
 from lightly_provider.network import Limits, NoAnswerError, Transport
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
     from lightly_provider.hooks.aws import AwsConnections
+
+log = logging.getLogger(__name__)
 
 _READ_BACK_S = 10
 
@@ -304,10 +309,7 @@ class ApiConnectionStore(_ReadableStore):
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None, *, passed: int = 404) -> int:
         """Send a request; its status, which is a success or the one that may be passed on."""
-        from airflow.providers.common.compat.sdk import BaseHook
-
-        api = BaseHook.get_connection(self._api_conn_id)
-        base = _base_url(api)
+        api, base = self._api
         transport = Transport(headers={"Accept": "application/json"})
         try:
             bearer = {"Authorization": f"Bearer {self._token(transport, base, api)}"}
@@ -322,6 +324,25 @@ class ApiConnectionStore(_ReadableStore):
         if not (200 <= answer.status < 300 or answer.status == passed):
             self._refused(f"{method} of the connection {self.conn_id!r}", base, answer.status)
         return answer.status
+
+    @cached_property
+    def _api(self) -> tuple[Connection, str]:
+        """The connection to Airflow's API, and the API's address."""
+        from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+
+        try:
+            api = BaseHook.get_connection(self._api_conn_id)
+        except AirflowNotFoundException:
+            raise LightlyConnectionConfigError(
+                f"There is no Airflow connection {self._api_conn_id!r}; create it with the type HTTP, or correct "
+                "airflow_api_conn_id."
+            ) from None
+        if api.conn_type not in ("http", "https"):
+            raise LightlyConnectionConfigError(
+                f"Airflow connection {self._api_conn_id!r} is of the type {api.conn_type!r}, so its password is not "
+                "sent to Airflow's API; name one of the type http."
+            )
+        return api, _base_url(api, self._api_conn_id)
 
     def _token(self, transport: Transport, base: str, api: Connection) -> str:
         from airflow.providers.common.compat.sdk import mask_secret
@@ -372,9 +393,24 @@ def airflow_connection_store(conn_id: str, api_conn_id: str | None) -> AccessSto
     return ApiConnectionStore(conn_id, api_conn_id)
 
 
-def _base_url(api: Connection) -> str:
+def _base_url(api: Connection, conn_id: str) -> str:
     host = str(api.host or "").rstrip("/")
-    if "://" in host:
-        return host
-    # Without a scheme https is meant: what is sent are a password and secret keys.
-    return f"{api.schema or 'https'}://{host}" + (f":{api.port}" if api.port else "")
+    if "://" not in host:
+        # Without a scheme https is meant: what is sent are a password and secret keys.
+        host = f"{api.schema or 'https'}://{host}" + (f":{api.port}" if api.port else "")
+    try:
+        parts = urlsplit(host)
+        fits = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        fits = False
+    if not fits or any(sign in host for sign in "@?#\\") or any(map(str.isspace, host)):
+        # The value is not repeated: a login in it would be a secret.
+        raise LightlyConnectionConfigError(
+            f"Airflow connection {conn_id!r} has a host that is no address of a server; write it like "
+            "https://airflow.example.com, without login or query."
+        )
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS:
+        log.warning(
+            "Airflow connection %r reaches %s without TLS: its password and AWS keys travel in clear.", conn_id, host
+        )
+    return host

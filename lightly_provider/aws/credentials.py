@@ -18,7 +18,7 @@ _AFTER_KEY = r"/[a-zA-Z0-9-]+"
 # AWS docs: IAM identifiers, "Unique ID prefixes"; IAM API reference, "AccessKey": an id has 16 to 128 characters.
 # A secret key is 40 characters of Base64, which AWS has never changed and does not promise.
 _ACCESS_KEY_ID = r"AKIA[A-Z0-9]{12,124}"
-_FORM_OF_SECRET = r"[A-Za-z0-9/+=]{40,128}"
+_LONG_BASE64 = r"[A-Za-z0-9/+=]{40,128}"
 
 _ASSUMED_ROLE = r"arn:aws:sts::(?P<account>[0-9]{12}):assumed-role/(?P<name>[^/]+)(?:/.*)?"
 _KMS_KEY_ID = r"(?:mrk-[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
@@ -120,7 +120,7 @@ def access_from_aws_connection(
                 f"The login of {place} is no AWS access key id of an IAM user, which is {_LONG_LIVED_KEY_START} and 16 "
                 "letters and digits, so nothing of it is sent; store the keys of an IAM user."
             )
-        if not re.fullmatch(_FORM_OF_SECRET, secret_access_key):
+        if not re.fullmatch(_LONG_BASE64, secret_access_key):
             raise InvalidAccessError(
                 f"The password of {place} is no AWS secret access key, which is 40 letters, digits and /+=, so "
                 "nothing of it is sent; store the keys of an IAM user."

@@ -159,6 +159,7 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
             )
         self._check_access_arguments()
         self._check_together()
+        self._check_handed_over()
 
     def _check_access_arguments(self) -> None:
         # An empty role_arn counts as none: with a template that renders to nothing, the connection decides.
@@ -167,12 +168,6 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
             raise ValueError(f"{given} is given without {missing}; Lightly assumes a role only with both.")
         if self.role_arn and is_static(self.role_arn):
             check_role_arn(self.role_arn, argument="role_arn")
-        conn_id = self.datasource_aws_conn_id
-        if not (self.role_arn or conn_id) and is_static(self.role_arn) and is_static(conn_id):
-            raise ValueError(
-                f"datasource_aws_conn_id is {conn_id!r}; name the AWS connection whose keys, or role and external ID, "
-                "are handed over to Lightly, which has no default."
-            )
 
     def _check_together(self) -> None:
         if self.output_resource_path and self.purpose and is_static(self.purpose) and self.purpose != Purpose.INPUT:
@@ -187,6 +182,14 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
             raise ValueError(
                 "Thumbnails are asked for on a datasource of purpose INPUT, which is only read; "
                 "ask for them on the LIGHTLY datasource, or give output_resource_path."
+            )
+
+    def _check_handed_over(self) -> None:
+        conn_id = self.datasource_aws_conn_id
+        if not (self.role_arn or conn_id) and is_static(self.role_arn) and is_static(conn_id):
+            raise ValueError(
+                f"datasource_aws_conn_id is {conn_id!r}; name the AWS connection whose keys, or role and external ID, "
+                "are handed over to Lightly, which has no default."
             )
 
     @property

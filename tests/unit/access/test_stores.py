@@ -8,9 +8,9 @@ import pytest
 
 from lightly_provider.access.kept import KeptAccess
 from lightly_provider.access.principals import OvertakenError
-from lightly_provider.access.stores import AccessStore
+from lightly_provider.access.stores import AccessStore, ApiConnectionStore
 from lightly_provider.aws.credentials import DelegatedAccess, UserAccess, access_from_aws_connection
-from lightly_provider.exceptions import LightlyAccessError
+from lightly_provider.exceptions import LightlyAccessError, LightlyConnectionConfigError
 
 USER_ARN, ROLE_ARN = "arn:aws:iam::123456789012:user/lightly", "arn:aws:iam::123456789012:role/a/lightly"
 ENDPOINT = {"region_name": "eu-central-1", "service_config": {"sts": {"endpoint_url": "http://127.0.0.1:1"}}}
@@ -135,3 +135,42 @@ def test_of_two_that_keep_an_access_at_once_the_second_is_to_look_again(store: M
     with pytest.raises(OvertakenError, match="Another task writes to 'kept' at the same time"):
         store.keep(USER, seen=None, allow_unmanaged=True)
     assert store.present == ROLE
+
+
+# --- Airflow's own API --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"conn_type": "postgres", "host": "db.example.com"}, "is of the type 'postgres', so its password is not sent"),
+        ({"conn_type": "http", "host": "http://editor:CANARY@airflow.example.com"}, "a host that is no address"),
+        ({"conn_type": "http", "host": "ftp://airflow.example.com"}, "a host that is no address of a server"),
+        ({"conn_type": "http", "host": "http://airflow.example.com:port"}, "a host that is no address of a server"),
+        ({"conn_type": "http"}, "a host that is no address of a server"),
+    ],
+)
+def test_a_connection_that_is_none_to_an_api_is_refused_before_anything_is_sent(
+    fields: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AIRFLOW_API", json.dumps({"login": "editor", "password": "CANARY", **fields}))
+    with pytest.raises(
+        LightlyConnectionConfigError, match=f"^Airflow connection 'airflow_api' .*{expected}"
+    ) as refused:
+        ApiConnectionStore("kept", "airflow_api").write(USER)
+    assert "CANARY" not in str(refused.value)
+
+
+def test_an_api_connection_that_is_not_there_is_one_sentence() -> None:
+    with pytest.raises(LightlyConnectionConfigError, match="There is no Airflow connection 'not_there'; create it"):
+        ApiConnectionStore("kept", "not_there").write(USER)
+
+
+@pytest.mark.parametrize(("host", "warned"), [("http://127.0.0.1:9", False), ("http://airflow.invalid:9", True)])
+def test_an_api_without_tls_is_a_warning_except_on_this_machine(
+    host: str, warned: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AIRFLOW_API", json.dumps({"conn_type": "http", "host": host, "password": "x" * 9}))
+    with pytest.raises(LightlyAccessError, match="gave no usable answer"):
+        ApiConnectionStore("kept", "airflow_api").write(USER)
+    assert (f"reaches {host} without TLS" in caplog.text) == warned

@@ -480,6 +480,8 @@ def test_a_template_is_no_boolean_where_the_argument_is_not_templated(operator: 
 )
 def test_a_connection_has_an_id(operator: type[Any], argument: str) -> None:
     is_optional = "None" in types_of_arguments(operator)[argument]
+    if (operator, argument) == (ConfigureS3DatasourceOperator, "datasource_aws_conn_id"):
+        is_optional = False  # unless role_arn is given
     for nothing in (None, "", " "):
         if is_optional and nothing != " ":
             operator(**needed(operator, **{argument: nothing}))
