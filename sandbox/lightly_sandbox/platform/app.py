@@ -135,6 +135,7 @@ def create_app(settings: Settings) -> FastAPI:
     for router in _ROUTERS:
         app.include_router(router, dependencies=[Depends(authenticate)])
     app.include_router(faults.router, dependencies=[Depends(authenticate)])
+    app.include_router(web.root_router)
     app.include_router(web.router)
     app.include_router(openapi.router)
     return app

@@ -13,6 +13,7 @@ from lightly_sandbox.worker.publishing import output_among, publish_samples, pub
 from lightly_sandbox.worker.reading import RemoteFile, read_images
 from lightly_sandbox.worker.report.contents import Findings
 from lightly_sandbox.worker.report.delivery import (
+    begin_loading,
     corruptness_check,
     deliver_artifacts,
     deliver_report,
@@ -86,6 +87,8 @@ class Pipeline:
             deliver_artifacts(self._job, ())
             return "no new files since the last run: nothing was selected"
 
+        if plan.upload_report:
+            begin_loading()
         inputs = SelectionInputs.load(self._job, plan.selection, {file.name for file in (*files, *datapool)})
         self._job.log.enter(
             "CHECKING_CORRUPTNESS", f"reading {len(files)} new files and {len(datapool)} of the datapool"

@@ -202,7 +202,7 @@ def test_a_query_outside_the_contract_is_refused(api: Api, query: dict[str, str]
 
 def test_every_failure_has_the_documented_body(api: Api) -> None:
     assert api.refused("GET", "/v1/nowhere")[:2] == (404, "NOT_FOUND")
-    assert api.refused("GET", "/")[:2] == (404, "NOT_FOUND")
+    assert api.refused("GET", "/v2")[:2] == (404, "NOT_FOUND")
     assert api.refused("PATCH", "/v1/datasets")[0] == 405
     assert api.refused("GET", "/v1/datasets/0/embeddings")[:2] == (501, "NOT_IMPLEMENTED")
     assert api.refused("POST", "/v1/docker/authorization", {})[:2] == (501, "NOT_IMPLEMENTED")

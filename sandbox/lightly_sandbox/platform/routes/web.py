@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from html import escape
 
 from fastapi import APIRouter
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 from sqlalchemy import select
 
 from lightly_sandbox.platform import lookups
@@ -18,6 +18,7 @@ from lightly_sandbox.platform.tables import Dataset, Run, RunLog, Sample, Tag
 from lightly_sandbox.platform.tag_data import positions
 
 router = APIRouter(prefix="/web")
+root_router = APIRouter()
 
 SHOWN_IMAGES = 200
 SHOWN_LINES = 500
@@ -77,6 +78,12 @@ def _image(url: str, file_name: str) -> str:
         f'<figure><img loading="lazy" alt="" src="{escape(url)}">'
         f"<figcaption>{escape(file_name)}</figcaption></figure>"
     )
+
+
+@root_router.get("/")
+async def root() -> RedirectResponse:
+    """The address that `up` prints leads a browser to the pages."""
+    return RedirectResponse("/web")
 
 
 @router.get("")

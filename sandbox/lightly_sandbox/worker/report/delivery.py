@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -15,12 +18,25 @@ if TYPE_CHECKING:
     from lightly_sandbox.worker.report.contents import Findings
 
 
+def begin_loading() -> None:
+    """Load what the report is drawn with, which takes seconds, while the run waits for files and answers.
+
+    What goes wrong is raised again where the report is drawn.
+    """
+
+    def load() -> None:
+        with contextlib.suppress(Exception):
+            importlib.import_module("lightly_sandbox.worker.report.pdf")
+
+    threading.Thread(target=load, name="report", daemon=True).start()
+
+
 def deliver_report(job: Job, dataset_name: str, findings: Findings) -> None:
     """Draw up the report, as REPORT_V2_JSON and as REPORT_PDF, and upload it."""
+    job.log.enter("GENERATING_REPORT", "drawing the report")
     # matplotlib is large, and a worker that has not done a run yet is to be small.
     from lightly_sandbox.worker.report.pdf import draw_report
 
-    job.log.enter("GENERATING_REPORT", "drawing up the report")
     facts = RunFacts(
         run_id=job.run_id,
         dataset_id=job.dataset_id,
