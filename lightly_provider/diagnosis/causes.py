@@ -33,7 +33,7 @@ class Row:
     :param wordings: Patterns of AWS's text, code included, that mean it whatever the code.
     :param denies: The kinds of policies, in AWS's words, whose explicit deny it is ("with an explicit deny in a …").
     :param lacks: The kinds of policies whose missing Allow it is ("because no … allows").
-    :param actions: Patterns of actions of which alone this row is; without a policy named, their denial means it.
+    :param actions: A pattern of the actions that this row is about; empty: any, but never by the action alone.
     :param is_transient: Whether it may pass by itself, as for a right that was granted a moment ago.
     :param is_about_rights: Whether S3 denied it for want of a right that an IAM statement grants.
     :param says_nothing: Whether it leaves open if the right is there, as when nothing answered.

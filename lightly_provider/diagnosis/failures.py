@@ -87,7 +87,7 @@ def failure_of(failure: Exception, *, list_denied: bool = False) -> Failure:
     """
     Read what botocore raised.
 
-    :param failure: A ``ClientError``, which has AWS's answer; anything else means that there was none.
+    :param failure: A ``ClientError``, which has AWS's answer; for anything else there was no answer.
     :param list_denied: See :func:`classify`.
     """
     response = getattr(failure, "response", None)
