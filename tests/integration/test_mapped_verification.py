@@ -54,10 +54,11 @@ def test_the_grant_of_the_same_map_index_is_waited_for_and_no_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     location = S3Location(bucket, "raw/")
-    keys = lightly.user()
-    monkeypatch.setenv("AIRFLOW_CONN_BUCKET", lightly.aws_connection(keys))
+    keys, others = lightly.user(), lightly.user()
+    monkeypatch.setenv("AIRFLOW_CONN_GRANTED", lightly.aws_connection(keys))
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", lightly.aws_connection(others))
     ids = []
-    for name in "granted", "not granted":
+    for name in "granted", "other":
         create = CreateLightlyDatasetOperator(task_id="create", dataset_name=f"{dataset_name} {name}")
         ids.append(create.execute(context))
         ConfigureS3DatasourceOperator(
@@ -65,7 +66,7 @@ def test_the_grant_of_the_same_map_index_is_waited_for_and_no_others(
             dataset_id=ids[-1],
             purpose="INPUT",
             resource_path=location.uri,
-            datasource_aws_conn_id="bucket",
+            datasource_aws_conn_id=name,
             region=lightly.region,
         ).execute(context)
 
