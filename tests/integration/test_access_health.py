@@ -78,7 +78,7 @@ def test_all_datasets_are_verified_and_what_changed_is_told(
     assert third.tasks["report"] == "failed"
     reported = [change for change in third.xcoms["report", "changes"] if ids[0] in change]
     assert any(
-        "INPUT list, read (Lightly says, from this worker): PASS -> FAIL" in one and "no policy allows it" in one
+        "INPUT list (Lightly says, from this worker): PASS -> FAIL, no policy allows it at s3://" in one
         for one in reported
     )
     assert first.tasks["find_datasets"] == "success"
@@ -112,8 +112,8 @@ def test_airflows_own_identity_looks_at_roles_beside_the_keys_of_others(
     platform.aws("iam").update_role(RoleName=role.principal.rpartition("/")[2], MaxSessionDuration=3600)
     second = run_dag(DAG_ID, conf, database)
 
-    reported = [change for change in second.xcoms["report", "changes"] if dataset_id in change]
-    assert any("INPUT role (from this worker): PASS" in one and "-> FAIL, short session" in one for one in reported)
+    (change,) = [change for change in second.xcoms["report", "changes"] if dataset_id in change]
+    assert "INPUT list, read, role (Lightly says, from this worker): PASS -> FAIL, short session at s3://" in change
 
 
 def test_a_platform_that_does_not_answer_makes_the_run_fail(
