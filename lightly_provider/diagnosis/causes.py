@@ -323,6 +323,16 @@ class Cause(StrEnum):
         "trust policy without Lightly's account",
         Row(remedy=remedies.trust(f"The role's trust policy does not let Lightly's account {LIGHTLY_ACCOUNT_ID} in.")),
     )
+    TRUST_DENIED = (
+        "the trust policy denies Lightly's account",
+        Row(
+            remedy=sentence(
+                "A statement with Effect Deny in the role's trust policy covers Lightly's account, and others: it "
+                f"stays, and its owner may except account {LIGHTLY_ACCOUNT_ID} by one more condition: "
+                f'"StringNotEquals":{{"aws:PrincipalAccount":"{LIGHTLY_ACCOUNT_ID}"}}.'
+            )
+        ),
+    )
     WRONG_EXTERNAL_ID = (
         "wrong external ID",
         Row(
@@ -382,7 +392,7 @@ class Cause(StrEnum):
                 "the endpoint of whoever asked; nothing is known of the permissions."
             ),
             codes=("ResponseParserError",),
-            wordings=(r"(?i)<!doctype html|<html",),
+            wordings=(r"(?i)<!doctype html|<html", "Unable to parse response", "invalid XML received"),
             says_nothing=True,
         ),
     )

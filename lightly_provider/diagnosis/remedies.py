@@ -350,14 +350,7 @@ def trust(text: str) -> RemedyOf:
     :param text: What is wrong.
     """
 
-    def remedy(error: ErrorText, _: Sequence[Permission], target: Target) -> Remedy:
-        if error.explicit and error.policy_kind == DENY_FOR_OTHERS_TOO:
-            return Remedy(
-                (
-                    f"{text} A statement with Effect Deny in it covers others too: ask its owner to except account "
-                    f'{LIGHTLY_ACCOUNT_ID} ("StringNotEquals":{{"aws:PrincipalAccount":"{LIGHTLY_ACCOUNT_ID}"}}).',
-                )
-            )
+    def remedy(_: ErrorText, __: Sequence[Permission], target: Target) -> Remedy:
         statements = tuple(trust_policy(_EXTERNAL_ID_PLACE, partition=target.partition)["Statement"])
         change = PolicyChange(
             f"trust policy of role {target.role_name}",
@@ -367,10 +360,6 @@ def trust(text: str) -> RemedyOf:
         return Remedy((text,), changes=(change,))
 
     return remedy
-
-
-# What the reading of a trust policy calls one whose Deny is not for Lightly's account alone.
-DENY_FOR_OTHERS_TOO = "trust policy for others too"
 
 
 def session(_: ErrorText, __: Sequence[Permission], target: Target) -> Remedy:

@@ -20,7 +20,7 @@ from lightly_provider.diagnosis.causes import Cause
 from lightly_provider.diagnosis.denying_statements import denies_request
 from lightly_provider.diagnosis.failures import Failure, failure_of
 from lightly_provider.diagnosis.findings import Finding, Status
-from lightly_provider.diagnosis.remedies import DENY_FOR_OTHERS_TOO, Remedy, as_json
+from lightly_provider.diagnosis.remedies import Remedy, as_json
 from lightly_provider.diagnosis.target import PolicyOf
 from lightly_provider.diagnosis.trust import judge_trust
 
@@ -96,8 +96,8 @@ def _role(role: Mapping[str, Any], target: Target, external_id: str | None) -> F
     trust = judge_trust(json.loads(unquote(document)) if isinstance(document, str) else document, external_id)
     if trust.cause:
         said = str(trust.cause) if not trust.explicit else f"its trust policy denies account {LIGHTLY_ACCOUNT_ID}"
-        kind = DENY_FOR_OTHERS_TOO if trust.denies_others else None
-        return Finding("role", Status.FAIL, said, Failure(trust.cause, explicit=trust.explicit, policy_kind=kind))
+        cause = Cause.TRUST_DENIED if trust.denies_others else trust.cause
+        return Finding("role", Status.FAIL, said, Failure(cause, explicit=trust.explicit))
     seconds = int(role.get("MaxSessionDuration", 3600))
     if seconds < ROLE_SESSION_SECONDS:
         said = f"its sessions may last {seconds / 3600:g} h, and Lightly asks for 12 h"

@@ -83,6 +83,7 @@ NOT_ABOUT_RIGHTS = [
     ("InvalidToken: The provided token is malformed or otherwise invalid.", Cause.INVALID_TOKEN),
     ("RegionDisabledException: STS is not activated in this region for account: 123456789012.", "REGION_NOT_ENABLED"),
     ("OptInRequired: You are not subscribed to this service.", Cause.REGION_NOT_ENABLED),
+    ("Unable to parse response (syntax error: line 1, column 0), invalid XML received", Cause.NOT_AWS),
     ("MalformedXML: The XML you provided was not well-formed", Cause.OTHER),
     ("something that nobody has seen before", Cause.OTHER),
 ]

@@ -11,7 +11,6 @@ from lightly_provider.aws.policies import LIGHTLY_ACCOUNT_ID, trust_policy
 from lightly_provider.contract import Purpose
 from lightly_provider.diagnosis.causes import Cause
 from lightly_provider.diagnosis.failures import Failure, remedy_for
-from lightly_provider.diagnosis.remedies import DENY_FOR_OTHERS_TOO
 from lightly_provider.diagnosis.target import Target
 from lightly_provider.diagnosis.trust import judge_trust
 
@@ -155,7 +154,7 @@ def test_a_deny_on_the_external_id_is_no_alarm_while_the_id_is_not_known() -> No
 
 
 def test_the_advice_on_a_deny_for_others_too_keeps_it() -> None:
-    failure = Failure(Cause.TRUST_POLICY, explicit=True, policy_kind=DENY_FOR_OTHERS_TOO)
+    failure = Failure(Cause.TRUST_DENIED, explicit=True)
     target = Target(S3Location("acme", ""), "delegated access", Purpose.INPUT, role_arn="arn:aws:iam::1:role/Lightly")
     (line,) = remedy_for(failure, (), target).lines()
     assert f'"StringNotEquals":{{"aws:PrincipalAccount":"{LIGHTLY_ACCOUNT_ID}"}}' in line
