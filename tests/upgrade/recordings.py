@@ -59,27 +59,38 @@ class Recording:
         return Scene(_moved(content, shift))
 
 
-def recordings(*, once: bool = False) -> list[Recording]:
-    """All that the running Airflow can read, its own and those of older ones; or ``once`` for each version of ours."""
+def recordings() -> list[tuple[Recording, bool]]:
+    """
+    All that the running Airflow can read, its own and those of older ones; and whether it is, of that version of the
+    provider, what the newest Airflow stored.
+    """
     running = tuple(map(int, version("apache-airflow").split(".")[:3]))
     found = [Recording(folder) for folder in sorted(FOLDER.glob("*/airflow-*"))]
     readable = sorted((one for one in found if one.airflow <= running), key=lambda one: one.airflow)
-    return list({one.folder.parent: one for one in readable}.values()) if once else readable
+    newest = {one.folder.parent: one for one in readable}
+    return [(one, one == newest[one.folder.parent]) for one in readable]
 
 
 def scenes(file: str, *, ending: str | tuple[str, ...] = "", once: bool = False) -> list[Any]:
     """
     The recorded scenes of a file, as pytest's parameters ``recording`` and ``name``.
 
+    What an older Airflow stored, and the running one reads as well, is exhaustive.
+
     :param file: The file.
     :param ending: How their names end.
-    :param once: Of each version of the provider only what the newest Airflow stored, where both store the same.
+    :param once: Of each version of the provider only what the newest Airflow stored, where all store the same.
     """
     return [
-        pytest.param(recording, name, id=f"{recording.folder.parent.name}-{recording.folder.name}-{name}")
-        for recording in recordings(once=once)
+        pytest.param(
+            recording,
+            name,
+            id=f"{recording.folder.parent.name}-{recording.folder.name}-{name}",
+            marks=() if is_newest else pytest.mark.exhaustive,
+        )
+        for recording, is_newest in recordings()
         for name in recording.names(file)
-        if name.endswith(ending)
+        if name.endswith(ending) and (is_newest or not once)
     ]
 
 
