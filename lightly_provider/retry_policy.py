@@ -1,4 +1,4 @@
-"""What a retry can cure, for Airflow 3.3 and newer.
+"""Which errors are retried, for Airflow 3.3 and newer.
 
     from lightly_provider.retry_policy import LIGHTLY_RETRY_POLICY
 

@@ -33,7 +33,7 @@ from lightly_provider.runs.state import LONGEST_MESSAGE, Decision, Limits, Step,
 from lightly_provider.stored_forms import check_version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Protocol, TypeVar
 
     Answer = TypeVar("Answer")
@@ -126,7 +126,8 @@ class RunFollower:
         now = time.time()
         if isinstance(seen, LightlyError):
             retry_after = seen.retry_after if isinstance(seen, LightlyApiError) else None
-            decision = self.watch.missed(now, is_transient=_may_pass(seen), retry_after=retry_after)
+            may_pass = _may_pass(seen, worked_before=bool(self.watch.status))
+            decision = self.watch.missed(now, is_transient=may_pass, retry_after=retry_after)
             if decision.step is not Step.GIVE_UP:
                 self._log.warning(
                     "Poll failed (%d in a row), the run is not affected: %s", self.watch.failed_polls, seen
@@ -320,7 +321,8 @@ class RunFollower:
         tags = _asking(hook, lambda: hook.get_run_tags(run.id, self.dataset_id))
         tag = tags[0] if tags else None
         try:
-            report = _that_fits_xcom(hook.get_report_sizes(run))
+            sizes = _asking(hook, lambda: hook.get_report_sizes(run))
+            report = None if sizes is None else that_fits_xcom(sizes)
         except LightlyError as error:
             # The run is done and paid for, and its result is complete without the report.
             self._log.warning("The run's report could not be read: %s", error)
@@ -338,12 +340,14 @@ class RunFollower:
         )
 
 
-def _may_pass(error: LightlyError) -> bool:
+def _may_pass(error: LightlyError, *, worked_before: bool) -> bool:
     """
-    Whether a later look may succeed. The wait has begun with a connection that worked, so a wrong token may be one that
-    is being rotated, and an error without the platform's own code may come from a proxy or a firewall on the way.
+    Whether a later look may succeed. A token that worked before may be one that is being rotated, and a refusal without
+    the platform's own error code may come from a proxy or a firewall on the way.
     """
-    if is_transient(error) or isinstance(error, LightlyAuthenticationError):
+    if isinstance(error, LightlyAuthenticationError):
+        return worked_before
+    if is_transient(error):
         return True
     return isinstance(error, LightlyApiError) and re.fullmatch("[A-Z0-9_]+", error.code or "") is None
 
@@ -372,12 +376,10 @@ def _as_json(run: Run) -> dict[str, Any]:
     }
 
 
-def _that_fits_xcom(report: dict[str, int] | None) -> dict[str, int] | None:
-    if report is None:
-        return None
-    # Airflow's processes exchange numbers of 64 bits.
-    fitting = {shown(name, longest=100): count for name, count in report.items() if abs(count) < 2**63}
-    return dict(itertools.islice(fitting.items(), _MOST_COUNTS))
+def that_fits_xcom(counts: Mapping[str, int]) -> dict[str, int]:
+    """A report's counts, as far as Airflow can pass them on: between its processes, numbers have 64 bits."""
+    fitting = ((shown(name, longest=100), count) for name, count in counts.items() if abs(count) < 2**63)
+    return dict(itertools.islice(fitting, _MOST_COUNTS))
 
 
 def _runs_page(hook: LightlyHook) -> str:

@@ -24,7 +24,7 @@ from lightly_provider.exceptions import (
     LightlyServerError,
     from_json,
 )
-from lightly_provider.runs.follower import Ending, RunFollower
+from lightly_provider.runs.follower import Ending, RunFollower, that_fits_xcom
 from lightly_provider.runs.state import FAILED_POLLS_IN_A_ROW, Decision, Step
 
 if TYPE_CHECKING:
@@ -168,6 +168,20 @@ def test_of_many_artifacts_only_the_report_is_passed_on() -> None:
     assert_fits_postgresql(event)
 
 
+@pytest.mark.parametrize(
+    ("counts", "kept"),
+    [
+        ({"nInput": 10, "nSelected": 8}, {"nInput": 10, "nSelected": 8}),
+        # Airflow's processes exchange numbers of 64 bits.
+        ({"nInput": 10**300, "nSelected": 8, "nCorrupt": -(2**63)}, {"nSelected": 8}),
+        ({"nul \0": 1}, {r"nul \x00": 1}),
+        ({str(number): number for number in range(1000)}, {str(number): number for number in range(100)}),
+    ],
+)
+def test_a_report_fits_xcom(counts: dict[str, int], kept: dict[str, int]) -> None:
+    assert that_fits_xcom(counts) == kept
+
+
 # --- errors that may pass ----------------------------------------------------------------------------------------
 
 
@@ -196,12 +210,20 @@ def refused(cls: type[LightlyApiError], status: int, code: str | None) -> Lightl
 )
 def test_only_what_the_platform_itself_refuses_ends_the_wait_at_once(error: LightlyError, ends_at_once: bool) -> None:
     following, _ = follower()
+    following.take(Observation(scheduled_state="OPEN"))
     ending = following.take(error)
     assert (ending is not None) is ends_at_once
     for _ in range(FAILED_POLLS_IN_A_ROW - 1):
         ending = following.take(error)
     assert ending is not None
     assert (ending.decision.step, ending.error) == (Step.GIVE_UP, error)
+
+
+def test_a_token_that_never_worked_ends_the_wait_at_once() -> None:
+    following, _ = follower()
+    ending = following.take(refused(LightlyAuthenticationError, 401, "UNAUTHORIZED"))
+    assert ending is not None
+    assert ending.decision.step is Step.GIVE_UP
 
 
 # --- from one process to the next --------------------------------------------------------------------------------

@@ -214,7 +214,8 @@ def test_a_token_that_is_wrong_for_long_ends_the_wait(
 ) -> None:
     monkeypatch.setattr(poller, "pause_after_failure", lambda *_: INTERVAL)
     platform.right_token = "another"
-    event = play(event_of(trigger(platform.add(1))))
+    # As the task saw it, with a token that was right then.
+    event = play(event_of(trigger(platform.add(1), status="OPEN: waiting for a worker to take it")))
     assert isinstance(from_json(event["error"]), LightlyAuthenticationError)
     assert platform.asked() == FAILED_POLLS_IN_A_ROW
 
@@ -376,6 +377,25 @@ def test_a_status_that_the_tasks_log_already_shows_is_not_logged_again(
         play(scene())
 
     assert lines(caplog) == [f"Run {run.run_id}: COMPLETED"]
+
+
+def test_a_run_that_repeats_the_token_shows_it_neither_in_the_log_nor_in_the_event(
+    platform: WaitingPlatform, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = platform.add(1, scheduled_state="LOCKED", run_state="EMBEDDING")
+    run.message, run.log = f"asking with token={platform.token}", [f"LIGHTLY_TOKEN is {platform.token}"]
+
+    async def scene() -> dict[str, Any]:
+        waiting = asyncio.ensure_future(event_of(trigger(run)))
+        await until(lambda: platform.asked("/logs") >= 2)
+        run.run_state, run.scheduled_state = "FAILED", "DONE"
+        return await waiting
+
+    with caplog.at_level(logging.DEBUG):
+        event = play(scene())
+
+    assert f"[worker] INFO EMBEDDING LIGHTLY_TOKEN is {'***'}" in lines(caplog)
+    assert platform.token not in json.dumps(event) + "".join(lines(caplog))
 
 
 # --- arguments ----------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ class ScheduledRun:
     scheduled_state: str | None = "OPEN"
     run_state: str = ""
     is_listed: bool = True
+    message: str = ""
     log: list[str] = field(default_factory=list)
 
     @property
@@ -104,4 +105,5 @@ class WaitingPlatform(ScriptedPlatform):
         return Answer(200, documented_answer("get_docker_runs_scheduled_by_dataset_id", *items))
 
     def _run(self, run: ScheduledRun) -> dict[str, Any]:
-        return {"id": run.run_id, "scheduledId": run.id, "state": run.run_state, "datasetId": DATASET}
+        shown = {"id": run.run_id, "scheduledId": run.id, "state": run.run_state, "datasetId": DATASET}
+        return shown | ({"message": run.message} if run.message else {})
