@@ -428,6 +428,8 @@ def airflow_api(conn_id: str) -> Iterator[list[dict[str, Any]]]:
             self.end_headers()
             self.wfile.write(b"{}")
 
+        do_POST = do_PATCH  # noqa: N815
+
         def log_message(self, *_: Any) -> None:
             pass
 
