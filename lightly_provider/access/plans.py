@@ -59,7 +59,7 @@ def plan_keys(
     :param kept: Id of the key whose secret is kept; None if none is.
     :param replaces: Id of the key that the kept one replaces; None if it replaces none.
     :param in_use: Ids of keys that datasources have.
-    :param rotate: Whether the key shall be a new one.
+    :param rotate: Whether the key is to be replaced.
     :raises LightlyAccessError: There are two keys, and both may be in use by somebody.
     """
     there = {key.key_id: key for key in keys}
@@ -116,14 +116,14 @@ def plan_external_id(
     rotate: bool = False,
 ) -> ExternalIdPlan:
     """
-    Decide which external ID a role shall have.
+    Decide which external ID a role is to have.
 
     :param role_name: The role, for the message.
     :param trusted: Those that its trust policy takes; none if there is no role yet.
     :param kept: The one that is kept; None if none is.
     :param replaces: The one that the kept one replaces; None if it replaces none.
     :param given: The one that the user chose; None: any.
-    :param rotate: Whether it shall be another one.
+    :param rotate: Whether it is to be replaced.
     :raises LightlyAccessError: The role has another one than the given, and ``rotate`` is False.
     """
     if not trusted:

@@ -44,7 +44,7 @@ _WAITER = {"Delay": 1, "MaxAttempts": 30}
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
     """
-    A role or user as it shall be.
+    A role or user as it is wanted.
 
     :param name: Its name, which is unique in the account.
     :param policy: What it may do; its one inline policy of ours.
@@ -279,7 +279,7 @@ class IamPrincipals:
 
     def delete(self, name: str, *, allow_unmanaged: bool = False) -> bool:
         """
-        Delete it with our policy and a user's access keys; what others hung on it stays, and keeps it from going.
+        Delete it with our policy and a user's access keys; what others attached to it stays, and IAM then refuses.
 
         :param name: Its name.
         :param allow_unmanaged: Whether one without our mark may be deleted.

@@ -49,9 +49,9 @@ def may_be_on_its_way(code: str, message: str) -> bool:
 
 def wait_until(check: Callable[[], str | None], *, timeout: float) -> tuple[str | None, float]:
     """
-    Look until it is so, twice in a row, with longer and longer pauses.
+    Check until a condition holds twice in a row, with growing pauses.
 
-    :param check: None when it is so, and else what is missing. What it raises ends the waiting.
+    :param check: Returns None when the condition holds, else what is missing. An exception ends the wait.
     :param timeout: Seconds; 0 looks once.
     :return: None, or what was missing to the last; and the seconds that it took.
     """

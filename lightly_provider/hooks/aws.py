@@ -116,7 +116,7 @@ class AwsConnection:
     @cached_property
     def access(self) -> UserAccess | DelegatedAccess:
         """
-        How Lightly shall reach a bucket.
+        How Lightly reaches a bucket.
 
         :raises InvalidAccessError: The connection holds nothing that Lightly can use, e.g. a session token.
         """

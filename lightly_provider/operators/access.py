@@ -269,8 +269,8 @@ class CreateLightlyAccessRoleOperator(CreateAccessOperator, ExternalIdArgument):
         INPUT if ``output_resource_path`` is given. Templated.
     :param output_resource_path: ``s3://bucket/prefix/`` for what Lightly writes, or several of them: LIGHTLY. Default:
         none. Templated.
-    :param kms_key_arn: KMS key with which Lightly shall encrypt what it writes. Default: none. Templated.
-    :param read_kms_key_arns: KMS keys with which the files are encrypted that Lightly shall read. Default: none.
+    :param kms_key_arn: KMS key with which Lightly encrypts what it writes. Default: none. Templated.
+    :param read_kms_key_arns: KMS keys with which the files that Lightly reads are encrypted. Default: none.
         Templated.
     :param source_ips: Address ranges (CIDR) from which objects may be read and written; list stays open. Default:
         everywhere. Templated.
@@ -346,8 +346,8 @@ class CreateLightlyAccessUserOperator(CreateAccessOperator):
         INPUT if ``output_resource_path`` is given. Templated.
     :param output_resource_path: ``s3://bucket/prefix/`` for what Lightly writes, or several of them: LIGHTLY. Default:
         none. Templated.
-    :param kms_key_arn: KMS key with which Lightly shall encrypt what it writes. Default: none. Templated.
-    :param read_kms_key_arns: KMS keys with which the files are encrypted that Lightly shall read. Default: none.
+    :param kms_key_arn: KMS key with which Lightly encrypts what it writes. Default: none. Templated.
+    :param read_kms_key_arns: KMS keys with which the files that Lightly reads are encrypted. Default: none.
         Templated.
     :param source_ips: Address ranges (CIDR) from which objects may be read and written; list stays open. Default:
         everywhere. Templated.
@@ -601,5 +601,7 @@ class DeleteLightlyAccessOperator(CheckedOperator):
                 timeout=0,
             )
             gone = access.delete(kind, name, allow_unmanaged=self.allow_unmanaged)
-        self.log.info("The %s %r: %s.", kind, name, f"deleted {' and '.join(gone)}" if gone else "nothing was there")
+        self.log.info(
+            "The %s %r: %s.", kind, name, f"deleted {' and '.join(gone)}" if gone else "there was nothing to delete"
+        )
         return list(gone)

@@ -63,7 +63,7 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
     :param datasource_aws_conn_id: AWS connection whose keys, or role and external ID, are handed over to Lightly; or
         the address of a secret that holds such a connection, e.g. ``secretsmanager://aws_default/lightly/photos``.
         Required unless ``role_arn`` is given, and not read then. Templated.
-    :param role_arn: Role that Lightly shall assume, instead of a connection; needs ``external_id``. Templated.
+    :param role_arn: Role that Lightly assumes, instead of a connection; needs ``external_id``. Templated.
     :param external_id: The external ID that the role's trust policy asks for: at least 10 characters. It is a secret,
         and is kept out of rendered fields, logs and the serialized DAG; better still, keep it in a
         connection. Rendered as a template in ``execute``; a task's output is refused, as XCom is no place for it, and
@@ -75,7 +75,7 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
         Templated.
     :param thumbnail_suffix: Pattern of the thumbnails' paths with ``[filename]`` and ``[extension]``, instead of the
         default one; turns thumbnails on. Templated.
-    :param kms_key_arn: KMS key with which Lightly shall encrypt what it writes. Templated.
+    :param kms_key_arn: KMS key with which Lightly encrypts what it writes. Templated.
     :param output_resource_path: ``s3://bucket/prefix/`` for what Lightly writes, so that the input stays clean: sets
         a second datasource, of purpose LIGHTLY, which gets the thumbnails and the KMS key. Templated.
     :param output_aws_conn_id: AWS connection for the output. Default: the same access as for the input. Templated.

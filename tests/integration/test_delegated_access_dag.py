@@ -286,7 +286,7 @@ def test_on_airflow_3_a_connection_without_the_api_is_refused_before_anything_is
     ("change", "expected"),
     [
         ({"password": "CANARY-wrong"}, r"refused the login with status 401; .*'airflow_api'"),
-        ({"port": 9}, r"\(connection 'airflow_api'\) gave no answer: ConnectionError"),
+        ({"host": "http://127.0.0.1:9"}, r"\(connection 'airflow_api'\) gave no usable answer: "),
     ],
 )
 def test_an_api_that_refuses_leaves_no_key_behind_and_says_what_to_check(
