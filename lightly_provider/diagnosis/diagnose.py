@@ -70,25 +70,21 @@ def diagnose(
     connection = vantage.connection
     if connection is None:
         if target.role_arn and vantage.own:
-            return _inspect(target, required, dataset_type, vantage, reported, external_id=None)
+            seen, target = _inspect(target, required, dataset_type, vantage, reported, external_id=None)
+            return [*_up_front(target, vantage, vantage.own, Identity.OWN), *seen], target
         return [], target
     try:
         access = connection.access
     except (InvalidAccessError, LightlyConnectionConfigError) as refused:
         return [Finding("credentials", Status.FAIL, str(refused))], target
     if other := _is_another(access, target, access_key_id, connection):
-        seen: list[Finding] = []
+        seen = []
         if target.role_arn and vantage.own:
             seen, target = _inspect(target, required, dataset_type, vantage, reported, external_id=None)
         return [other, *seen], target
-    findings = judge_up_front(
-        target.location,
-        target.region,
-        access_key_id=access.access_key_id if isinstance(access, UserAccess) else None,
-        role_arn=target.role_arn,
-        kms_key_arn=target.kms_key_arn,
-        endpoint_url=None if vantage.platform_is_local else _s3_endpoint(connection, target.region),
-    )
+    key_id = access.access_key_id if isinstance(access, UserAccess) else None
+    identity = Identity.KEYS if connection.has_keys else Identity.NOBODY
+    findings = _up_front(target, vantage, connection, identity, access_key_id=key_id)
     if isinstance(access, DelegatedAccess):
         seen, target = _inspect(target, required, dataset_type, vantage, reported, external_id=access.external_id)
         return [*findings, *seen], target
@@ -237,7 +233,16 @@ def _client(service: str, connection: AwsConnection, region: str | None) -> Any:
     return connection.client(service, region=region, identity=Identity.KEYS, config=_CONFIG)
 
 
-def _s3_endpoint(connection: AwsConnection, region: str | None) -> str:
-    """Where the AWS SDK finds S3, by any way that it knows: the connection, its profile, the environment."""
-    identity = Identity.KEYS if connection.has_keys else Identity.NOBODY
-    return str(connection.client("s3", region=region, identity=identity, config=_CONFIG).meta.endpoint_url)
+def _up_front(
+    target: Target, vantage: Vantage, connection: AwsConnection, identity: Identity, *, access_key_id: str | None = None
+) -> list[Finding]:
+    """What cannot work. The AWS SDK itself says where it finds S3: by the connection, its profile, the environment."""
+    s3 = connection.client("s3", region=target.region, identity=identity, config=_CONFIG)
+    return judge_up_front(
+        target.location,
+        target.region,
+        access_key_id=access_key_id,
+        role_arn=target.role_arn,
+        kms_key_arn=target.kms_key_arn,
+        endpoint_url=None if vantage.platform_is_local else str(s3.meta.endpoint_url),
+    )

@@ -146,10 +146,6 @@ class AwsConnection:
         extra = self._wrapper.extra_config
         return {name: extra[name] for name in _ENDPOINT_FIELDS if name in extra}
 
-    def endpoint_url(self, service: str) -> str | None:
-        """The endpoint that the connection names for a service; None: AWS's own."""
-        return self._wrapper.get_service_endpoint_url(service)
-
     def client(
         self,
         service: str,

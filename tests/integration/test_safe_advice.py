@@ -252,6 +252,17 @@ def test_another_s3_than_awss_is_seen_by_whatever_way_it_is_set(
     )
 
 
+def test_another_s3_than_awss_is_seen_where_only_airflows_own_identity_looks(
+    lightly: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    access = Access(lightly, "role", IN)
+    access.connection()
+    with pytest.raises(SystemExit, match="1"):
+        doctor([access.uri, "--role-arn", access.principal, "--aws-conn-id", "aws_default"])
+    shown = capsys.readouterr().out
+    assert "    endpoint     FAIL     cannot work because the AWS connection finds S3 at 127.0.0.1" in shown
+
+
 def test_what_a_killed_verification_left_is_removed_by_the_next_and_nothing_else(
     lightly: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
