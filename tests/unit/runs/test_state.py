@@ -38,7 +38,8 @@ def test_an_unknown_state_of_a_run_counts_as_running(state: str) -> None:
 
 
 def test_a_run_that_says_something_is_quoted() -> None:
-    assert decide(run("TRAINING", "epoch 3")).status == "TRAINING (9 of 22 states): epoch 3"
+    position = f"{WORKING.index(RunState.TRAINING) + 1} of {len(WORKING)} states"
+    assert decide(run("TRAINING", "epoch 3")).status == f"TRAINING ({position}): epoch 3"
 
 
 @pytest.mark.parametrize(

