@@ -280,6 +280,31 @@ def test_a_run_that_made_no_tag_selected_nothing(
 
 
 @pytest.mark.parametrize(
+    ("name", "returned"),
+    [
+        ("nul \0 byte", r"nul \x00 byte"),
+        ("lone \ud800", r"lone \ud800"),
+        ("\x1b[31mred", r"\x1b[31mred"),
+        ("of a-token-of-the-tests", "of ***"),
+    ],
+)
+def test_a_tag_name_that_xcom_cannot_hold_does_not_lose_the_result(
+    routed: Callable[..., RoutedPlatform],
+    context: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    returned: str,
+) -> None:
+    answer = documented_answer("get_docker_run_tags", {"datasetId": DATASET, "name": "a tag", "bitMaskData": "0xff"})
+    answer[0]["name"] = name
+    routed({("GET", RUN_PATH): [run("COMPLETED")], ("GET", TAGS_PATH): [Answer(200, answer)]})
+    with caplog.at_level(logging.INFO):
+        result = operator().execute(context)  # type: ignore[arg-type]
+    assert (result["tag_name"], result["n_selected"]) == (returned, 8)
+    assert all(line.isprintable() for line in lines(caplog))
+
+
+@pytest.mark.parametrize(
     ("state", "error"),
     [("FAILED", LightlyRunFailedError), ("CRASHED", LightlyRunCrashedError), ("ABORTED", LightlyRunAbortedError)],
 )
