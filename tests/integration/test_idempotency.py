@@ -11,6 +11,7 @@ from lightly_provider.exceptions import LightlyDatasetConflictError
 from lightly_provider.hooks.lightly import LightlyHook
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import DEFAULT_THUMBNAIL_SUFFIX, ConfigureS3DatasourceOperator
+from tests.final_errors import final
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Traffic
@@ -43,14 +44,14 @@ def test_a_dataset_is_created_once(lightly: Sandbox, dataset_name: str, context:
 def test_a_dataset_of_another_type_is_refused(lightly: Sandbox, dataset_name: str, context: dict[str, Any]) -> None:
     create(dataset_name, context, dataset_type="Images")
 
-    with pytest.raises(LightlyDatasetConflictError, match=r"Images.*Videos.*cannot be changed"):
+    with pytest.raises(final(LightlyDatasetConflictError), match=r"Images.*Videos.*cannot be changed"):
         create(dataset_name, context, dataset_type="Videos")
 
 
 def test_if_exists_fail_refuses_the_second(lightly: Sandbox, dataset_name: str, context: dict[str, Any]) -> None:
     create(dataset_name, context, if_exists="fail")
 
-    with pytest.raises(LightlyDatasetConflictError, match="exists already"):
+    with pytest.raises(final(LightlyDatasetConflictError), match="exists already"):
         create(dataset_name, context, if_exists="fail")
 
 

@@ -28,6 +28,7 @@ from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
 from lightly_provider.sensors.worker import LightlyRunSensor
+from tests.final_errors import final
 from tests.integration.lossy_proxy import LossyProxy
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def test_a_second_run_without_the_datapool_is_refused_before_it_is_scheduled(
 ) -> None:
     worker_task(dataset_id).execute(context)
 
-    with pytest.raises(LightlyDatasetNotEmptyError, match=r"4 samples already.*nothing was scheduled.*use_datapool"):
+    with pytest.raises(final(LightlyDatasetNotEmptyError), match=r"4 samples already.*nothing was scheduled"):
         worker_task(dataset_id).execute(context)
 
     assert len(schedule(dataset_id)) == 1
@@ -315,12 +316,12 @@ def test_a_dataset_without_datasource_is_refused_before_a_run_is_scheduled(
 
 
 def test_an_unknown_dataset_is_named(lightly: Sandbox, context: dict[str, Any]) -> None:
-    with pytest.raises(LightlyNotFoundError, match="DATASET_UNKNOWN"):
+    with pytest.raises(final(LightlyNotFoundError), match="DATASET_UNKNOWN"):
         worker_task("0" * 24).execute(context)
 
 
 def test_an_unknown_tag_is_refused_with_those_that_there_are(dataset_id: str, context: dict[str, Any]) -> None:
     made = worker_task(dataset_id).execute(context)["tag_name"]
 
-    with pytest.raises(LightlyNotFoundError, match=made):
+    with pytest.raises(final(LightlyNotFoundError), match=made):
         LightlyHook().get_filenames(dataset_id, "no such tag")

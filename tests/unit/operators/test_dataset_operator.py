@@ -7,6 +7,7 @@ import pytest
 from lightly_provider.exceptions import LightlyAuthenticationError, LightlyDatasetConflictError
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from tests.contract.samples import documented_answer
+from tests.final_errors import final
 from tests.unit.api.scripted_platform import Answer
 from tests.unit.operators.example_operators import DATASET
 
@@ -50,12 +51,12 @@ def test_a_dataset_that_may_not_serve_fails_the_task(
     platform: Callable[..., ScriptedPlatform], context: dict[str, Any], arguments: dict[str, Any], expected: str
 ) -> None:
     platform(found({"id": DATASET, "name": "photos", "type": "Images"}))
-    with pytest.raises(LightlyDatasetConflictError, match=expected):
+    with pytest.raises(final(LightlyDatasetConflictError), match=expected):
         create(**arguments).execute(context)  # type: ignore[arg-type]
     assert context["ti"].xcoms == {}
 
 
 def test_a_wrong_token_fails_the_task(platform: Callable[..., ScriptedPlatform], context: dict[str, Any]) -> None:
     platform(Answer(401, {"code": "UNAUTHORIZED", "error": "no"}))
-    with pytest.raises(LightlyAuthenticationError, match="Check the API token in the password field"):
+    with pytest.raises(final(LightlyAuthenticationError), match="Check the API token in the password field"):
         create().execute(context)  # type: ignore[arg-type]
