@@ -146,7 +146,7 @@ def test_what_is_missing_is_said_in_a_sentence(api: Api, tmp_path: Path) -> None
 
 def test_a_worker_that_is_registered_already_takes_no_labels_and_must_be_there(api: Api) -> None:
     unknown = "0" * 24
-    assert "leave --label out" in _refused("--url", api.url, "--label", "gpu", LIGHTLY_WORKER_ID=unknown)
+    assert "remove --label" in _refused("--url", api.url, "--label", "gpu", LIGHTLY_WORKER_ID=unknown)
     said = _refused("--url", api.url, "--worker-id", unknown, LIGHTLY_TOKEN=api.token)
     assert "HTTP 404" in said
 
