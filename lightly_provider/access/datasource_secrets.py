@@ -1,4 +1,4 @@
-"""The datasources that use a secret: found, moved to another one, verified, and the runs that still use the old one."""
+"""Find the datasources that use a secret, move them to a new one, verify them, and wait for runs with the old one."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _PAUSE_S, _PAUSE_LOCAL_S = 30.0, 1.0
 @dataclass(frozen=True, kw_only=True)
 class DatasourceSecrets:
     """
-    The S3 datasources that the token sees, as far as their secrets go.
+    Read and replace the secrets of the S3 datasources that the token can access.
 
-    :param hook: The platform.
-    :param dataset_ids: The datasets whose datasources are moved; None: all of the token's own.
-    :param timeout: Seconds that a new secret may take until the platform can use it.
+    :param hook: Hook of the platform.
+    :param dataset_ids: Datasets whose datasources are moved; None: all datasets that the token owns.
+    :param timeout: Maximum time until the platform can use a new secret, in seconds.
     """
 
     hook: LightlyHook
@@ -44,9 +44,9 @@ class DatasourceSecrets:
 
     def find(self, uses: Callable[[Datasource], bool]) -> dict[str, list[Datasource]]:
         """
-        The datasources that use a secret, by dataset: of the token's own datasets, and of those that are moved.
+        Return the datasources that use a secret, by dataset, for the token's own datasets and the ones to move.
 
-        :param uses: Whether a datasource uses it.
+        :param uses: Returns whether a datasource uses the secret.
         """
         ids = [dataset.id for dataset in self.hook.get_datasets()]
         found = {
@@ -60,18 +60,18 @@ class DatasourceSecrets:
         return {dataset_id: datasources for dataset_id, datasources in found.items() if datasources}
 
     def is_moved(self, dataset_id: str) -> bool:
-        """Whether a dataset is among those that are moved."""
+        """Return whether the datasources of a dataset are moved."""
         return self.dataset_ids is None or dataset_id in self.dataset_ids
 
     def move(self, found: Mapping[str, Sequence[Datasource]], access: UserAccess | DelegatedAccess) -> list[str]:
         """
-        Give datasources a new access, and let the platform verify it.
+        Set a new access on datasources, and have the platform verify it.
 
-        What the platform could do before, it must be able to do again within the timeout.
+        Every permission that the platform had before must be granted again within the timeout.
 
-        :param found: The datasources, as :meth:`find` returns them; those of other datasets are left alone.
+        :param found: The datasources, as :meth:`find` returns them; datasets that are not moved are skipped.
         :param access: The new access.
-        :return: The ids of the datasets that were changed.
+        :return: Ids of the changed datasets.
         :raises LightlyAccessError: The platform cannot use the new access.
         """
         moved = [dataset_id for dataset_id in found if self.is_moved(dataset_id)]
@@ -103,14 +103,14 @@ class DatasourceSecrets:
 
     def wait_for_runs(self, dataset_ids: Collection[str], grace: float) -> dict[str, list[str]]:
         """
-        Wait until the runs that are active now are over.
+        Wait until the runs that are active now have ended.
 
-        Active is what a worker has taken: a scheduled run that nobody has taken yet begins with the secret that the
-        datasource has then, and so does what is taken from now on.
+        A run is active once a worker has taken it. A run that a worker takes later starts with the secret that the
+        datasource has at that time.
 
-        :param dataset_ids: The datasets whose runs are meant.
-        :param grace: Seconds to wait at most; 0 looks once.
-        :return: The ids of the runs that are still active, by dataset; empty if none is.
+        :param dataset_ids: Datasets whose runs to wait for.
+        :param grace: Maximum wait, in seconds; 0 checks once.
+        :return: Ids of the runs that are still active, by dataset; empty if there are none.
         """
         left = self._active_runs(dataset_ids)
         until = time.monotonic() + grace
@@ -126,15 +126,16 @@ class DatasourceSecrets:
 
     def _active_runs(self, dataset_ids: Collection[str]) -> dict[str, dict[str, str]]:
         """
-        The active runs by dataset, only of datasets with some.
+        Return the active runs by dataset, without datasets that have none.
 
-        A run is known by the id of its schedule entry, as it has no other before it begins; its own id is for messages.
+        The key of a run is the id of its schedule entry, because a run has no other id before it starts. The value is
+        the run's own id, for messages.
         """
         from lightly_provider.api import calls
 
         active: dict[str, dict[str, str]] = {}
         for dataset_id in dataset_ids:
-            # The schedule is read first: what becomes a run in between is seen twice, and not missed.
+            # Read the schedule first: an entry that becomes a run in between is then seen twice instead of missed.
             entries = self.hook.client.send(calls.get_scheduled_runs(dataset_id))
             runs = self.hook.client.send(calls.list_runs_of_dataset(dataset_id))
             found = {entry.id: entry.id for entry in entries if entry.state == ScheduledRunState.LOCKED}
@@ -150,12 +151,12 @@ class DatasourceSecrets:
 
 
 def runs_in_words(runs: Mapping[str, Sequence[str]]) -> str:
-    """Runs by dataset for a message, e.g. ``runs b, c of dataset a``."""
+    """Return the runs by dataset as text for a message, e.g. ``runs b, c of dataset a``."""
     return "; ".join(f"runs {', '.join(ids)} of dataset {dataset_id}" for dataset_id, ids in runs.items())
 
 
 def _is_over(state: str) -> bool:
-    # A state that this version does not know counts as running.
+    # An unknown state counts as running.
     known = RunState.parse(state)
     return known is not None and known.is_terminal
 

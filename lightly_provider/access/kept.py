@@ -1,4 +1,4 @@
-"""An access as it is kept: as an Airflow connection, with a note of whose it is."""
+"""The stored form of an access: an Airflow connection with a note that names its owner."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any
 from lightly_provider.access.principals import MARK_KEY, MARK_VALUE
 from lightly_provider.stored_forms import check_version
 
-# Where a kept connection's extra says whose it is, and which secret its own one replaces.
+# Member of the connection's extra that names the owner, and the secret that the stored one replaces.
 _NOTE = "lightly_access"
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeptAccess:
     """
-    An access as it is kept. Its ``repr`` has no secret in it.
+    An access as it is stored. Its ``repr`` contains no secret.
 
-    :param principal_arn: The role or user whose it is; None if somebody else wrote it.
-    :param access_key_id: A user's key; None for a role.
-    :param secret_access_key: Its secret; None for a role.
-    :param role_arn: A role; None for a user.
-    :param external_id: The role's external ID; None for a user.
-    :param replaces: What the present secret replaces as long as that is valid too: the id of a key, or an external
-        ID; None: nothing.
-    :param endpoint: Where its AWS is: ``region_name``, ``endpoint_url`` … of a connection's extra.
+    :param principal_arn: ARN of the role or user that the access belongs to; None if this provider did not write it.
+    :param access_key_id: Access key id of a user; None for a role.
+    :param secret_access_key: Secret access key of a user; None for a role.
+    :param role_arn: ARN of a role; None for a user.
+    :param external_id: External ID of the role; None for a user.
+    :param replaces: The previous secret while it is still valid: an access key id, or an external ID; None if there is
+        none.
+    :param endpoint: The AWS endpoint settings of the connection's extra: ``region_name``, ``endpoint_url`` …
     """
 
     principal_arn: str | None
@@ -39,22 +39,22 @@ class KeptAccess:
 
     @property
     def secrets(self) -> list[str]:
-        """What must never be shown."""
+        """The values that must never be shown."""
         external_ids = (self.external_id, self.replaces) if self.role_arn else ()
         return [secret for secret in (self.secret_access_key, *external_ids) if secret]
 
     def mask(self) -> KeptAccess:
-        """Keep its secrets out of Airflow's log; itself."""
+        """Mask the secrets in Airflow's log, and return this access."""
         for secret in self.secrets:
             mask(secret)
         return self
 
     def is_of(self, principal: str) -> bool:
-        """Whether it is the access of this role or user: its ARN, or the end of it, e.g. ``role/lightly``."""
+        """Return whether the access belongs to this principal: its ARN, or the end of it, e.g. ``role/lightly``."""
         return f":{self.principal_arn}".endswith(f":{principal}")
 
     def extra(self) -> dict[str, Any]:
-        """The extra of the connection."""
+        """Return the extra of the connection."""
         extra = dict(self.endpoint)
         if self.role_arn:
             extra |= {"role_arn": self.role_arn, "assume_role_kwargs": {"ExternalId": self.external_id}}
@@ -62,18 +62,18 @@ class KeptAccess:
         return extra | {_NOTE: {name: value for name, value in note.items() if value}}
 
     def as_json(self) -> str:
-        """The connection as Airflow and its secrets backends read it."""
+        """Return the connection as the JSON that Airflow and its secrets backends read."""
         connection = {"conn_type": "aws", "login": self.access_key_id, "password": self.secret_access_key}
         return json.dumps({name: value for name, value in connection.items() if value} | {"extra": self.extra()})
 
     @classmethod
     def of_connection(cls, conn_id: str, fields: Mapping[str, Any]) -> KeptAccess:
         """
-        What a connection holds, also one that somebody else wrote.
+        Read an access from a connection, even if this provider did not write it.
 
-        :param conn_id: Its name, for messages.
+        :param conn_id: Id of the connection, for messages.
         :param fields: ``login``, ``password`` and ``extra``, as in a connection's JSON.
-        :raises LightlyConnectionConfigError: Its extra cannot be right.
+        :raises LightlyConnectionConfigError: The extra is invalid.
         :raises LightlyStoredFormError: A newer version of the provider wrote it.
         """
         from lightly_provider.hooks.aws import extra_of
@@ -94,7 +94,7 @@ class KeptAccess:
 
 
 def mask(secret: str) -> None:
-    """Keep a secret out of Airflow's log, also as a part of an address."""
+    """Mask a secret in Airflow's log, in plain and in URL-encoded form."""
     from urllib.parse import quote
 
     from airflow.providers.common.compat.sdk import mask_secret

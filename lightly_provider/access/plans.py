@@ -1,9 +1,9 @@
 """
-What a new secret needs next: decided from what is there, so that a crash at any point is followed by the right step.
+Decide the next step of creating or rotating a secret from the present state, so that a crash at any point is recovered.
 
-Pure. The place where the secret is kept says which secret is the present one, and which one it replaces as long as that
-is not taken away. So there are three situations: nothing replaced is left (a rotation begins), what is replaced is
-there still (a rotation goes on), or the kept secret is of no use (a new one is made).
+Pure functions. The secret store names the current secret, and the previous one until it is deleted. There are three
+cases: no previous secret is left (a rotation starts), a previous secret still exists (a rotation continues), or the
+stored secret is unusable (a new one is created).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class TwoKeysError(LightlyAccessError):
-    """A user has as many access keys as AWS allows, and none of them may go."""
+    """A user has the maximum number of access keys, and none of them can be deleted safely."""
 
 
 # AWS docs: IAM and STS quotas: "Access keys assigned to an IAM user: 2".
@@ -30,11 +30,11 @@ _MAX_KEYS = 2
 @dataclass(frozen=True, kw_only=True)
 class KeyPlan:
     """
-    What to do about a user's keys.
+    The steps for a user's access keys.
 
-    :param create: Whether a new key is made and kept.
-    :param delete_first: Keys to delete before that, as AWS allows two: nobody has their secret.
-    :param replaced: Keys whose datasources move to the kept key, and which are deleted after that.
+    :param create: Whether to create and store a new key.
+    :param delete_first: Keys to delete before that, because AWS allows only two. Their secrets are not stored anywhere.
+    :param replaced: Keys whose datasources move to the stored key. They are deleted afterwards.
     """
 
     create: bool
@@ -52,15 +52,15 @@ def plan_keys(
     rotate: bool = False,
 ) -> KeyPlan:
     """
-    Decide what a user's keys need.
+    Decide the steps for a user's access keys.
 
-    :param user_name: The user, for the message.
-    :param keys: Its keys in IAM, oldest first.
-    :param kept: Id of the key whose secret is kept; None if none is.
-    :param replaces: Id of the key that the kept one replaces; None if it replaces none.
-    :param in_use: Ids of keys that datasources have.
-    :param rotate: Whether the key is to be replaced.
-    :raises LightlyAccessError: There are two keys, and both may be in use by somebody.
+    :param user_name: Name of the user, for the message.
+    :param keys: The user's keys in IAM, oldest first.
+    :param kept: Id of the key whose secret is stored; None if there is none.
+    :param replaces: Id of the key that the stored one replaces; None if it replaces none.
+    :param in_use: Ids of the keys that datasources use. Default: none.
+    :param rotate: Whether to replace the key. Default: False.
+    :raises LightlyAccessError: There are two keys, and both may be in use.
     """
     there = {key.key_id: key for key in keys}
     usable = kept is not None and kept in there and there[kept].active
@@ -73,8 +73,8 @@ def plan_keys(
     first: tuple[str, ...] = ()
     if len(keys) >= _MAX_KEYS:
         lost = [key for key in others if key.key_id not in in_use and key.key_id != replaces]
-        # Without rotate nobody has asked the platform which keys are in use, and AWS's own record comes late (AWS
-        # docs: IAM, "GetAccessKeyLastUsed").
+        # Without rotate, the caller has not asked the platform which keys are in use, and AWS's own record is delayed
+        # (AWS docs: IAM, "GetAccessKeyLastUsed").
         free = next((key for key in lost if not key.active or (rotate and not key.used)), None)
         if free is None:
             names = " and ".join(key.key_id for key in keys)
@@ -91,10 +91,10 @@ def plan_keys(
 @dataclass(frozen=True, kw_only=True)
 class ExternalIdPlan:
     """
-    What to do about a role's external ID. Its texts are secrets.
+    The steps for a role's external ID. Its values are secrets.
 
-    :param present: The one to keep and to hand to the platform; None: a new one is made.
-    :param replaced: Those that the trust policy takes until all datasources have the present one.
+    :param present: The external ID to store and to send to the platform; None: create a new one.
+    :param replaced: Previous external IDs, which the trust policy accepts until all datasources use the present one.
     """
 
     present: str | None
@@ -116,15 +116,15 @@ def plan_external_id(
     rotate: bool = False,
 ) -> ExternalIdPlan:
     """
-    Decide which external ID a role is to have.
+    Decide which external ID a role gets.
 
-    :param role_name: The role, for the message.
-    :param trusted: Those that its trust policy takes; none if there is no role yet.
-    :param kept: The one that is kept; None if none is.
-    :param replaces: The one that the kept one replaces; None if it replaces none.
-    :param given: The one that the user chose; None: any.
-    :param rotate: Whether it is to be replaced.
-    :raises LightlyAccessError: The role has another one than the given, and ``rotate`` is False.
+    :param role_name: Name of the role, for the message.
+    :param trusted: External IDs that its trust policy accepts; empty if the role does not exist.
+    :param kept: The stored external ID; None if there is none.
+    :param replaces: The external ID that the stored one replaces; None if it replaces none.
+    :param given: The external ID that the user chose; None: any.
+    :param rotate: Whether to replace it. Default: False.
+    :raises LightlyAccessError: The role has an external ID other than the given one, and ``rotate`` is False.
     """
     if not trusted:
         return ExternalIdPlan(present=given or kept)
@@ -137,7 +137,7 @@ def plan_external_id(
         present = given or (kept if kept in trusted else trusted[0])
         return ExternalIdPlan(present=present, replaced=tuple(one for one in trusted if one != present))
     if len(trusted) > 1:
-        # Begun already: the new one is the kept one if it says so, and else the one that is not kept yet.
+        # The rotation has started: the new one is the stored one if it replaces a trusted one, else the one not stored.
         new = kept if kept in trusted and replaces in trusted else next((one for one in trusted if one != kept), None)
         return ExternalIdPlan(present=new, replaced=tuple(one for one in trusted if one != new))
     if given in trusted:

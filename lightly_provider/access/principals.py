@@ -1,7 +1,7 @@
 """
-The IAM role or user that the platform uses: found or created, then compared and set, and deleted again.
+Find, create, update and delete the IAM role or user that the platform uses.
 
-Acts through a boto3 IAM client that the caller passes in. Nothing is changed that does not have this provider's tag.
+Uses a boto3 IAM client that the caller passes in. Only principals with this provider's tag are changed.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
     from lightly_provider.aws.policies import PolicyDocument
 
-# A tag in IAM and of a secret; a member of a connection's extra.
+# Tag of IAM principals and secrets, and member of a connection's extra.
 MARK_KEY, MARK_VALUE = "managed-by", "airflow-provider-lightly"
 
 
 class OvertakenError(LightlyAccessError):
-    """Another task made the same at the same moment: what is there now must be looked at again."""
+    """Another task changed the same resource at the same time; read its state again."""
 
 
 class PrincipalKind(StrEnum):
-    """What the platform uses: a role in delegated access, a user in user access."""
+    """The kind of IAM principal: a role for delegated access, a user for user access."""
 
     ROLE = "role"
     USER = "user"
@@ -37,21 +37,21 @@ class PrincipalKind(StrEnum):
 
 POLICY_NAME = "lightly-access"
 _DESCRIPTION = "Lightly reads and writes S3 locations through this role."
-# AWS docs: IAM, "CreateRole" and "CreateUser": how long the SDK's own waiters may look for what was just made.
+# Limits for the SDK's waiters after creation (AWS docs: IAM, "CreateRole" and "CreateUser").
 _WAITER = {"Delay": 1, "MaxAttempts": 30}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
     """
-    A role or user as it is wanted.
+    The desired state of a role or user.
 
-    :param name: Its name, which is unique in the account.
-    :param policy: What it may do; its one inline policy of ours.
-    :param path: Its IAM path, with a slash at both ends.
-    :param permissions_boundary: ARN of a managed policy that limits it; None: no boundary.
-    :param tags: Its tags, beside the mark of this provider. Others that it has are left alone.
-    :param allow_unmanaged: Whether one without our mark may be taken over.
+    :param name: Name, unique in the account.
+    :param policy: Inline policy that this provider manages.
+    :param path: IAM path, with a slash at both ends. Default: ``/``.
+    :param permissions_boundary: ARN of the managed policy that is its permissions boundary. None (default): none.
+    :param tags: Tags in addition to this provider's own. Other existing tags stay unchanged. Default: none.
+    :param allow_unmanaged: Whether to take over a principal without this provider's tag. Default: False.
     """
 
     name: str
@@ -65,14 +65,14 @@ class Wanted:
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """
-    A role or user as IAM describes it.
+    The current state of a role or user in IAM.
 
-    :param arn: Its ARN.
-    :param path: Its IAM path.
-    :param tags: Its tags.
-    :param permissions_boundary: ARN of its boundary; None if it has none.
-    :param trust: A role's trust policy, which holds the external ID; None for a user.
-    :param session_seconds: A role's maximum session duration; None for a user.
+    :param arn: ARN.
+    :param path: IAM path.
+    :param tags: Tags.
+    :param permissions_boundary: ARN of its permissions boundary; None if it has none.
+    :param trust: Trust policy of a role, which contains the external ID; None for a user.
+    :param session_seconds: Maximum session duration of a role, in seconds; None for a user.
     """
 
     arn: str
@@ -84,17 +84,17 @@ class Found:
 
     @property
     def is_ours(self) -> bool:
-        """Whether it bears this provider's mark."""
+        """Whether it has this provider's tag."""
         return self.tags.get(MARK_KEY) == MARK_VALUE
 
 
 @dataclass(frozen=True, kw_only=True)
 class Key:
     """
-    An access key of a user, without its secret.
+    An access key of a user, without the secret access key.
 
-    :param key_id: Its id.
-    :param active: Whether it may be used.
+    :param key_id: Access key id.
+    :param active: Whether its status is Active.
     :param used: Whether AWS has recorded any use of it.
     """
 
@@ -105,20 +105,20 @@ class Key:
 
 class IamPrincipals:
     """
-    The roles, or the users, of an AWS account.
+    Manage the roles or the users of an AWS account.
 
-    :param iam: boto3's client for IAM.
-    :param kind: Which of the two.
+    :param iam: boto3 IAM client.
+    :param kind: Roles or users.
     """
 
     def __init__(self, iam: Any, kind: PrincipalKind) -> None:
         self._iam = iam
         self._kind = kind
 
-    # --- looking -------------------------------------------------------------------------------------------------
+    # --- reading -------------------------------------------------------------------------------------------------
 
     def find(self, name: str) -> Found | None:
-        """The role or user of this name; None if there is none."""
+        """Return the role or user with this name; None if it does not exist."""
         try:
             answer = self._call("get_{}", name)[self._kind.capitalize()]
         except self._iam.exceptions.NoSuchEntityException:
@@ -133,7 +133,7 @@ class IamPrincipals:
         )
 
     def policy(self, name: str) -> PolicyDocument | None:
-        """Our inline policy of it; None if it has none."""
+        """Return the inline policy that this provider manages; None if there is none."""
         try:
             document: PolicyDocument = self._call("get_{}_policy", name, PolicyName=POLICY_NAME)["PolicyDocument"]
         except self._iam.exceptions.NoSuchEntityException:
@@ -141,7 +141,7 @@ class IamPrincipals:
         return document
 
     def keys(self, name: str) -> list[Key]:
-        """A user's access keys, oldest first."""
+        """Return a user's access keys, oldest first."""
         listed = self._call("list_access_keys", name)["AccessKeyMetadata"]
         return [
             Key(key_id=key["AccessKeyId"], active=key["Status"] == "Active", used=self._was_used(key["AccessKeyId"]))
@@ -152,20 +152,20 @@ class IamPrincipals:
         answer = self._iam.get_access_key_last_used(AccessKeyId=key_id)
         return "LastUsedDate" in answer.get("AccessKeyLastUsed", {})
 
-    # --- setting -------------------------------------------------------------------------------------------------
+    # --- writing -------------------------------------------------------------------------------------------------
 
     def ensure(
         self, wanted: Wanted, found: Found | None, *, trust: PolicyDocument | None = None
     ) -> tuple[Found, tuple[str, ...]]:
         """
-        Make it so, by as few changes as that takes.
+        Create the role or user, or update only what differs from the desired state.
 
-        :param wanted: The role or user.
-        :param found: What the caller found, and made its choices by; None: nothing.
-        :param trust: The trust policy of a role; None for a user.
-        :return: What there is now, and the names of what was changed; empty if all was so.
-        :raises OvertakenError: Another task created it at the same time, perhaps with another external ID.
-        :raises LightlyAccessError: One of this name is not ours, or lies under another path.
+        :param wanted: Desired state.
+        :param found: State that the caller read and based its decisions on; None if it does not exist.
+        :param trust: Trust policy of a role; None for a user.
+        :return: The new state, and the names of the changes; empty if it was up to date.
+        :raises OvertakenError: Another task created it at the same time, possibly with another external ID.
+        :raises LightlyAccessError: A principal with this name is not managed by this provider, or has another path.
         """
         inline = PolicyKind.ROLE_INLINE if self._kind is PrincipalKind.ROLE else PolicyKind.USER_INLINE
         check_size(wanted.policy, inline, argument=f"The policy for the {self._kind} {wanted.name!r}")
@@ -187,9 +187,9 @@ class IamPrincipals:
 
     def check_ownership(self, name: str, found: Found, *, allow_unmanaged: bool) -> None:
         """
-        Refuse what is not ours.
+        Refuse a principal that this provider does not manage.
 
-        :raises LightlyAccessError: It has not our mark, and ``allow_unmanaged`` is False.
+        :raises LightlyAccessError: It does not have this provider's tag, and ``allow_unmanaged`` is False.
         """
         if not (found.is_ours or allow_unmanaged):
             raise LightlyAccessError(
@@ -207,7 +207,7 @@ class IamPrincipals:
                 "MaxSessionDuration": ROLE_SESSION_SECONDS,
                 "Description": _DESCRIPTION,
             }
-        # Another task was faster, or our first answer was lost.
+        # Another task was faster, or the response to an earlier attempt was lost.
         overtaken = False
         try:
             self._call("create_{}", wanted.name, **arguments)
@@ -258,9 +258,9 @@ class IamPrincipals:
 
     def create_key(self, name: str) -> tuple[str, str]:
         """
-        A new access key of a user: its id, and its secret, which AWS never returns again.
+        Create an access key of a user, and return its id and secret. AWS returns the secret only once.
 
-        :raises OvertakenError: The user has two keys, of which at least one was made at the same time.
+        :raises OvertakenError: The user has two keys, and at least one of them was created at the same time.
         """
         try:
             key = self._call("create_access_key", name)["AccessKey"]
@@ -271,20 +271,22 @@ class IamPrincipals:
         return key["AccessKeyId"], key["SecretAccessKey"]
 
     def delete_key(self, name: str, key_id: str) -> None:
-        """Delete an access key of a user, if it is there."""
+        """Delete an access key of a user, if it exists."""
         with suppress(self._iam.exceptions.NoSuchEntityException):
             self._call("delete_access_key", name, AccessKeyId=key_id)
 
-    # --- taking away ---------------------------------------------------------------------------------------------
+    # --- deleting ---------------------------------------------------------------------------------------------
 
     def delete(self, name: str, *, allow_unmanaged: bool = False) -> bool:
         """
-        Delete it with our policy and a user's access keys; what others attached to it stays, and IAM then refuses.
+        Delete the role or user, with this provider's inline policy and a user's access keys.
 
-        :param name: Its name.
-        :param allow_unmanaged: Whether one without our mark may be deleted.
-        :return: Whether there was one.
-        :raises LightlyAccessError: It is not ours, or has policies or other things that we did not make.
+        Anything that others attached to it is kept, and IAM then refuses the deletion.
+
+        :param name: Name.
+        :param allow_unmanaged: Whether to delete a principal without this provider's tag. Default: False.
+        :return: Whether it existed.
+        :raises LightlyAccessError: This provider does not manage it, or it has other policies or attachments.
         """
         found = self.find(name)
         if found is None:

@@ -1,8 +1,8 @@
 """
-Waiting until a change of IAM has taken effect.
+Wait until an IAM change has taken effect.
 
-AWS docs: IAM user guide, "Changes that I make are not always immediately visible": a change reaches all servers only
-after some time, and until then some answer by the old state and some by the new one.
+AWS docs: IAM user guide, "Changes that I make are not always immediately visible": IAM is eventually consistent. Until
+a change has reached all servers, some respond with the old state and some with the new one.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 5.0
-# One server that knows does not mean that all do.
+# One success does not prove that the change has reached all servers.
 _SUCCESSES = 2
 
-# What S3, STS and IAM answer as long as a new key, user, role or policy has not reached them all.
+# Error codes that S3, STS and IAM return until a new key, user, role or policy has reached all servers.
 _NOT_YET = frozenset(
     {
         "AccessDenied",
@@ -37,23 +37,23 @@ _NOT_YET = frozenset(
 
 def may_be_on_its_way(code: str, message: str) -> bool:
     """
-    Whether a refusal may be one of a grant that has not arrived yet.
+    Return whether AWS may have denied a request because a grant has not propagated yet.
 
-    An explicit deny is a statement of its own, which no waiting removes.
+    An explicit deny is a policy statement, so waiting does not help.
 
-    :param code: AWS's error code.
-    :param message: AWS's text.
+    :param code: AWS error code.
+    :param message: AWS error message.
     """
     return code in _NOT_YET and "explicit deny" not in message
 
 
 def wait_until(check: Callable[[], str | None], *, timeout: float) -> tuple[str | None, float]:
     """
-    Check until a condition holds twice in a row, with growing pauses.
+    Check a condition, with growing pauses, until it holds twice in a row.
 
     :param check: Returns None when the condition holds, else what is missing. An exception ends the wait.
-    :param timeout: Seconds; 0 looks once.
-    :return: None, or what was missing to the last; and the seconds that it took.
+    :param timeout: Maximum wait, in seconds; 0 checks once.
+    :return: None on success, else what was missing at the last check; and the elapsed seconds.
     """
     started = time.monotonic()
     pause, successes = _FIRST_PAUSE_S, 0

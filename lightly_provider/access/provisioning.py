@@ -1,8 +1,8 @@
 """
-Access created, kept and deleted: the role or user in IAM, and its secret in the place where it is kept.
+Create, store and delete an access: the role or user in IAM, and its secret in the secret store.
 
-A new secret is kept before anything uses it, and a change is waited for until AWS shows it. Of two tasks that create
-the same at once, one wins in IAM and in that place, and the other looks again and adopts what is there.
+A new secret is stored before anything uses it, and each change is waited for until AWS returns it. If two tasks create
+the same access at once, one wins in IAM and in the store; the other reads the state again and adopts it.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _ATTEMPTS, _PAUSE_S = 6, 0.5
 
 def wait_for_role(roles: IamPrincipals, wanted: Wanted, *, timeout: float) -> None:
     """
-    Wait until IAM shows the role as it was set.
+    Wait until IAM returns the role in its desired state.
 
-    :param roles: IAM.
-    :param wanted: The role.
-    :param timeout: Longest wait, in seconds; 0 looks once.
-    :raises LightlyAccessError: It does not show it in time.
+    :param roles: Client for the roles.
+    :param wanted: Desired state of the role.
+    :param timeout: Maximum wait, in seconds; 0 checks once.
+    :raises LightlyAccessError: The timeout has passed.
     """
 
     def missing() -> str | None:
@@ -58,10 +58,10 @@ def wait_for_user(access: KeptAccess, locations: Sequence[S3Location], *, timeou
     """
     Wait until the user's keys can list every location.
 
-    :param access: The user's keys.
-    :param locations: The locations.
-    :param timeout: Longest wait, in seconds; 0 looks once.
-    :raises LightlyAccessError: They cannot in time, or are denied for good.
+    :param access: The user's access keys.
+    :param locations: Locations to list.
+    :param timeout: Maximum wait, in seconds; 0 checks once.
+    :raises LightlyAccessError: The timeout has passed, or waiting cannot remove the denial.
     """
     from botocore.exceptions import ClientError
 
@@ -97,11 +97,11 @@ def wait_for_user(access: KeptAccess, locations: Sequence[S3Location], *, timeou
 @dataclass(frozen=True, kw_only=True)
 class AccessOutcome:
     """
-    What creating an access came to. No secret is in it.
+    The result of creating an access. It contains no secret.
 
-    :param arn: The role or user.
-    :param conn_id: Where the rest is kept, as ``datasource_aws_conn_id`` takes it.
-    :param changed: What was changed; empty if all was up to date.
+    :param arn: ARN of the role or user.
+    :param conn_id: Where the access is stored, as a value for ``datasource_aws_conn_id``.
+    :param changed: Names of the changes; empty if everything was up to date.
     """
 
     arn: str
@@ -109,19 +109,19 @@ class AccessOutcome:
     changed: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """The outcome in JSON's own types, for XCom."""
+        """Return the outcome in JSON types, for XCom."""
         return {"arn": self.arn, "conn_id": self.conn_id, "changed": list(self.changed)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class AccessProvisioning:
     """
-    Creates and deletes accesses.
+    Create and delete accesses.
 
-    :param iam: boto3's client for IAM.
-    :param store: Where the secret is kept.
-    :param endpoint: Where the AWS is, for the connection that is kept.
-    :param timeout: Seconds that a change may take until it has effect; 0 looks once.
+    :param iam: boto3 IAM client.
+    :param store: Secret store.
+    :param endpoint: AWS endpoint settings for the stored connection.
+    :param timeout: Maximum time until a change takes effect, in seconds; 0 checks once.
     """
 
     iam: Any
@@ -133,17 +133,17 @@ class AccessProvisioning:
 
     def create_role(self, wanted: Wanted, external_id: str | None = None) -> AccessOutcome:
         """
-        Find or create the role, and keep its ARN and external ID.
+        Find or create the role, and store its ARN and external ID.
 
-        :param wanted: The role.
-        :param external_id: The external ID; None: the one that it has, or a new one.
+        :param wanted: Desired state of the role.
+        :param external_id: External ID. None (default): the existing one, or a new one.
         """
         return _until_not_overtaken(lambda: self._create_role(wanted, external_id))
 
     def _create_role(self, wanted: Wanted, external_id: str | None) -> AccessOutcome:
         roles = IamPrincipals(self.iam, PrincipalKind.ROLE)
         found, there = self._present(roles, wanted, PrincipalKind.ROLE)
-        # Somebody else's is to be replaced, and its secret means nothing here.
+        # The access of another principal is replaced, so its secret is not used.
         kept = there if there and there.is_of(_whose(found, wanted, PrincipalKind.ROLE)) else None
         trusted = external_ids(found.trust or {}) if found else []
         for secret in trusted:
@@ -168,7 +168,7 @@ class AccessProvisioning:
         changed += self._keep(access, there, wanted)
         if changed:
             wait_for_role(roles, wanted, timeout=self.timeout)
-            # Where the trust policy had no external ID, two tasks may have set one each.
+            # If the trust policy had no external ID, two tasks may each have set their own.
             now = roles.find(wanted.name)
             if now and present not in external_ids(now.trust or {}):
                 raise OvertakenError(
@@ -185,10 +185,10 @@ class AccessProvisioning:
 
     def create_user(self, wanted: Wanted, locations: Sequence[S3Location]) -> AccessOutcome:
         """
-        Find or create the user, and keep the keys of it.
+        Find or create the user, and store its access keys.
 
-        :param wanted: The user.
-        :param locations: What it must be able to list, to know that the keys have effect.
+        :param wanted: Desired state of the user.
+        :param locations: Locations that the user must be able to list, which shows that the keys have taken effect.
         """
         return _until_not_overtaken(lambda: self._create_user(wanted, locations))
 
@@ -227,7 +227,7 @@ class AccessProvisioning:
     def _present(
         self, principals: IamPrincipals, wanted: Wanted, kind: PrincipalKind
     ) -> tuple[Found | None, KeptAccess | None]:
-        """What is there already; refused before anything is changed, if it is another's."""
+        """Return the existing principal and stored access; refuse those of another owner before any change."""
         found = principals.find(wanted.name)
         if found:
             principals.check_ownership(wanted.name, found, allow_unmanaged=wanted.allow_unmanaged)
@@ -246,12 +246,12 @@ class AccessProvisioning:
 
     def delete(self, kind: PrincipalKind, name: str, *, allow_unmanaged: bool = False) -> tuple[str, ...]:
         """
-        Delete the role or user, and what is kept of it; what is gone already is passed over.
+        Delete the role or user and its stored access; what no longer exists is skipped.
 
-        :param kind: Which of the two.
-        :param name: Its name.
-        :param allow_unmanaged: Whether what this provider did not make may go too.
-        :return: What was there.
+        :param kind: Role or user.
+        :param name: Name of the role or user.
+        :param allow_unmanaged: Whether to delete what this provider does not manage. Default: False.
+        :return: What was deleted.
         """
         principals = IamPrincipals(self.iam, kind)
         found, kept = principals.find(name), self.store.read()
@@ -277,15 +277,15 @@ def new_key(
     allow_unmanaged: bool = False,
 ) -> KeptAccess:
     """
-    Make an access key of a user, and keep it.
+    Create an access key of a user, and store it.
 
-    :param users: IAM.
-    :param user_name: The user.
-    :param store: Where it is kept.
-    :param access: What is kept with it: whose it is, what it replaces.
-    :param seen: What was kept there until now; None: nothing.
-    :param allow_unmanaged: Whether it may replace there what somebody else wrote.
-    :return: What is kept now.
+    :param users: Client for the users.
+    :param user_name: Name of the user.
+    :param store: Secret store.
+    :param access: What to store with the key: its owner, and the key that it replaces.
+    :param seen: The access that the caller read from the store; None if there was none.
+    :param allow_unmanaged: Whether to replace an access of another owner in the store. Default: False.
+    :return: The stored access.
     """
     key_id, secret = users.create_key(user_name)
     mask(secret)
@@ -293,14 +293,14 @@ def new_key(
     try:
         store.keep(access, seen=seen, allow_unmanaged=allow_unmanaged)
     except Exception:
-        # Nobody has the secret now, and AWS allows two keys only.
+        # The secret is lost, and AWS allows only two keys.
         users.delete_key(user_name, key_id)
         raise
     return access
 
 
 def _until_not_overtaken(create: Callable[[], AccessOutcome]) -> AccessOutcome:
-    """Look again and adopt what is there, where another task creates the same at the same moment."""
+    """Create an access; if another task creates it at the same time, read the state again and adopt it."""
     attempt = 0
     while True:
         try:
@@ -312,7 +312,7 @@ def _until_not_overtaken(create: Callable[[], AccessOutcome]) -> AccessOutcome:
             log.info("%s Looking again.", overtaken)
             time.sleep(_PAUSE_S * (attempt + random.random()))  # noqa: S311  (so that two do not meet again)
         else:
-            # What the other task changed is on its way too.
+            # The other task's changes must propagate, too.
             return replace(outcome, changed=(*outcome.changed, "adopted")) if attempt else outcome
 
 
@@ -321,6 +321,6 @@ def _whose(found: Found | None, wanted: Wanted, kind: PrincipalKind) -> str:
 
 
 def _named(kept: KeptAccess, kind: PrincipalKind, name: str) -> str | None:
-    """The kept ARN if it is that of this role or user, under whatever path it lay."""
+    """Return the stored ARN if it is that of this role or user, under any path."""
     arn = kept.principal_arn or ""
     return arn if f":{kind}/" in arn and arn.rpartition("/")[2] == name else None

@@ -1,8 +1,8 @@
 """
-Another secret for a role or user that is in use: kept, given to the datasources, verified, and then the old one goes.
+Rotate the secret of a role or user: store a new one, set it on the datasources, verify it, and delete the old one.
 
-The order of the steps keeps whatever is in use valid at every moment: a new secret is kept before anything uses it, and
-an old one is deleted only when no datasource has it and no run that began with it is left.
+Secrets in use stay valid at all times: a new secret is stored before anything uses it, and an old one is deleted only
+when no datasource and no active run uses it.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What stands for an external ID, which is a secret, among what was replaced.
+# Placeholder for a replaced external ID, which is a secret.
 _EXTERNAL_ID = "external ID"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RotationOutcome:
     """
-    What a rotation came to. No secret is in it.
+    The result of a rotation. It contains no secret.
 
-    :param arn: The role or user.
-    :param conn_id: Where its secret is kept.
-    :param replaced: What was replaced: ids of access keys, or ``external ID``.
-    :param moved: Ids of the datasets whose datasources have the new secret.
-    :param to_delete: What of the replaced is still valid, because something uses it.
-    :param used_by: Ids of the datasets outside those that were moved, which still have it.
-    :param active_runs: Runs that began with it, by dataset.
+    :param arn: ARN of the role or user.
+    :param conn_id: Where its secret is stored.
+    :param replaced: What was replaced: access key ids, or ``external ID``.
+    :param moved: Ids of the datasets whose datasources got the new secret.
+    :param to_delete: Replaced secrets that are still valid, because something uses them.
+    :param used_by: Ids of the datasets that were not moved and still use the old secret.
+    :param active_runs: Ids of the active runs that started with the old secret, by dataset.
     """
 
     arn: str
@@ -63,7 +63,7 @@ class RotationOutcome:
     active_runs: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """The outcome in JSON's own types, for XCom."""
+        """Return the outcome in JSON types, for XCom."""
         return {
             "arn": self.arn,
             "conn_id": self.conn_id,
@@ -78,13 +78,13 @@ class RotationOutcome:
 @dataclass(frozen=True, kw_only=True)
 class AccessRotation:
     """
-    Rotates the secrets of accesses that this provider created.
+    Rotate the secrets of accesses that this provider created.
 
-    :param iam: boto3's client for IAM.
-    :param store: Where the secret is kept.
-    :param datasources: The datasources to move.
-    :param timeout: Seconds that a change may take until it has effect; 0 looks once.
-    :param grace: Seconds to wait for runs that began with the old access key; 0 looks once.
+    :param iam: boto3 IAM client.
+    :param store: Secret store.
+    :param datasources: Datasources to move.
+    :param timeout: Maximum time until a change takes effect, in seconds; 0 checks once.
+    :param grace: Maximum wait for runs that started with the old access key, in seconds; 0 (default) checks once.
     """
 
     iam: Any
@@ -95,12 +95,12 @@ class AccessRotation:
 
     def rotate_role(self, name: str, external_id: str | None = None) -> RotationOutcome:
         """
-        Give a role another external ID.
+        Replace the external ID of a role.
 
-        Runs are not waited for: a session that was assumed with the old one goes on until it expires.
+        Does not wait for runs: a session that was assumed with the old external ID stays valid until it expires.
 
-        :param name: The role.
-        :param external_id: The new external ID; None: a random one.
+        :param name: Name of the role.
+        :param external_id: New external ID. None (default): a random one.
         """
         roles = IamPrincipals(self.iam, PrincipalKind.ROLE)
         role, kept = self._present(roles, PrincipalKind.ROLE, name)
@@ -120,7 +120,7 @@ class AccessRotation:
         def uses_old(datasource: Datasource) -> bool:
             return datasource.s3_arn == role.arn and datasource.s3_external_id != present
 
-        # Read before anything is changed, so that a dataset that cannot be read stops it here.
+        # Read before any change, so that an unreadable dataset stops the rotation here.
         using = self.datasources.find(uses_old)
         both = trust_policy([present, *plan.replaced])
         if not same_meaning(role.trust or {}, both):
@@ -130,7 +130,7 @@ class AccessRotation:
         moved = self.datasources.move(using, DelegatedAccess(role.arn, present))
         if not plan.replaced:
             return replace(outcome, moved=tuple(moved))
-        # Where the platform hides the external ID, the old one and the new one cannot be distinguished.
+        # If the platform hides the external ID, the old and the new one cannot be distinguished.
         others = [one for one in self.datasources.find(uses_old) if not self.datasources.is_moved(one)]
         if others:
             log.warning("The old external ID is still valid, as datasets %s may have it.", ", ".join(others))
@@ -141,15 +141,15 @@ class AccessRotation:
 
     def rotate_user(self, name: str) -> RotationOutcome:
         """
-        Give a user another access key.
+        Replace the access key of a user.
 
-        :param name: The user.
+        :param name: Name of the user.
         """
         users = IamPrincipals(self.iam, PrincipalKind.USER)
         user, kept = self._present(users, PrincipalKind.USER, name)
         keys = users.keys(name)
         ids = {key.key_id for key in keys}
-        # Read before anything is changed, so that a dataset that cannot be read stops it here.
+        # Read before any change, so that an unreadable dataset stops the rotation here.
         using = self.datasources.find(lambda datasource: datasource.s3_access_key_id in ids)
         plan = plan_keys(
             name,
@@ -211,7 +211,7 @@ class AccessRotation:
         return replace(outcome, to_delete=outcome.replaced)
 
     def _present(self, principals: IamPrincipals, kind: PrincipalKind, name: str) -> tuple[Found, KeptAccess]:
-        """What is there; refused before anything is changed, if it is another's or nothing."""
+        """Return the existing principal and stored access; refuse missing or foreign ones before any change."""
         found = principals.find(name)
         if found is None:
             raise LightlyAccessError(f"There is no {kind} {name!r} to rotate; create it first, or correct its name.")
@@ -239,7 +239,7 @@ class AccessRotation:
             raise LightlyAccessError(f"After {waited:.0f} s, {fault} ({name!r}); run the task again.")
 
     def _wait_for_key(self, access: KeptAccess) -> None:
-        """Wait until AWS knows the key; whether it may do enough, the platform tries on each dataset."""
+        """Wait until AWS accepts the key. The platform verifies its permissions on each dataset."""
         from botocore.exceptions import ClientError
 
         from lightly_provider.hooks.aws import QUICK, AwsConnection, Identity

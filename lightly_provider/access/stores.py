@@ -1,13 +1,13 @@
 """
-Where the secret half of an access is kept: an Airflow connection, a secret of AWS Secrets Manager, or an SSM parameter.
+The secret stores of an access: an Airflow connection, an AWS Secrets Manager secret, or an SSM parameter.
 
-One text names the place everywhere: the id of a connection, or the address of a secret,
-``secretsmanager://<aws_conn_id>/<name>`` or ``ssm://<aws_conn_id>/<name>``. In all three it is an Airflow connection of
-type ``aws``, as JSON in the latter two.
+One identifier names the store everywhere: the id of a connection, or the address of a secret,
+``secretsmanager://<aws_conn_id>/<name>`` or ``ssm://<aws_conn_id>/<name>``. Each stores an Airflow connection of type
+``aws``; the latter two store it as JSON.
 
-On Airflow 2 a task may write connections into Airflow's database. On Airflow 3 it may not (airflow 3.3.2,
-sdk/execution_time/supervisor.py blocks it, and the API of tasks reads connections only), so there Airflow's public API
-is called, as a user who may edit connections.
+On Airflow 2, a task can write connections to Airflow's database. On Airflow 3 it cannot (airflow 3.3.2,
+sdk/execution_time/supervisor.py blocks it, and the task API only reads connections), so the provider calls Airflow's
+public API as a user who may edit connections.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _READ_BACK_S = 10
 
 class AccessStore(ABC):
     """
-    One place where an access is kept.
+    A store for one access.
 
-    :param conn_id: Its name, as an operator's argument says it.
+    :param conn_id: Identifier of the store, as given to the operator.
     """
 
     def __init__(self, conn_id: str) -> None:
@@ -50,30 +50,31 @@ class AccessStore(ABC):
 
     @abstractmethod
     def read(self) -> KeptAccess | None:
-        """What is kept there; None if nothing is."""
+        """Return the stored access; None if there is none."""
 
     @abstractmethod
     def create(self, access: KeptAccess) -> bool:
-        """Keep this where nothing is kept, in one step: of two that do so at once, one gets False and wrote nothing."""
+        """Store an access atomically if the store is empty; return False, and write nothing, if it is not."""
 
     @abstractmethod
     def write(self, access: KeptAccess) -> None:
-        """Keep this instead of what is there, in one step: whoever reads gets the one or the other."""
+        """Replace the stored access atomically: a reader gets either the old or the new one."""
 
     @abstractmethod
     def remove(self) -> None:
-        """Keep nothing, if anything is kept."""
+        """Remove the stored access, if there is one."""
 
     def keep(self, access: KeptAccess, *, seen: KeptAccess | None, allow_unmanaged: bool = False) -> bool:
         """
-        Keep an access, unless it is kept already.
+        Store an access, unless it is already stored.
 
-        :param access: The access.
-        :param seen: What the caller read there, and made its choices by; None: nothing.
-        :param allow_unmanaged: Whether it may replace one that somebody else wrote, or one of another principal.
+        :param access: Access to store.
+        :param seen: The access that the caller read and based its decisions on; None if there was none.
+        :param allow_unmanaged: Whether to replace an access that this provider did not write, or that belongs to
+            another principal. Default: False.
         :return: Whether it was written.
-        :raises OvertakenError: Another task wrote there at the same time.
-        :raises LightlyAccessError: What is there is another's, or what was written is not what is read.
+        :raises OvertakenError: Another task wrote to the store at the same time.
+        :raises LightlyAccessError: The stored access belongs to another owner, or reading it back returns another one.
         """
         present = self.read()
         if present == access:
@@ -87,7 +88,7 @@ class AccessStore(ABC):
             if self.read() is not None:
                 raise self._overtaken()
             self.write(access)  # the name is taken, by a secret without a value
-        # A parameter may be read as it was for a moment (AWS docs: SSM, "PutParameter").
+        # For a moment, a read may return the parameter's previous value (AWS docs: SSM, "PutParameter").
         fault, _ = wait_until(lambda: None if self.read() == access else "another", timeout=_READ_BACK_S)
         if fault:
             raise LightlyAccessError(
@@ -101,12 +102,12 @@ class AccessStore(ABC):
 
     def check_ownership(self, present: KeptAccess, principal: str | None, *, allow_unmanaged: bool) -> None:
         """
-        Refuse to replace or remove what is another's.
+        Refuse to replace or remove the access of another owner.
 
-        :param present: What is kept.
-        :param principal: ARN of the role or user whose it must be, or the end of it, e.g. ``role/lightly``.
-        :param allow_unmanaged: Whether another's will do.
-        :raises LightlyAccessError: It is another's.
+        :param present: The stored access.
+        :param principal: ARN of the role or user that must own it, or the end of the ARN, e.g. ``role/lightly``.
+        :param allow_unmanaged: Whether to accept any owner.
+        :raises LightlyAccessError: Another owner has it.
         """
         if allow_unmanaged or (principal and present.is_of(principal)):
             return
@@ -121,9 +122,9 @@ class SecretStore(AccessStore):
     """
     A secret in AWS.
 
-    :param conn_id: Its address, as an operator's argument says it.
-    :param address: The same, parsed.
-    :param client: boto3's client of its service.
+    :param conn_id: Address of the secret, as given to the operator.
+    :param address: The parsed address.
+    :param client: boto3 client of the secret's service.
     """
 
     def __init__(self, conn_id: str, address: SecretAddress, client: Any) -> None:
@@ -139,7 +140,7 @@ class SecretStore(AccessStore):
 
 
 class SecretsManagerStore(SecretStore):
-    """A secret of AWS Secrets Manager."""
+    """A secret in AWS Secrets Manager."""
 
     def create(self, access: KeptAccess) -> bool:
         """See :meth:`AccessStore.create`."""
@@ -162,13 +163,13 @@ class SecretsManagerStore(SecretStore):
             self._client.put_secret_value(SecretId=self._name, SecretString=access.as_json())
 
     def remove(self) -> None:
-        """See :meth:`AccessStore.remove`; without a window for recovery, as the access itself goes too."""
+        """See :meth:`AccessStore.remove`. No recovery window, because the role or user is deleted as well."""
         with suppress(self._client.exceptions.ResourceNotFoundException):
             self._client.delete_secret(SecretId=self._name, ForceDeleteWithoutRecovery=True)
 
 
 class ParameterStore(SecretStore):
-    """A SecureString of AWS Systems Manager's Parameter Store."""
+    """A SecureString parameter in AWS Systems Manager Parameter Store."""
 
     def create(self, access: KeptAccess) -> bool:
         """See :meth:`AccessStore.create`."""
@@ -190,12 +191,12 @@ class ParameterStore(SecretStore):
 
 def access_store(conn_id: str, connections: AwsConnections, airflow_api_conn_id: str | None = None) -> AccessStore:
     """
-    The place that an operator's argument names.
+    Return the store that an operator's argument names.
 
     :param conn_id: Id of an Airflow connection, or the address of a secret.
-    :param connections: The AWS connections of the task.
-    :param airflow_api_conn_id: Connection to Airflow's own API, by which a connection is written on Airflow 3.
-    :raises ValueError: It cannot be written from a task.
+    :param connections: AWS connections of the task.
+    :param airflow_api_conn_id: Connection to Airflow's API, which writes connections on Airflow 3. Default: None.
+    :raises ValueError: A task cannot write to the store.
     """
     address = SecretAddress.parse(conn_id)
     if address is None:
@@ -209,7 +210,7 @@ _LIMITS = Limits(size=2**20)
 
 class _ReadableStore(AccessStore):
     def read(self) -> KeptAccess | None:
-        """See :meth:`AccessStore.read`; whichever of Airflow's secrets backends has it."""
+        """See :meth:`AccessStore.read`. Reads from any of Airflow's secrets backends."""
         from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
         try:
@@ -227,7 +228,7 @@ class _ReadableStore(AccessStore):
 
 
 class DatabaseConnectionStore(_ReadableStore):
-    """A connection in the database of Airflow 2."""
+    """A connection in Airflow's database, on Airflow 2."""
 
     def create(self, access: KeptAccess) -> bool:
         """See :meth:`AccessStore.create`."""
@@ -269,11 +270,11 @@ def _filled(row: Any, access: KeptAccess) -> Any:
 
 class ApiConnectionStore(_ReadableStore):
     """
-    A connection of Airflow 3, written by Airflow's public API.
+    A connection on Airflow 3, written through Airflow's public API.
 
-    :param conn_id: The connection.
-    :param api_conn_id: Connection of type ``http`` to Airflow's API server: its host, and the name and password of a
-        user (login and password), or a token of the API alone (password).
+    :param conn_id: Id of the connection.
+    :param api_conn_id: Connection of type ``http`` to Airflow's API server: host, and either a user's login and
+        password, or only an API token (password).
     """
 
     def __init__(self, conn_id: str, api_conn_id: str) -> None:
@@ -308,7 +309,7 @@ class ApiConnectionStore(_ReadableStore):
         return f"/api/v2/connections/{quote(self.conn_id, safe='')}"
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None, *, passed: int = 404) -> int:
-        """Send a request; its status, which is a success or the one that may be passed on."""
+        """Send a request and return its status, which is a success or ``passed``."""
         api, base = self._api
         transport = Transport(headers={"Accept": "application/json"})
         try:
@@ -327,7 +328,7 @@ class ApiConnectionStore(_ReadableStore):
 
     @cached_property
     def _api(self) -> tuple[Connection, str]:
-        """The connection to Airflow's API, and the API's address."""
+        """The connection to Airflow's API, and the base URL of the API."""
         from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
         try:
@@ -374,9 +375,9 @@ class ApiConnectionStore(_ReadableStore):
 
 def airflow_connection_store(conn_id: str, api_conn_id: str | None) -> AccessStore:
     """
-    The store for an Airflow connection, as this Airflow lets a task write it.
+    Return the store for an Airflow connection that works on this Airflow version.
 
-    :param conn_id: The connection.
+    :param conn_id: Id of the connection.
     :param api_conn_id: Connection to Airflow's API; not used on Airflow 2.
     :raises ValueError: On Airflow 3, without ``api_conn_id``.
     """
@@ -396,7 +397,7 @@ def airflow_connection_store(conn_id: str, api_conn_id: str | None) -> AccessSto
 def _base_url(api: Connection, conn_id: str) -> str:
     host = str(api.host or "").rstrip("/")
     if "://" not in host:
-        # Without a scheme https is meant: what is sent are a password and secret keys.
+        # Default to https, because the requests contain a password and secret keys.
         host = f"{api.schema or 'https'}://{host}" + (f":{api.port}" if api.port else "")
     try:
         parts = urlsplit(host)
@@ -404,7 +405,7 @@ def _base_url(api: Connection, conn_id: str) -> str:
     except ValueError:
         fits = False
     if not fits or any(sign in host for sign in "@?#\\") or any(map(str.isspace, host)):
-        # The value is not repeated: a login in it would be a secret.
+        # The message does not repeat the value, because it may contain a login.
         raise LightlyConnectionConfigError(
             f"Airflow connection {conn_id!r} has a host that is no address of a server; write it like "
             "https://airflow.example.com, without login or query."
