@@ -310,7 +310,7 @@ def _until_not_overtaken(create: Callable[[], AccessOutcome]) -> AccessOutcome:
             if attempt >= (_ATTEMPTS if isinstance(overtaken, OvertakenError) else 2):
                 raise
             log.info("%s Looking again.", overtaken)
-            time.sleep(_PAUSE_S * (attempt + random.random()))  # noqa: S311  (so that two do not meet again)
+            time.sleep(_PAUSE_S * (attempt + random.random()))  # noqa: S311  (jitter: do not collide again)
         else:
             # The other task's changes must propagate, too.
             return replace(outcome, changed=(*outcome.changed, "adopted")) if attempt else outcome

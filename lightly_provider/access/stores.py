@@ -87,7 +87,7 @@ class AccessStore(ABC):
         elif not self.create(access):
             if self.read() is not None:
                 raise self._overtaken()
-            self.write(access)  # the name is taken, by a secret without a value
+            self.write(access)  # the name exists, as a secret without a value
         # For a moment, a read may return the parameter's previous value (AWS docs: SSM, "PutParameter").
         fault, _ = wait_until(lambda: None if self.read() == access else "another", timeout=_READ_BACK_S)
         if fault:
@@ -150,7 +150,7 @@ class SecretsManagerStore(SecretStore):
             self._client.create_secret(Name=self._name, SecretString=access.as_json(), Tags=tags)
         except errors.ResourceExistsException:
             return False
-        except errors.InvalidRequestException:  # marked for deletion, and keeps its name until then
+        except errors.InvalidRequestException:  # marked for deletion; the name stays taken until then
             self.write(access)
         return True
 

@@ -1,1 +1,1 @@
-"""S3 and IAM as the provider sees them: locations, regions, credentials and policies."""
+"""S3 and IAM: locations, regions, credentials and policies."""

@@ -1,5 +1,5 @@
 """
-The content of a location: a bucket's listing, and the number of files of each kind.
+List a location, and count its files by kind.
 
 The first page answers most questions with a single request. A full count lists folders in parallel, because S3 returns
 each listing page by page, and stores no keys (AWS docs: S3 user guide, "Optimizing Amazon S3 performance").
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from lightly_provider.aws.location import S3Location
 
-PAGE_SIZE = 1000  # AWS docs: S3 API reference, ListObjectsV2, the most that one answer holds
+PAGE_SIZE = 1000  # maximum of one response (AWS docs: S3 API reference, ListObjectsV2)
 
 
 @dataclass(frozen=True)
@@ -31,30 +31,30 @@ class Listed:
     archived: frozenset[str] = frozenset()
 
 
-# AWS docs: S3 user guide, "Understanding archived objects"; what lies there must be restored before it is read.
+# Archived objects must be restored before they can be read (AWS docs: S3 user guide, "Understanding archived objects").
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
 
 def is_archived(entry: Any) -> bool:
-    """Whether an entry of a listing lies in an archive, so that nothing can read it now."""
+    """Return whether a listed object is archived, and therefore cannot be read."""
     return entry.get("StorageClass") in _ARCHIVES
 
 
 class Lister(Protocol):
-    """Lists a bucket, one page a call."""
+    """Lists a bucket, one page per call."""
 
     def page(
         self, prefix: str, *, token: str | None = None, start_after: str | None = None, by_folder: bool = False
     ) -> Listed:
-        """The next page; ``by_folder`` stops at the next slash and names the folders instead."""
+        """Return the next page; ``by_folder`` groups the keys below the next slash into folders."""
 
 
 class S3Lister:
     """
     Lists a bucket through boto3.
 
-    :param s3: A boto3 S3 client; clients may be used by several threads.
-    :param bucket: The bucket.
+    :param s3: boto3 S3 client; clients are thread-safe.
+    :param bucket: Bucket name.
     """
 
     def __init__(self, s3: Any, bucket: str) -> None:
@@ -64,7 +64,7 @@ class S3Lister:
     def page(
         self, prefix: str, *, token: str | None = None, start_after: str | None = None, by_folder: bool = False
     ) -> Listed:
-        """See :class:`Lister`. Raises botocore's ``ClientError`` where AWS refuses."""
+        """See :class:`Lister`. Raises botocore's ``ClientError`` if AWS denies the request."""
         options: dict[str, Any] = {}
         if token:
             options["ContinuationToken"] = token
@@ -86,17 +86,18 @@ class S3Lister:
 # docs.lightly.ai/docs/videos-as-input, "Supported Formats": its list of extensions is exhaustive, and case is ignored.
 _IMAGE_SUFFIXES = frozenset({"jpg", "jpeg", "png", "gif", "bmp", "tif", "tiff", "webp"})
 _VIDEO_SUFFIXES = frozenset({"mp4", "m4v", "hevc", "mpg", "mpeg", "avi", "mov", "webm"})
-# What Lightly stores for itself; it is no input.
+# Lightly's own files, which are not input.
 _OWN_FILES = ".lightly/"
-# Folders to split into beyond the number of threads, so that one big one does not keep all others waiting.
+# Ranges per thread: more than one, so that a single large folder does not hold up the others.
 _UNITS_PER_WORKER = 4
 _SPLIT_REQUESTS = 64
-# From this share on the rarer kind counts as an accident (a cover picture beside videos), and below it as a tie.
+# From this share on, the larger kind decides, and the other counts as accidental (a cover picture beside videos); below
+# it, the content is ambiguous.
 _CLEAR_SHARE = 2 / 3
 
 
 class MediaType(StrEnum):
-    """What a file is, by its name; the first two are dataset types of the platform too."""
+    """The kind of a file, by its extension; the first two are also dataset types of the platform."""
 
     IMAGES = "Images"
     VIDEOS = "Videos"
@@ -106,14 +107,14 @@ class MediaType(StrEnum):
 @dataclass
 class Inventory:
     """
-    What was counted.
+    The counted files of a location.
 
-    :param counts: Files by kind, those without content left out.
-    :param empty: Files of images and videos without content, which nothing can be read from.
-    :param archived: Of those that are counted, how many lie in an archive.
-    :param bytes: The size of all that was counted.
-    :param is_complete: Whether all was seen; False: there is more than what was looked at.
-    :param examples: The first key of each kind.
+    :param counts: Number of files by kind, without empty images and videos.
+    :param empty: Number of empty image and video files, which cannot be read.
+    :param archived: Number of counted files in an archive, by kind.
+    :param bytes: Total size of the counted files, in bytes.
+    :param is_complete: Whether all files were counted; False: there are more.
+    :param examples: First key of each kind.
     """
 
     counts: Counter[MediaType] = field(default_factory=Counter)
@@ -125,11 +126,11 @@ class Inventory:
 
     @property
     def n_objects(self) -> int:
-        """All files."""
+        """Number of all files."""
         return self.counts.total() + self.empty
 
     def count(self, prefix: str, objects: list[tuple[str, int]], archived: frozenset[str] = frozenset()) -> None:
-        """Take a page's files into account, folders' own markers and Lightly's own files aside."""
+        """Count the files of a page, without folder markers and Lightly's own files."""
         own, counts = f"{prefix}{_OWN_FILES}", self.counts
         for key, size in objects:
             if key.endswith("/") or key.startswith(own):
@@ -146,7 +147,7 @@ class Inventory:
                 self.examples[kind] = key
 
     def add(self, other: Inventory) -> None:
-        """Take what was counted elsewhere into account."""
+        """Add the counts of another inventory."""
         self.counts.update(other.counts)
         self.archived.update(other.archived)
         self.empty += other.empty
@@ -155,7 +156,7 @@ class Inventory:
         self.examples = {**other.examples, **self.examples}
 
     def describe(self) -> str:
-        """The counts as a text, e.g. ``214 objects, 203 images``."""
+        """Return the counts as text, e.g. ``214 objects, 203 images``."""
         more = "" if self.is_complete else " or more"
         parts = [f"{self.n_objects}{more} {'object' if self.n_objects == 1 else 'objects'}"]
         names = {MediaType.IMAGES: "images", MediaType.VIDEOS: "videos", MediaType.OTHER: "of other types"}
@@ -165,7 +166,7 @@ class Inventory:
         return ", ".join(parts)
 
     def numbers(self) -> dict[str, int]:
-        """The counts in JSON's own types."""
+        """Return the counts in JSON types."""
         return {
             "objects": self.n_objects,
             "images": self.counts[MediaType.IMAGES],
@@ -176,11 +177,11 @@ class Inventory:
 
 
 class UnclearContentError(ValueError):
-    """What is there does not decide between images and videos."""
+    """The content does not determine whether the dataset type is images or videos."""
 
 
 def media_type(key: str) -> MediaType:
-    """What a file is, by the end of its name."""
+    """Return the kind of a file, by its extension."""
     _, dot, suffix = key.rpartition("/")[2].rpartition(".")
     suffix = suffix.lower() if dot else ""
     if suffix in _IMAGE_SUFFIXES:
@@ -190,12 +191,12 @@ def media_type(key: str) -> MediaType:
 
 def survey(lister: Lister, location: S3Location, *, pages: int = 1) -> Inventory:
     """
-    Look at the first pages only; one costs the same in a bucket of ten million files.
+    Count only the first pages; the cost does not depend on the size of the bucket.
 
     :param lister: Lists the bucket.
-    :param location: Where.
-    :param pages: At most so many pages of 1000 keys. Default: 1.
-    :return: The counts, ``is_complete`` if there was no more.
+    :param location: Location to count.
+    :param pages: Maximum number of pages of 1000 keys. Default: 1.
+    :return: The counts, with ``is_complete`` if there were no more pages.
     """
     inventory = Inventory()
     token: str | None = None
@@ -211,7 +212,7 @@ def survey(lister: Lister, location: S3Location, *, pages: int = 1) -> Inventory
 
 @dataclass(frozen=True)
 class _Range:
-    """Keys with a prefix, after one key and before another."""
+    """The keys with a prefix, after ``start_after`` and before ``before``."""
 
     prefix: str
     start_after: str | None = None
@@ -220,12 +221,12 @@ class _Range:
 
 def count_all(lister: Lister, location: S3Location, *, workers: int = 16) -> Inventory:
     """
-    Count everything, folder beside folder. No key is kept, so memory does not grow with the bucket.
+    Count all files, listing folders in parallel. No keys are stored, so memory use is independent of the bucket's size.
 
-    :param lister: Lists the bucket; it is used by several threads.
-    :param location: Where.
-    :param workers: How many listings at the same time. Default: 16. One prefix without folders below it is listed by
-        one, page after page.
+    :param lister: Lists the bucket; several threads use it.
+    :param location: Location to count.
+    :param workers: Number of parallel listings. Default: 16. A prefix without folders is listed by a single worker,
+        page by page.
     """
     from concurrent.futures import ThreadPoolExecutor
 
@@ -245,7 +246,7 @@ def count_all(lister: Lister, location: S3Location, *, workers: int = 16) -> Inv
 
 
 def _split(lister: Lister, prefix: str, wanted: int, inventory: Inventory) -> list[_Range]:
-    """Ranges that together hold all keys with the prefix, but for those that are counted on the way."""
+    """Split the prefix into ranges that together contain all keys, except those that are counted during the split."""
     folders, ranges = deque([prefix]), list[_Range]()
     for _ in range(_SPLIT_REQUESTS):
         if not folders or len(folders) + len(ranges) >= wanted:
@@ -256,8 +257,8 @@ def _split(lister: Lister, prefix: str, wanted: int, inventory: Inventory) -> li
             inventory.count(prefix, page.objects)
             folders.extend(page.folders)
         else:
-            # More than a page of names: cut between the folders that it shows, the rest is one range. A range begins
-            # after its first folder's own marker, which counts for nothing.
+            # More than one page of names: split between the folders on the first page; the rest is one range. A range
+            # starts after its first folder's marker, which is not counted.
             step = max(1, len(page.folders) // wanted)
             edges: list[str | None] = [None, *page.folders[step::step], None]
             ranges += [_Range(folder, start, end) for start, end in pairwise(edges)]
@@ -280,11 +281,11 @@ def _pages(lister: Lister, span: _Range) -> Iterator[list[tuple[str, int]]]:
 
 def choose_dataset_type(inventory: Inventory, location: S3Location) -> MediaType:
     """
-    Which dataset type fits what is there.
+    Return the dataset type that fits the content.
 
-    :param inventory: What was counted.
-    :param location: Where, for the message.
-    :raises UnclearContentError: There are neither images nor videos, or both and neither is two thirds of them.
+    :param inventory: The counted files.
+    :param location: The location, for the message.
+    :raises UnclearContentError: There are no images or videos, or both, and neither kind reaches two thirds of them.
     """
     images, videos = inventory.counts[MediaType.IMAGES], inventory.counts[MediaType.VIDEOS]
     if not images and not videos:
@@ -302,5 +303,5 @@ def choose_dataset_type(inventory: Inventory, location: S3Location) -> MediaType
 
 
 def expected_kind(dataset_type: str) -> MediaType:
-    """What a dataset of this type is made of; crops are images."""
+    """Return the kind of files in a dataset of this type; crops are images."""
     return MediaType.VIDEOS if dataset_type == "Videos" else MediaType.IMAGES

@@ -1,8 +1,8 @@
 """
-How the platform reaches a bucket: with the keys of an IAM user, or through a role that it may assume.
+How the platform accesses a bucket: with the access keys of an IAM user, or through a role that it assumes.
 
-Pure values and the rules for them. What an Airflow connection holds is read elsewhere and handed in as plain
-texts. No message of this module repeats a secret key, a session token or an external ID.
+Pure values and their validation. Airflow connections are read elsewhere and passed in as strings. No message of this
+module contains a secret access key, a session token or an external ID.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 from lightly_provider.contract import EXTERNAL_ID_PATTERN, KMS_KEY_ARN_PATTERN, ROLE_ARN_PATTERN, SHORTEST_EXTERNAL_ID
 
-# AWS's own form of what follows "role" and "key" in the platform's patterns (AWS docs: IAM identifiers; ARNs for KMS).
+# AWS's syntax after "role" and "key" in the platform's patterns (AWS docs: IAM identifiers; ARNs for KMS).
 _AFTER_ROLE = r"(?a)/[\w+=,.@/-]+"
 _AFTER_KEY = r"/[a-zA-Z0-9-]+"
 # AWS docs: IAM identifiers, "Unique ID prefixes"; IAM API reference, "AccessKey": an id has 16 to 128 characters.
-# A secret key is 40 characters of Base64, which AWS has never changed and does not promise.
+# A secret access key has 40 Base64 characters; AWS has never changed that, but does not guarantee it.
 _ACCESS_KEY_ID = r"AKIA[A-Z0-9]{12,124}"
 _LONG_BASE64 = r"[A-Za-z0-9/+=]{40,128}"
 
@@ -31,7 +31,7 @@ _NO_TEMPORARY_KEYS = "the platform has no field for a session token, so it canno
 
 
 class InvalidAccessError(ValueError):
-    """Credentials, a role or a key that the platform cannot use."""
+    """The platform cannot use these credentials, this role or this key."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,15 @@ class UserAccess:
     """
     The long-lived keys of an IAM user.
 
-    :param access_key_id: The key's public half.
-    :param secret_access_key: The secret half; in neither ``repr`` nor :meth:`describe`.
+    :param access_key_id: Access key id.
+    :param secret_access_key: Secret access key; not part of ``repr`` and :meth:`describe`.
     """
 
     access_key_id: str
     secret_access_key: str = field(repr=False)
 
     def describe(self) -> str:
-        """The access for a log: the method and enough of the key id to tell it from another."""
+        """Return the access for a log: the method, and enough of the key id to identify it."""
         key = self.access_key_id
         return f"user access with the key {key[:4]}…{key[-4:]}" if len(key) >= 12 else "user access with a key"
 
@@ -55,18 +55,17 @@ class UserAccess:
 @dataclass(frozen=True)
 class DelegatedAccess:
     """
-    A role that the platform's AWS account may assume.
+    A role that the platform's AWS account can assume.
 
-    :param role_arn: The role.
-    :param external_id: The passphrase that the role's trust policy asks for; in neither ``repr`` nor
-        :meth:`describe`.
+    :param role_arn: ARN of the role.
+    :param external_id: External ID that the role's trust policy requires; not part of ``repr`` and :meth:`describe`.
     """
 
     role_arn: str
     external_id: str = field(repr=False)
 
     def describe(self) -> str:
-        """The access for a log: the method and the role."""
+        """Return the access for a log: the method and the role."""
         return f"delegated access through the role {self.role_arn}"
 
 
@@ -80,18 +79,18 @@ def access_from_aws_connection(
     external_id: str | None,
 ) -> UserAccess | DelegatedAccess:
     """
-    Decide the access method by what an AWS connection holds.
+    Determine the access method from an AWS connection.
 
-    A role with an external ID is delegated access, whatever keys stand beside it: they are how Airflow would
-    assume the role, and are not sent. Keys without a role are user access.
+    A role with an external ID means delegated access, even if the connection also has keys: Airflow would use them to
+    assume the role, and they are not sent. Keys without a role mean user access.
 
-    :param conn_id: The connection's id, for the messages.
-    :param access_key_id: Its key id (login); None when it has none.
-    :param secret_access_key: Its secret key (password); None when it has none.
-    :param session_token: ``aws_session_token`` of its extra; None when it has none.
-    :param role_arn: ``role_arn`` of its extra; None when it has none.
-    :param external_id: ``assume_role_kwargs.ExternalId`` of its extra; None when it has none.
-    :raises InvalidAccessError: When it holds neither, only half of one, or temporary credentials.
+    :param conn_id: Id of the connection, for the messages.
+    :param access_key_id: Access key id (login); None if there is none.
+    :param secret_access_key: Secret access key (password); None if there is none.
+    :param session_token: ``aws_session_token`` of the extra; None if there is none.
+    :param role_arn: ``role_arn`` of the extra; None if there is none.
+    :param external_id: ``assume_role_kwargs.ExternalId`` of the extra; None if there is none.
+    :raises InvalidAccessError: The connection has neither method, an incomplete one, or temporary credentials.
     """
     place = f"AWS connection {conn_id!r}"
     if role_arn:
@@ -114,7 +113,7 @@ def access_from_aws_connection(
         for name, value in (("access key id", access_key_id), ("secret access key", secret_access_key)):
             if value != value.strip():
                 raise InvalidAccessError(f"The {name} of {place} begins or ends with a blank; store it without.")
-        # Whatever else it is, such as a password of something else, is not for the platform. No value is repeated.
+        # Anything else, such as a password for another service, must not be sent. The messages repeat no value.
         if not re.fullmatch(_ACCESS_KEY_ID, access_key_id):
             raise InvalidAccessError(
                 f"The login of {place} is no AWS access key id of an IAM user, which is {_LONG_LIVED_KEY_START} and 16 "
@@ -141,12 +140,12 @@ def access_from_aws_connection(
 
 def check_role_arn(arn: str, *, argument: str) -> str:
     """
-    Refuse what is not the ARN of a role that the platform can assume.
+    Validate the ARN of a role that the platform assumes.
 
     :param arn: ``arn:aws:iam::<account>:role/<name>``, with or without a path before the name.
-    :param argument: Where it was written, for the message.
-    :return: ``arn`` as it was given.
-    :raises InvalidAccessError: With what it is instead, and what to write.
+    :param argument: Name of the argument, for the message.
+    :return: ``arn``, unchanged.
+    :raises InvalidAccessError: The ARN is invalid; the message explains the cause and the expected form.
     """
     fits = re.match(ROLE_ARN_PATTERN, arn) and re.fullmatch(_AFTER_ROLE, arn.partition(":role")[2])
     fault = None if fits else _role_fault(arn)
@@ -157,12 +156,12 @@ def check_role_arn(arn: str, *, argument: str) -> str:
 
 def check_external_id(value: str, *, argument: str) -> str:
     """
-    Refuse an external ID that the platform does not take.
+    Validate an external ID by the platform's contract.
 
-    :param value: At least 10 of the letters, digits and signs that the platform's contract allows.
-    :param argument: Where it was written, for the message, which does not repeat the value.
-    :return: ``value`` as it was given.
-    :raises InvalidAccessError: When it is too short or holds another sign.
+    :param value: At least 10 of the letters, digits and symbols that the contract allows.
+    :param argument: Name of the argument, for the message, which does not repeat the value.
+    :return: ``value``, unchanged.
+    :raises InvalidAccessError: The value is too short or contains another character.
     """
     is_short = len(value) < SHORTEST_EXTERNAL_ID
     if is_short or not re.match(EXTERNAL_ID_PATTERN, value) or value.endswith("\n"):
@@ -179,14 +178,14 @@ def check_external_id(value: str, *, argument: str) -> str:
 
 def check_kms_key_arn(arn: str, *, argument: str, bucket_region: str | None = None) -> str:
     """
-    Refuse what is not the ARN of a KMS key that S3 can encrypt the bucket's objects with.
+    Validate the ARN of a KMS key with which S3 encrypts the bucket's objects.
 
     :param arn: ``arn:aws:kms:<region>:<account>:key/<key id>``.
-    :param argument: Where it was written, for the message.
-    :param bucket_region: The bucket's region, in which the key must lie too (AWS docs: S3 user guide, "Using
-        server-side encryption with AWS KMS keys"); None when it is not known.
-    :return: ``arn`` as it was given.
-    :raises InvalidAccessError: With what it is instead, and what to write.
+    :param argument: Name of the argument, for the message.
+    :param bucket_region: Region of the bucket, which must also be the key's region (AWS docs: S3 user guide, "Using
+        server-side encryption with AWS KMS keys"). None (default): unknown, not checked.
+    :return: ``arn``, unchanged.
+    :raises InvalidAccessError: The ARN is invalid; the message explains the cause and the expected form.
     """
     fits = re.match(KMS_KEY_ARN_PATTERN, arn) and re.fullmatch(_AFTER_KEY, arn.partition(":key")[2])
     region = arn.split(":")[3] if fits else ""
@@ -240,7 +239,7 @@ def _kms_fault(arn: str) -> str:
 
 
 def _arn_fault(arn: str, *, service: str, form: str) -> str | None:
-    """What is wrong with any ARN: blanks, the partition, too few parts."""
+    """Return the fault that any kind of ARN can have: blanks, another partition, missing parts."""
     if not arn.strip():
         return f"it is empty; write {form}"
     if arn != arn.strip():

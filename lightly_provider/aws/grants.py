@@ -1,8 +1,8 @@
 """
-The one policy of a user or role for everything that it is given, and the arguments that it is made from. Pure.
+Build the single policy of a user or role from all its grants, and parse the arguments for it. Pure functions.
 
-:mod:`lightly_provider.aws.policies` has the statements for one permission at one location; this combines them into the
-smallest document, as IAM's limits are tight.
+:mod:`lightly_provider.aws.policies` builds the statements for one permission at one location. This module combines them
+into the smallest document, because IAM's size limits are tight.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _ALL_ACTIONS = object_actions(frozenset(Permission))
 @dataclass(frozen=True, kw_only=True)
 class Grant:
     """
-    What is given at one location.
+    Access to one location.
 
-    :param location: Where.
-    :param purpose: What for; it decides the permissions.
-    :param kms_key_arn: The key that encrypts the objects there; None when S3's own keys do.
+    :param location: Location in S3.
+    :param purpose: Purpose of the datasource, which determines the permissions.
+    :param kms_key_arn: ARN of the KMS key that encrypts the objects. None (default): keys managed by S3.
     """
 
     location: S3Location
@@ -41,28 +41,28 @@ class Grant:
 
     @property
     def permissions(self) -> frozenset[Permission]:
-        """What may be done there."""
+        """The granted permissions."""
         return PURPOSE_PERMISSIONS[self.purpose]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
     """
-    Where objects may be read and written from; listing stays open, as the platform itself must list.
+    The networks from which objects can be read and written. Listing is not limited, because the platform itself lists.
 
-    The vendor's guide to minimum policies: only ``s3:ListBucket`` must be open to the platform, all else may be
+    The vendor's guide to minimum policies: only ``s3:ListBucket`` must be open to the platform; everything else may be
     limited to the addresses or the VPC of the worker.
 
-    :param source_ips: Address ranges in CIDR form, of public addresses.
-    :param source_vpcs: Ids of VPCs whose endpoints for S3 are used. A request through an endpoint carries no public
-        address (AWS docs: global condition keys, "aws:SourceIp"), so either suffices when both are given.
+    :param source_ips: Public address ranges in CIDR notation. Default: none.
+    :param source_vpcs: Ids of VPCs with an S3 endpoint. Default: none. A request through an endpoint has no public
+        address (AWS docs: global condition keys, "aws:SourceIp"), so if both are given, either is sufficient.
     """
 
     source_ips: tuple[str, ...] = ()
     source_vpcs: tuple[str, ...] = ()
 
     def conditions(self) -> list[dict[str, Any] | None]:
-        """A statement's conditions, one statement each; one None when everywhere will do."""
+        """Return the conditions, each for a statement of its own; a single None if there is no limit."""
         conditions: list[dict[str, Any] | None] = []
         if self.source_ips:
             conditions.append({"IpAddress": {"aws:SourceIp": list(self.source_ips)}})
@@ -76,15 +76,15 @@ EVERYWHERE = Network()
 
 def access_policy(grants: Iterable[Grant], *, network: Network = EVERYWHERE, partition: str = "aws") -> PolicyDocument:
     """
-    The policy for a user or role that is given all of this.
+    Return the policy for a user or role with all these grants.
 
-    What one grant allows already is not said again: locations within another fall away for the actions that they
-    share, and equal statements become one. Grants never widen each other: two buckets share a statement only where
-    the same prefixes are meant in both.
+    The policy contains no duplicates: a location inside another one is left out for the actions that they share, and
+    equal statements are merged. Merging never widens a grant: two buckets share a statement only if both have the same
+    prefixes.
 
-    :param grants: At least one.
-    :param network: Where objects may be read and written from. Default: everywhere.
-    :param partition: The AWS partition of the buckets.
+    :param grants: At least one grant.
+    :param network: Networks from which objects can be read and written. Default: no limit.
+    :param partition: AWS partition of the buckets. Default: ``aws``.
     :raises ValueError: There is no grant.
     """
     given = list(grants)
@@ -103,7 +103,7 @@ def access_policy(grants: Iterable[Grant], *, network: Network = EVERYWHERE, par
 
 
 def permissions_on_key(grants: Iterable[Grant], kms_key_arn: str) -> frozenset[Permission]:
-    """What may be done, somewhere, with objects that this key encrypts."""
+    """Return the permissions of all grants whose objects this key encrypts."""
     return frozenset[Permission]().union(*(g.permissions for g in grants if g.kms_key_arn == kms_key_arn))
 
 
@@ -111,11 +111,11 @@ def _listing(locations: Sequence[S3Location], partition: str) -> list[Statement]
     prefixes: dict[str, list[str]] = {}
     for location in locations:
         prefixes.setdefault(location.bucket, []).append(plain(location.prefix))
-    # Buckets with the same prefixes share a statement; any others would see each other's.
+    # Only buckets with the same prefixes share a statement; others would get each other's prefixes.
     buckets = _inverted({bucket: tuple(sorted(found)) for bucket, found in prefixes.items()})
     statements = []
     for found, names in buckets:
-        # "photos/*" is true of "photos/" too, so this says all that the longer form of policies.py says.
+        # "photos/*" also matches "photos/", so this is equivalent to the longer form in policies.py.
         likes = [f"{prefix}*" for prefix in found]
         condition = {"StringLike": {"s3:prefix": likes}} if all(found) else None
         arns = [f"arn:{partition}:s3:::{name}" for name in names]
@@ -124,7 +124,7 @@ def _listing(locations: Sequence[S3Location], partition: str) -> list[Statement]
 
 
 def _objects(grants: Sequence[Grant], partition: str) -> list[tuple[list[str], list[str]]]:
-    """Actions, and the ARNs of the objects on which they are allowed."""
+    """Return actions with the ARNs of the objects on which they are allowed."""
     actions: dict[S3Location, list[str]] = {}
     for action in _ALL_ACTIONS:
         places = (g.location for g in grants if action in object_actions(g.permissions))
@@ -144,7 +144,7 @@ def _keys(grants: Sequence[Grant]) -> list[tuple[list[str], list[str]]]:
 
 
 def _outermost(locations: Iterable[S3Location]) -> list[S3Location]:
-    """The locations that lie in no other one."""
+    """Return the locations that are not inside another one."""
     distinct = list(dict.fromkeys(locations))
     return [one for one in distinct if not any(other != one and other.contains(one) for other in distinct)]
 
@@ -161,7 +161,7 @@ def _statement(actions: list[str], resources: list[str], condition: dict[str, An
     return statement | ({"Condition": condition} if condition else {})
 
 
-# AWS docs: EC2 user guide, "Resource IDs": 8 characters in old ones, 17 in those since 2016.
+# AWS docs: EC2 user guide, "Resource IDs": 8 characters in old ids, 17 since 2016.
 _VPC = r"vpc-(?:[0-9a-f]{8}|[0-9a-f]{17})"
 
 
@@ -175,15 +175,15 @@ def grants_for(
     names: Mapping[str, str],
 ) -> list[Grant]:
     """
-    What a user's words for locations and keys come to.
+    Build grants from a user's arguments for locations and keys.
 
-    :param inputs: ``s3://bucket/prefix/`` of each place with files; at least one.
-    :param outputs: ``s3://bucket/prefix/`` of each place for what the platform writes.
-    :param purpose: That of the inputs; None: INPUT if there are outputs, and else INPUT_OUTPUT.
-    :param kms_key_arn: The key with which the platform encrypts what it writes; None: S3's own.
-    :param read_kms_key_arns: The keys with which the files are encrypted.
-    :param names: What the user calls each of these, for the messages.
-    :raises ValueError: One of them cannot be right.
+    :param inputs: ``s3://bucket/prefix/`` of each location with files; at least one.
+    :param outputs: ``s3://bucket/prefix/`` of each location to which the platform writes. Default: none.
+    :param purpose: Purpose of the inputs. None (default): INPUT if there are outputs, else INPUT_OUTPUT.
+    :param kms_key_arn: KMS key with which the platform encrypts what it writes. None (default): keys managed by S3.
+    :param read_kms_key_arns: KMS keys with which the files are encrypted. Default: none.
+    :param names: The user's name for each of these arguments, for the messages.
+    :raises ValueError: An argument is invalid.
     """
     if not inputs:
         raise ValueError(f"{names['inputs']} is empty; name at least one location.")
@@ -222,12 +222,12 @@ def grants_for(
 
 def network_of(*, source_ips: Sequence[str], source_vpcs: Sequence[str], names: Mapping[str, str]) -> Network:
     """
-    What a user's words for a network come to.
+    Build the network limits from a user's arguments.
 
-    :param source_ips: Address ranges in CIDR form.
+    :param source_ips: Address ranges in CIDR notation.
     :param source_vpcs: Ids of VPCs.
-    :param names: What the user calls each of these, for the messages.
-    :raises ValueError: One of them cannot be right.
+    :param names: The user's name for each of these arguments, for the messages.
+    :raises ValueError: An argument is invalid.
     """
     for text in source_ips:
         try:

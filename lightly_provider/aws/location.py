@@ -1,9 +1,8 @@
 """
-An S3 location as a value: parsed, validated and compared without asking AWS anything.
+Parse, validate and compare S3 locations without any request to AWS.
 
-Every refusal says which argument, which value, why it cannot work and what to write instead, because a
-location that is wrong in a way that S3 accepts (a doubled bucket, a stray ``//``) shows up only much later,
-as a dataset with no files.
+Every error names the argument, the value, the cause and the correct form. S3 accepts some mistakes (a repeated bucket,
+a stray ``//``), which otherwise appear only much later, as a dataset without files.
 """
 
 from __future__ import annotations
@@ -14,18 +13,18 @@ from dataclasses import dataclass, field, replace
 from itertools import dropwhile
 from urllib.parse import parse_qs, unquote, urlsplit
 
-# The patterns of this module are compiled by their first use: most imports of it never need them.
+# The patterns of this module are compiled on first use: most imports never need them.
 _SCHEME = "s3://"
-# Written before a location whose folder really looks like a slip.
+# Prefix for a location whose folder looks like a mistake but is correct.
 _EXACT = "exact:"
 _GENERAL_FORM = "s3://bucket/prefix/"
 _BACKSLASH = "which S3 takes as part of a name; write '/' between folders"
 _MAX_KEY_BYTES = 1024  # AWS docs: S3 user guide, "Naming Amazon S3 objects"
 _SHOWN_CHARACTERS = 200
 
-# AWS docs: S3 user guide, "General purpose bucket naming rules". A name that ends in "-an" belongs to an
-# account's own namespace and is an ordinary bucket. Buckets made in us-east-1 before March 2018 may hold
-# other characters, but they cannot be reached under the host names that S3 clients use today.
+# AWS docs: S3 user guide, "General purpose bucket naming rules". A name that ends in "-an" belongs to an account's own
+# namespace and is an ordinary bucket. Buckets created in us-east-1 before March 2018 may contain other characters, but
+# cannot be reached by the host names that S3 clients use today.
 _BUCKET_CHARACTERS = r"[a-z0-9.-]+"
 _IP_ADDRESS = r"\d{1,3}(?:\.\d{1,3}){3}"
 _RESERVED_PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
@@ -39,7 +38,7 @@ _RESERVED_SUFFIXES = {
     "--table-s3": ("a table bucket", _OTHER_BUCKET),
 }
 
-# The addresses under which S3 answers: path style, virtual-hosted style, and the console's own pages.
+# S3's web addresses: path style, virtual-hosted style, and the pages of the console.
 _NO_BUCKET_HOST = r"(?i).*(?:s3-(?:accesspoint|object-lambda|outposts|control)|accesspoint\.s3-global)\..*"
 _PATH_HOST = r"(?i)s3(?:[.-][a-z0-9.-]+)?\.amazonaws\.com(?:\.cn)?"
 _VIRTUAL_HOST = r"(?i)(?P<bucket>.+?)\.s3(?:[.-][a-z0-9.-]+)?\.amazonaws\.com(?:\.cn)?"
@@ -51,13 +50,13 @@ _BEHIND_ACCESS_POINT = f"and the platform takes buckets only; write the bucket b
 _SCHEME_SLIP = r"(?i)(?:s3[an]?:/*|s3//+)+"
 _ANY_SCHEME = r"(?P<name>[a-zA-Z][a-zA-Z0-9+.-]{0,20})://"
 
-# Copied along from web pages and documents, and not to be seen; no Unicode category holds just these two.
+# Invisible characters that are copied from web pages and documents; no Unicode category contains just these two.
 _INVISIBLE = frozenset("\u200b\ufeff")
 _ENCODED = r"%(?:20|2[fF])"
 
 
 class InvalidLocationError(ValueError):
-    """A text that cannot be an S3 location."""
+    """The text is not a valid S3 location."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +64,9 @@ class S3Location:
     """
     A directory in S3.
 
-    :param bucket: The bucket's name.
-    :param prefix: The keys' common beginning; empty for the whole bucket, else with a slash at its end.
-    :param is_exact: Whether the user said that the prefix is meant as it is written.
+    :param bucket: Bucket name.
+    :param prefix: Common prefix of the keys; empty for the whole bucket, else with a trailing slash.
+    :param is_exact: Whether the user confirmed with ``exact:`` that the prefix is correct. Default: False.
     """
 
     bucket: str
@@ -84,14 +83,14 @@ class S3Location:
     @classmethod
     def parse(cls, uri: str, *, argument: str) -> S3Location:
         """
-        Read what a user wrote, and refuse what cannot work.
+        Parse and validate a location that a user wrote.
 
-        :param uri: ``s3://bucket/prefix/``; a missing slash at the end is added, ``s3://bucket`` means the
-            whole bucket. ``exact:s3://bucket/prefix/`` allows folders that look like slips: one that is called like
-            the bucket, has no name, or holds ``?``, ``#``, ``*`` or a backslash.
-        :param argument: The name of the operator's argument, for the message.
-        :raises InvalidLocationError: With one sentence that names the argument, the value, the cause and the
-            next step. Credentials and query strings inside the value are left out of it.
+        :param uri: ``s3://bucket/prefix/``; a missing trailing slash is added, ``s3://bucket`` means the whole bucket.
+            ``exact:s3://bucket/prefix/`` allows folders that look like mistakes: one with the bucket's name, without a
+            name, or with ``?``, ``#``, ``*`` or a backslash.
+        :param argument: Name of the operator's argument, for the message.
+        :raises InvalidLocationError: The location is invalid; the message names the argument, the value, the cause and
+            the next step, without credentials and query strings in the value.
         """
         fault = _fault(uri)
         if fault:
@@ -102,10 +101,10 @@ class S3Location:
     @classmethod
     def from_stored(cls, uri: str) -> S3Location:
         """
-        Read a location that a service already holds, without the rules that protect against slips.
+        Parse a location that a service already stores, without the checks for mistakes.
 
         :param uri: Any text with the scheme ``s3://`` and a bucket.
-        :raises InvalidLocationError: When scheme or bucket is missing.
+        :raises InvalidLocationError: The scheme or the bucket is missing.
         """
         bucket, _, prefix = uri.removeprefix(_SCHEME).partition("/")
         if not uri.startswith(_SCHEME) or not bucket:
@@ -114,26 +113,26 @@ class S3Location:
 
     @property
     def uri(self) -> str:
-        """The location as text, always with a slash at its end."""
+        """The location as text, with a trailing slash."""
         return f"{_SCHEME}{self.bucket}/{self.prefix}"
 
     @property
     def written(self) -> str:
-        """The location as a user writes it, so that :meth:`parse` takes it."""
+        """The location in the form that :meth:`parse` accepts."""
         return self.uri if _fault(self.uri) is None else f"{_EXACT}{self.uri}"
 
     @property
     def warning(self) -> str | None:
-        """What is probably, but not certainly, a slip; None when there is nothing to say."""
+        """A warning about a probable mistake in the prefix; None if there is none."""
         if self.is_exact:
             return None
-        # Hive writes "name=value" folders and percent-encodes the values, so there the percent sign is meant.
+        # Hive writes "name=value" folders with percent-encoded values, so there the percent sign is correct.
         if "=" not in self.prefix and re.search(_ENCODED, self.prefix):
             return (
                 f"The prefix {self.prefix!r} looks percent-encoded, and S3 takes the percent sign literally; "
                 f"if it was copied from a browser, write {unquote(self.prefix)!r}."
             )
-        # S3 compares names byte by byte, so that two that look alike are two folders.
+        # S3 compares names byte by byte, so two names that look alike are different folders.
         if (composed := unicodedata.normalize("NFC", self.prefix)) != self.prefix:
             how, meant = (
                 "letters and their accents as characters of their own (NFD, as macOS may write names)",
@@ -151,10 +150,10 @@ class S3Location:
 
     def join(self, relative: str) -> str:
         """
-        The URI of what lies below this location.
+        Return the URI of an object or folder in this location.
 
-        :param relative: An object's name, or a folder's with a slash at its end.
-        :raises ValueError: When ``relative`` is empty, absolute, or would leave the location.
+        :param relative: Name of an object, or of a folder with a trailing slash.
+        :raises ValueError: ``relative`` is empty, absolute, or outside the location.
         """
         if {"", ".", ".."} & set(relative.removesuffix("/").split("/")):
             raise ValueError(
@@ -164,7 +163,7 @@ class S3Location:
         return self.uri + relative
 
     def contains(self, other: S3Location) -> bool:
-        """Whether everything in ``other`` lies in this location too; a location contains itself."""
+        """Return whether ``other`` is inside this location; a location contains itself."""
         return self.bucket == other.bucket and other.prefix.startswith(self.prefix)
 
     def __str__(self) -> str:
@@ -172,7 +171,7 @@ class S3Location:
 
 
 def _fault(uri: object) -> str | None:
-    """What is wrong with a location and what to do, for the first rule that it breaks; None for none."""
+    """Return the fault and the next step for the first rule that a location breaks; None if it breaks none."""
     if not isinstance(uri, str):
         return f"a location is a text of the form {_GENERAL_FORM}"
     bare = uri.removeprefix(_EXACT)
@@ -218,10 +217,10 @@ def _scheme_fault(uri: str) -> str | None:
 
 
 def _path_of_web_address(address: str) -> str:
-    """``bucket/prefix`` as S3's own web addresses name it; empty when the address is not one of S3's."""
+    """Return ``bucket/prefix`` from one of S3's web addresses; empty for any other address."""
     try:
         parts = urlsplit(address)
-    except ValueError:  # brackets without an IPv6 address in them, so certainly not one of S3's
+    except ValueError:  # brackets without an IPv6 address, so not one of S3's
         return ""
     host, path = parts.hostname or "", unquote(parts.path)
     if re.fullmatch(_CONSOLE_HOST, host):
@@ -269,7 +268,7 @@ def _broken_bucket_rule(bucket: str) -> str | None:
 
 
 def _impossible(prefix: str) -> str | None:
-    """Why no key can begin so."""
+    """Return why no key can have this prefix; None if one can."""
     if {".", ".."} & set(prefix.split("/")):
         return "S3 knows no '.' and '..' folders; write the whole path"
     if len(prefix.removesuffix("/").encode()) >= _MAX_KEY_BYTES:
@@ -278,7 +277,7 @@ def _impossible(prefix: str) -> str | None:
 
 
 def _slip(bucket: str, prefix: str) -> str | None:
-    """Why a prefix that S3 would accept is probably not what was meant, and what is."""
+    """Return why a prefix that S3 accepts is probably a mistake, with the probable correction; None if it is not."""
     if "\\" in prefix:
         return f"it holds a backslash, {_BACKSLASH}"
     for remnant in "?#":
@@ -299,18 +298,18 @@ def _slip(bucket: str, prefix: str) -> str | None:
 
 
 def _instead(path: str) -> str:
-    """``bucket/prefix`` as a location to propose; the general form when the path breaks a rule of its own."""
+    """Return ``bucket/prefix`` as a location to propose; the general form if that location would be invalid, too."""
     candidate = f"{_SCHEME}{path}"
     return S3Location.from_stored(candidate).uri if path and _fault(candidate) is None else _GENERAL_FORM
 
 
 def _shown(value: object) -> str:
-    """The value for a message: not too long, and without a signed query or ``key:secret@``."""
+    """Return the value for a message: truncated, and without a signed query or ``key:secret@``."""
     if not isinstance(value, str):
         return f"<{type(value).__name__}>"
     text, query, _ = value.partition("?")
     bare = re.sub(_ANY_SCHEME, "", text)
-    # "user@" before the first slash, or "key:secret@" anywhere, as a secret may hold slashes itself.
+    # "user@" before the first slash, or "key:secret@" anywhere, because a secret may contain slashes.
     if "@" in bare.partition("/")[0] or "@" in bare.partition(":")[2]:
         scheme = re.match(_ANY_SCHEME, text)
         text = f"{scheme.group() if scheme else ''}…"

@@ -1,9 +1,8 @@
 """
-The IAM policies that let the platform use a location: pure, and no wider than each purpose needs.
+Build the IAM policies that let the platform use a location, with the least privilege for each purpose. Pure functions.
 
-Sources: lightly 1.5.26, models/datasource_purpose.py; the vendor's guide to S3 (list and read for the input;
-write and delete too for what Lightly stores); AWS docs: Service Authorization Reference, "Actions … for
-Amazon S3".
+Sources: lightly 1.5.26, models/datasource_purpose.py; the vendor's guide to S3 (list and read for the input; also write
+and delete for what Lightly stores); AWS docs: Service Authorization Reference, "Actions … for Amazon S3".
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ if TYPE_CHECKING:
 Statement: TypeAlias = dict[str, Any]
 PolicyDocument: TypeAlias = dict[str, Any]
 
-# Lightly's account as its guide to delegated access names it. It has changed once (lightly-ai/lightly#872).
+# Lightly's AWS account, from its guide to delegated access. It has changed once (lightly-ai/lightly#872).
 LIGHTLY_ACCOUNT_ID = "916419735646"
-# The same guide: with a shorter maximum session the platform cannot use the role. AWS allows no longer one.
+# The same guide: the platform cannot use a role with a shorter maximum session duration. It is also AWS's maximum.
 ROLE_SESSION_SECONDS = 12 * 3600
-# Of a random external ID: 32 characters.
+# Bytes of a random external ID, which make 32 characters.
 EXTERNAL_ID_BYTES = 24
-_POLICY_VERSION = "2012-10-17"  # AWS docs: the version in which policy variables work; there is no newer one
+_POLICY_VERSION = "2012-10-17"  # AWS docs: the latest version, and the only one with policy variables
 
-# "${", "*" and "?" mean something in a policy's resources and conditions; AWS docs: IAM policy variables,
-# "Specifying values" gives this way to write them plainly.
+# "${", "*" and "?" are special in a policy's resources and conditions. AWS docs: IAM policy variables, "Specifying
+# values" documents how to escape them.
 _POLICY_SIGN = r"[*?]|\$(?=\{)"
 
 
@@ -44,11 +43,10 @@ _OBJECT_ACTIONS: Mapping[Permission, tuple[str, ...]] = {
     Permission.LIST: (),
     Permission.READ: ("s3:GetObject",),
     Permission.WRITE: ("s3:PutObject",),
-    # The vendor's guide asks for the right to delete where files are replaced.
+    # The vendor's guide requires permission to delete where files are replaced.
     Permission.OVERWRITE: ("s3:PutObject", "s3:DeleteObject"),
 }
-# Encrypt, Decrypt and GenerateDataKey are what the vendor's guide to SSE-KMS asks for; who only reads needs
-# Decrypt.
+# The vendor's guide to SSE-KMS requires Encrypt, Decrypt and GenerateDataKey; reading alone needs only Decrypt.
 _KMS_ACTIONS: Mapping[Permission, tuple[str, ...]] = {
     Permission.LIST: (),
     Permission.READ: ("kms:Decrypt",),
@@ -61,12 +59,12 @@ def policy_document(
     location: S3Location, purpose: Purpose, *, kms_key_arn: str | None = None, partition: str = "aws"
 ) -> PolicyDocument:
     """
-    The policy for the user or role with which the platform uses one location.
+    Return the policy for a user or role with which the platform uses one location.
 
-    :param location: Where.
-    :param purpose: What for; it decides the actions.
-    :param kms_key_arn: The key that encrypts the objects there; None when S3's own keys do.
-    :param partition: The AWS partition of the bucket.
+    :param location: Location in S3.
+    :param purpose: Purpose of the datasource, which determines the actions.
+    :param kms_key_arn: ARN of the KMS key that encrypts the objects. None (default): keys managed by S3.
+    :param partition: AWS partition of the bucket. Default: ``aws``.
     """
     statements = statements_for(PURPOSE_PERMISSIONS[purpose], location, kms_key_arn=kms_key_arn, partition=partition)
     return {"Version": _POLICY_VERSION, "Statement": statements}
@@ -80,12 +78,12 @@ def statements_for(
     partition: str = "aws",
 ) -> list[Statement]:
     """
-    The statements that grant these permissions at one location, to add where some are missing.
+    Return the statements that grant permissions at one location, e.g. to add missing permissions.
 
-    :param permissions: What is to be granted; at most three statements come of it.
-    :param location: Where.
-    :param kms_key_arn: The key that encrypts the objects there; None when S3's own keys do.
-    :param partition: The AWS partition of the bucket.
+    :param permissions: Permissions to grant; they result in at most three statements.
+    :param location: Location in S3.
+    :param kms_key_arn: ARN of the KMS key that encrypts the objects. None (default): keys managed by S3.
+    :param partition: AWS partition of the bucket. Default: ``aws``.
     """
     granted = frozenset(map(Permission, permissions))
     bucket_arn = f"arn:{partition}:s3:::{location.bucket}"
@@ -105,13 +103,13 @@ def statements_for(
 
 def key_policy_statement(principal_arn: str, permissions: Iterable[Permission]) -> Statement:
     """
-    The statement to add to a KMS key's own policy, without which the identity's policy is not enough.
+    Return the statement to add to a KMS key policy, without which the identity-based policy is not sufficient.
 
     AWS docs: KMS developer guide, "Key policies in AWS KMS": unless the key policy names the account or the principal,
     IAM policies on the key have no effect.
 
-    :param principal_arn: The user or role that uses the key.
-    :param permissions: What it may do at the locations whose objects the key encrypts.
+    :param principal_arn: ARN of the user or role that uses the key.
+    :param permissions: Its permissions at the locations whose objects the key encrypts.
     """
     return {
         "Effect": "Allow",
@@ -126,12 +124,12 @@ def trust_policy(
     external_id: str | Sequence[str], lightly_account_id: str = LIGHTLY_ACCOUNT_ID, *, partition: str = "aws"
 ) -> PolicyDocument:
     """
-    The trust policy of the role that the platform assumes.
+    Return the trust policy of the role that the platform assumes.
 
-    :param external_id: The passphrase that the platform must present; several while one replaces another. It
-        stands in the document, which is therefore as secret as the external ID.
-    :param lightly_account_id: The platform's AWS account.
-    :param partition: The AWS partition of the role.
+    :param external_id: External ID that the platform must send; several during a rotation. The document contains it,
+        and is therefore as secret as the external ID.
+    :param lightly_account_id: AWS account of the platform. Default: the one in the vendor's guide.
+    :param partition: AWS partition of the role. Default: ``aws``.
     """
     ids = [external_id] if isinstance(external_id, str) else list(external_id)
     statement: Statement = {
@@ -144,17 +142,17 @@ def trust_policy(
 
 
 def object_actions(granted: frozenset[Permission]) -> list[str]:
-    """The actions on objects that these permissions take."""
+    """Return the actions on objects that these permissions require."""
     return _actions(_OBJECT_ACTIONS, granted)
 
 
 def kms_actions(granted: frozenset[Permission]) -> list[str]:
-    """The actions on a KMS key that these permissions take where it encrypts the objects."""
+    """Return the actions on a KMS key that these permissions require if it encrypts the objects."""
     return _actions(_KMS_ACTIONS, granted)
 
 
 def plain(prefix: str) -> str:
-    """A prefix as a policy's resources and conditions must spell it, so that it means itself."""
+    """Escape a prefix for a policy's resources and conditions."""
     return re.sub(_POLICY_SIGN, lambda sign: "${" + sign.group() + "}", prefix)
 
 

@@ -1,8 +1,7 @@
 """
-Policy documents as values: whether two mean the same, how large IAM finds them, whose external IDs they hold, and what
-a statement covers.
+Policy documents as values: compare two, measure their size, and read their external IDs and what a statement covers.
 
-Pure. IAM gives a document back as it was stored, or in a form of its own, so texts are no way to compare them.
+Pure functions. IAM returns a document as it was stored or in normalized form, so comparing the text is not sufficient.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _EXTERNAL_ID_KEY = "sts:externalid"
 
 
 class PolicyKind(StrEnum):
-    """Where a policy is put, which decides how long it may be."""
+    """The kind of a policy, which determines its maximum size."""
 
     USER_INLINE = "user"
     ROLE_INLINE = "role"
@@ -30,8 +29,9 @@ class PolicyKind(StrEnum):
     TRUST = "trust policy"
 
 
-# AWS docs: IAM and STS quotas, "IAM and STS character limits". White space does not count, and the limit of inline
-# policies is on all of one user or role together. For trust policies it is the default, which AWS raises on request.
+# AWS docs: IAM and STS quotas, "IAM and STS character limits". White space does not count. The limit for inline
+# policies applies to all inline policies of a user or role together. The limit for trust policies is the default, which
+# AWS raises on request.
 SIZE_LIMITS: Mapping[PolicyKind, int] = {
     PolicyKind.USER_INLINE: 2048,
     PolicyKind.ROLE_INLINE: 10240,
@@ -41,23 +41,23 @@ SIZE_LIMITS: Mapping[PolicyKind, int] = {
 
 
 def compact(document: PolicyDocument) -> str:
-    """The document as JSON without white space, as it is best sent."""
+    """Return the document as JSON without white space."""
     return json.dumps(document, separators=(",", ":"))
 
 
 def size_of(document: PolicyDocument) -> int:
-    """The characters that IAM counts."""
+    """Return the size of the document in characters, as IAM counts it."""
     return len(re.sub(r"\s", "", compact(document)))
 
 
 def check_size(document: PolicyDocument, kind: PolicyKind, *, argument: str) -> None:
     """
-    Refuse a document that IAM would refuse for its length.
+    Refuse a document that exceeds IAM's size limit.
 
-    :param document: The policy.
-    :param kind: Where it is to be put.
-    :param argument: What decides its length, for the message.
-    :raises ValueError: With both lengths, and what to do.
+    :param document: Policy document.
+    :param kind: Kind of the policy.
+    :param argument: Name of the argument that determines the size, for the message.
+    :raises ValueError: The document is too large; the message has the size, the limit and the next step.
     """
     size, limit = size_of(document), SIZE_LIMITS[kind]
     if size > limit:
@@ -72,16 +72,16 @@ def check_size(document: PolicyDocument, kind: PolicyKind, *, argument: str) -> 
 
 def same_meaning(one: PolicyDocument, other: PolicyDocument) -> bool:
     """
-    Whether two documents say the same, however they are written.
+    Return whether two documents are equivalent.
 
-    Order, one value or a list of it, the case of actions, white space and Sids make no difference, and an account's
-    number is its root's ARN.
+    Ignores order, a single value versus a list of one, the case of actions, white space and Sids. An account id equals
+    the ARN of the account's root user.
     """
     return bool(_canonical(one) == _canonical(other))
 
 
 def external_ids(trust: PolicyDocument) -> list[str]:
-    """The external IDs with which a trust policy lets somebody assume the role, in their order."""
+    """Return the external IDs that a trust policy accepts, in order."""
     found: list[str] = []
     for statement in _listed(trust.get("Statement")):
         if statement.get("Effect") != "Allow":
@@ -95,23 +95,23 @@ def external_ids(trust: PolicyDocument) -> list[str]:
 
 def covers(statement: Statement, action: str, resource: str) -> bool:
     """
-    Whether a statement is about doing an action to a resource, its conditions left aside.
+    Return whether a statement covers an action on a resource, regardless of its conditions.
 
-    :param statement: The statement.
-    :param action: E.g. ``s3:GetObject``.
-    :param resource: An ARN. A statement without a resource, as in a trust policy, is about any.
+    :param statement: Policy statement.
+    :param action: Action, e.g. ``s3:GetObject``.
+    :param resource: ARN of the resource. A statement without a resource, as in a trust policy, covers any.
     """
     return _is_among(statement, "Action", action.lower(), lowered=True) and _is_among(statement, "Resource", resource)
 
 
 def names_principal(statement: Statement, principal_arn: str) -> bool:
     """
-    Whether a statement of a resource's policy is about a user or role: by its ARN, its account, or everybody.
+    Return whether a statement applies to a user or role, by its ARN, its account or a wildcard.
 
-    Its conditions are left aside.
+    Conditions are ignored.
 
-    :param statement: The statement. One without a principal, as in an identity's policy, is about whoever has it.
-    :param principal_arn: The ARN of the user or role.
+    :param statement: Policy statement. One without a principal, as in an identity-based policy, applies to its owner.
+    :param principal_arn: ARN of the user or role.
     """
     if "NotPrincipal" in statement:
         return principal_arn not in _arns(statement["NotPrincipal"])
@@ -125,7 +125,7 @@ def names_principal(statement: Statement, principal_arn: str) -> bool:
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether a text fits a policy's pattern with its wildcards; "${*}" and the like stand for the sign itself."""
+    """Return whether a text matches a policy's wildcard pattern; "${*}" and the like are literal characters."""
     return _pattern(pattern).fullmatch(text) is not None
 
 

@@ -1,9 +1,9 @@
 """
-AWS's regions and partitions as facts, and what the platform's contract makes of them.
+AWS regions and partitions, and which of them the platform's contract supports.
 
-The contract's own list decides most questions; only for another region the caller's list is looked at, which comes from
-the installed AWS SDK and takes a tenth of a second to load. A region that is in neither is refused, even if it has a
-region's form: ``eu-west-9`` is far more often a slip than a region that AWS has opened since.
+A region is looked up in the contract's list first. Only if it is missing there, the caller's list is used, which comes
+from the installed AWS SDK and takes a tenth of a second to load. A region in neither list is refused, even if its
+format is valid: ``eu-west-9`` is more likely a typo than a region that AWS has opened since.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def _codes(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# lightly 1.5.26 (June 2025), models/s3_region.py. Its two GovCloud names are not AWS's codes.
+# lightly 1.5.26 (June 2025), models/s3_region.py. Its two GovCloud names differ from AWS's codes.
 CONTRACT_REGIONS = _codes(
     """
     af-south-1 ap-east-1 ap-northeast-1 ap-northeast-2 ap-northeast-3 ap-south-1 ap-south-2 ap-southeast-1
@@ -31,7 +31,7 @@ CONTRACT_REGIONS = _codes(
 )
 _GOVCLOUD_CODES = {"us-gov-east": "us-gov-east-1", "us-gov-west": "us-gov-west-1"}
 
-# AWS docs: a region's code begins with that of its partition; all others lie in "aws".
+# AWS docs: the prefix of a region's code determines its partition; all other regions are in "aws".
 _PARTITION_STARTS = {
     "cn-": "aws-cn",
     "us-gov-": "aws-us-gov",
@@ -42,24 +42,23 @@ _PARTITION_STARTS = {
     "us-isof-": "aws-iso-f",
 }
 _AVAILABILITY_ZONE = r"(?P<region>[a-z]{2,4}(?:-[a-z]+)+-\d)[a-z]"
-# S3's GetBucketLocation still says "EU" for old buckets (AWS docs: S3 API reference, "GetBucketLocation").
+# S3's GetBucketLocation still returns "EU" for old buckets (AWS docs: S3 API reference, "GetBucketLocation").
 _OLD_NAMES = {"EU": "eu-west-1"}
 _WRITE_THE_CODE = "write the code of the bucket's region, e.g. 'eu-central-1'."
 
 
 class InvalidRegionError(ValueError):
-    """A text that is no AWS region."""
+    """The text is not an AWS region."""
 
 
 @dataclass(frozen=True)
 class RegionVerdict:
     """
-    A region that may be sent to the platform.
+    A region that can be sent to the platform.
 
-    :param region: The region as it was given.
-    :param partition: The AWS partition that it lies in, which begins every ARN there: ``aws``, ``aws-cn``, …
-    :param warning: Why the platform may not be able to use it, as a text for the log; None when nothing is
-        known.
+    :param region: The region, unchanged.
+    :param partition: AWS partition of the region, which is part of every ARN there: ``aws``, ``aws-cn``, …
+    :param warning: Text for the log on why the platform may not support the region; None if there is no reason.
     """
 
     region: str
@@ -69,14 +68,13 @@ class RegionVerdict:
 
 def check_region(region: str, *, argument: str, known: Iterable[str]) -> RegionVerdict:
     """
-    Refuse what is no AWS region, and warn of what the platform may not take.
+    Refuse an invalid region, and warn if the platform may not support it.
 
-    :param region: A region's code, e.g. ``eu-central-1``. The contract's own two names for GovCloud are taken
-        too.
-    :param argument: The name of the operator's argument, for the message.
-    :param known: AWS's regions, e.g. those of the installed SDK. They are looked at only if the contract lacks the
-        region, so that a generator costs nothing otherwise.
-    :raises InvalidRegionError: With the region that was probably meant.
+    :param region: Region code, e.g. ``eu-central-1``. The contract's two names for GovCloud are accepted, too.
+    :param argument: Name of the operator's argument, for the message.
+    :param known: AWS's regions, e.g. those of the installed SDK. Read only if the contract lacks the region, so a
+        generator has no cost otherwise.
+    :raises InvalidRegionError: The region is invalid; the message suggests the intended one.
     """
     if region not in CONTRACT_REGIONS and region not in (codes := frozenset(known)):
         raise InvalidRegionError(f"{argument}={region!r} is no AWS region; {_next_step(region, codes)}")
@@ -87,7 +85,7 @@ def check_region(region: str, *, argument: str, known: Iterable[str]) -> RegionV
 
 
 def partition_of(region: str) -> str:
-    """The AWS partition of a region, by the beginning of its code."""
+    """Return the AWS partition of a region, by the prefix of its code."""
     return next((partition for start, partition in _PARTITION_STARTS.items() if region.startswith(start)), "aws")
 
 

@@ -1,7 +1,7 @@
 """
-The text that names where an access is kept: the id of an Airflow connection, or the address of a secret in AWS.
+Parse the identifier of a secret store: the id of an Airflow connection, or the address of a secret in AWS.
 
-Pure. The forms of an address are ``secretsmanager://<aws_conn_id>/<name>`` and ``ssm://<aws_conn_id>/<name>``.
+Pure functions. An address is ``secretsmanager://<aws_conn_id>/<name>`` or ``ssm://<aws_conn_id>/<name>``.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ ADDRESS_FORMS = "the id of an Airflow connection, secretsmanager://<aws_conn_id>
 @dataclass(frozen=True, kw_only=True)
 class SecretAddress:
     """
-    A secret in AWS.
+    The address of a secret in AWS.
 
     :param service: ``secretsmanager`` or ``ssm``.
-    :param aws_conn_id: AWS connection of the identity that reads and writes it.
-    :param name: The secret's name; for a parameter, without the leading slash.
+    :param aws_conn_id: AWS connection of the identity that reads and writes the secret.
+    :param name: Name of the secret; for a parameter, without the leading slash.
     """
 
     service: str
@@ -33,9 +33,9 @@ class SecretAddress:
     @classmethod
     def parse(cls, text: str) -> SecretAddress | None:
         """
-        Read an address; None if the text is the id of an Airflow connection.
+        Parse an address; return None if the text is the id of an Airflow connection.
 
-        :raises ValueError: It looks like an address and is not one.
+        :raises ValueError: The text looks like an address, but is not a valid one.
         """
         if not re.fullmatch(_ANY_ADDRESS, text, flags=re.DOTALL):
             return None
@@ -46,15 +46,15 @@ class SecretAddress:
 
     @property
     def stored_name(self) -> str:
-        """The name in AWS, where a parameter's name with folders begins with a slash (AWS docs: PutParameter)."""
+        """The name in AWS, where a parameter name with a hierarchy starts with a slash (AWS docs: PutParameter)."""
         return f"/{self.name}" if self.service == "ssm" else self.name
 
 
 def check_access_conn_id(text: Any, *, argument: str) -> None:
     """
-    Refuse what names no place where an access can be kept.
+    Validate the identifier of a secret store.
 
-    :raises ValueError: With the forms that there are.
+    :raises ValueError: The identifier is invalid; the message has the valid forms.
     """
     if not isinstance(text, str) or not (SecretAddress.parse(text) or re.fullmatch(_CONN_ID, text)):
         raise ValueError(f"{argument} is {text!r}; write {ADDRESS_FORMS}.")
