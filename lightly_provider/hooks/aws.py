@@ -1,7 +1,7 @@
 """
-An Airflow connection of type ``aws``, read once: what Lightly gets of it, and AWS clients with its settings.
+Read an Airflow connection of type ``aws``, for the access that Lightly gets and for AWS clients.
 
-All AWS clients of the provider are made here, with the connection's own endpoint, TLS, proxy, profile and client
+All AWS clients of the provider are created here, with the connection's endpoint, TLS, proxy, profile and client
 settings.
 """
 
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# HeadBucket needs no particular region, and answers with the bucket's own in this header even when it denies
+# HeadBucket works in any region, and returns the bucket's region in this header even if it denies the request
 # (AWS docs: S3 API reference, "HeadBucket").
 _REGION_HEADER = "x-amz-bucket-region"
 _DENIALS = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
-# Of an extra, what says where AWS is and how to reach it.
+# Members of the extra that define the AWS endpoint and how to reach it.
 _ENDPOINT_FIELDS = ("region_name", "endpoint_url", "service_config", "verify", "config_kwargs")
 _OBJECTS = ("assume_role_kwargs", "service_config", "config_kwargs", "session_kwargs", "assume_role_with_saml")
 _TEXTS = (
@@ -49,7 +49,7 @@ _TEXTS = (
     "role_arn",
     "assume_role_method",
 )
-# At DEBUG these write out requests, answers and what is signed: secret keys, session tokens, external IDs.
+# At DEBUG, these log requests, responses and the strings to sign: secret keys, session tokens, external IDs.
 _LOGGERS_OF_SECRETS = (
     "botocore.auth",
     "botocore.credentials",
@@ -57,18 +57,18 @@ _LOGGERS_OF_SECRETS = (
     "botocore.parsers",
     "botocore.utils",
 )
-# boto3 makes no client without a region, also of what has none (IAM) or returns another one (HeadBucket).
+# boto3 requires a region for every client, even for a global service (IAM) or to find a region (HeadBucket).
 _ANY_REGION = "us-east-1"
-# For a question that AWS answers at once or not at all.
+# Client settings for requests that AWS answers at once or not at all.
 QUICK: Mapping[str, Any] = {"connect_timeout": 5, "read_timeout": 15, "retries": {"total_max_attempts": 3}}
 
 
 class Identity(StrEnum):
     """
-    As whom a client asks AWS.
+    The identity of an AWS client.
 
-    OWN is the whole connection as the Amazon provider uses it, with its role assumed. KEYS leaves the role alone, which
-    is Lightly's to assume. NOBODY sends unsigned requests.
+    OWN uses the connection as the Amazon provider does, and assumes its role. KEYS uses only the keys, because Lightly
+    assumes the role. NOBODY sends unsigned requests.
     """
 
     OWN = "own"
@@ -78,13 +78,13 @@ class Identity(StrEnum):
 
 class AwsConnection:
     """
-    An Airflow connection of type ``aws``, read at its first use and not again.
+    An Airflow connection of type ``aws``, read once on first use.
 
-    :param conn_id: Its id, or the address of a secret that holds such a connection, e.g.
-        ``secretsmanager://aws_default/lightly/photos``. None: boto3's own default credentials.
-    :param connections: The other connections of the task, for the one that reads the secret. None: none yet.
-    :param fields: What it holds, where that is known already: ``conn_type``, ``login``, ``password`` and ``extra``, as
-        in a connection's JSON. None: it is read.
+    :param conn_id: Id of the connection, or the address of a secret that contains one, e.g.
+        ``secretsmanager://aws_default/lightly/photos``. None: boto3's default credentials.
+    :param connections: The task's AWS connections, one of which reads the secret. None (default): a new collection.
+    :param fields: The connection's fields, if known: ``conn_type``, ``login``, ``password`` and ``extra``, as in a
+        connection's JSON. None (default): read the connection.
     """
 
     def __init__(
@@ -110,15 +110,15 @@ class AwsConnection:
 
     @property
     def name(self) -> str:
-        """The connection as a sentence names it."""
+        """The connection's name in messages."""
         return f"AWS connection {self.conn_id!r}" if self.conn_id else "boto3's default credentials"
 
     @cached_property
     def access(self) -> UserAccess | DelegatedAccess:
         """
-        How Lightly reaches a bucket.
+        The access with which Lightly reaches a bucket.
 
-        :raises InvalidAccessError: The connection holds nothing that Lightly can use, e.g. a session token.
+        :raises InvalidAccessError: Lightly cannot use the connection, e.g. because it has a session token.
         """
         wrapper = self._wrapper
         return access_from_aws_connection(
@@ -137,12 +137,12 @@ class AwsConnection:
 
     @property
     def has_keys(self) -> bool:
-        """Whether it holds keys, so that a client can be signed without assuming its role."""
+        """Whether the connection has keys, which sign requests without assuming its role."""
         return bool(self._wrapper.aws_access_key_id and self._wrapper.aws_secret_access_key)
 
     @property
     def endpoint_extra(self) -> dict[str, Any]:
-        """What its extra says about where AWS is, so that a connection made from it leads to the same one."""
+        """The endpoint settings of the extra, for a new connection to the same AWS endpoint."""
         extra = self._wrapper.extra_config
         return {name: extra[name] for name in _ENDPOINT_FIELDS if name in extra}
 
@@ -155,14 +155,14 @@ class AwsConnection:
         config: Mapping[str, Any] | None = None,
     ) -> Any:
         """
-        A boto3 client with the connection's settings. The same arguments give the same client.
+        Return a boto3 client with the connection's settings; the same arguments return the same client.
 
         :param service: boto3's name of the service, e.g. ``iam``.
-        :param region: Its region. None: that of the connection, the profile or the environment, and else us-east-1.
-        :param identity: As whom it asks.
-        :param config: Client settings of botocore's ``Config``, where the connection has none of its own.
-        :raises LightlyConnectionConfigError: The connection's settings cannot be right.
-        :raises LightlyAccessError: AWS refused the connection's role.
+        :param region: Region. None (default): that of the connection, the profile or the environment, else us-east-1.
+        :param identity: Identity of the client. Default: OWN.
+        :param config: Settings of botocore's ``Config``; the connection's own settings take precedence. Default: none.
+        :raises LightlyConnectionConfigError: The connection's settings are invalid.
+        :raises LightlyAccessError: AWS denied assuming the connection's role.
         """
         key = (service, region or "", identity, json.dumps(dict(config or {}), sort_keys=True))
         if key not in self._clients:
@@ -180,7 +180,7 @@ class AwsConnection:
         endpoint = wrapper.get_service_endpoint_url(service)
         settings = Config(**dict(config))
         if endpoint:
-            # botocore knows no networks in NO_PROXY, which are how the endpoint of an own S3 is often exempted.
+            # botocore does not support networks in NO_PROXY, which often exempt a self-hosted S3 endpoint.
             settings = settings.merge(Config(proxies=proxies_for(endpoint)))
         if wrapper.botocore_config:
             settings = settings.merge(wrapper.botocore_config)
@@ -203,7 +203,7 @@ class AwsConnection:
         if identity is Identity.OWN:
             from airflow.providers.amazon.aws.hooks.base_aws import SessionFactory
 
-            # The client that assumes the role needs a region, too.
+            # The client that assumes the role also needs a region.
             region = wrapper.region_name or boto3.session.Session(**held).region_name or _ANY_REGION
             return SessionFactory(conn=wrapper, region_name=region, config=wrapper.botocore_config).create_session()
         if identity is Identity.NOBODY:
@@ -212,7 +212,7 @@ class AwsConnection:
 
     @cached_property
     def _wrapper(self) -> AwsConnectionWrapper:
-        """The connection as the Amazon provider reads it."""
+        """The connection as parsed by the Amazon provider."""
         if self.conn_id is None:
             from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
 
@@ -235,7 +235,7 @@ class AwsConnection:
 
     @contextmanager
     def _faults_explained(self) -> Iterator[None]:
-        """Settings that botocore or the Amazon provider cannot use, in one sentence."""
+        """Explain in one sentence which settings botocore or the Amazon provider cannot use."""
         from botocore import exceptions
 
         try:
@@ -253,14 +253,14 @@ class AwsConnection:
 
 
 def _authorities(session: Any, verify: Any) -> Any:
-    """Which certificates are trusted: the connection's, those that boto3 is configured with, else the environment's."""
+    """Return the trusted certificates: from the connection, from boto3's configuration, or from the environment."""
     if verify is not None or session._session.get_config_variable("ca_bundle"):
         return verify
     return ca_bundle_for(None)
 
 
 class AwsConnections:
-    """The AWS connections of one task, by their ids: each is read at its first use, and not again."""
+    """The AWS connections of one task, by id; each is read once on first use."""
 
     def __init__(self) -> None:
         self._by_id: dict[str | None, AwsConnection] = {}
@@ -273,16 +273,16 @@ class AwsConnections:
 
 def find_bucket_region(bucket: str, connection: AwsConnection) -> str | None:
     """
-    Ask S3 for a bucket's region.
+    Get a bucket's region from S3.
 
-    S3 returns a bucket's region to anybody, also together with a denial, so no permission is needed: the request is
-    signed with the connection's keys if it has any, and else unsigned. A role in the connection is Lightly's to assume,
-    not Airflow's, and is left alone.
+    S3 returns the region to anyone, even if it denies the request, so no permission is needed. The request is signed
+    with the connection's keys if it has any, and otherwise unsigned. A role in the connection is not assumed, because
+    it is for Lightly.
 
     :param bucket: Bucket name.
     :param connection: AWS connection for keys and endpoint.
-    :return: The region's code; None if S3 did not return it.
-    :raises LookupError: S3 says that there is no such bucket.
+    :return: Region code; None if S3 did not return it.
+    :raises LookupError: The bucket does not exist.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -305,10 +305,10 @@ def find_bucket_region(bucket: str, connection: AwsConnection) -> str | None:
 
 def read_secret(address: SecretAddress, client: Any) -> str | None:
     """
-    The text of a secret in AWS; None if there is none.
+    Return the text of a secret in AWS; None if it does not exist.
 
-    :param address: Which one.
-    :param client: boto3's client of its service.
+    :param address: Address of the secret.
+    :param client: boto3 client of the secret's service.
     """
     if address.service == "ssm":
         try:
@@ -317,21 +317,21 @@ def read_secret(address: SecretAddress, client: Any) -> str | None:
             return None
         return str(found["Parameter"]["Value"])
     try:
-        # A binary secret has no text, and is nobody's connection.
+        # A binary secret has no text, so it is not a connection.
         return str(client.get_secret_value(SecretId=address.stored_name).get("SecretString", ""))
     except client.exceptions.ResourceNotFoundException:
         return None
-    except client.exceptions.InvalidRequestException:  # it is marked for deletion, and cannot be read any more
+    except client.exceptions.InvalidRequestException:  # marked for deletion, and no longer readable
         return None
 
 
 def connection_fields(text: str, conn_id: str) -> dict[str, Any]:
     """
-    The fields of a connection of type ``aws`` that is kept as JSON.
+    Return the fields of a connection of type ``aws`` that is stored as JSON.
 
-    :param text: The JSON.
-    :param conn_id: Where it is kept, for the message, which does not repeat the text.
-    :raises LightlyAccessError: It is something else.
+    :param text: JSON of the connection.
+    :param conn_id: Where it is stored, for the message, which does not repeat the text.
+    :raises LightlyAccessError: The text is not such a connection.
     """
     try:
         fields = json.loads(text)
@@ -346,11 +346,11 @@ def connection_fields(text: str, conn_id: str) -> dict[str, Any]:
 
 def extra_of(extra: Any, conn_id: str) -> dict[str, Any]:
     """
-    A connection's extra as an object whose members have the types that the Amazon provider expects.
+    Parse a connection's extra into an object whose members have the types that the Amazon provider expects.
 
-    :param extra: The extra: an object, or the JSON text of one. Its members that are objects may be JSON texts too.
-    :param conn_id: The connection, for the message, which does not repeat the extra.
-    :raises LightlyConnectionConfigError: It is something else.
+    :param extra: An object, or its JSON text. Members that are objects may be JSON text, too.
+    :param conn_id: Id of the connection, for the message, which does not repeat the extra.
+    :raises LightlyConnectionConfigError: The extra is invalid.
     """
     place = f"AWS connection {conn_id!r}"
     parsed = dict(_object(extra, f"The extra of {place}"))
@@ -362,7 +362,7 @@ def extra_of(extra: Any, conn_id: str) -> dict[str, Any]:
     for service, settings in parsed.get("service_config", {}).items():
         _check_endpoint(_object(settings, f"service_config.{service} in the extra of {place}"), service, place)
     _check_endpoint(parsed, "", place)
-    # As a number it may have lost leading zeros, an underscore or an exponent on its way here (YAML and JSON rules).
+    # A number may have lost leading zeros, an underscore or an exponent when it was parsed (YAML and JSON rules).
     _check_text(parsed.get("assume_role_kwargs", {}), "ExternalId", place)
     if isinstance(parsed.get("verify"), str):
         parsed["verify"] = {"true": True, "false": False}.get(parsed["verify"].strip().lower(), parsed["verify"])
@@ -409,7 +409,7 @@ def _check_endpoint(settings: Mapping[str, Any], service: str, place: str) -> No
         fits = False
     if not fits or any(sign.isspace() for sign in str(url)):
         field = f"service_config.{service}.endpoint_url" if service else "endpoint_url"
-        # The value is not repeated: a login in it would be a secret.
+        # The message does not repeat the value, because it may contain a login.
         raise LightlyConnectionConfigError(
             f"{field} in the extra of {place} is no address of a server; write it like https://s3.example.com."
         )
@@ -440,7 +440,7 @@ def _wrapper_of(conn_id: str, fields: Mapping[str, Any]) -> AwsConnectionWrapper
     _mask(fields, extra)
     place = f"AWS connection {conn_id!r}"
     region = extra.get("region_name")
-    # Another S3 than AWS's may have regions of its own.
+    # An S3 service other than AWS's may have its own regions.
     if region and not extra.get("endpoint_url"):
         try:
             check_region(region, argument=f"region_name in the extra of {place}", known=regions_of_botocore())
@@ -476,7 +476,7 @@ def _mask(fields: Mapping[str, Any], extra: Mapping[str, Any]) -> None:
 
 
 def regions_of_botocore() -> Iterator[str]:
-    """The regions of the installed AWS SDK; a generator, as loading it takes a tenth of a second."""
+    """Yield the regions of the installed AWS SDK; a generator, because loading them takes a tenth of a second."""
     import botocore.session
 
     session = botocore.session.Session()
@@ -494,22 +494,22 @@ _NO_SECRETS = _NoSecrets()
 
 def _keep_secrets_from_the_log() -> None:
     """
-    Keep botocore from logging what it sends and receives, at whatever level Airflow logs.
+    Prevent botocore from logging requests and responses, at any log level of Airflow.
 
-    At DEBUG it writes out whole requests and answers: a new secret key, or a session's token, before anybody could mask
-    it. A session is renewed at any time, so this holds as long as the process does.
+    At DEBUG, it logs a new secret key or a session token before either can be masked. A session can be renewed at any
+    time, so the filter stays for the lifetime of the process.
     """
     for name in _LOGGERS_OF_SECRETS:
-        logging.getLogger(name).addFilter(_NO_SECRETS)  # the same filter is added once only
+        logging.getLogger(name).addFilter(_NO_SECRETS)  # adding the same filter again has no effect
 
 
 @contextmanager
 def refusals_explained(connection: AwsConnection) -> Iterator[None]:
     """
-    Turn a refusal by AWS into a message that says who was refused, and what to do.
+    Convert an AWS error into a message that names the denied identity and the next step.
 
-    :param connection: AWS connection of the identity that asks.
-    :raises LightlyAccessError: AWS refused, or could not be asked.
+    :param connection: AWS connection of the identity that sends the request.
+    :raises LightlyAccessError: AWS denied the request, or could not be reached.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 

@@ -1,4 +1,4 @@
-"""An Airflow connection of type ``lightly``: parsed into the client's settings, for hooks and for triggers."""
+"""Parse an Airflow connection of type ``lightly`` into the client's settings, for hooks and triggers."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _NOT_IN_ADDRESS = re.compile(r"[\s\x00-\x1f\x7f@?#\\]")
 @dataclass(frozen=True, kw_only=True)
 class LightlyConnection:
     """
-    What a connection says.
+    A parsed connection.
 
-    :param settings: Where the platform is and how to reach it, token included.
-    :param web_url: Base address of the platform's web pages.
+    :param settings: Client settings, including the API token.
+    :param web_url: Base URL of the platform's web pages.
     :param is_local: Whether the platform runs on this machine, as the sandbox does.
-    :param warnings: What looks like a mistake, in sentences.
+    :param warnings: Sentences about probable mistakes. Default: none.
     """
 
     settings: ClientSettings
@@ -53,15 +53,16 @@ def parse_connection(
     conn_type: str | None = CONNECTION_FORM["connection-type"],
 ) -> LightlyConnection:
     """
-    Read a connection.
+    Parse and validate a connection.
 
-    :param conn_id: Its id, for messages.
-    :param host: API address; None or empty: the public API. Without a scheme, https is meant.
-    :param port: Added to the host if that has none.
+    :param conn_id: Id of the connection, for messages.
+    :param host: API address; None or empty: the public API. The default scheme is https.
+    :param port: Port; used if the host has none.
     :param password: API token.
     :param extra: ``web_url``, ``ca_bundle``, ``proxies``, ``connect_timeout``, ``read_timeout``; see the form.
-    :param conn_type: The connection's type. Another one's password is no API token, and must not be sent as one.
-    :raises LightlyConnectionConfigError: Something is missing or cannot be right.
+    :param conn_type: Type of the connection. The password of another type is not an API token, and must not be sent.
+        Default: ``lightly``.
+    :raises LightlyConnectionConfigError: A value is missing or invalid.
     """
     wanted = CONNECTION_FORM["connection-type"]
     if conn_type and conn_type != wanted:
@@ -140,7 +141,7 @@ def _address(conn_id: str, field: str, value: Any, default: str) -> str:
     if "://" not in text:
         text = f"https://{text}"
     text = text.rstrip("/")
-    # The value is not repeated: a login in it would be a secret.
+    # The message does not repeat the value, because it may contain a login.
     if isinstance(value, bool) or not (isinstance(value, (str, int)) or value is None) or not _is_web_address(text):
         raise LightlyConnectionConfigError(
             f"Airflow connection {conn_id!r} has a {field} that is no address of a web server; "
@@ -154,11 +155,11 @@ def _is_web_address(text: str) -> bool:
         return False
     try:
         parts = urlsplit(text)
-        # Reading the port is what checks it.
+        # Reading the port validates it.
         port_fits = parts.port is None or parts.port > 0
     except ValueError:
         return False
-    # A colon without a port is what a scheme that stands there twice looks like.
+    # A repeated scheme looks like a colon without a port.
     return parts.scheme in ("http", "https") and bool(parts.hostname) and port_fits and parts.netloc[-1] != ":"
 
 
@@ -203,7 +204,7 @@ def _proxies(conn_id: str, value: Any) -> dict[str, str] | None:
         isinstance(address, str) and (str(scheme).lower() == "no_proxy" or _has_host(address))
         for scheme, address in parsed.items()
     ):
-        # The value is not repeated: proxy addresses may hold a password.
+        # The message does not repeat the value, because proxy addresses may contain a password.
         raise LightlyConnectionConfigError(
             f"Airflow connection {conn_id!r} has proxies in its extra that are no JSON object of addresses by scheme; "
             'write them like {"https": "http://proxy:3128"}.'
@@ -212,7 +213,7 @@ def _proxies(conn_id: str, value: Any) -> dict[str, str] | None:
 
 
 def _has_host(proxy: str) -> bool:
-    # requests takes a proxy without a scheme for one of http.
+    # requests treats a proxy without a scheme as http.
     try:
         return bool(urlsplit(proxy if "://" in proxy else f"http://{proxy}").hostname)
     except ValueError:
@@ -221,10 +222,10 @@ def _has_host(proxy: str) -> bool:
 
 async def read_connection(lightly_conn_id: str) -> LightlyConnection:
     """
-    Read an Airflow connection of type ``lightly``. Airflow itself masks its secrets in the log.
+    Read an Airflow connection of type ``lightly``. Airflow masks its secrets in the log.
 
-    :param lightly_conn_id: Airflow connection.
-    :raises LightlyConnectionConfigError: Something is missing or cannot be right.
+    :param lightly_conn_id: Id of the Airflow connection.
+    :raises LightlyConnectionConfigError: A value is missing or invalid.
     """
     from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 
@@ -241,9 +242,9 @@ async def read_connection(lightly_conn_id: str) -> LightlyConnection:
 
 class LightlyBaseHook(BaseHook):
     """
-    An Airflow connection of type ``lightly`` in, a client out.
+    Create a client from an Airflow connection of type ``lightly``.
 
-    :param lightly_conn_id: Airflow connection. Default: ``lightly_default``.
+    :param lightly_conn_id: Id of the Airflow connection. Default: ``lightly_default``.
     """
 
     conn_name_attr = "lightly_conn_id"
@@ -255,7 +256,7 @@ class LightlyBaseHook(BaseHook):
 
     @cached_property
     def connection(self) -> LightlyConnection:
-        """What the Airflow connection says; read once."""
+        """The parsed Airflow connection; read once."""
         from airflow.providers.common.compat.sdk import mask_secret
 
         if not isinstance(self.lightly_conn_id, str) or not self.lightly_conn_id:
@@ -281,16 +282,16 @@ class LightlyBaseHook(BaseHook):
 
     @cached_property
     def client(self) -> LightlyClient:
-        """The client that sends this hook's calls."""
+        """The client that sends the hook's calls."""
         from lightly_provider.api.client import LightlyClient
 
         return LightlyClient(self.connection.settings)
 
     def reconnect(self) -> bool:
         """
-        Read the Airflow connection again, as its API token may have been rotated since.
+        Read the Airflow connection again, because its API token may have been rotated.
 
-        :return: Whether it has changed, so that asking again may succeed.
+        :return: Whether the connection has changed, so that a new request may succeed.
         """
         before = self.__dict__.pop("connection", None)
         try:
@@ -310,5 +311,5 @@ class LightlyBaseHook(BaseHook):
         return True
 
     def get_conn(self) -> LightlyClient:
-        """The client, under the name that Airflow gives to it in all hooks."""
+        """Return the client; Airflow's standard method of a hook."""
         return self.client

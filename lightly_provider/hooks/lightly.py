@@ -1,4 +1,4 @@
-"""LightlyHook: an Airflow connection in, domain verbs out."""
+"""LightlyHook: the platform's operations through an Airflow connection."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ __all__ = ["DatasetOutcome", "LightlyHook", "WorkerOutcome"]
 
 class LightlyHook(DatasetVerbs, DatasourceVerbs, RunVerbs, WorkerVerbs, TagVerbs):
     """
-    Talk to the Lightly platform through an Airflow connection of type ``lightly``.
+    Interact with the Lightly platform through an Airflow connection of type ``lightly``.
 
-    The connection's password is the API token; its host is the API's address (default: the public API). Each verb sends
-    as few requests as it can, repeats only what is safe to repeat, and raises subclasses of
+    The connection's password is the API token; its host is the API's address (default: the public API). Each method
+    sends as few requests as possible, repeats only what is safe to repeat, and raises subclasses of
     :class:`~lightly_provider.exceptions.LightlyError`.
 
-    :param lightly_conn_id: Airflow connection. Default: ``lightly_default``.
+    :param lightly_conn_id: Id of the Airflow connection. Default: ``lightly_default``.
     """
 
     conn_type = CONNECTION_FORM["connection-type"]
     hook_name = CONNECTION_FORM["hook-name"]
 
-    # The form stands here, as Airflow before 3.3 asks only this very class for it, and none that it inherits from
-    # (airflow 2.11.2, providers_manager.py).
+    # Defined here, because Airflow before 3.3 looks for the form only in this class, not in its base classes (airflow
+    # 2.11.2, providers_manager.py).
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """The form's standard fields, for Airflow before 3.3; derived from the provider info."""
+        """Return the form's standard fields, for Airflow before 3.3; derived from the provider info."""
         behaviour = CONNECTION_FORM["ui-field-behaviour"]
         return {
             "hidden_fields": list(behaviour["hidden-fields"]),
@@ -46,7 +46,7 @@ class LightlyHook(DatasetVerbs, DatasourceVerbs, RunVerbs, WorkerVerbs, TagVerbs
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """The form's extra fields, for Airflow before 3.3; derived from the provider info."""
+        """Return the form's extra fields, for Airflow before 3.3; derived from the provider info."""
         from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
         from wtforms import IntegerField, StringField
         from wtforms.validators import Optional
@@ -64,16 +64,16 @@ class LightlyHook(DatasetVerbs, DatasourceVerbs, RunVerbs, WorkerVerbs, TagVerbs
 
     def test_connection(self) -> tuple[bool, str]:
         """
-        Ask the platform who we are.
+        Test the connection.
 
-        :return: Whether the token works, and a sentence that says whose it is or exactly what is wrong.
+        :return: Whether the token works, and a sentence with the token's user or the exact error.
         """
         from lightly_provider.api import calls
         from lightly_provider.api.client import LightlyClient
 
         try:
             settings = self.connection.settings
-            # Somebody waits at a button: one attempt each.
+            # A user waits at the button, so send each request only once.
             with closing(LightlyClient(replace(settings, max_attempts=1))) as client:
                 quota = client.send(calls.get_quota())
                 datasets = client.send(calls.list_datasets(page_size=1))
@@ -82,6 +82,6 @@ class LightlyHook(DatasetVerbs, DatasourceVerbs, RunVerbs, WorkerVerbs, TagVerbs
             return False, str(error)
         owners = [dataset.user_id for dataset in datasets] + [worker.user_id for worker in workers]
         user = next(filter(None, owners), None)
-        # No operation of the contract answers "who am I"; what the token's user owns names it.
+        # The contract has no "who am I" operation, so read the user from a dataset or worker.
         who = f"as user {shown(user)}" if user else "as a user who owns no dataset and no worker yet"
         return True, f"Connected to {settings.host} {who}; datasets may have up to {quota} samples."

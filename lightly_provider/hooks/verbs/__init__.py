@@ -1,1 +1,1 @@
-"""The verbs of :class:`~lightly_provider.hooks.lightly.LightlyHook`, by what they are about."""
+"""The methods of :class:`~lightly_provider.hooks.lightly.LightlyHook`, by subject."""

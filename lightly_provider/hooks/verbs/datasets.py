@@ -1,4 +1,4 @@
-"""Verbs about datasets: find, create, list."""
+"""Hook methods for datasets: find, create, list."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class DatasetOutcome:
     """
-    What find-or-create came to.
+    The result of :meth:`DatasetVerbs.get_or_create_dataset`.
 
-    :param dataset_id: The dataset's id.
-    :param created: Whether it was created just now; False: it was there.
+    :param dataset_id: Id of the dataset.
+    :param created: Whether the call created it; False: it existed.
     """
 
     dataset_id: str
@@ -28,15 +28,15 @@ class DatasetOutcome:
 
 
 class DatasetVerbs(LightlyBaseHook):
-    """What the hook does with datasets."""
+    """The hook's methods for datasets."""
 
     def find_dataset(self, name: str) -> Dataset | None:
         """
-        The token's own dataset of exactly this name.
+        Find the token's own dataset with exactly this name.
 
         :param name: Dataset name.
         :return: The dataset; None if there is none.
-        :raises LightlyDatasetConflictError: Several match, and taking any could be wrong.
+        :raises LightlyDatasetConflictError: Several datasets match, and choosing one could be wrong.
         """
         from lightly_provider.api import calls
 
@@ -52,15 +52,15 @@ class DatasetVerbs(LightlyBaseHook):
         self, name: str, dataset_type: DatasetType | str, *, reuse: bool = True
     ) -> DatasetOutcome:
         """
-        Find the dataset of this name, or create it.
+        Find the dataset with this name, or create it.
 
-        Safe against a lost answer and against two tasks at once: names are unique per owner on the platform, so a
-        creation that is refused for its name means that the dataset is there.
+        Safe if a response is lost and if two tasks run at once: names are unique per owner on the platform, so if
+        creation fails with a name conflict, the dataset exists.
 
         :param name: Dataset name.
         :param dataset_type: ``Images`` or ``Videos``.
-        :param reuse: Whether one that exists may serve. Default: True.
-        :raises LightlyDatasetConflictError: One exists and may not serve, or has another type.
+        :param reuse: Whether to reuse an existing dataset. Default: True.
+        :raises LightlyDatasetConflictError: The dataset exists, and must not be reused or has another type.
         """
         from lightly_provider.api import calls
         from lightly_provider.api.models.dataset import DatasetCreateRequest
@@ -88,13 +88,13 @@ class DatasetVerbs(LightlyBaseHook):
         return DatasetOutcome(dataset_id=existing.id, created=False)
 
     def get_dataset(self, dataset_id: str) -> Dataset:
-        """A dataset by id."""
+        """Return a dataset by id."""
         from lightly_provider.api import calls
 
         return self.client.send(calls.get_dataset(dataset_id))
 
     def get_datasets(self) -> list[Dataset]:
-        """All of the token's own datasets, oldest first."""
+        """Return all of the token's own datasets, oldest first."""
         from lightly_provider.api import calls
 
         datasets: dict[str, Dataset] = {}

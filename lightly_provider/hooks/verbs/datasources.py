@@ -1,4 +1,4 @@
-"""Verbs about a dataset's datasources: read, set, verify."""
+"""Hook methods for a dataset's datasources: read, set, verify."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class DatasourceVerbs(LightlyBaseHook):
-    """What the hook does with datasources."""
+    """The hook's methods for datasources."""
 
     def get_datasources(self, dataset_id: str) -> list[Datasource]:
-        """The dataset's datasources, at most one per purpose. They may hold secrets in clear: publish ``public()``."""
+        """Return the datasources, at most one per purpose. They may contain secrets: publish only ``public()``."""
         from lightly_provider.api import calls
 
         return self.client.send(calls.get_datasources(dataset_id))
@@ -27,11 +27,11 @@ class DatasourceVerbs(LightlyBaseHook):
         """
         Set a dataset's datasource for one purpose, unless it is already up to date.
 
-        :param dataset_id: Dataset.
-        :param wanted: What it shall be.
-        :param present: The dataset's datasources, if they were read just now; None (default): they are read first.
-        :return: Whether it was set; False: nothing had to change. Where the platform's answer hides the secret,
-            nothing proves that it is the same, and it is set again.
+        :param dataset_id: Id of the dataset.
+        :param wanted: Desired state of the datasource.
+        :param present: The dataset's datasources, if they were just read. None (default): read them first.
+        :return: Whether it was set; False: it was up to date. If the platform hides the secret in its response, the
+            datasource is set again, because the secrets cannot be compared.
         """
         from lightly_provider.api import calls
 
@@ -43,7 +43,7 @@ class DatasourceVerbs(LightlyBaseHook):
         return True
 
     def verify_datasource(self, dataset_id: str) -> PermissionLights:
-        """Let the platform try what it can do with the dataset's datasource."""
+        """Have the platform verify its permissions on the dataset's datasource."""
         from lightly_provider.api import calls
 
         return self.client.send(calls.verify_datasource(dataset_id))

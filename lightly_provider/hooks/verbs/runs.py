@@ -1,4 +1,4 @@
-"""Verbs about runs: schedule exactly once, find again, observe, cancel, read what they report."""
+"""Hook methods for runs: schedule exactly once, find, observe, cancel, read reports."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from lightly_provider.api.models.run import LogPage, Observation, Run, ScheduledRun
     from lightly_provider.api.models.worker_config import WorkerConfig
 
-# Longest time for canceling, in seconds.
+# Maximum time for canceling, in seconds.
 LONGEST_CANCEL = 18.0
 
 
 class RunVerbs(LightlyBaseHook):
-    """What the hook does with scheduled runs and runs."""
+    """The hook's methods for scheduled runs and runs."""
 
     def schedule_run(
         self, dataset_id: str, config: WorkerConfig, *, priority: RunPriority | str, runs_on: Sequence[str] = ()
@@ -38,20 +38,20 @@ class RunVerbs(LightlyBaseHook):
         """
         Schedule a run of the Lightly Worker, exactly once.
 
-        The platform has no idempotency key. So a configuration of its own is stored first, whose id marks this very
-        submission: when the answer to the scheduling is lost, the dataset's schedule is searched for that id.
+        The platform has no idempotency key. Therefore the configuration is stored first, and its id identifies this
+        submission: if the response to the scheduling request is lost, the dataset's schedule is searched for that id.
 
-        :param dataset_id: Dataset.
-        :param config: The worker's configuration.
-        :param priority: Scheduled runs of higher priority are taken first.
-        :param runs_on: Labels that a worker must all have to take it; none: any worker.
-        :return: The scheduled run's id.
+        :param dataset_id: Id of the dataset.
+        :param config: Worker configuration.
+        :param priority: Priority; workers take scheduled runs of higher priority first.
+        :param runs_on: Labels, all of which a worker must have to take the run. Default: none, any worker.
+        :return: Id of the scheduled run.
         """
         config_id = self.store_worker_config(config)
         return self.schedule_stored_config(dataset_id, config_id, priority=priority, runs_on=runs_on)
 
     def store_worker_config(self, config: WorkerConfig) -> str:
-        """Store a worker configuration, which does nothing by itself; its id."""
+        """Store a worker configuration, which starts no run by itself, and return its id."""
         from lightly_provider.api import calls
         from lightly_provider.api.models.worker_config import WorkerConfigCreateRequest
 
@@ -61,13 +61,13 @@ class RunVerbs(LightlyBaseHook):
         self, dataset_id: str, config_id: str, *, priority: RunPriority | str, runs_on: Sequence[str] = ()
     ) -> str:
         """
-        Schedule a run of a stored configuration, exactly once if the configuration serves this run alone.
+        Schedule a run of a stored configuration, exactly once if only this run uses the configuration.
 
-        :param dataset_id: Dataset.
-        :param config_id: What :meth:`store_worker_config` returned.
-        :param priority: Scheduled runs of higher priority are taken first.
-        :param runs_on: Labels that a worker must all have to take it; none: any worker.
-        :return: The scheduled run's id.
+        :param dataset_id: Id of the dataset.
+        :param config_id: Id that :meth:`store_worker_config` returned.
+        :param priority: Priority; workers take scheduled runs of higher priority first.
+        :param runs_on: Labels, all of which a worker must have to take the run. Default: none, any worker.
+        :return: Id of the scheduled run.
         """
         from lightly_provider.api import calls
         from lightly_provider.api.models.run import ScheduleRequest
@@ -91,11 +91,11 @@ class RunVerbs(LightlyBaseHook):
 
     def find_scheduled_run(self, dataset_id: str, config_id: str) -> str | None:
         """
-        Look for what was scheduled with a configuration: in the dataset's schedule, in all states, and in its runs.
+        Find the scheduled run of a configuration, in the dataset's schedule (all states) and in its runs.
 
-        :param dataset_id: Dataset.
-        :param config_id: The configuration.
-        :return: The scheduled run's id; None if there is none.
+        :param dataset_id: Id of the dataset.
+        :param config_id: Id of the configuration.
+        :return: Id of the scheduled run; None if there is none.
         """
         from lightly_provider.api import calls
 
@@ -111,12 +111,12 @@ class RunVerbs(LightlyBaseHook):
         self, dataset_id: str, config: WorkerConfig, *, runs_on: Sequence[str], since: float
     ) -> ScheduledRun | None:
         """
-        The dataset's newest scheduled run whose configuration and labels are equal, in whatever state.
+        Find the dataset's newest scheduled run with an equal configuration and equal labels, in any state.
 
-        :param dataset_id: Dataset.
-        :param config: The worker's configuration.
+        :param dataset_id: Id of the dataset.
+        :param config: Worker configuration.
         :param runs_on: Labels, in any order.
-        :param since: Only what was scheduled since then, in seconds since the epoch by the platform's clock.
+        :param since: Earliest time of scheduling, in seconds since the epoch by the platform's clock.
         :return: The scheduled run; None if there is none.
         """
         from lightly_provider.api import calls
@@ -137,11 +137,11 @@ class RunVerbs(LightlyBaseHook):
 
     def observe_run(self, dataset_id: str, scheduled_run_id: str, *, within: float | None = None) -> Observation:
         """
-        Look where a scheduled run is. One request once a worker has taken it, two before.
+        Return the current state of a scheduled run. Sends two requests, or one after a worker has taken the run.
 
-        :param dataset_id: Dataset.
-        :param scheduled_run_id: Id that scheduling returned.
-        :param within: Seconds that each request may take, repetitions included; None: as long as it takes.
+        :param dataset_id: Id of the dataset.
+        :param scheduled_run_id: Id of the scheduled run.
+        :param within: Maximum time of each request, retries included, in seconds. None (default): no limit.
         """
         from lightly_provider.api import calls
         from lightly_provider.api.models.run import Observation
@@ -155,23 +155,23 @@ class RunVerbs(LightlyBaseHook):
         return Observation(run=run)
 
     def get_run_logs(self, run_id: str, cursor: int = 0, *, within: float | None = None) -> LogPage:
-        """The run's log lines since ``cursor``, and the next cursor; ``within`` as in :meth:`observe_run`."""
+        """Return the run's log lines since ``cursor`` and the next cursor; ``within``: see :meth:`observe_run`."""
         from lightly_provider.api import calls
 
         return self.client.send(calls.get_run_logs(run_id, cursor), within=within)
 
     def cancel_scheduled_run(self, dataset_id: str, scheduled_run_id: str) -> str | None:
         """
-        Cancel a scheduled run, and look whether it is canceled. The platform can do it only while no worker took it.
+        Cancel a scheduled run, and check the result. The platform can cancel it only before a worker takes it.
 
-        Tried for less than 20 s, as Airflow waits 60 s for a task that it kills before it kills it hard
+        Retried for less than 20 s, because Airflow waits 60 s before it sends SIGKILL to a killed task
         (``core.killed_task_cleanup_time``), and 30 s for a trigger (``triggerer.on_kill_timeout``).
 
-        :param dataset_id: Dataset.
-        :param scheduled_run_id: Id that scheduling returned.
-        :return: The state that the schedule shows afterwards: ``CANCELED`` if it worked, ``LOCKED`` or ``DONE`` if a
-            worker took it; None if it is not there any more.
-        :raises LightlyApiError: Neither could be found out.
+        :param dataset_id: Id of the dataset.
+        :param scheduled_run_id: Id of the scheduled run.
+        :return: The state in the schedule afterwards: ``CANCELED`` on success, ``LOCKED`` or ``DONE`` if a worker took
+            it; None if it no longer exists.
+        :raises LightlyApiError: The state could not be determined, or the run is still ``OPEN``.
         """
         from lightly_provider.api import calls
         from lightly_provider.api.client import LightlyClient
@@ -192,7 +192,7 @@ class RunVerbs(LightlyBaseHook):
                 except LightlyApiError as error:
                     failure = error
                 try:
-                    # A refusal may mean that an attempt whose answer was lost did cancel it.
+                    # A refusal may mean that an earlier attempt, whose response was lost, canceled the run.
                     entries = client.send(calls.get_scheduled_runs(dataset_id))
                 except LightlyApiError as error:
                     failure = failure or error
@@ -209,11 +209,11 @@ class RunVerbs(LightlyBaseHook):
 
     def get_report_sizes(self, run: Run) -> dict[str, int] | None:
         """
-        How many samples the run read, dropped and selected, from its report (artifact REPORT_V2_JSON).
+        Return how many samples the run read, dropped and selected, from its report (artifact REPORT_V2_JSON).
 
         :param run: The completed run.
-        :return: ``nInput``, ``nCorrupt``, ``nDuplicate``, ``nRemoved``, ``nSelected`` … as the report names them;
-            None if the run left no such report, or one that cannot be used: the run itself is done.
+        :return: ``nInput``, ``nCorrupt``, ``nDuplicate``, ``nRemoved``, ``nSelected`` … as named in the report; None if
+            there is no usable report, which does not affect the completed run.
         """
         from lightly_provider.api import calls
 
@@ -233,5 +233,5 @@ class RunVerbs(LightlyBaseHook):
 
 
 def _may_be_over_soon(failure: LightlyApiError) -> bool:
-    # A conflict: a worker may be taking the run at this moment.
+    # On a conflict, a worker may be taking the run right now.
     return is_transient(failure) or isinstance(failure, LightlyConflictError)

@@ -1,4 +1,4 @@
-"""Verbs about tags: those of a run or a dataset, and the filenames of one."""
+"""Hook methods for tags: list those of a run or a dataset, and the filenames of a tag."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 
 class TagVerbs(LightlyBaseHook):
-    """What the hook does with tags."""
+    """The hook's methods for tags."""
 
     def get_run_tags(self, run_id: str, dataset_id: str) -> list[Tag]:
-        """The tags that a run made in this dataset, newest first."""
+        """Return the tags that a run created in this dataset, newest first."""
         from lightly_provider.api import calls
 
-        # A run's tags may lie in several datasets: that of its object crops is another one.
+        # A run may create tags in several datasets: its object crops have their own dataset.
         return [tag for tag in self.client.send(calls.get_run_tags(run_id)) if tag.dataset_id == dataset_id]
 
     def get_tags(self, dataset_id: str) -> list[Tag]:
-        """All tags of a dataset, oldest first."""
+        """Return all tags of a dataset, oldest first."""
         from lightly_provider.api import calls
 
         tags = self.client.send(calls.get_tags(dataset_id))
@@ -31,14 +31,14 @@ class TagVerbs(LightlyBaseHook):
 
     def get_filenames(self, dataset_id: str, tag_name: str) -> list[str]:
         """
-        The filenames of a tag's samples, exactly as they are in the bucket.
+        Return the filenames of a tag's samples, exactly as in the bucket.
 
-        :param dataset_id: Dataset.
-        :param tag_name: The tag's name.
+        :param dataset_id: Id of the dataset.
+        :param tag_name: Name of the tag.
         :return: Names relative to the input datasource's path.
         :raises LightlyNotFoundError: The dataset has no such tag.
-        :raises LightlyResponseError: There are more or fewer names than the tag has samples, or a name that no file in
-            S3 can have.
+        :raises LightlyResponseError: The number of names differs from the tag's number of samples, or a name is not a
+            valid S3 key.
         """
         from lightly_provider.api import calls
 
@@ -58,7 +58,7 @@ class TagVerbs(LightlyBaseHook):
             if not page:
                 break
             filenames.extend(page)
-            # A platform that ignores the paging sends the same page for ever.
+            # A platform that ignores paging would send the same page forever.
             if page == before or len(filenames) > tag.n_selected:
                 break
         if len(filenames) != tag.n_selected:

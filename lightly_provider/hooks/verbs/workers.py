@@ -1,4 +1,4 @@
-"""Verbs about the registry of workers: list, register, delete."""
+"""Hook methods for the worker registry: list, register, delete."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class WorkerOutcome:
     """
-    What find-or-register came to.
+    The result of :meth:`WorkerVerbs.get_or_register_worker`.
 
-    :param worker_id: The worker's id.
-    :param registered: Whether it was registered just now; False: it was there.
+    :param worker_id: Id of the worker.
+    :param registered: Whether the call registered it; False: it existed.
     """
 
     worker_id: str
@@ -28,23 +28,23 @@ class WorkerOutcome:
 
 
 class WorkerVerbs(LightlyBaseHook):
-    """What the hook does with registered workers."""
+    """The hook's methods for registered workers."""
 
     def get_workers(self) -> list[Worker]:
-        """The registered workers."""
+        """Return the registered workers."""
         from lightly_provider.api import calls
 
         return self.client.send(calls.list_workers())
 
     def get_or_register_worker(self, name: str, labels: Sequence[str]) -> WorkerOutcome:
         """
-        Find the worker of this name, or register it.
+        Find the worker with this name, or register it.
 
-        :param name: The worker's name. The platform answers a second registration of a name with the same id, so that
-            neither a lost answer nor two tasks at once make two workers.
-        :param labels: Its labels. They are given when a worker is registered, and cannot be changed later
+        :param name: Name of the worker. The platform returns the same id if a name is registered again, so neither a
+            lost response nor two concurrent tasks create a second worker.
+        :param labels: Labels of the worker. They are set at registration, and cannot be changed later
             (https://docs.lightly.ai/docs/assign-scheduled-runs-to-specific-workers).
-        :raises LightlyConflictError: A worker of this name is registered with other labels.
+        :raises LightlyConflictError: A worker with this name is registered with other labels.
         """
         from lightly_provider.api import calls
         from lightly_provider.api.models.run import WorkerRegistration
@@ -64,10 +64,10 @@ class WorkerVerbs(LightlyBaseHook):
 
     def delete_worker(self, worker_id: str) -> bool:
         """
-        Take a worker off the registry. Its container, if one runs, is not stopped by that.
+        Delete a worker from the registry. This does not stop its container.
 
-        :param worker_id: The worker's id.
-        :return: Whether it was there.
+        :param worker_id: Id of the worker.
+        :return: Whether it existed.
         """
         from lightly_provider.api import calls
 
