@@ -1,10 +1,10 @@
 """
-The border: everything that the platform answers passes here before the provider uses it.
+Validate and sanitize every response of the platform before the provider uses it.
 
-Whatever arrives becomes a value that fits XCom, PostgreSQL and a log, or one of the provider's own exceptions: a page
-of HTML, unreadable or deeply nested JSON, numbers that JSON does not have, ids and types that break the contract.
-NUL, other control characters and lone surrogates are escaped, and known secrets are redacted, in every text. Unknown
-members, unknown enum values and null for an optional member pass.
+A response becomes either a value that XCom, PostgreSQL and a log can store, or one of the provider's exceptions: for an
+HTML page, invalid or deeply nested JSON, numbers that JSON does not allow, and ids or types that violate the contract.
+In every text, NUL, other control characters and lone surrogates are escaped, and known secrets are redacted. Unknown
+members, unknown enum values and null for an optional member are accepted.
 """
 
 from __future__ import annotations
@@ -41,24 +41,24 @@ if TYPE_CHECKING:
 
 DEEPEST = 50
 MOST_VALUES = 500_000
-# Whole numbers outside 64 bits fit neither PostgreSQL nor the messages between Airflow's processes.
+# Neither PostgreSQL nor the messages between Airflow's processes support integers over 64 bits.
 _LARGEST_WHOLE = 2**63 - 1
 _LONGEST_RETRY_AFTER = 86_400.0
 _LONGEST_EXPLANATION = 500
 
 # --- secrets ---------------------------------------------------------------------------------------------------------
 
-# The platform's own (token, publicToken, secret), and what makes a signed address one (AWS, Google, Azure).
+# The platform's own parameters (token, publicToken, secret), and those of signed URLs (AWS, Google, Azure).
 _SECRET_IN_URL = re.compile(r"((?:token|secret|signature|\bsig)=)[^&\s\"'<>]+", re.IGNORECASE)
 
 
 class Secrets:
     """
-    The secrets that no text from the platform may repeat: the token, and what was sent or read since.
+    The secrets to redact in the platform's texts: the token, and every secret that was sent or received.
 
-    Each is looked for as it is, and as an address or a form would have it.
+    Each is searched in plain, URL-encoded and form-encoded spelling.
 
-    :param values: The secrets to begin with; empty ones are ignored.
+    :param values: Initial secrets; empty ones are ignored.
     """
 
     def __init__(self, *values: str) -> None:
@@ -66,34 +66,34 @@ class Secrets:
         self.add(*values)
 
     def add(self, *values: str) -> None:
-        """Redact these, too."""
+        """Add secrets to redact."""
         new = {s for value in values if value for s in (value, quote(value, safe=""), quote(value), quote_plus(value))}
         if not new <= self._spellings:
-            # A new set, as another thread may be reading the old one.
+            # Create a new set, because another thread may be reading the old one.
             self._spellings = self._spellings | new
 
     def occur_in(self, text: str) -> bool:
-        """Whether the text repeats one of them."""
+        """Return whether the text contains one of the secrets."""
         return any(spelling in text for spelling in self._spellings)
 
     def redacted(self, text: str) -> str:
-        """The text with ``***`` in the place of each."""
+        """Return the text with each secret replaced by ``***``."""
         for spelling in sorted(self._spellings, key=len, reverse=True):
             text = text.replace(spelling, "***")
         return text
 
     def redacted_address(self, text: str) -> str:
-        """Likewise, and without the parameters of addresses that are secret."""
+        """Return the text with secrets and secret URL parameters replaced by ``***``."""
         return without_secret_parameters(self.redacted(text))
 
 
 def without_secret_parameters(text: str) -> str:
-    """The text, with ``***`` for the parameters of addresses that are secret: tokens and signatures."""
+    """Return the text with secret URL parameters (tokens and signatures) replaced by ``***``."""
     return _SECRET_IN_URL.sub(r"\1***", text)
 
 
 class _NoSecretsInUrls(logging.Filter):
-    """urllib3 logs each request's path with its query, the token in it."""
+    """Redacts urllib3's log, which contains each request's path with its query, and so the token."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         text = record.getMessage()
@@ -106,9 +106,9 @@ _filter = _NoSecretsInUrls()
 
 
 def keep_secrets_out_of_urllib3_logs() -> None:
-    """From now on, urllib3 logs no address with a secret in it. Calling this again changes nothing."""
+    """Redact secrets in the URLs that urllib3 logs. Calling this again has no effect."""
     for name in ("urllib3.connectionpool", "urllib3.util.retry"):
-        logging.getLogger(name).addFilter(_filter)  # adding the same filter twice is one
+        logging.getLogger(name).addFilter(_filter)  # adding the same filter again has no effect
 
 
 _BY_CODE: dict[str, type[LightlyApiError]] = {
@@ -177,7 +177,7 @@ _BY_STATUS: dict[int, type[LightlyApiError]] = {
     402: LightlyPlanError,
     403: LightlyForbiddenError,
     404: LightlyNotFoundError,
-    408: LightlyServerError,  # the platform gave up waiting for the request; the vendor's client repeats it too
+    408: LightlyServerError,  # the platform timed out waiting for the request; the vendor's client also retries it
     409: LightlyConflictError,
     429: LightlyRateLimitError,
 }
@@ -199,10 +199,10 @@ _REMEDY: dict[type[LightlyApiError], str] = {
 
 def class_for(status: int, code: str | None) -> type[LightlyApiError]:
     """
-    The exception class for an error answer.
+    Return the exception class for an error response.
 
     :param status: HTTP status.
-    :param code: The platform's ``ApiErrorCode``; None or an unknown one leaves it to the status.
+    :param code: The platform's ``ApiErrorCode``; if None or unknown, the status decides.
     :return: A subclass of :class:`~lightly_provider.exceptions.LightlyApiError`.
     """
     if status == 429:
@@ -218,13 +218,13 @@ def class_for(status: int, code: str | None) -> type[LightlyApiError]:
 
 def error_from_answer(operation: str, status: int, body: Any, *, retry_after: float | None = None) -> LightlyApiError:
     """
-    Make the exception for an error answer.
+    Create the exception for an error response.
 
-    :param operation: The operation's name in the contract.
+    :param operation: Name of the operation in the contract.
     :param status: HTTP status.
     :param body: The parsed JSON body (``{"code", "error", "requestId"?, "errorLabels"?}``), or text, or None.
-    :param retry_after: Seconds that the answer asks to wait; None if it does not.
-    :return: The exception, ready to be raised.
+    :param retry_after: Requested wait, in seconds. None (default): no wait requested.
+    :return: The exception to raise.
     """
     member = body if isinstance(body, dict) else {}
     code, request_id = (value if isinstance(value := member.get(name), str) else None for name in ("code", "requestId"))
@@ -253,14 +253,14 @@ Result = TypeVar("Result")
 
 def read_answer(call: Call[Result], answer: RawAnswer, secrets: Secrets) -> Result:
     """
-    Pass an answer over the border.
+    Validate, sanitize and parse a response.
 
-    :param call: What was asked.
-    :param answer: What came.
-    :param secrets: What no text of the answer may repeat; the secrets that the answer itself holds are added.
-    :return: What the call's ``parse`` makes of it.
-    :raises LightlyResponseError: The answer breaks the contract.
-    :raises LightlyApiError: The subclass that fits the platform's refusal.
+    :param call: The call that was sent.
+    :param answer: The response.
+    :param secrets: Secrets to redact; those in the response itself are added.
+    :return: The result of the call's ``parse``.
+    :raises LightlyResponseError: The response violates the contract.
+    :raises LightlyApiError: The platform returned an error; a subclass for that error.
     """
     if not 200 <= answer.status < 300:
         raise error_from_answer(
@@ -287,9 +287,9 @@ def read_answer(call: Call[Result], answer: RawAnswer, secrets: Secrets) -> Resu
 
 def read_file(operation: str, content: bytes | bytearray, secrets: Secrets) -> Any:
     """
-    Pass the content of a JSON file over the border.
+    Validate, sanitize and parse the content of a JSON file.
 
-    :raises LightlyResponseError: It is no JSON that can be used.
+    :raises LightlyResponseError: The content is not usable JSON.
     """
     problem = ""
     try:
@@ -302,14 +302,14 @@ def read_file(operation: str, content: bytes | bytearray, secrets: Secrets) -> A
 
 
 def _value(call: Call[Any], answer: RawAnswer, secrets: Secrets) -> Any:
-    """The body in the form that the call expects."""
+    """Return the body in the form that the call expects."""
     if call.form is Form.NOTHING:
         return None
     if call.form is Form.JSON:
         return _cleaned(_parsed(answer.content), secrets, call.secret_members)
     if call.form is Form.SECRET:
         return _parsed(answer.content)
-    # What is not UTF-8 becomes lone surrogates, which the call refuses with their place.
+    # Invalid UTF-8 becomes lone surrogates, which the call refuses with their position.
     text = answer.content.decode("utf-8", errors="surrogateescape")
     if "json" in answer.content_type.lower():
         text = _parsed(answer.content)
@@ -327,10 +327,10 @@ def _is_web_page(answer: RawAnswer) -> bool:
 
 def _parsed(content: bytes | bytearray) -> Any:
     """
-    The JSON value.
+    Parse JSON.
 
-    :raises ValueError: It is no JSON, has numbers that JSON does not have or that do not fit, too many values, or is
-        nested too deeply for the parser.
+    :raises ValueError: The content is not JSON, has numbers that JSON does not allow or that are too large, has too
+        many values, or is nested too deeply for the parser.
     """
     if content.count(b",") > MOST_VALUES:
         raise ValueError(f"it has more than {MOST_VALUES} values")
@@ -364,7 +364,7 @@ def _whole(text: str) -> int:
 
 
 def _cleaned(value: Any, secrets: Secrets, secret_members: frozenset[str], *, in_addresses: bool = False) -> Any:
-    """A copy whose texts can be stored and repeat no secret. The members that hold secrets are left as they are."""
+    """Return a copy with storable texts and redacted secrets. Members that hold secrets keep their value."""
     _learn(value, secrets, secret_members)
 
     redacted = secrets.redacted_address if in_addresses else secrets.redacted
@@ -396,12 +396,12 @@ def _learn(value: Any, secrets: Secrets, secret_members: frozenset[str]) -> None
         return
     items = value if isinstance(value, list) else [value]
     held = (item.get(name) for item in items if isinstance(item, dict) for name in secret_members)
-    # A platform that hides a secret may send a placeholder, which is none.
+    # A platform that hides a secret may send a placeholder, which is not a secret.
     secrets.add(*(secret for secret in held if isinstance(secret, str) and len(secret) >= 10))
 
 
 def _explanation(content: bytes | bytearray, secrets: Secrets) -> Any:
-    """The body of an error: JSON, or else text; nothing in it is trusted to have a form."""
+    """Return the body of an error response: JSON, or else text of any form."""
     start = bytes(content[:100_000])
     try:
         return _cleaned(_parsed(start), secrets, frozenset(), in_addresses=True)
@@ -411,9 +411,9 @@ def _explanation(content: bytes | bytearray, secrets: Secrets) -> Any:
 
 def seconds_of_retry_after(value: str | None) -> float | None:
     """
-    Seconds from a ``Retry-After`` header, which holds seconds or an HTTP date (RFC 9110, 10.2.3).
+    Return the seconds of a ``Retry-After`` header, which contains seconds or an HTTP date (RFC 9110, 10.2.3).
 
-    :return: At most one day; None if there is none that can be read.
+    :return: Seconds, at most one day; None if the header is missing or invalid.
     """
     if not value or len(value) > 1000:
         return None
@@ -421,7 +421,7 @@ def seconds_of_retry_after(value: str | None) -> float | None:
         return min(float(value), _LONGEST_RETRY_AFTER)
     try:
         date = email.utils.parsedate_to_datetime(value)
-        # One of the three forms that RFC 9110 has for dates names no zone; all are in UTC.
+        # One of the three date formats in RFC 9110 has no time zone; all are in UTC.
         date = date.replace(tzinfo=date.tzinfo or UTC)
         return min(max(0.0, date.timestamp() - time.time()), _LONGEST_RETRY_AFTER)
     except (ValueError, OverflowError):
@@ -429,7 +429,7 @@ def seconds_of_retry_after(value: str | None) -> float | None:
 
 
 def _without_values(error: ValueError) -> str:
-    """What is wrong with an answer: the members and what they should be, without what they are."""
+    """Return the error of a response: the members and their expected form, without their values."""
     from pydantic import ValidationError
 
     if not isinstance(error, ValidationError):

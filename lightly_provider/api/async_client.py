@@ -1,4 +1,4 @@
-"""Sends a :class:`~lightly_provider.api.calls.Call` from an event loop, for triggers: many of them share one loop."""
+"""Send a :class:`~lightly_provider.api.calls.Call` from an event loop, for triggers, many of which share one loop."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class AsyncLightlyClient:
     """
     An asynchronous client of the Lightly REST API; use it as an async context manager.
 
-    It is the synchronous client in threads of its own, so both follow the same rules for TLS, proxies, deadlines and
-    answers, and a large answer is read without holding up the loop. It serves polls, which send few requests at a time.
+    It runs the synchronous client in its own threads, so both have the same rules for TLS, proxies, deadlines and
+    responses, and a large response does not block the loop. It is meant for polling, with few concurrent requests.
 
-    :param settings: Where and how.
+    :param settings: Client settings.
     """
 
     def __init__(self, settings: ClientSettings) -> None:
@@ -40,17 +40,17 @@ class AsyncLightlyClient:
     async def __aexit__(self, *_: object) -> None:
         if self._client is None or self._threads is None:
             return
-        # A request that is still being sent ends at once, and nobody waits for it.
+        # A request in progress ends at once, without a wait for it.
         self._client.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def send(self, call: Call[Result], *, within: float | None = None) -> Result:
         """
-        Send a call, as often as it takes and is safe, and read the answer.
+        Send a call, with retries where they are safe, and return the result.
 
-        :param call: What to ask.
-        :param within: Seconds for everything: all attempts and the pauses between them; None: as long as it takes.
-        :return: See :meth:`LightlyClient.send`, also for what is raised.
+        :param call: Call to send.
+        :param within: Maximum time of all attempts and pauses, in seconds. None (default): no limit.
+        :return: See :meth:`LightlyClient.send`, also for the exceptions.
         """
         from tenacity import AsyncRetrying
 

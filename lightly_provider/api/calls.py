@@ -1,7 +1,7 @@
-"""Every operation of the platform that the provider uses, once, as a value.
+"""The platform's operations that the provider uses, as values.
 
-A :class:`Call` says what is to be asked; sending it is the client's job. The operations are named as in the vendor's
-contract (``lightly`` 1.5.26, openapi_generated/swagger_client/api/*.py).
+A :class:`Call` describes a request; a client sends it. The operations are named as in the vendor's contract
+(``lightly`` 1.5.26, openapi_generated/swagger_client/api/*.py).
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ PAGE_SIZE = 5000  # the vendor's client's default (lightly 1.5.26, api/utils.py)
 
 
 class Form(Enum):
-    """The form of a call's answer; see :mod:`lightly_provider.api.answers`."""
+    """The form of a call's response; see :mod:`lightly_provider.api.answers`."""
 
     JSON = auto()
-    TEXT = auto()  # handed on exactly
-    SECRET = auto()  # JSON that is a secret as a whole
-    NOTHING = auto()  # whatever it is
+    TEXT = auto()  # passed on unchanged
+    SECRET = auto()  # JSON that is entirely secret
+    NOTHING = auto()  # ignored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,17 +47,17 @@ class Call(Generic[Result]):
     """
     One request to the platform.
 
-    :param operation: The operation's name in the contract.
+    :param operation: Name of the operation in the contract.
     :param method: HTTP method.
-    :param path: Path with its parameters filled in and percent-encoded.
-    :param query: Query parameters without the token; a sequence repeats its key.
-    :param body: JSON body; None sends none. Never shown: it may hold AWS keys.
-    :param repeatable: Whether sending it twice does no more than sending it once. Only then is it sent again after
-        a failure that leaves open whether it was applied.
-    :param secrets: Values in the body that must not appear in any text made from the answer.
-    :param form: The form of the answer.
-    :param secret_members: Members of the answer's objects that hold secrets, by wire name.
-    :param parse: From the answer in that form to the result; raises ``ValueError`` if the answer breaks the contract.
+    :param path: Path with percent-encoded parameters.
+    :param query: Query parameters without the token; a sequence repeats its key. Default: none.
+    :param body: JSON body. None (default): no body. Never shown, because it may contain AWS keys.
+    :param repeatable: Whether the request is idempotent. Only then is it retried after a failure that leaves open
+        whether it was applied.
+    :param secrets: Secret values in the body, to redact in the response. Default: none.
+    :param form: Form of the response. Default: JSON.
+    :param secret_members: Members of the response that contain secrets, by wire name. Default: none.
+    :param parse: Converts the response to the result; raises ``ValueError`` if the response violates the contract.
     """
 
     operation: str
@@ -78,7 +78,7 @@ def _segment(value: str) -> str:
 
 
 def _nothing(_: Any) -> None:
-    """PUT and DELETE have no documented answer: any 2xx with any body, or none, will do."""
+    """Ignore the response: that of PUT and DELETE is undocumented, so any 2xx with or without a body is accepted."""
 
 
 def _id(answer: Any) -> str:
@@ -86,7 +86,7 @@ def _id(answer: Any) -> str:
 
 
 def _same(member: str, asked: str, thing: Thing) -> Thing:
-    """What came, if it is what was asked for; an answer to another request may come out of a cache."""
+    """Return the object if it is the requested one; a cache may return the response to another request."""
     if getattr(thing, member) not in (asked, None):
         raise ValueError(f"it is about another {member} than was asked for")
     return thing
@@ -94,12 +94,12 @@ def _same(member: str, asked: str, thing: Thing) -> Thing:
 
 def _filenames(text: str, *, before: int) -> list[str]:
     """
-    The names of one page, exactly as they are.
+    Return the names on one page, unchanged.
 
-    :param before: Number of names on the pages before.
-    :raises ValueError: One cannot be a key of S3, and fits no XCom: it has NUL in it, or is not UTF-8.
+    :param before: Number of names on the previous pages.
+    :raises ValueError: A name contains NUL or is not UTF-8, so it is not a valid S3 key and does not fit into XCom.
     """
-    # Not splitlines(): a name may hold any of the other characters that count as line ends there, e.g. U+2028.
+    # Not splitlines(): a name may contain the other characters that it treats as line ends, e.g. U+2028.
     names = [line for line in text.split("\n") if line]
     for place, name in enumerate(names, start=before + 1):
         if not is_storable(name):
@@ -121,7 +121,7 @@ def _quota(answer: Any) -> str:
     return shown(answer, longest=50)
 
 
-# A list has no model whose configuration keeps refused values, such as a datasource's secret key, out of the text.
+# A list has no model whose configuration hides invalid values, such as a datasource's secret key, in errors.
 _NO_VALUES = ConfigDict(hide_input_in_errors=True)
 _DATASETS = TypeAdapter(list[Dataset], config=_NO_VALUES).validate_python
 _DATASOURCES = TypeAdapter(list[Datasource], config=_NO_VALUES).validate_python
@@ -135,7 +135,7 @@ _WORKERS = TypeAdapter(list[Worker], config=_NO_VALUES).validate_python
 
 
 def list_datasets(*, page_size: int, page_offset: int = 0) -> Call[list[Dataset]]:
-    """The token's own datasets, at most ``page_size`` of them from ``page_offset`` on."""
+    """List the token's own datasets, at most ``page_size``, starting at ``page_offset``."""
     return Call(
         operation="get_datasets",
         method="GET",
@@ -147,14 +147,14 @@ def list_datasets(*, page_size: int, page_offset: int = 0) -> Call[list[Dataset]
 
 
 def get_quota() -> Call[str]:
-    """The largest dataset that the account may have, in samples, as text."""
+    """Get the maximum dataset size of the account, in samples, as text."""
     return Call(
         operation="get_quota_maximum_dataset_size", method="GET", path="/v1/quota", repeatable=True, parse=_quota
     )
 
 
 def list_workers() -> Call[list[Worker]]:
-    """The registered workers."""
+    """List the registered workers."""
     return Call(
         operation="get_docker_worker_registry_entries",
         method="GET",
@@ -165,7 +165,7 @@ def list_workers() -> Call[list[Worker]]:
 
 
 def register_worker(request: WorkerRegistration) -> Call[str]:
-    """Register a worker; its id. Repeatable, as the platform answers a name that it knows with the same id."""
+    """Register a worker; returns its id. Repeatable, because the platform returns the same id for a known name."""
     return Call(
         operation="register_docker_worker",
         method="POST",
@@ -177,7 +177,7 @@ def register_worker(request: WorkerRegistration) -> Call[str]:
 
 
 def delete_worker(worker_id: str) -> Call[None]:
-    """Take a worker off the registry. Repeatable: one that is gone is refused."""
+    """Delete a worker from the registry. Repeatable: a second request is refused."""
     return Call(
         operation="delete_docker_worker_registry_entry_by_id",
         method="DELETE",
@@ -192,7 +192,7 @@ def delete_worker(worker_id: str) -> Call[None]:
 
 
 def create_dataset(request: DatasetCreateRequest) -> Call[str]:
-    """Create a dataset; its id. Repeatable, as names are unique per owner: a second one is refused."""
+    """Create a dataset; returns its id. Repeatable, because names are unique per owner: a second request is refused."""
     return Call(
         operation="create_dataset",
         method="POST",
@@ -204,7 +204,7 @@ def create_dataset(request: DatasetCreateRequest) -> Call[str]:
 
 
 def find_datasets(name: str) -> Call[list[Dataset]]:
-    """The token's own datasets of exactly this name: none or one."""
+    """Find the token's own datasets with exactly this name: none or one."""
     return Call(
         operation="get_datasets_query_by_name",
         method="GET",
@@ -216,7 +216,7 @@ def find_datasets(name: str) -> Call[list[Dataset]]:
 
 
 def get_dataset(dataset_id: str) -> Call[Dataset]:
-    """A dataset by id."""
+    """Get a dataset by id."""
     return Call(
         operation="get_dataset_by_id",
         method="GET",
@@ -230,7 +230,7 @@ def get_dataset(dataset_id: str) -> Call[Dataset]:
 
 
 def get_datasources(dataset_id: str) -> Call[list[Datasource]]:
-    """The dataset's datasources, at most one per purpose."""
+    """Get the dataset's datasources, at most one per purpose."""
     return Call(
         operation="get_datasources_by_dataset_id",
         method="GET",
@@ -242,7 +242,7 @@ def get_datasources(dataset_id: str) -> Call[list[Datasource]]:
 
 
 def set_datasource(dataset_id: str, request: S3Datasource) -> Call[None]:
-    """Set the dataset's datasource for the request's purpose, in place of the one that is there."""
+    """Set the dataset's datasource for the request's purpose, replacing an existing one."""
     return Call(
         operation="update_datasource_by_dataset_id",
         method="PUT",
@@ -256,7 +256,7 @@ def set_datasource(dataset_id: str, request: S3Datasource) -> Call[None]:
 
 
 def verify_datasource(dataset_id: str) -> Call[PermissionLights]:
-    """Let the platform try the dataset's datasource. Which one, where there are two, is undocumented."""
+    """Have the platform verify the dataset's datasource. Which one, if there are two, is undocumented."""
     return Call(
         operation="verify_datasource_by_dataset_id",
         method="GET",
@@ -270,7 +270,7 @@ def verify_datasource(dataset_id: str) -> Call[PermissionLights]:
 
 
 def create_worker_config(request: WorkerConfigCreateRequest) -> Call[str]:
-    """Store a worker configuration; its id. Repeatable: a second one is a twin that nothing uses."""
+    """Store a worker configuration; returns its id. Repeatable: a second request creates an unused duplicate."""
     return Call(
         operation="create_docker_worker_config_vx",
         method="POST",
@@ -282,7 +282,7 @@ def create_worker_config(request: WorkerConfigCreateRequest) -> Call[str]:
 
 
 def get_worker_config(config_id: str) -> Call[StoredWorkerConfig]:
-    """A stored worker configuration."""
+    """Get a stored worker configuration."""
     return Call(
         operation="get_docker_worker_config_vxby_id",
         method="GET",
@@ -293,7 +293,7 @@ def get_worker_config(config_id: str) -> Call[StoredWorkerConfig]:
 
 
 def schedule_run(dataset_id: str, request: ScheduleRequest) -> Call[str]:
-    """Schedule a run; the scheduled run's id. Not repeatable: each request applied is one more paid run."""
+    """Schedule a run; returns the scheduled run's id. Not repeatable: each applied request is another paid run."""
     return Call(
         operation="create_docker_run_scheduled_by_dataset_id",
         method="POST",
@@ -305,7 +305,7 @@ def schedule_run(dataset_id: str, request: ScheduleRequest) -> Call[str]:
 
 
 def get_scheduled_runs(dataset_id: str, states: Sequence[str] = tuple(ScheduledRunState)) -> Call[list[ScheduledRun]]:
-    """The dataset's scheduled runs in these states. (Without states the platform lists only OPEN and LOCKED.)"""
+    """List the dataset's scheduled runs in these states. (Without states, the platform lists only OPEN and LOCKED.)"""
     return Call(
         operation="get_docker_runs_scheduled_by_dataset_id",
         method="GET",
@@ -318,10 +318,11 @@ def get_scheduled_runs(dataset_id: str, states: Sequence[str] = tuple(ScheduledR
 
 def list_open_runs(labels: Sequence[str]) -> Call[list[ScheduledRun]]:
     """
-    The account's scheduled runs that no worker took yet, on all datasets.
+    List the account's scheduled runs that no worker has taken, on all datasets.
 
-    :param labels: Those of all the runs that are looked for: the platform lists what a worker with these labels may
-        take. The runs of a dataset whose turn has not come are asked for, too.
+    Includes runs that a worker cannot take yet (``includeUnlockableRuns``).
+
+    :param labels: Labels of all the runs to find: the platform lists the runs that a worker with these labels can take.
     """
     return Call(
         operation="get_docker_runs_scheduled_by_state_and_labels",
@@ -334,7 +335,7 @@ def list_open_runs(labels: Sequence[str]) -> Call[list[ScheduledRun]]:
 
 
 def list_runs(*, page_size: int) -> Call[list[Run]]:
-    """The account's runs on all datasets, at most ``page_size`` of them. Which come first is undocumented."""
+    """List the account's runs on all datasets, at most ``page_size``, in undocumented order."""
     return Call(
         operation="get_docker_runs",
         method="GET",
@@ -346,7 +347,7 @@ def list_runs(*, page_size: int) -> Call[list[Run]]:
 
 
 def list_runs_of_dataset(dataset_id: str) -> Call[list[Run]]:
-    """The runs on a dataset, at most :data:`PAGE_SIZE`."""
+    """List the runs on a dataset, at most :data:`PAGE_SIZE`."""
     return Call(
         operation="get_docker_runs_query_by_dataset_id",
         method="GET",
@@ -358,7 +359,7 @@ def list_runs_of_dataset(dataset_id: str) -> Call[list[Run]]:
 
 
 def cancel_scheduled_run(dataset_id: str, scheduled_run_id: str) -> Call[None]:
-    """Cancel a scheduled run; works only while it is OPEN."""
+    """Cancel a scheduled run; possible only while it is OPEN."""
     return Call(
         operation="cancel_scheduled_docker_run_state_by_id",
         method="PUT",
@@ -370,7 +371,7 @@ def cancel_scheduled_run(dataset_id: str, scheduled_run_id: str) -> Call[None]:
 
 
 def get_run_of_scheduled_run(scheduled_run_id: str) -> Call[Run]:
-    """The run of a scheduled run; 404 until a worker takes it."""
+    """Get the run of a scheduled run; 404 until a worker takes it."""
     return Call(
         operation="get_docker_run_by_scheduled_id",
         method="GET",
@@ -381,7 +382,7 @@ def get_run_of_scheduled_run(scheduled_run_id: str) -> Call[Run]:
 
 
 def get_run_logs(run_id: str, cursor: int) -> Call[LogPage]:
-    """The run's log lines since ``cursor`` (0: from the start)."""
+    """Get the run's log lines since ``cursor`` (0: from the start)."""
     return Call(
         operation="get_docker_run_logs_by_id",
         method="GET",
@@ -393,7 +394,7 @@ def get_run_logs(run_id: str, cursor: int) -> Call[LogPage]:
 
 
 def get_run_tags(run_id: str) -> Call[list[Tag]]:
-    """The tags that a run made, newest first."""
+    """List the tags that a run created, newest first."""
     return Call(
         operation="get_docker_run_tags",
         method="GET",
@@ -404,7 +405,7 @@ def get_run_tags(run_id: str) -> Call[list[Tag]]:
 
 
 def get_artifact_url(run_id: str, artifact_id: str) -> Call[str]:
-    """A signed address of an artifact's content, to be read without the token."""
+    """Get a signed URL of an artifact's content, which is read without the token."""
     return Call(
         operation="get_docker_run_artifact_read_url_by_id",
         method="GET",
@@ -419,7 +420,7 @@ def get_artifact_url(run_id: str, artifact_id: str) -> Call[str]:
 
 
 def get_tags(dataset_id: str) -> Call[list[Tag]]:
-    """All tags of a dataset."""
+    """List all tags of a dataset."""
     return Call(
         operation="get_tags_by_dataset_id",
         method="GET",
@@ -430,7 +431,7 @@ def get_tags(dataset_id: str) -> Call[list[Tag]]:
 
 
 def export_filenames(dataset_id: str, tag_id: str, *, page_offset: int) -> Call[list[str]]:
-    """One page of the filenames of a tag's samples, relative to the input datasource; an empty page is the end."""
+    """Get one page of the filenames of a tag's samples, relative to the input datasource; an empty page is the end."""
     return Call(
         operation="export_tag_to_basic_filenames",
         method="GET",

@@ -1,7 +1,7 @@
-"""Sends a :class:`~lightly_provider.api.calls.Call` and waits for the answer.
+"""Send a :class:`~lightly_provider.api.calls.Call` and wait for the response.
 
-The platform takes its token as a query parameter (``ApiKeyAuth`` in the contract), so an address with its query is a
-secret: no text that leaves this module has one.
+The platform expects the token as a query parameter (``ApiKeyAuth`` in the contract), so a URL with its query is a
+secret: no text that leaves this module contains one.
 """
 
 from __future__ import annotations
@@ -31,24 +31,25 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 DISTRIBUTION = "airflow-provider-lightly"
-# A file that comes more slowly is given up.
+# Minimum download rate of a file, in bytes per second; a slower download is aborted.
 LOWEST_RATE = 16 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClientSettings:
     """
-    Where the platform is and how to reach it.
+    The settings of a client.
 
-    :param host: Base address, e.g. ``https://api.lightly.ai``.
+    :param host: Base URL of the API, e.g. ``https://api.lightly.ai``.
     :param token: API token.
-    :param ca_bundle: Path of a PEM file with the certificate authorities to trust; None: those of the environment.
-    :param connect_timeout: Seconds to wait for a connection.
-    :param read_timeout: Seconds from the start of a request until the whole answer must be there.
-    :param proxies: Proxy addresses by scheme; where there is none: those of the environment.
-    :param max_attempts: How often a call is sent at most, the first time included.
-    :param longest_wait: Longest pause between two attempts, in seconds; a longer ``Retry-After`` is cut to it.
-    :param largest_answer: Bytes that an answer may have, decompressed.
+    :param ca_bundle: Path of a PEM file with the certificate authorities to trust. None (default): those of the
+        environment.
+    :param connect_timeout: Maximum wait for a connection, in seconds. Default: 10.
+    :param read_timeout: Maximum time from the start of a request to the complete response, in seconds. Default: 45.
+    :param proxies: Proxy URLs by scheme. Default, and for other schemes: those of the environment.
+    :param max_attempts: Maximum number of attempts per call, including the first. Default: 6.
+    :param longest_wait: Maximum pause between two attempts, in seconds; limits ``Retry-After``. Default: 60.
+    :param largest_answer: Maximum size of a response, decompressed, in bytes. Default: 32 MiB.
     """
 
     host: str
@@ -64,14 +65,14 @@ class ClientSettings:
 
 class LightlyClient:
     """
-    A synchronous client of the Lightly REST API; safe to use in several threads.
+    A synchronous client of the Lightly REST API; thread-safe.
 
-    What it sends again after a failure: everything after 429 and when no connection could be made, as then nothing was
-    applied; after a 5xx answer, a lost connection or a timeout only what is ``repeatable``; after an unreadable answer
-    only what reads. How requests are sent: :mod:`lightly_provider.network`. What may come back:
-    :mod:`lightly_provider.api.answers`.
+    Retries: every call after a 429 and after a failed connection attempt, because nothing was applied; only
+    ``repeatable`` calls after a 5xx response, a lost connection or a timeout; only reading calls after an invalid
+    response. :mod:`lightly_provider.network` sends the requests, :mod:`lightly_provider.api.answers` validates the
+    responses.
 
-    :param settings: Where and how.
+    :param settings: Client settings.
     """
 
     def __init__(self, settings: ClientSettings) -> None:
@@ -85,20 +86,20 @@ class LightlyClient:
         keep_secrets_out_of_urllib3_logs()
 
     def close(self) -> None:
-        """Close the connections; a request that another thread waits for ends at once."""
+        """Close all connections; requests in progress in other threads end at once."""
         self._transport.close()
 
     def send(self, call: Call[Result], *, within: float | None = None) -> Result:
         """
-        Send a call, as often as it takes and is safe, and read the answer.
+        Send a call, with retries where they are safe, and return the result.
 
-        :param call: What to ask.
-        :param within: Seconds for everything: all attempts and the pauses between them; None: as long as it takes.
-        :return: What the call's ``parse`` makes of the answer.
-        :raises LightlyConnectionError: No whole answer came in time.
-        :raises LightlyConnectionConfigError: The host, a proxy or the CA bundle cannot be used. Nothing was sent.
-        :raises LightlyResponseError: The answer breaks the contract.
-        :raises LightlyApiError: The subclass that fits the platform's refusal.
+        :param call: Call to send.
+        :param within: Maximum time of all attempts and pauses, in seconds. None (default): no limit.
+        :return: The result of the call's ``parse``.
+        :raises LightlyConnectionError: No complete response arrived in time.
+        :raises LightlyConnectionConfigError: The host, a proxy or the CA bundle is unusable. Nothing was sent.
+        :raises LightlyResponseError: The response violates the contract.
+        :raises LightlyApiError: The platform returned an error; a subclass for that error.
         """
         from tenacity import Retrying
 
@@ -110,9 +111,9 @@ class LightlyClient:
         """
         Send a call once.
 
-        :param call: What to ask.
-        :param until: When the answer must be there at the latest, by the monotonic clock.
-        :return: See :meth:`send`, also for what is raised.
+        :param call: Call to send.
+        :param until: Deadline for the response, by the monotonic clock, in seconds. None (default): ``read_timeout``.
+        :return: See :meth:`send`, also for the exceptions.
         """
         settings = self._settings
         self._secrets.add(*call.secrets)
@@ -134,13 +135,13 @@ class LightlyClient:
 
     def download(self, operation: str, url: str) -> Any:
         """
-        Read a JSON file at a signed address that the platform returned, without the token.
+        Read a JSON file from a signed URL that the platform returned, without the token.
 
-        :param operation: The operation that returned the address, for messages.
-        :param url: The address; it is a secret itself, and appears in no text.
-        :return: The file's content.
-        :raises LightlyConnectionError: No whole answer came.
-        :raises LightlyResponseError: The answer is not a success, or no JSON that can be used.
+        :param operation: Operation that returned the URL, for messages.
+        :param url: The URL, which is a secret and appears in no text.
+        :return: Content of the file.
+        :raises LightlyConnectionError: No complete response arrived.
+        :raises LightlyResponseError: The response is not a success, or not usable JSON.
         """
         failure: LightlyError
         try:
@@ -190,15 +191,15 @@ class LightlyClient:
 
 
 def retrying(settings: ClientSettings, call: Call[Any], within: float | None) -> dict[str, Any]:
-    """How tenacity repeats a call with these settings; see :func:`lightly_provider.api.retries.policy`."""
+    """Return tenacity's arguments for a call with these settings; see :func:`lightly_provider.api.retries.policy`."""
     return policy(call, max_attempts=settings.max_attempts, longest_wait=settings.longest_wait, within=within)
 
 
 @cache
 def user_agent() -> str:
-    """What the provider calls itself: name, version, Python."""
+    """Return the provider's User-Agent: name, version, Python version."""
     try:
         own = version(DISTRIBUTION)
-    except PackageNotFoundError:  # run from a source tree that is not installed
+    except PackageNotFoundError:  # running from a source tree that is not installed
         own = "0"
     return f"{DISTRIBUTION}/{own} python/{platform.python_version()}"

@@ -1,4 +1,4 @@
-"""When a call is sent again, and after which pause. Shared by both clients."""
+"""The retry policy of both clients: which calls are retried, and after which pause."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ log = logging.getLogger(__name__)
 
 def is_safe_to_repeat(call: Call[Any], error: BaseException) -> bool:
     """
-    Whether a call may be sent once more after this failure.
+    Return whether a call can be retried after a failure.
 
-    :param call: What was sent.
-    :param error: How it failed.
+    :param call: The call that was sent.
+    :param error: The failure.
     """
     if isinstance(error, LightlyRateLimitError):
         return True
@@ -43,12 +43,12 @@ def is_safe_to_repeat(call: Call[Any], error: BaseException) -> bool:
 
 def policy(call: Call[Any], *, max_attempts: int, longest_wait: float, within: float | None = None) -> dict[str, Any]:
     """
-    How tenacity shall repeat a call, as keyword arguments of its ``Retrying`` and ``AsyncRetrying``.
+    Return the retry policy of a call, as keyword arguments of tenacity's ``Retrying`` and ``AsyncRetrying``.
 
-    :param call: What is sent.
-    :param max_attempts: How often at most, the first time included.
-    :param longest_wait: Longest pause, in seconds; a longer ``Retry-After`` is cut to it.
-    :param within: Seconds for all attempts and pauses; None: no limit.
+    :param call: Call to send.
+    :param max_attempts: Maximum number of attempts, including the first.
+    :param longest_wait: Maximum pause, in seconds; limits ``Retry-After``.
+    :param within: Maximum time of all attempts and pauses, in seconds. None (default): no limit.
     """
     from tenacity import retry_if_exception, stop_after_attempt
 

@@ -1,4 +1,4 @@
-"""What is sent to the platform (strict) and what it answers (lenient).
+"""The models of requests to the platform (strict) and of its responses (lenient).
 
-The wire's camelCase stays in here: each field has its snake_case name in Python and its wire name as alias.
+Only these models use the wire's camelCase: each field has a snake_case name in Python and its wire name as alias.
 """

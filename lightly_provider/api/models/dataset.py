@@ -21,7 +21,7 @@ class DatasetCreateRequest(Request):
 
 
 class Dataset(Answer):
-    """A dataset as the platform describes it."""
+    """A dataset as the platform returns it."""
 
     id: EntityId
     name: Name
@@ -44,5 +44,5 @@ class Tag(Answer):
 
     @property
     def n_selected(self) -> int:
-        """Number of samples in the tag: one bit each (lightly 1.5.26, models/tag_data.py)."""
+        """Number of samples in the tag, each of which is one bit (lightly 1.5.26, models/tag_data.py)."""
         return int(self.bit_mask_data, 16).bit_count()

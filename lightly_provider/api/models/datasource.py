@@ -26,7 +26,7 @@ NonEmpty = Annotated[str, StringConstraints(min_length=1)]
 class _S3Datasource(Request):
     purpose: Annotated[Purpose, Field(strict=False)]
     full_path: NonEmpty
-    # The contract has an enum of 30 regions; AWS has opened more since, so the platform decides.
+    # The contract has an enum of 30 regions, but AWS has opened more since, so the platform validates the region.
     s3_region: NonEmpty
     thumb_suffix: str | None = None
     kms_key_arn: KmsKeyArn | None = Field(default=None, alias="s3ServerSideEncryptionKMSKey")
@@ -34,11 +34,11 @@ class _S3Datasource(Request):
     SECRET_MEMBERS: ClassVar[tuple[str, ...]]
 
     def secrets(self) -> tuple[str, ...]:
-        """The values that must never be shown."""
+        """Return the values that must never be shown."""
         return tuple(getattr(self, member) for member in self.SECRET_MEMBERS)
 
     def public(self) -> dict[str, Any]:
-        """What is set, in wire names, with the secrets left out."""
+        """Return the members that are set, in wire names, without secrets."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=set(self.SECRET_MEMBERS))
 
 
@@ -63,7 +63,7 @@ class S3DelegatedAccessDatasource(_S3Datasource):
 S3Datasource = S3UserAccessDatasource | S3DelegatedAccessDatasource
 
 
-# Where an answer about datasources holds their secrets, by wire name.
+# Members of a datasource response that contain secrets, by wire name.
 SECRET_MEMBERS = frozenset({"s3SecretAccessKey", "s3ExternalId"})
 
 
@@ -78,7 +78,7 @@ class Keys(Protocol):
 
 @runtime_checkable
 class Role(Protocol):
-    """A role, and the external ID that it asks for."""
+    """A role, and the external ID that it requires."""
 
     @property
     def role_arn(self) -> str: ...
@@ -88,10 +88,10 @@ class Role(Protocol):
 
 class Datasource(Answer):
     """
-    A datasource as the platform describes it.
+    A datasource as the platform returns it.
 
-    Whether the platform masks secrets in its answers is undocumented, so this holds them out of its ``repr``;
-    log and publish :meth:`public` only.
+    Whether the platform masks secrets in its responses is undocumented, so ``repr`` excludes them. Log and publish only
+    :meth:`public`.
     """
 
     id: EntityId | None = None
@@ -107,17 +107,17 @@ class Datasource(Answer):
     kms_key_arn: Name | None = Field(default=None, alias="s3ServerSideEncryptionKMSKey")
 
     def public(self) -> dict[str, Any]:
-        """The members that are not secret, in wire names."""
+        """Return the members that are not secret, in wire names."""
         members = self.model_dump(by_alias=True, exclude={"s3_secret_access_key", "s3_external_id"})
         return drop_none(members)
 
     def with_access(self, access: Keys | Role) -> S3Datasource:
         """
-        What sets this datasource again, with another access and nothing else changed.
+        Return the request that changes only the access of this datasource.
 
-        :param access: The keys or the role.
+        :param access: Keys or role.
         """
-        # Every member that a request can have, so that none is cleared by being left out here.
+        # Copy every member of a request, because an omitted member would be cleared.
         same = {member: getattr(self, member) for member in _S3Datasource.model_fields}
         if isinstance(access, Role):
             return S3DelegatedAccessDatasource(s3_arn=access.role_arn, s3_external_id=access.external_id, **same)
@@ -127,9 +127,9 @@ class Datasource(Answer):
 
     def same_as(self, wanted: S3Datasource) -> bool:
         """
-        Whether setting ``wanted`` would change nothing.
+        Return whether setting ``wanted`` would change nothing.
 
-        An answer that hides the secret can prove nothing about it, and counts as different.
+        If the response hides the secret, it counts as different.
         """
         mine = drop_none(self.model_dump(by_alias=True, exclude={"id"}))
         theirs = wanted.to_wire()
@@ -139,7 +139,7 @@ class Datasource(Answer):
 
 
 class PermissionErrors(Answer):
-    """What the cloud said to each operation that the platform tried in vain."""
+    """The cloud provider's error message for each operation that failed in the platform's verification."""
 
     can_list: Message | None = None
     can_read: Message | None = None
@@ -148,7 +148,7 @@ class PermissionErrors(Answer):
 
 
 class PermissionLights(Answer):
-    """The four lights of the platform's page: what it could do with a dataset's datasource."""
+    """The platform's verification of a datasource, shown as four lights on its page: one per permission."""
 
     can_list: StrictBool
     can_read: StrictBool

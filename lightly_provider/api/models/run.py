@@ -34,7 +34,7 @@ class ScheduledRun(Answer):
 
 
 class Artifact(Answer):
-    """A file that a run left behind."""
+    """A file that a run created."""
 
     id: EntityId
     type: Word
@@ -42,7 +42,7 @@ class Artifact(Answer):
 
 
 class Run(Answer):
-    """A run: it exists once a worker took the scheduled run."""
+    """A run, which exists once a worker has taken the scheduled run."""
 
     id: EntityId
     state: Word
@@ -90,10 +90,10 @@ class Worker(Answer):
 @dataclass(frozen=True, kw_only=True)
 class Observation:
     """
-    What one look saw of a scheduled run.
+    The state of a scheduled run at one point in time.
 
-    :param run: The run; None while no worker has taken it.
-    :param scheduled_state: State of its entry in the schedule; None if there is no entry, or if it was not asked for.
+    :param run: The run. None (default): no worker has taken it.
+    :param scheduled_state: State of its schedule entry. None (default): there is no entry, or it was not requested.
     """
 
     run: Run | None = None

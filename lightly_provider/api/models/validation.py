@@ -1,4 +1,4 @@
-"""From a failed validation to one sentence that names the argument, the member and the remedy."""
+"""Describe a failed validation in one sentence that names the argument, the member and the next step."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def parse_argument(
     model: type[RequestModel], value: Mapping[str, Any], *, argument: str, rendered: bool = False
 ) -> RequestModel:
     """
-    Build a request model from what a user wrote.
+    Build a request model from a user's mapping.
 
-    :param model: The model to build.
+    :param model: Model to build.
     :param value: The user's mapping, by Python names or wire names.
-    :param argument: The operator argument it came from, for the message.
-    :param rendered: Whether templates were rendered in it, which makes texts of numbers and booleans; such a text is
-        read where the contract has a number or boolean. Default: False.
+    :param argument: Name of the operator's argument, for the message.
+    :param rendered: Whether templates were rendered, which converts numbers and booleans to text; such text is parsed
+        where the contract has a number or boolean. Default: False.
     :return: The validated model.
-    :raises ValueError: With one sentence that names the argument, the member and, where one is near, the name
-        or value that was probably meant. The refused value is not repeated.
+    :raises ValueError: The mapping is invalid; the message names the argument, the member and, if there is a similar
+        one, the intended name or value. It does not repeat the invalid value.
     """
     try:
         try:
@@ -48,7 +48,7 @@ def parse_argument(
 
 
 def _with_texts_read(value: Mapping[str, Any], error: ValidationError) -> dict[str, Any]:
-    """A copy in which each text is read that was refused where a number or a boolean is expected."""
+    """Return a copy in which text is parsed where the error expects a number or a boolean."""
     copy: dict[str, Any] = deepcopy(dict(value))
     for refused in error.errors(include_url=False):
         if refused["type"] not in _EXPECTING_NO_TEXT or not isinstance(refused["input"], str):
@@ -56,7 +56,7 @@ def _with_texts_read(value: Mapping[str, Any], error: ValidationError) -> dict[s
         place: Any = None
         inner: Any = copy
         for part in refused["loc"]:
-            # The path has Python names, the value may have wire names; and it names the members of unions, too.
+            # The path has Python names, and includes union members; the value may have wire names.
             key: Any = to_camel(part) if isinstance(part, str) and part not in inner else part
             if isinstance(inner, list) or (isinstance(inner, dict) and key in inner):
                 place, inner = (inner, key), inner[key]
@@ -67,7 +67,7 @@ def _with_texts_read(value: Mapping[str, Any], error: ValidationError) -> dict[s
 
 
 def _value_of(text: str) -> Any:
-    """The number or boolean that a text spells, in Python or in JSON; the text if it spells none."""
+    """Return the number or boolean in a text, in Python or JSON syntax; the text itself if there is none."""
     if text in _SPELLED:
         return _SPELLED[text]
     try:
@@ -79,13 +79,13 @@ def _value_of(text: str) -> Any:
 
 def describe(model: type[BaseModel], error: ValidationError, *, argument: str) -> str:
     """
-    The first of a validation's errors as a sentence.
+    Describe the first error of a validation in one sentence.
 
-    :param model: The model that was validated.
-    :param error: What pydantic raised.
-    :param argument: The operator argument it came from.
+    :param model: Model that was validated.
+    :param error: pydantic's exception.
+    :param argument: Name of the operator's argument.
     """
-    # An unknown member says more than the missing one that it was meant to be.
+    # Report an unknown member first: it is often a misspelled required one.
     found = sorted(error.errors(include_url=False, include_input=True), key=lambda e: e["type"] != "extra_forbidden")
     first = found[0]
     place = argument + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
@@ -116,7 +116,7 @@ def _did_you_mean(name: str, known: list[str]) -> str:
 
 
 def _field_names(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    """The Python names of the fields of the model that lies at ``loc`` inside ``model``."""
+    """Return the Python names of the fields of the model at ``loc`` inside ``model``."""
     current: Any = model
     for part in loc:
         if isinstance(part, int):
@@ -132,7 +132,7 @@ def _field_names(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    """Every model class inside an annotation such as ``list[A | B] | None``."""
+    """Return every model class inside an annotation such as ``list[A | B] | None``."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for inner in typing.get_args(annotation) for model in _models_in(inner)]

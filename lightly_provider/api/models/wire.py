@@ -1,4 +1,4 @@
-"""The two bases of all models: requests are strict, answers are lenient."""
+"""The two base classes of all models: requests are strict, responses are lenient."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}… ({len(text)} characters)"
 
 
-# What an answer holds: a value of an enum, known or not; a name; a text for people, which may be cut; a count.
+# Types in responses: an enum value, known or not; a name; a text for people, which may be truncated; a count.
 Word = Annotated[str, StringConstraints(max_length=200)]
 Name = Annotated[str, StringConstraints(max_length=2000)]
 Message = Annotated[str, AfterValidator(_cut)]
@@ -30,9 +30,9 @@ Count = Annotated[int, Field(ge=0)]
 
 class Request(BaseModel):
     """
-    Something that we send: unknown members, wrong types and values outside the contract's patterns are refused.
+    A request: unknown members, wrong types and values outside the contract's patterns are refused.
 
-    Values may be given by Python name or by wire name; :meth:`to_wire` writes the wire names and leaves out None.
+    Members may be given by Python name or by wire name; :meth:`to_wire` uses wire names and omits None.
     """
 
     model_config = ConfigDict(
@@ -41,23 +41,22 @@ class Request(BaseModel):
         frozen=True,
         alias_generator=to_camel,
         populate_by_name=True,
-        # Errors name the member as the documentation and the operators' examples do.
+        # Errors use the Python names, as the documentation and the operators' examples do.
         loc_by_alias=False,
-        # JSON has neither.
+        # JSON supports neither.
         allow_inf_nan=False,
-        # A refused value must not stand in the error's text: it may be a secret key.
+        # The error must not contain the invalid value, which may be a secret key.
         hide_input_in_errors=True,
     )
 
     def to_wire(self) -> dict[str, Any]:
-        """The JSON body: wire names, members that are None left out."""
+        """Return the JSON body: wire names, without members that are None."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 class Answer(BaseModel):
     """
-    Something that the platform sends: unknown members are ignored, unknown enum values kept as they are, and null is
-    the same as leaving a member out.
+    A response: unknown members are ignored, unknown enum values are kept, and null means that a member is missing.
 
     The platform adds members and enum values without notice, which broke the vendor's own strict client
     (https://github.com/lightly-ai/lightly/pull/1463).
@@ -78,11 +77,11 @@ class Answer(BaseModel):
 
 
 class CreatedEntity(Answer):
-    """The answer to everything that creates something: its id."""
+    """The response to every create operation: the id of the new entity."""
 
     id: EntityId
 
 
 def drop_none(members: Mapping[str, Any]) -> dict[str, Any]:
-    """The members that are not None."""
+    """Return the members that are not None."""
     return {name: value for name, value in members.items() if value is not None}

@@ -1,4 +1,4 @@
-"""The worker configuration of version V4, as the vendor's client sends it.
+"""The worker configuration, version V4, as the vendor's client sends it.
 
 Field names, limits and enums: ``lightly`` 1.5.26, models/docker_worker_config_v4*.py,
 models/docker_worker_config_v3_lightly*.py and models/selection_config_v4*.py.
@@ -29,7 +29,7 @@ PositiveInt = Annotated[int, Field(ge=1)]
 
 
 class SelectionInput(Request):
-    """What a strategy looks at."""
+    """The input of a strategy."""
 
     type: Literal["EMBEDDINGS", "SCORES", "METADATA", "PREDICTIONS", "RANDOM"]
     task: ResourceName | None = None
@@ -63,7 +63,7 @@ class SelectionStrategy(Request):
     """How a strategy selects."""
 
     type: Literal["DIVERSITY", "WEIGHTS", "THRESHOLD", "BALANCE", "SIMILARITY", "TYPICALITY"]
-    # The one member that is snake_case on the wire too.
+    # The only member that is snake_case on the wire, too.
     stopping_condition_minimum_distance: float | None = Field(default=None, alias="stopping_condition_minimum_distance")
     threshold: float | None = None
     operation: Literal["SMALLER", "SMALLER_EQUAL", "BIGGER", "BIGGER_EQUAL"] | None = None
@@ -120,7 +120,7 @@ class SelectionConfig(Request):
 
     @model_validator(mode="after")
     def _one_size(self) -> SelectionConfig:
-        # The schema leaves both optional; the vendor's documentation asks for exactly one.
+        # Both are optional in the schema; the vendor's documentation requires exactly one.
         if (self.n_samples is None) == (self.proportion_samples is None):
             raise ValueError("set exactly one of 'n_samples' and 'proportion_samples'")
         return self
@@ -265,7 +265,7 @@ class LightlyOptions(Request):
 
 
 class WorkerConfig(Request):
-    """A whole configuration."""
+    """A complete worker configuration."""
 
     worker_type: Literal[WorkerType.FULL] = WorkerType.FULL
     docker: WorkerOptions | None = None
@@ -282,14 +282,14 @@ class WorkerConfigCreateRequest(Request):
 
 
 class StoredWorkerConfig(Answer):
-    """A configuration as the platform keeps it; ``config`` as it was sent."""
+    """A configuration as the platform stores it; ``config`` as it was sent."""
 
     id: EntityId
     version: Word = ""
     config: dict[str, Any]
 
     def is_of(self, config: WorkerConfig) -> bool:
-        """Whether it holds the same as this configuration; what is None counts as left out."""
+        """Return whether the stored configuration equals this one; None counts as omitted."""
         return bool(_without_none(self.config) == config.to_wire())
 
 
