@@ -1,9 +1,9 @@
 """
-The commands of this provider: ``airflow lightly …`` where Airflow takes commands from providers (3.3 and newer), and
-``python -m lightly_provider …`` everywhere.
+The provider's commands: ``airflow lightly …`` on Airflow 3.3 and newer, which supports commands of providers, and
+``python -m lightly_provider …`` on every version.
 
-Airflow imports this module whenever it starts, so this module imports nothing else, and what a command does is imported
-when it runs.
+Airflow imports this module at every start, so it imports only the standard library; a command imports its own code when
+it runs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def get_cli_commands() -> list[Any]:
-    """The commands as Airflow's own types; Airflow calls this function, which the provider info names."""
+    """Return the commands as Airflow's types; Airflow finds this function through the provider info."""
     from airflow.cli.cli_config import ActionCommand, GroupCommand
 
     commands = [
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     Run a command without Airflow's command line.
 
-    :param arguments: The command line. None: this process's.
+    :param arguments: Command-line arguments. None (default): those of the process.
     """
     parser = argparse.ArgumentParser(prog="python -m lightly_provider", description="Commands of the Lightly provider.")
     names = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -60,11 +60,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(name: str, function: str, arguments: argparse.Namespace) -> None:
     """
-    Run a command; a refused argument ends it with its message alone.
+    Run a command; an invalid argument exits with only the message, without a traceback.
 
-    :param name: The command's name.
+    :param name: Name of the command.
     :param function: ``module:function``, which takes the parsed arguments and returns the exit status or None.
-    :param arguments: The parsed arguments.
+    :param arguments: Parsed arguments.
     """
     module, _, attribute = function.partition(":")
     try:
@@ -76,7 +76,7 @@ def _run(name: str, function: str, arguments: argparse.Namespace) -> None:
 
 
 def _argument(*flags: str, **options: Any) -> Any:
-    """An argument of Airflow's command line, which takes the options of ``argparse``."""
+    """Return an argument for Airflow's command line, with the options of ``argparse``."""
     from airflow.cli.cli_config import Arg
 
     make: Any = Arg  # it has no type annotations

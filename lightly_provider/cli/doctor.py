@@ -1,8 +1,8 @@
 """
-``airflow lightly doctor s3://…``: what may be done at a location, without a dataset and without the platform.
+``airflow lightly doctor s3://…``: check the permissions at a location, without a dataset and without the platform.
 
-The same table as of ``VerifyDatasourcePermissionsOperator``, from this machine alone. Also runnable as ``python -m
-lightly_provider.cli.doctor``.
+Prints the same table as ``VerifyDatasourcePermissionsOperator``, based only on requests from this machine. Also
+runnable as ``python -m lightly_provider.cli.doctor``.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _PASSED, _FAILED, _UNKNOWN = 0, 1, 2
 
 def run(arguments: argparse.Namespace) -> int:
     """
-    Look, and print the table.
+    Check the location, and print the table.
 
     :param arguments: See :mod:`lightly_provider.cli.commands`.
-    :return: The exit status: 0 if nothing that is needed fails, 1 if something does, 2 if nothing could tell.
+    :return: Exit status: 0 if no required check failed, 1 if one failed, 2 if the result is unknown.
     """
     from lightly_provider.diagnosis.findings import Status
     from lightly_provider.exceptions import LightlyAccessError
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def _log_on_standard_error() -> Iterator[None]:
-    """Airflow writes its log to the process's standard output, where the table is to stand alone."""
+    """Redirect Airflow's log from standard output to standard error, so that standard output has only the table."""
     sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)
@@ -107,10 +107,10 @@ def _verdict(arguments: argparse.Namespace) -> Verdict:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """
-    Run the command on its own.
+    Run the command without Airflow's command line.
 
-    :param argv: Its arguments. None (default): those of the process.
-    :raises SystemExit: With the exit status.
+    :param argv: Command-line arguments. None (default): those of the process.
+    :raises SystemExit: The exit status is not 0.
     """
     from lightly_provider.cli.commands import main as run_command
 

@@ -1,4 +1,4 @@
-"""``airflow lightly policy``: the IAM documents as JSON, rendered without asking AWS or the platform anything."""
+"""``airflow lightly policy``: print the IAM documents as JSON, without a request to AWS or the platform."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def print_documents(arguments: argparse.Namespace) -> None:
     Print the documents.
 
     :param arguments: See :mod:`lightly_provider.cli.commands`.
-    :raises ValueError: An argument cannot be right.
+    :raises ValueError: An argument is invalid.
     """
     documents = documents_for(arguments)
     chosen = documents if arguments.document == "all" else documents.get(arguments.document.replace("-", "_"))
@@ -39,10 +39,11 @@ def print_documents(arguments: argparse.Namespace) -> None:
 
 def documents_for(arguments: argparse.Namespace) -> dict[str, Any]:
     """
-    The documents by name: ``policy``; for a role ``trust_policy`` and ``max_session_duration``; with KMS keys
-    ``key_policy``, which has the statement to add by the key's ARN.
+    Return the documents by name: ``policy``; for a role also ``trust_policy`` and ``max_session_duration``; with KMS
+    keys also ``key_policy``, which has the statement to add to each key policy, by the key's ARN.
 
-    :raises ValueError: An argument cannot be right.
+    :param arguments: See :mod:`lightly_provider.cli.commands`.
+    :raises ValueError: An argument is invalid.
     """
     role = arguments.access == "role"
     partition = "aws"
