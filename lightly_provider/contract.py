@@ -1,8 +1,8 @@
 """
-The platform's own words, each once: patterns of ids and names, types, purposes, permissions, states, priorities.
+The constants of the platform's contract: patterns of ids and names, types, purposes, permissions, states, priorities.
 
-Standard library only, so that every other module may import it. Source: the models of lightly 1.5.26, the last package
-of the vendor that had the client of the platform's API.
+Uses only the standard library, so that every other module can import it. Source: the models of lightly 1.5.26, the
+vendor's last package with a client for the platform's API.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ Value = TypeVar("Value", bound=StrEnum)
 
 def value_of(enum: type[Value], value: str, *, argument: str) -> Value:
     """
-    The value of an enum that is written as plain text.
+    Convert text to an enum value.
 
     :param enum: One of the enums below.
-    :param value: One of its values, or its text.
-    :param argument: The argument's name, for the message.
-    :raises ValueError: It is none of them.
+    :param value: A value of the enum, or its text.
+    :param argument: Name of the argument, for the message.
+    :raises ValueError: The text is not a value of the enum.
     """
     try:
         return enum(value)
@@ -44,32 +44,32 @@ def value_of(enum: type[Value], value: str, *, argument: str) -> Value:
 
 
 class Creator(StrEnum):
-    """Who made a thing (models/creator.py has more): what the vendor's client says of itself."""
+    """The creator of an object (models/creator.py has more): the value that the vendor's client sends."""
 
     USER_PIP = "USER_PIP"
 
 
 class WorkerType(StrEnum):
-    """The kinds of workers (models/docker_worker_type.py): there is one."""
+    """The types of workers (models/docker_worker_type.py has only this one)."""
 
     FULL = "FULL"
 
 
 class WorkerConfigVersion(StrEnum):
-    """The versions of the worker's configuration that are written here."""
+    """The version of the worker configuration that this provider sends."""
 
     V4 = "V4"
 
 
 class DatasetType(StrEnum):
-    """The input types that a user's dataset can have. (The platform makes ``Crops`` datasets itself.)"""
+    """The input types of a user's dataset. (The platform itself creates ``Crops`` datasets.)"""
 
     IMAGES = "Images"
     VIDEOS = "Videos"
 
 
 class Purpose(StrEnum):
-    """What a dataset uses a datasource for."""
+    """The purpose of a datasource in a dataset."""
 
     INPUT = "INPUT"
     LIGHTLY = "LIGHTLY"
@@ -77,7 +77,7 @@ class Purpose(StrEnum):
 
 
 class Permission(StrEnum):
-    """What the platform may do at a location."""
+    """The permissions of the platform at a location."""
 
     LIST = "list"
     READ = "read"
@@ -86,7 +86,7 @@ class Permission(StrEnum):
 
 
 class DatasourceType(StrEnum):
-    """How the platform reaches an S3 location: with an IAM user's keys, or through a role."""
+    """How the platform accesses an S3 location: with an IAM user's keys, or through a role."""
 
     USER_ACCESS = "S3"
     DELEGATED_ACCESS = "S3DelegatedAccess"
@@ -102,13 +102,13 @@ class WorkerState(StrEnum):
 
 
 class ArtifactType(StrEnum):
-    """The kinds of files of a run that are read here (models/docker_run_artifact_type.py has more)."""
+    """The types of a run's artifacts that this provider reads (models/docker_run_artifact_type.py has more)."""
 
     REPORT_V2_JSON = "REPORT_V2_JSON"
 
 
 class RunPriority(StrEnum):
-    """Scheduled runs of higher priority are taken first."""
+    """The priority of a scheduled run; workers take runs of higher priority first."""
 
     LOW = "LOW"
     MID = "MID"
@@ -117,7 +117,7 @@ class RunPriority(StrEnum):
 
 
 class ScheduledRunState(StrEnum):
-    """States of an entry of the schedule (lightly 1.5.26, models/docker_run_scheduled_state.py)."""
+    """States of a schedule entry (lightly 1.5.26, models/docker_run_scheduled_state.py)."""
 
     OPEN = "OPEN"
     LOCKED = "LOCKED"
@@ -126,12 +126,12 @@ class ScheduledRunState(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the entry stays as it is."""
+        """Whether the state is final."""
         return self in (ScheduledRunState.DONE, ScheduledRunState.CANCELED)
 
 
 class RunState(StrEnum):
-    """States of a run, in the order in which they pass (lightly 1.5.26, models/docker_run_state.py)."""
+    """States of a run, in order (lightly 1.5.26, models/docker_run_state.py)."""
 
     STARTED = "STARTED"
     INITIALIZING = "INITIALIZING"
@@ -162,17 +162,17 @@ class RunState(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the run is over."""
+        """Whether the state is final."""
         return self in _TERMINAL
 
     @property
     def is_success(self) -> bool:
-        """Whether the run did what it was asked."""
+        """Whether the run completed successfully."""
         return self is RunState.COMPLETED
 
     @classmethod
     def parse(cls, value: str) -> RunState | None:
-        """The state of this name; None for one that this version does not know, which counts as running."""
+        """Return the state with this name; None for an unknown one, which counts as running."""
         return cls.__members__.get(value)
 
 
@@ -180,7 +180,7 @@ _TERMINAL = frozenset({RunState.COMPLETED, RunState.FAILED, RunState.CRASHED, Ru
 
 
 class ErrorCode(StrEnum):
-    """The codes of error answers that have a meaning of their own here (models/api_error_code.py has more)."""
+    """The error codes that this provider handles specially (models/api_error_code.py has more)."""
 
     UNAUTHORIZED = "UNAUTHORIZED"
     JWT_INVALID = "JWT_INVALID"

@@ -1,8 +1,8 @@
 """
-Text that this provider did not write: answers of the platform, AWS error messages, S3 keys, log lines of a worker.
+Sanitize untrusted text: responses of the platform, AWS error messages, S3 keys, log lines of a worker.
 
-:func:`storable` is applied where such text is read, :func:`shown` where it is shown to a person (log, exception, table,
-terminal). Standard library only, so that every other module may import it.
+Use :func:`storable` where such text is read, and :func:`shown` where it is displayed (log, exception, table, terminal).
+Uses only the standard library, so that every other module can import it.
 """
 
 from __future__ import annotations
@@ -11,44 +11,44 @@ import re
 
 LONGEST_SHOWN = 2000
 
-# What neither PostgreSQL (NUL), UTF-8 (lone surrogates) nor a log keeps as it is. Tabs and line breaks stay.
+# Characters that PostgreSQL (NUL), UTF-8 (lone surrogates) or a log cannot store. Tabs and line breaks are kept.
 _NOT_STORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _NUL_OR_SURROGATE = re.compile("[\x00\ud800-\udfff]")
-# Airflow's page of a log folds lines from one marker to the next, wherever in a line the marker stands (airflow 3.3.2,
-# ui/src/queries/useLogs.tsx; Airflow 2 also reads the second form).
+# Airflow's log page folds the lines between two markers, which can be anywhere in a line (airflow 3.3.2,
+# ui/src/queries/useLogs.tsx; Airflow 2 also supports the second form).
 _LOG_MARKER = re.compile(r"::(?=(?:end)?group::)|##(?=\[(?:end)?group\])")
 
 
 def storable(text: str) -> str:
     """
-    The text without what cannot be stored: NUL, other control characters and lone surrogates are escaped.
+    Escape the characters that cannot be stored: NUL, other control characters and lone surrogates.
 
     Tabs and line breaks are kept. Ordinary text is returned unchanged.
 
-    :param text: Text from outside.
+    :param text: Untrusted text.
     """
     return _NOT_STORABLE.sub(_escaped, text)
 
 
 def is_storable(text: str) -> bool:
     """
-    Whether the text can be stored as it is: PostgreSQL refuses NUL, and UTF-8 lone surrogates.
+    Return whether the text can be stored unchanged: PostgreSQL rejects NUL, and UTF-8 rejects lone surrogates.
 
-    :param text: Text from outside.
+    :param text: Untrusted text.
     """
     return _NUL_OR_SURROGATE.search(text) is None
 
 
 def shown(text: object, *, longest: int = LONGEST_SHOWN) -> str:
     r"""
-    The text on one line, for a log, an exception, a table or a terminal.
+    Return the text on one line, for a log, an exception, a table or a terminal.
 
-    Everything that is not printable is escaped as in a Python string (``\n``, ``\x1b``, ``\u202e``): line breaks, which
-    could forge lines, escape sequences, which act on a terminal, characters that reverse or hide others, and the
-    markers by which Airflow's page folds a log. Text that is longer is cut. Applying it twice changes nothing more.
+    Non-printable characters are escaped as in a Python string (``\n``, ``\x1b``, ``\u202e``): line breaks, which could
+    forge log lines, escape sequences, which control a terminal, and characters that reverse or hide others. The markers
+    with which Airflow's log page folds lines are escaped, too. Longer text is truncated. The function is idempotent.
 
-    :param text: Text from outside; of anything else, its ``str``.
-    :param longest: Number of characters to show. Default: 2000.
+    :param text: Untrusted text; other objects are converted with ``str``.
+    :param longest: Maximum number of characters. Default: 2000.
     """
     whole = str(text)
     cut = whole[:longest]

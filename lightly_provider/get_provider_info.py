@@ -1,6 +1,6 @@
-"""The metadata of this provider, which Airflow reads.
+"""The provider's metadata for Airflow.
 
-Plain data: this module imports nothing, because Airflow calls it while it starts.
+Plain data: this module has no imports, because Airflow calls it at startup.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 DEFAULT_HOST = "https://api.lightly.ai"
 DEFAULT_WEB_URL = "https://app.lightly.ai"
 
-# The one declaration of the connection form. Airflow 3.3 reads it from here; for older Airflow the hook's
-# two form methods derive their shape from it.
+# The only definition of the connection form. Airflow 3.3 reads it directly; for older versions, the hook's two form
+# methods derive the form from it.
 CONNECTION_FORM: dict = {  # type: ignore[type-arg]
     "connection-type": "lightly",
     "hook-class-name": "lightly_provider.hooks.lightly.LightlyHook",
@@ -53,7 +53,7 @@ CONNECTION_FORM: dict = {  # type: ignore[type-arg]
 
 
 def get_provider_info() -> dict:  # type: ignore[type-arg]
-    """The provider's metadata, by Airflow's provider_info schema."""
+    """Return the provider's metadata, in Airflow's provider_info schema."""
     return {
         "package-name": "airflow-provider-lightly",
         "name": "Lightly",

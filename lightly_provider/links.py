@@ -1,8 +1,8 @@
 """Links from a task to the platform's web pages.
 
-On Airflow 3 a link is an XCom that is read under ``xcom_key``. At the end of each try Airflow asks the operator for its
-links and pushes them (airflow 3.3.2, sdk/execution_time/task_runner.py, ``finalize``), so that they are there also when
-the try failed. A task that waits pushes them itself before that, so that they are there while it runs.
+On Airflow 3, a link is an XCom with the key ``xcom_key``. At the end of each try, Airflow gets the links from the
+operator and pushes them (airflow 3.3.2, sdk/execution_time/task_runner.py, ``finalize``), even if the try failed. A
+task that waits pushes them itself before that, so that they are available while it runs.
 """
 
 from __future__ import annotations
@@ -20,53 +20,55 @@ RUNS_KEY = "lightly_runs_url"
 
 
 class LightlyDatasetLink(BaseOperatorLink):
-    """The dataset's page."""
+    """Link to the dataset's page."""
 
     name = "Lightly dataset"
 
     @property
     def xcom_key(self) -> str:
-        """Where the address is kept."""
+        """XCom key of the URL."""
         return DATASET_KEY
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """The address, or nothing while there is none."""
+        """Return the URL; empty if there is none yet."""
         return _address(operator, DATASET_KEY, ti_key)
 
 
 class LightlyRunsLink(BaseOperatorLink):
-    """The page of all runs; the platform documents no address of a single one."""
+    """Link to the page of all runs; the platform documents no URL for a single run."""
 
     name = "Lightly runs"
 
     @property
     def xcom_key(self) -> str:
-        """Where the address is kept."""
+        """XCom key of the URL."""
         return RUNS_KEY
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """The address, or nothing while there is none."""
+        """Return the URL; empty if there is none yet."""
         return _address(operator, RUNS_KEY, ti_key)
 
 
 def push_dataset_link(context: Context, web_url: str, dataset_id: str, *, waits: bool = True) -> str:
     """
-    Keep the address of the dataset's page for the link.
+    Store the URL of the dataset's page for the link.
 
-    :param context: The task's context.
-    :param web_url: Base address of the platform's web pages.
-    :param dataset_id: Dataset.
-    :param waits: Whether the task goes on for longer than some requests, so that the link is wanted before its end.
-    :return: The address (https://app.lightly.ai/dataset/<id> on the public platform).
+    :param context: Context of the task.
+    :param web_url: Base URL of the platform's web pages.
+    :param dataset_id: Id of the dataset.
+    :param waits: Whether the task runs long enough that users need the link before it ends. Default: True.
+    :return: The URL (https://app.lightly.ai/dataset/<id> on the public platform).
     """
     return _keep(context, DATASET_KEY, f"{web_url}/dataset/{dataset_id}", waits=waits)
 
 
 def push_runs_link(context: Context, web_url: str) -> str:
     """
-    Keep the address of the runs' page for the link.
+    Store the URL of the runs' page for the link.
 
-    :return: The address (https://app.lightly.ai/compute/runs on the public platform).
+    :param context: Context of the task.
+    :param web_url: Base URL of the platform's web pages.
+    :return: The URL (https://app.lightly.ai/compute/runs on the public platform).
     """
     return _keep(context, RUNS_KEY, f"{web_url}/compute/runs", waits=True)
 
@@ -76,7 +78,7 @@ def _keep(context: Context, key: str, url: str, *, waits: bool) -> str:
 
     operator = context.get("task")
     if operator is not None:
-        # Airflow 3 asks this very object at the end of the try: one request to Airflow's API less.
+        # Airflow 3 reads the link from this object at the end of the try, which saves a request to Airflow's API.
         operator.__dict__[key] = url
     if waits or operator is None or not AIRFLOW_V_3_0_PLUS:
         context["ti"].xcom_push(key=key, value=url)

@@ -1,17 +1,17 @@
 """
-How every HTTP request of this provider is sent: to the platform, in each mode, and to Airflow's own API.
+Send every HTTP request of this provider: to the platform, in each mode, and to Airflow's API.
 
-One set of rules, wherever a request comes from:
+All requests follow the same rules:
 
 - Certificate authorities: those of the connection, else ``REQUESTS_CA_BUNDLE``, ``CURL_CA_BUNDLE``, ``SSL_CERT_FILE``,
   else those of the requests library.
-- Proxies: the connection's for this scheme, else the environment's. ``NO_PROXY`` takes hosts, domains, addresses,
-  networks (``127.0.0.0/8``) and ``*``, and applies to the environment's proxies; ``no_proxy`` among the connection's
-  proxies applies to both.
-- ``~/.netrc`` is never read, a redirect never followed, a cookie never kept.
-- A whole answer has a deadline and a largest size, decompressed; whatever the server does, the request ends with it.
+- Proxies: the connection's proxy for the scheme, else the environment's. ``NO_PROXY`` accepts hosts, domains,
+  addresses, networks (``127.0.0.0/8``) and ``*``, and applies to the environment's proxies; ``no_proxy`` among the
+  connection's proxies applies to both.
+- ``~/.netrc`` is never read, redirects are never followed, cookies are never stored.
+- A complete response has a deadline and a maximum size, decompressed; the request ends there, whatever the server does.
 
-:func:`ca_bundle_for` and :func:`proxies_for` serve other clients, such as boto3, by the same rules.
+:func:`ca_bundle_for` and :func:`proxies_for` apply the same rules to other clients, such as boto3.
 """
 
 from __future__ import annotations
@@ -42,12 +42,13 @@ _NO_ADDRESS = "the host is not a valid address; write it like https://api.lightl
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """
-    What one request may take.
+    The limits of one request.
 
-    :param connect_timeout: Seconds to wait for a connection.
-    :param total: Seconds from the start until the whole answer must be there.
-    :param size: Bytes that the answer may have, decompressed.
-    :param lowest_rate: Bytes per second below which a file is given up, instead of ``total`` alone; None: no file.
+    :param connect_timeout: Maximum wait for a connection, in seconds. Default: 10.
+    :param total: Maximum time from the start to the complete response, in seconds. Default: 45.
+    :param size: Maximum size of the response, decompressed, in bytes. Default: 32 MiB.
+    :param lowest_rate: Minimum download rate of a file, in bytes per second; each received byte extends ``total``
+        accordingly. None (default): only ``total`` applies.
     """
 
     connect_timeout: float = 10.0
@@ -59,12 +60,12 @@ class Limits:
 @dataclass(frozen=True, kw_only=True)
 class RawAnswer:
     """
-    An answer as it came, within the limits.
+    An unvalidated response within the limits.
 
     :param status: HTTP status.
-    :param content: The body, decompressed.
-    :param content_type: The header ``Content-Type``; empty without it.
-    :param retry_after: The header ``Retry-After``; None without it.
+    :param content: Body, decompressed.
+    :param content_type: ``Content-Type`` header; empty (default) if missing.
+    :param retry_after: ``Retry-After`` header; None (default) if missing.
     """
 
     status: int
@@ -75,10 +76,10 @@ class RawAnswer:
 
 class NoAnswerError(Exception):
     """
-    There is no whole answer. Its text names neither the address nor what was sent.
+    No complete response arrived. The message contains neither the URL nor the request.
 
     :param what: What happened, and what to check; without a full stop.
-    :param never_sent: Whether the server certainly did not get the request.
+    :param never_sent: Whether the server certainly did not receive the request. Default: False.
     """
 
     def __init__(self, what: str, *, never_sent: bool = False) -> None:
@@ -87,37 +88,38 @@ class NoAnswerError(Exception):
 
 
 class UnusableSettingError(NoAnswerError):
-    """The host, a proxy or the CA bundle cannot be used whatever the server does. Nothing was sent."""
+    """The host, a proxy or the CA bundle is unusable. Nothing was sent."""
 
     def __init__(self, what: str) -> None:
         super().__init__(what, never_sent=True)
 
 
 class AnswerTooLargeError(NoAnswerError):
-    """The answer is larger than allowed, or compressed in another way than asked for."""
+    """The response is too large, or has a compression that was not requested."""
 
 
-# --- where to ------------------------------------------------------------------------------------------------------
+# --- settings ------------------------------------------------------------------------------------------------------
 
 
 def ca_bundle_for(own: str | None) -> str | None:
     """
-    The file or folder with the certificate authorities to trust.
+    Return the file or folder with the certificate authorities to trust.
 
-    :param own: The connection's; None: that of the environment.
-    :return: Its path; None: those of the library that sends the request.
+    :param own: Path from the connection; None: use the environment's.
+    :return: The path; None: use the certificate authorities of the library that sends the request.
     """
     return own or next(filter(None, map(os.environ.get, _CA_VARIABLES)), None)
 
 
 def proxies_for(url: str, own: Mapping[str, str] | None = None) -> dict[str, str]:
     """
-    The proxy for an address, as ``requests`` and botocore take it.
+    Return the proxy for a URL, in the form that ``requests`` and botocore expect.
 
-    :param url: Where the request goes.
-    :param own: The connection's proxies by scheme (or by ``scheme://host``, or ``all``), and ``no_proxy``.
-    :return: The proxy's address by the scheme of the address; empty: none.
-    :raises UnusableSettingError: It is a proxy of another kind than http or https.
+    :param url: URL of the request.
+    :param own: The connection's proxies by scheme (or by ``scheme://host``, or ``all``), and ``no_proxy``. Default:
+        none.
+    :return: The proxy URL by the scheme of ``url``; empty: no proxy.
+    :raises UnusableSettingError: The proxy is neither http nor https, or ``url`` is invalid.
     """
     try:
         parts = urlsplit(url)
@@ -148,7 +150,7 @@ def _is_exempt(host: str, port: int | None, no_proxy: str) -> bool:
 
 
 def _covers(entry: str, host: str, port: int | None) -> bool:
-    """Whether an entry of NO_PROXY stands for this host."""
+    """Return whether an entry of NO_PROXY matches the host."""
     if entry == "*":
         return True
     try:
@@ -168,11 +170,11 @@ def _covers(entry: str, host: str, port: int | None) -> bool:
 
 class Transport:
     """
-    Sends requests by the rules of this module; safe to use in several threads.
+    Send requests by the rules of this module; thread-safe.
 
-    :param ca_bundle: The connection's certificate authorities; see :func:`ca_bundle_for`.
-    :param proxies: The connection's proxies; see :func:`proxies_for`.
-    :param headers: Sent with each request.
+    :param ca_bundle: The connection's certificate authorities; see :func:`ca_bundle_for`. Default: None.
+    :param proxies: The connection's proxies; see :func:`proxies_for`. Default: None.
+    :param headers: Headers of every request. Default: None.
     """
 
     def __init__(
@@ -190,7 +192,7 @@ class Transport:
         self._running: set[_CutOff] = set()
 
     def close(self) -> None:
-        """Close the connections; a request that another thread waits for ends at once."""
+        """Close all connections; requests in progress in other threads end at once."""
         with self._lock:
             running, session, self._session = list(self._running), self._session, None
         for cut_off in running:
@@ -209,15 +211,15 @@ class Transport:
         headers: Mapping[str, str] | None = None,
     ) -> RawAnswer:
         """
-        Send one request and read the whole answer.
+        Send one request and read the complete response.
 
         :param method: HTTP method.
-        :param url: Address, with its scheme.
-        :param limits: How long it may take and how large the answer may be.
-        :param query: Query parameters; a sequence repeats its key.
-        :param json: JSON body; None sends none.
-        :param headers: Headers of this request alone.
-        :raises NoAnswerError: No whole answer came within the limits.
+        :param url: URL, including the scheme.
+        :param limits: Limits of time and size.
+        :param query: Query parameters; a sequence repeats its key. Default: none.
+        :param json: JSON body. None (default): no body.
+        :param headers: Headers of this request only. Default: none.
+        :raises NoAnswerError: No complete response arrived within the limits.
         """
         cut_off = _CutOff(limits.total)
         with self._lock:
@@ -226,7 +228,7 @@ class Transport:
         try:
             with cut_off:
                 answer = self._sent(method, url, limits, cut_off, params=query, json=json, headers=headers)
-            # To the library, a connection that was cut off is the end of a head or a body without a length.
+            # The library treats a cut connection as the end of the headers, or of a body without a length.
             if not cut_off.is_over:
                 return answer
             failure = _too_late(limits)
@@ -243,7 +245,7 @@ class Transport:
         finally:
             with self._lock:
                 self._running.discard(cut_off)
-        # Raised here: the library's own exception, whose text has the address and its query, is not the context.
+        # Raised outside the except block, so that the library's exception, which contains the URL, is not its context.
         raise failure from None
 
     def _sent(self, method: str, url: str, limits: Limits, cut_off: _CutOff, **what: Any) -> RawAnswer:
@@ -255,7 +257,7 @@ class Transport:
             method,
             url,
             timeout=(min(limits.connect_timeout, limits.total), limits.total),
-            # A redirect would carry what is secret to another address.
+            # A redirect would send secrets to another address.
             allow_redirects=False,
             proxies=proxies_for(url, self._proxies),
             verify=ca_bundle_for(self._ca_bundle) or True,
@@ -287,7 +289,7 @@ def _content_of(response: requests.Response, limits: Limits, cut_off: _CutOff) -
 
 
 def _counted(pieces: Iterable[bytes], limits: Limits, cut_off: _CutOff) -> Iterator[bytes]:
-    """The pieces of a body; each gives a file the time that the lowest rate allows for it."""
+    """Yield the pieces of a body; each piece of a file extends the deadline by the time that the lowest rate allows."""
     received = 0
     for piece in pieces:
         received += len(piece)
@@ -297,7 +299,7 @@ def _counted(pieces: Iterable[bytes], limits: Limits, cut_off: _CutOff) -> Itera
 
 
 def _unpacked(pieces: Iterator[bytes], encoding: str) -> Iterator[bytes]:
-    """The body, decompressed in small pieces, as two megabytes can become four gigabytes."""
+    """Yield the decompressed body in small pieces, because two megabytes can expand to four gigabytes."""
     if encoding.lower() in ("", "identity"):
         yield from pieces
         return
@@ -314,7 +316,7 @@ def _unpacked(pieces: Iterator[bytes], encoding: str) -> Iterator[bytes]:
                     gzip = zlib.decompressobj(16 + zlib.MAX_WBITS)
                 yield gzip.decompress(rest, _PIECE)
                 rest = gzip.unused_data if gzip.eof else gzip.unconsumed_tail
-        # What is left inside comes without more input.
+        # Read what is left in the decompressor.
         while not gzip.eof and not is_empty:
             more = gzip.decompress(b"", _PIECE)
             if not more:
@@ -329,7 +331,7 @@ def _too_late(limits: Limits) -> NoAnswerError:
 
 
 def _explained(error: Exception, limits: Limits, *, is_late: bool) -> NoAnswerError:
-    """What a library's exception means; its own text may hold secrets."""
+    """Explain a library's exception, whose own text may contain secrets."""
     from requests import exceptions
     from urllib3.exceptions import LocationValueError, NewConnectionError, SSLError
 
@@ -342,18 +344,18 @@ def _explained(error: Exception, limits: Limits, *, is_late: bool) -> NoAnswerEr
     if isinstance(error, (exceptions.InvalidURL, exceptions.MissingSchema, LocationValueError)):
         return UnusableSettingError(_NO_ADDRESS)
     if isinstance(error, OSError) and not isinstance(error, exceptions.RequestException) and error.errno is None:
-        # requests says so with a bare OSError.
+        # requests raises a plain OSError for this.
         return UnusableSettingError(
             "the CA bundle does not exist; check ca_bundle in the connection's extra, and REQUESTS_CA_BUNDLE"
         )
     reason = error.args[0] if error.args else None
     cause = getattr(reason, "reason", reason)
-    # Nothing was sent if not even a connection came about.
+    # Without a connection, nothing was sent.
     never_sent = isinstance(error, (exceptions.ConnectTimeout, exceptions.ProxyError)) or isinstance(
         cause, NewConnectionError
     )
     if isinstance(error, (exceptions.SSLError, SSLError)):
-        # Not only the handshake can fail: TLS can break after the request was sent, too.
+        # TLS can fail in the handshake, but also after the request was sent.
         what = "TLS failed; check the host, and the CA bundle (ca_bundle in the connection's extra)"
     elif isinstance(error, exceptions.ProxyError):
         what = "the proxy refused or failed; check the proxies, and HTTPS_PROXY"
@@ -368,16 +370,16 @@ def _explained(error: Exception, limits: Limits, *, is_late: bool) -> NoAnswerEr
     return NoAnswerError(what, never_sent=never_sent)
 
 
-# --- the deadline of a whole answer --------------------------------------------------------------------------------
+# --- the deadline of a response --------------------------------------------------------------------------------
 
 _of_thread = threading.local()
 
 
 class _CutOff:
     """
-    Ends the connection of the request that this thread sends once its time is up, whatever it is waiting for.
+    Cut the connection of this thread's request at its deadline, whatever the request waits for.
 
-    The timeouts of a socket apply to each read of it: a server that sends one byte per second is never late for them.
+    Socket timeouts apply to each read: a server that sends one byte per second never exceeds them.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -402,21 +404,21 @@ class _CutOff:
             self._sockets.clear()
 
     def extend(self, seconds: float) -> None:
-        """Allow that many seconds since the start."""
+        """Extend the deadline to this many seconds since the start."""
         self._end = max(self._end, self._start + seconds)
 
     def watch(self, connected: socket.socket) -> None:
-        """From now on the request runs over this connection, too."""
+        """Add a connection that the request uses."""
         with self._lock:
             if self._done.is_set():
                 return
-            # A copy: the connection may be closed before its answer is read, and TLS takes the socket over.
+            # A copy, because the connection may be closed before its response is read, and TLS takes over the socket.
             self._sockets.append(connected.dup())
         if self.is_over:
             self.cut()
 
     def cut(self) -> None:
-        """End it now."""
+        """Cut all connections of the request now."""
         import socket
 
         self.is_over = True
@@ -436,7 +438,7 @@ class _CutOff:
 
 @cache
 def _adapter_class() -> type[HTTPAdapter]:
-    """An adapter of ``requests`` whose connections are known to the deadline of the request that they carry."""
+    """Return a ``requests`` adapter that registers each connection with the deadline of its request."""
     from requests.adapters import HTTPAdapter
     from urllib3.connection import HTTPConnection, HTTPSConnection
     from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -498,11 +500,11 @@ def _new_session(headers: Mapping[str, str]) -> requests.Session:
     import requests
 
     session = requests.Session()
-    # Neither ~/.netrc nor the library's own reading of the environment; see the rules above.
+    # Disable ~/.netrc and the library's own use of the environment; see the rules above.
     session.trust_env = False
     session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
     session.headers.update(headers)
-    # Not following a redirect is not enough: the library would still read its whole body, and where it leads.
+    # allow_redirects=False is not sufficient: the library would still read the whole body and the redirect's target.
     session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]
     for scheme in ("http://", "https://"):
         session.mount(scheme, _adapter_class()())

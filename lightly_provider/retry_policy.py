@@ -1,11 +1,11 @@
-"""Which errors are retried, for Airflow 3.3 and newer.
+"""A retry policy for the provider's errors, for Airflow 3.3 and newer.
 
     from lightly_provider.retry_policy import LIGHTLY_RETRY_POLICY
 
     RunLightlyWorkerOperator(..., retries=3, retry_policy=LIGHTLY_RETRY_POLICY)
 
-It can end a task before its ``retries`` are used up, and never extends them. Airflow below 3.3 has no retry policies;
-there the operators raise what no retry can cure as an ``AirflowFailException``.
+It can fail a task before its ``retries`` are exhausted, but never adds retries. Airflow before 3.3 has no retry
+policies; there, the operators raise ``AirflowFailException`` for errors that a retry cannot fix.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from lightly_provider.exceptions import (
     LightlyServerError,
 )
 
-# Fails at once what no retry can cure, waits after a rate limit or an outage, and leaves all else to the task.
+# Fail at once on errors that a retry cannot fix, wait after a rate limit or an outage, and use the task's own settings
+# for all other errors.
 LIGHTLY_RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
         RetryRule(

@@ -1,4 +1,4 @@
-"""Where the pause of a verification was, before Airflow's own trigger took over."""
+"""The former module of the verification's pause trigger, which Airflow's own trigger has replaced."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from datetime import datetime
 
 try:
     from airflow.providers.standard.triggers.temporal import DateTimeTrigger
-except ModuleNotFoundError:  # Airflow 2.11 has it in itself
+except ModuleNotFoundError:  # Airflow 2.11 includes it in core
     from airflow.triggers.temporal import DateTimeTrigger  # type: ignore[no-redef,import-not-found]
 
 __all__ = ["DateTimeTrigger", "PropagationPauseTrigger"]
 
 
+# For tasks that an earlier version deferred, which stored this class path. Remove after version 0.2.0.
 class PropagationPauseTrigger(DateTimeTrigger):
     """
-    Airflow's trigger of a moment, under the name and the argument that tasks deferred by an earlier version stored.
+    Airflow's DateTimeTrigger, with the class path and the argument that earlier versions stored for deferred tasks.
 
-    :param until: When to go on, as ISO 8601 with a time zone.
+    :param until: Time to resume, as ISO 8601 with a time zone.
     """
 
     def __init__(self, until: str) -> None:
