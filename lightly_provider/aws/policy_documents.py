@@ -110,7 +110,7 @@ def names_principal(statement: Statement, principal_arn: str) -> bool:
 
     Conditions are ignored.
 
-    :param statement: Policy statement. One without a principal, as in an identity-based policy, applies to its owner.
+    :param statement: Policy statement. One without a principal, as in an identity-based policy, always applies.
     :param principal_arn: ARN of the user or role.
     """
     if "NotPrincipal" in statement:
