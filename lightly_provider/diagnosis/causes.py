@@ -1,5 +1,5 @@
 """
-Why AWS did not do what was asked: one row per cause, with all that this package knows about it. Pure.
+Why an AWS request failed: one row per cause, with everything this package knows about it. Pure.
 
 Sources: AWS docs, "Error responses" of the S3 API; "Troubleshoot access denied error messages" of the IAM user
 guide, for the wording; "AssumeRole" of the STS API; "Using server-side encryption with AWS KMS keys" of the S3
@@ -26,18 +26,20 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """
-    What is known of a cause.
+    What is known about a cause.
 
-    :param remedy: What answers it.
-    :param codes: AWS's error codes that mean it.
-    :param wordings: Patterns of AWS's text, code included, that mean it whatever the code.
-    :param denies: The kinds of policies, in AWS's words, whose explicit deny it is ("with an explicit deny in a …").
-    :param lacks: The kinds of policies whose missing Allow it is ("because no … allows").
-    :param actions: A pattern of the actions that this row is about; empty: any, but never by the action alone.
-    :param is_transient: Whether it may pass by itself, as for a right that was granted a moment ago.
-    :param is_about_rights: Whether S3 denied it for want of a right that an IAM statement grants.
-    :param says_nothing: Whether it leaves open if the right is there, as when nothing answered.
-    :param traced_in: Whose policies are read to trace it to a statement; None: there is nothing to trace.
+    :param remedy: Builds the remedy.
+    :param codes: AWS error codes that identify the cause.
+    :param wordings: Patterns of AWS's text, code included, that identify the cause whatever the code is.
+    :param denies: The types of policies, in AWS's words, whose explicit deny is the cause ("with an explicit deny in
+        a …").
+    :param lacks: The types of policies whose missing Allow is the cause ("because no … allows").
+    :param actions: A pattern of the actions to which this row applies; empty: any action, but the action alone never
+        identifies the cause.
+    :param is_transient: Whether it may pass by itself, for example because a permission was granted a moment ago.
+    :param is_about_rights: Whether S3 denied the request because an IAM statement that allows it is missing.
+    :param says_nothing: Whether it proves nothing about the permission, for example because there was no response.
+    :param traced_in: Whose policies to read to find the responsible statement; None: there is none to find.
     """
 
     remedy: RemedyOf
@@ -53,12 +55,12 @@ class Row:
 
 
 class Cause(StrEnum):
-    """Why AWS did not do what was asked. A cause is added here, and nowhere else."""
+    """Why an AWS request failed. Add a new cause here, and nowhere else."""
 
     row: Row
 
     def __new__(cls, text: str, row: Row) -> Cause:
-        """A member is its text; the row stands beside it."""
+        """Create a member whose value is its text, with the row as an attribute."""
         member = str.__new__(cls, text)
         member._value_ = text
         member.row = row
@@ -180,7 +182,7 @@ class Cause(StrEnum):
         "no right on the KMS key",
         Row(
             remedy=remedies.kms_right,
-            # S3 says so without naming a policy when who asks has no right on the key at all.
+            # S3 returns this text, which names no policy, when the caller has no permission on the key at all.
             wordings=(r"ciphertext refers to a (?:customer master|KMS) key",),
             lacks=("identity-based policy",),
             actions=r"kms:.+",
@@ -229,7 +231,7 @@ class Cause(StrEnum):
             codes=("InvalidAccessKeyId", "InvalidClientTokenId", "UnrecognizedClientException"),
             wordings=("security token included in the request is invalid",),
             is_transient=True,
-            # The key's owner is looked up, no policy.
+            # This looks up the key's owner; it reads no policy.
         ),
     )
     WRONG_SECRET = (
@@ -292,8 +294,8 @@ class Cause(StrEnum):
                 "The clock of the machine that asked differs from AWS's by more than 15 minutes: set it by NTP."
             ),
             codes=("RequestTimeTooSkewed", "RequestExpired"),
-            # All services but S3 say so under the code of a wrong secret (AWS docs: IAM user guide, "Troubleshoot
-            # Signature Version 4 signing for AWS API requests").
+            # All services except S3 return this text with the code of a wrong secret (AWS docs: IAM user guide,
+            # "Troubleshoot Signature Version 4 signing for AWS API requests").
             wordings=("Signature expired: ", "Signature not yet current: ", "request time and the current time"),
         ),
     )
@@ -441,9 +443,9 @@ class Cause(StrEnum):
 
 def cause_of(error: ErrorText) -> Cause:
     """
-    The cause of an error: by its wording, else its code, else the kind of policy that it names, else its action.
+    Return the cause of an error: by its wording, else its code, else the type of policy that it names, else its action.
 
-    :param error: What AWS said.
+    :param error: The error that AWS returned.
     """
     for cause in Cause:
         if any(re.search(pattern, error.text) for pattern in cause.row.wordings):
@@ -469,6 +471,6 @@ def _by_policy(error: ErrorText) -> Cause | None:
 
 
 def _of_action(action: str) -> list[Cause]:
-    """The causes that are about an action: those of this action alone first, those of any action last."""
+    """Return the causes that apply to an action: first those specific to it, last those of any action."""
     own = [cause for cause in Cause if cause.row.actions not in ("", ".+") and re.fullmatch(cause.row.actions, action)]
     return [*own, *(cause for cause in Cause if cause.row.actions in ("", ".+") and cause not in own)]

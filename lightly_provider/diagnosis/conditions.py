@@ -1,5 +1,5 @@
 """
-Whether a policy statement's Condition holds for a request, as far as the request is known. Pure.
+Evaluates a policy statement's Condition for a request, as far as the request is known. Pure.
 
 Sources: AWS docs: IAM user guide, "IAM JSON policy elements: Condition operators", "Conditions with multiple context
 keys or values", "AWS global condition context keys"; S3 user guide, "Amazon S3 condition keys".
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
 
     from lightly_provider.diagnosis.target import Target
 
-# By condition key in lower case: the request's value; None: the request has no such key. A key that is not in here may
-# have any value.
+# Maps condition keys in lower case to the request's values; None: the request has no such key. A key that is not in the
+# mapping may have any value.
 Context: TypeAlias = "Mapping[str, str | None]"
 
 ENCRYPTION = "s3:x-amz-server-side-encryption"
 ENCRYPTION_KEY = "s3:x-amz-server-side-encryption-aws-kms-key-id"
 TRANSPORT = frozenset({"aws:securetransport", "s3:tlsversion"})
-# The least that boto3 and the platform speak; whoever denies TLS 1.2 is right to.
+# The lowest version that boto3 and the platform use.
 _TLS_VERSION = "1.2"
 
 
 def context_of(target: Target, action: str) -> dict[str, str | None]:
     """
-    What is known of the request with which Lightly does an action at a target.
+    Return what is known about the request that Lightly sends for an action at a target.
 
-    :param target: Whose access to what.
+    :param target: The principal and the location.
     :param action: E.g. ``s3:PutObject``.
     """
     context: dict[str, str | None] = {
         "aws:securetransport": "true",
         "s3:tlsversion": _TLS_VERSION,
         "s3:signatureversion": "AWS4-HMAC-SHA256",
-        # Lightly calls AWS itself, with an IAM user's keys or as a role's session, and neither has a second factor.
+        # Lightly calls AWS with an IAM user's keys or as a role session, and neither uses MFA.
         "aws:multifactorauthpresent": "false" if target.role_arn else None,
         "aws:multifactorauthage": None,
         "aws:principalisawsservice": "false",
@@ -68,10 +68,10 @@ def context_of(target: Target, action: str) -> dict[str, str | None]:
 
 def holds(condition: Mapping[str, Any] | None, context: Context) -> bool | None:
     """
-    Whether all of a Condition holds; None if that depends on what is not known.
+    Return whether a whole Condition holds; None if that depends on unknown values.
 
     :param condition: A statement's ``Condition``; None: it has none.
-    :param context: What is known of the request.
+    :param context: What is known about the request.
     """
     results = [_holds(operator, key, values, context) for operator, key, values in parts_of(condition)]
     if False in results:
@@ -80,7 +80,7 @@ def holds(condition: Mapping[str, Any] | None, context: Context) -> bool | None:
 
 
 def keys_not_known(condition: Mapping[str, Any] | None, context: Context) -> list[str]:
-    """The condition keys on which it depends whether a Condition holds, as they are written there."""
+    """Return the unknown condition keys that decide whether a Condition holds, as written in the statement."""
     return list(
         dict.fromkeys(
             key for operator, key, values in parts_of(condition) if _holds(operator, key, values, context) is None
@@ -89,7 +89,7 @@ def keys_not_known(condition: Mapping[str, Any] | None, context: Context) -> lis
 
 
 def parts_of(condition: Mapping[str, Any] | None) -> Iterator[tuple[str, str, list[str]]]:
-    """Operator, key and values of each part of a Condition."""
+    """Yield the operator, key and values of each part of a Condition."""
     for operator, block in (condition or {}).items():
         for key, values in block.items():
             listed = values if isinstance(values, list | tuple) else [values]
@@ -108,12 +108,12 @@ def _holds(operator: str, key: str, wanted: Sequence[str], context: Context) -> 
     if actual is None:
         return is_negated or base != plain or quantifier == "ForAllValues"
     fits = _OPERATORS.get(_NEGATED.get(base, base))
-    # "${aws:username}" and the like are filled in by AWS; "${*}" stands for the sign itself.
+    # AWS replaces policy variables such as "${aws:username}"; "${*}" stands for the character itself.
     if fits is None or any("${" in value.replace("${*}", "").replace("${?}", "") for value in wanted):
         return None
     try:
         return any(fits(value, actual) for value in wanted) != is_negated
-    except ValueError:  # no number
+    except ValueError:  # not a number
         return None
 
 

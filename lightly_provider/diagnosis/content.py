@@ -1,4 +1,4 @@
-"""Whether the files under a location fit the dataset's type, and which prefix was probably meant where none do."""
+"""Checks whether the files under a location match the dataset's type, and suggests prefixes if none do."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from lightly_provider.diagnosis.remedies import Remedy
 if TYPE_CHECKING:
     from lightly_provider.aws.bucket import Inventory, Lister
 
-# Further pages that are looked at while none of the first held a file of the dataset's type.
+# The number of further pages to search if the first page has no file of the dataset's type.
 _PAGES_IN_SEARCH = 10
 
 
 def check_content(lister: Lister, location: S3Location, dataset_type: str, *, required: bool = False) -> Finding:
     """
-    Compare what is there with what the dataset is made of. One request, where the first page holds such a file.
+    Compare the files at a location with the dataset's type. One request is enough if the first page has a matching
+    file.
 
     :param lister: Lists the bucket.
-    :param location: Where the files shall be.
+    :param location: Where the files are expected.
     :param dataset_type: ``Images``, ``Videos`` or ``Crops``.
-    :param required: Whether there must be such a file. Default: False.
-    :return: PASS with the counts; WARN, or FAIL if it is required, where there is no such file that can be read, with
-        prefixes that may be meant; WARN where some of them are archived; UNKNOWN where listing is denied, or FAIL.
+    :param required: Whether there must be a matching file. Default: False.
+    :return: PASS with the counts; if no matching file can be read, WARN, or FAIL if one is required, with suggested
+        prefixes; WARN if some of the files are archived; UNKNOWN if listing is denied, or FAIL.
     """
     kind = expected_kind(dataset_type)
     none = Status.FAIL if required else Status.WARN
@@ -69,11 +70,11 @@ def _no_match(lister: Lister, location: S3Location, kind: MediaType, inventory: 
 
 def near_misses(lister: Lister, location: S3Location) -> list[str]:
     """
-    Prefixes with files that were probably meant, where a location has none.
+    Suggest prefixes with files for a location that has none.
 
-    :param lister: Lists the bucket. Where it may not list beside the location, it raises, and nothing is known.
-    :param location: Where nothing is.
-    :return: Locations as a user writes them, the likeliest first; each has files below it.
+    :param lister: Lists the bucket. It raises if it may not list outside the location; then there are no suggestions.
+    :param location: The location without files.
+    :return: Locations as a user writes them, the most likely first; each has files below it.
     """
     prefix = location.prefix
     guesses = []
@@ -89,7 +90,7 @@ def near_misses(lister: Lister, location: S3Location) -> list[str]:
     found = []
     for guess in tried:
         page = lister.page(guess)
-        # "raw" without its slash finds "raw-2024/" too, whose folder is what is worth naming.
+        # "raw" without its slash also finds "raw-2024/"; then suggest the folder.
         if guess and not guess.endswith("/"):
             found += [f"{key[: key.index('/', len(guess)) + 1]}" for key, _ in page.objects if "/" in key[len(guess) :]]
         elif any(not key.endswith("/") for key, _ in page.objects):
@@ -99,7 +100,7 @@ def near_misses(lister: Lister, location: S3Location) -> list[str]:
 
 
 def _walk(lister: Lister, path: str) -> str | None:
-    """The path folder by folder as it is really written: in another case, or a letter off."""
+    """Find the existing path, folder by folder, that differs only in case or by a letter."""
     walked = ""
     for name in path.split("/"):
         names = {folder[len(walked) : -1]: folder for folder in lister.page(walked, by_folder=True).folders}

@@ -1,7 +1,7 @@
 """
-Which of the statements that were read denies a request, and what it would take to except one identity. Pure.
+Finds which of the statements that were read deny a request, and how to exempt one identity from them. Pure.
 
-A Deny whose conditions do not hold for the request is not it; one whose conditions cannot be judged may be it.
+A Deny whose conditions do not hold for the request does not deny it; one whose conditions cannot be evaluated may.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ def statements_that_deny(
     of: PolicyOf, error: ErrorText, target: Target
 ) -> tuple[list[DenyingStatement], list[DenyingStatement]]:
     """
-    The statements behind an explicit deny, of those that were read.
+    Return the statements that cause an explicit deny, among those that were read.
 
     :param of: Whose policy denies.
-    :param error: What AWS said.
-    :param target: Whose access to what.
-    :return: Those that deny this request; and those that may, as far as their conditions can be judged.
+    :param error: The error that AWS returned.
+    :param target: The principal and the location.
+    :return: The statements that deny this request, and those that may, as far as their conditions can be evaluated.
     """
     if not error.action:
         return [], []
@@ -45,12 +45,12 @@ def statements_that_deny(
 
 def denies_request(statement: Statement, action: str, resource: str | None, target: Target) -> bool | None:
     """
-    Whether a statement with Effect Deny denies an action to a target's principal; None if that cannot be judged.
+    Return whether a Deny statement denies an action to a target's principal; None if that cannot be evaluated.
 
     :param statement: The statement.
     :param action: E.g. ``s3:GetObject``.
-    :param resource: The ARN that the action is done to; None: one that stands for all at the target.
-    :param target: Whose access to what.
+    :param resource: The ARN of the action's resource; None: a representative one at the target.
+    :param target: The principal and the location.
     """
     if not covers(statement, action, resource or target.resource_of(action)):
         return False
@@ -62,18 +62,18 @@ def denies_request(statement: Statement, action: str, resource: str | None, targ
 
 
 def is_about_transport(statement: Statement) -> bool:
-    """Whether it protects the transport, from which nobody is ever to be excepted."""
+    """Whether the statement enforces secure transport. Never exempt anybody from such a statement."""
     return any(key.lower() in TRANSPORT for _, key, _ in parts_of(statement.get("Condition")))
 
 
 def is_about_encryption(statement: Statement) -> bool:
-    """Whether it asks for a way of encryption."""
+    """Whether the statement requires a type of encryption."""
     return any(key.lower() in (ENCRYPTION, ENCRYPTION_KEY) for _, key, _ in parts_of(statement.get("Condition")))
 
 
 def kms_key_asked_for(statement: Statement, action: str, target: Target) -> str | None:
     """
-    The KMS key with which a statement no longer denies to write; a placeholder where any key will do.
+    Return the KMS key with which the statement no longer denies writing; a placeholder if any key works.
 
     :return: None if no KMS key helps.
     """
@@ -87,16 +87,16 @@ def kms_key_asked_for(statement: Statement, action: str, target: Target) -> str 
 
 
 def is_for_it_alone(one: DenyingStatement, target: Target) -> bool:
-    """Whether nobody else is denied anything by it, so that removing it takes protection from nobody."""
+    """Whether the statement denies nobody else, so that removing it takes no protection from others."""
     if one.of in (PolicyOf.BUCKET, PolicyOf.KEY):
         return one.statement.get("Principal") in ({"AWS": target.principal}, {"AWS": [target.principal]})
     return one.is_own
 
 
 def with_exception(statement: Statement, principal_arn: str) -> Statement:
-    """The statement as it denies everybody that it denied, but for one."""
+    """Return the statement with an exception for one principal."""
     conditions = {operator: dict(block) for operator, block in (statement.get("Condition") or {}).items()}
-    # All conditions must hold for a Deny to have effect, so one more makes an exception.
+    # A Deny takes effect only if all its conditions hold, so a further condition makes an exception.
     exempt = conditions.setdefault("ArnNotEquals", {})
     key = next((name for name in exempt if name.lower() == "aws:principalarn"), "aws:PrincipalArn")
     already = exempt.get(key, [])

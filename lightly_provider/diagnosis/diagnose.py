@@ -1,4 +1,4 @@
-"""What this worker can see of a datasource: makes the AWS clients, and lets the probes and the inspection look."""
+"""Checks a datasource from this worker: creates the AWS clients, and runs the probes and inspections."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from lightly_provider.diagnosis.failures import Failure
     from lightly_provider.diagnosis.target import Target
 
-# A probe answers at once or not at all.
+# A probe that does not get a response at once will not get one.
 _CONFIG: Mapping[str, Any] = {"connect_timeout": 5, "read_timeout": 15, "retries": {"total_max_attempts": 2}}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Vantage:
     """
-    With what this worker looks, and for what.
+    The AWS connections with which this worker checks, and how strictly.
 
-    :param connection: AWS connection that holds what Lightly uses; None: nothing is tried with it.
-    :param own: AWS connection of Airflow's own, to look at a role and into the bucket; None: the keys beside the role
+    :param connection: AWS connection with the access that Lightly uses; None: it is not tried.
+    :param own: Airflow's own AWS connection, to inspect a role and the bucket; None: use the keys stored with the role
         in ``connection``, if there are any.
-    :param platform_is_local: Whether the platform runs on this machine, so that another S3 than AWS's may do.
+    :param platform_is_local: Whether the platform runs on this machine, so that an S3 other than AWS's is allowed.
     :param require_files: Whether a location without a file of the dataset's type fails.
     """
 
@@ -53,19 +53,19 @@ def diagnose(
     reported: Collection[Failure] = (),
 ) -> tuple[list[Finding], Target]:
     """
-    Look at one datasource from this worker.
+    Check one datasource from this worker.
 
-    With user access the same keys do what Lightly needs to do. With delegated access the role is looked at with
-    Airflow's own identity, as only Lightly can assume it.
+    With user access, the same keys try what Lightly needs to do. With delegated access, Airflow's own identity
+    inspects the role, because only Lightly can assume it.
 
-    :param target: The datasource's location, and who reaches it.
-    :param required: The permissions that are needed there; no other is tried.
+    :param target: The datasource's location, and who accesses it.
+    :param required: The permissions that are needed there; no others are tried.
     :param dataset_type: The dataset's type on the platform.
-    :param vantage: With what to look, and for what.
+    :param vantage: The AWS connections to check with.
     :param access_key_id: The key that the platform has, for user access; None if it is not known.
-    :param reported: What the platform says that AWS refused to it.
-    :return: What was found, and ``target`` with the ARN of the IAM user and the policies that deny, as far as they are
-        known now. Empty where there is nothing to look with.
+    :param reported: The AWS errors that the platform reported.
+    :return: The findings, and ``target`` with the ARN of the IAM user and the denying policies, as far as they are
+        now known. No findings if there is no connection to check with.
     """
     connection = vantage.connection
     if connection is None:
@@ -99,10 +99,10 @@ def diagnose(
 
 def count_files(target: Target, vantage: Vantage) -> Finding:
     """
-    Count all files of a location, however many, folder beside folder.
+    Count all files of a location, however many, listing its folders in parallel.
 
-    :param target: Where.
-    :param vantage: With what to list.
+    :param target: The location.
+    :param vantage: The AWS connections to list with.
     :return: The counts; UNKNOWN where listing is denied.
     """
     from lightly_provider.aws.bucket import count_all
@@ -119,10 +119,10 @@ def count_files(target: Target, vantage: Vantage) -> Finding:
 
 def lister_of(target: Target, vantage: Vantage) -> S3Lister:
     """
-    What lists a location from this worker.
+    Return a lister of a location for this worker.
 
-    :param target: Where.
-    :param vantage: With what: the keys that Lightly uses, or Airflow's own identity.
+    :param target: The location.
+    :param vantage: The AWS connections: the keys that Lightly uses, or Airflow's own identity.
     :raises InvalidAccessError: There is no identity to list with.
     """
     connection = vantage.connection
@@ -140,7 +140,7 @@ def lister_of(target: Target, vantage: Vantage) -> S3Lister:
 def _is_another(
     access: UserAccess | DelegatedAccess, target: Target, access_key_id: str | None, connection: AwsConnection
 ) -> Finding | None:
-    """What another access can or cannot do says nothing about Lightly's."""
+    """Return a finding if this access is not Lightly's: then its results prove nothing about Lightly's."""
     if isinstance(access, DelegatedAccess):
         same = access.role_arn == target.role_arn
     else:
@@ -211,7 +211,7 @@ def _with_surroundings(
     key_arns: Collection[str] = (),
     access_key_id: str | None = None,
 ) -> Target:
-    """The target with the very statements that deny, where Airflow's own identity may read them."""
+    """Return the target with the denying statements, as far as Airflow's own identity may read them."""
     from lightly_provider.diagnosis.surroundings import look_around
 
     around = look_around(own, target, failures, key_arns=key_arns, access_key_id=access_key_id)
@@ -219,11 +219,11 @@ def _with_surroundings(
 
 
 def _own_clients(vantage: Vantage, region: str | None) -> dict[str, Any] | None:
-    """Clients of Airflow's own identity; None if it has none."""
+    """Return AWS clients for Airflow's own identity; None if it has none."""
     services = ("iam", "sts", "s3", "kms")
     if vantage.own:
         return {service: vantage.own.client(service, region=region, config=_CONFIG) for service in services}
-    # The keys that stand beside a role are how Airflow would reach AWS.
+    # Airflow would use the keys that are stored with the role.
     if vantage.connection and vantage.connection.has_keys:
         return {service: _client(service, vantage.connection, region) for service in services}
     return None
@@ -236,7 +236,7 @@ def _client(service: str, connection: AwsConnection, region: str | None) -> Any:
 def _up_front(
     target: Target, vantage: Vantage, connection: AwsConnection, identity: Identity, *, access_key_id: str | None = None
 ) -> list[Finding]:
-    """What cannot work. The AWS SDK itself says where it finds S3: by the connection, its profile, the environment."""
+    """Return what cannot work. The AWS SDK resolves the S3 endpoint from the connection, profile or environment."""
     s3 = connection.client("s3", region=target.region, identity=identity, config=_CONFIG)
     return judge_up_front(
         target.location,

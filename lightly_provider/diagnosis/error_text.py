@@ -1,5 +1,6 @@
 """
-An error of AWS as AWS words it: who was denied what, on what, and by which policy. Pure; it knows no cause.
+Reads the text of an AWS error: who was denied which action, on which resource, by which policy. Pure; it knows no
+cause.
 
 Sources: AWS docs, "Troubleshoot access denied error messages" of the IAM user guide; AWS security blog, "Enhanced
 access denied error messages with policy ARNs": within one account or organization the message ends with the
@@ -17,17 +18,17 @@ SHOWN_CHARACTERS = 500
 @dataclass(frozen=True, kw_only=True)
 class ErrorText:
     """
-    What AWS said.
+    An error that AWS returned.
 
-    :param code: AWS's error code, e.g. ``AccessDenied``, or the HTTP status where there is none, as with HEAD.
-    :param text: AWS's words with the code, in one line and not too long.
-    :param action: The action that was denied, e.g. ``s3:GetObject``; None if AWS did not say.
-    :param resource: The ARN that it was denied on; None if AWS did not say.
-    :param principal: The ARN of who was denied; None if AWS did not say.
-    :param region: The bucket's own region, where AWS named it; None otherwise.
-    :param explicit: Whether some policy denies it, rather than none allowing it.
-    :param policy_kind: What AWS calls the kind of policy that denies it or lacks an Allow; None if it did not say.
-    :param policy_arn: The ARN of the policy that denies it; None if AWS did not name one.
+    :param code: AWS's error code, e.g. ``AccessDenied``, or the HTTP status if there is none, as with HEAD.
+    :param text: AWS's message with the code, on one line and shortened.
+    :param action: The denied action, e.g. ``s3:GetObject``; None if the message does not name it.
+    :param resource: The ARN of the resource; None if the message does not name it.
+    :param principal: The ARN of the denied principal; None if the message does not name it.
+    :param region: The bucket's actual region, if AWS named it; None otherwise.
+    :param explicit: Whether a policy explicitly denies the action, rather than none allowing it.
+    :param policy_kind: AWS's name for the type of policy that denies or lacks an Allow; None if the message names none.
+    :param policy_arn: The ARN of the denying policy; None if the message does not name it.
     """
 
     code: str = ""
@@ -59,7 +60,7 @@ def read_error(code: str, message: str, *, region: str | None = None) -> ErrorTe
 
     :param code: AWS's error code, or the HTTP status as text where there is none.
     :param message: Its message.
-    :param region: The bucket's own region as a header of the answer named it; None if none did.
+    :param region: The bucket's actual region from a response header; None if there is no such header.
     """
     who, explicit, implicit = _WHO.search(message), _EXPLICIT.search(message), _IMPLICIT.search(message)
     policy = explicit or implicit
@@ -79,5 +80,5 @@ def read_error(code: str, message: str, *, region: str | None = None) -> ErrorTe
 
 
 def one_line(text: str) -> str:
-    """A text in one line, and not too long to be shown."""
+    """Return a text on one line, shortened for display."""
     return " ".join(text.split())[:SHOWN_CHARACTERS].rstrip(".")

@@ -1,4 +1,4 @@
-"""A failure of AWS, read: botocore's exception, or AWS's words that somebody passed on; a cause comes out. Pure."""
+"""Finds the cause of an AWS failure, from a botocore exception or from AWS's text as passed on by others. Pure."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Failure(ErrorText):
     """
-    What AWS said, or what was seen of it, with its cause.
+    An error of an AWS request, with its cause.
 
-    :param cause: Why.
+    :param cause: Why the request failed.
     """
 
     cause: Cause
 
     @property
     def is_transient(self) -> bool:
-        """Whether waiting may help, as for a right that was granted a moment ago. Never on an explicit deny."""
+        """Whether waiting may help, for example after a permission was just granted. Never for an explicit deny."""
         return self.cause.row.is_transient and not self.explicit
 
     @property
     def is_about_rights(self) -> bool:
-        """Whether S3 denied this for want of a right, and not for what would make any request fail."""
+        """Whether S3 denied this for lack of a permission, and not for a reason that fails every request."""
         return self.cause.row.is_about_rights
 
     @property
     def is_traceable(self) -> bool:
-        """Whether policies or a key's owner can be read that say more about it."""
+        """Whether reading policies, or looking up the key's owner, can explain it further."""
         return self.cause.row.traced_in is not None or self.cause is Cause.UNKNOWN_ACCESS_KEY
 
     @property
     def is_refusal(self) -> bool:
-        """Whether AWS refused what was asked, rather than failing at it or not having it."""
+        """Whether AWS refused the request, as opposed to an AWS failure or a missing resource."""
         return self.code in Cause.DENIED.row.codes
 
 
-# What S3 answers about a missing object too to whoever may not list.
+# S3 also returns these for a missing object if the caller may not list.
 _OF_A_MISSING_OBJECT = (None, "s3:ListBucket", "s3:GetObject")
 
 
@@ -58,8 +58,8 @@ def classify(code: str, message: str, *, region: str | None = None, list_denied:
 
     :param code: AWS's error code, or the HTTP status as text where there is none, as with HEAD.
     :param message: Its message.
-    :param region: The bucket's own region as a header of the answer named it; None if none did.
-    :param list_denied: Whether listing the location is denied as well: S3 then says 403 for a missing object too.
+    :param region: The bucket's actual region from a response header; None if there is no such header.
+    :param list_denied: Whether listing the location is also denied: S3 then returns 403 for a missing object, too.
     """
     error = read_error(code, message, region=region)
     cause = cause_of(error)
@@ -70,9 +70,9 @@ def classify(code: str, message: str, *, region: str | None = None, list_denied:
 
 def read_text(text: str, *, list_denied: bool = False) -> Failure:
     """
-    Read a failure that somebody passed on as text.
+    Read a failure from a text.
 
-    :param text: Anything that holds AWS's words, with or without the error code before them.
+    :param text: Any text that contains AWS's message, with or without the error code before it.
     :param list_denied: See :func:`classify`.
     """
     words = " ".join(text.split())
@@ -85,14 +85,15 @@ def read_text(text: str, *, list_denied: bool = False) -> Failure:
 
 def failure_of(failure: Exception, *, list_denied: bool = False) -> Failure:
     """
-    Read what botocore raised.
+    Read an exception that botocore raised.
 
-    :param failure: A ``ClientError``, which has AWS's answer; for anything else there was no answer.
+    :param failure: A ``ClientError``, which has AWS's response; any other exception means that there was no response.
     :param list_denied: See :func:`classify`.
     """
     response = getattr(failure, "response", None)
     if not isinstance(response, dict):
-        # Its class says what failed (EndpointConnectionError, SSLError); its text may hold a proxy's address.
+        # The class name describes the failure (EndpointConnectionError, SSLError); the text may contain a proxy's
+        # address.
         name = type(failure).__name__
         return Failure(Cause.NOT_AWS if name in Cause.NOT_AWS.row.codes else Cause.NO_ANSWER, text=name)
     error = response.get("Error", {})
@@ -104,8 +105,8 @@ def failure_of(failure: Exception, *, list_denied: bool = False) -> Failure:
         region=error.get("Region") or headers.get("x-amz-bucket-region") or None,
         list_denied=list_denied,
     )
-    # botocore puts the HTTP status in the place of a code where the body is none of AWS's. To HEAD, AWS itself answers
-    # so, but with the id of the request.
+    # botocore uses the HTTP status as the code if the body is not an AWS error. AWS itself responds to HEAD without a
+    # body, but with a request id.
     if code.isdigit() and not found.cause.row.says_nothing and not any(name in headers for name in _REQUEST_IDS):
         return Failure(Cause.NOT_AWS, code=code, text=found.text)
     return found
@@ -116,11 +117,11 @@ _REQUEST_IDS = ("x-amz-request-id", "x-amzn-requestid", "x-amz-bucket-region")
 
 def remedy_for(failure: Failure | None, permissions: Sequence[Permission], target: Target) -> Remedy:
     """
-    What to do about a failure. It is worked out once, when all is known that will be.
+    Return the remedy for a failure. Call this once, at the end, when everything is known.
 
-    :param failure: What AWS said; None if nobody knows, then the statements that are needed.
-    :param permissions: What was tried, or is needed.
-    :param target: Whose access to what.
+    :param failure: The failure; None if it is unknown, then the remedy is the required statements.
+    :param permissions: The permissions that were tried or are needed.
+    :param target: The principal and the location.
     """
     known = failure or Failure(Cause.DENIED)
     return known.cause.row.remedy(known, permissions, target)

@@ -1,4 +1,4 @@
-"""One thing that was looked at in AWS, and what was found. Pure."""
+"""The result of one check in AWS. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lightly_provider.diagnosis.failures import Failure
     from lightly_provider.diagnosis.remedies import Remedy
 
-# Lightly replaces a file by deleting it first, so who may not delete may not overwrite.
+# Lightly replaces a file by deleting it first, so overwriting requires the permission to delete.
 DELETE = "delete"
 
 
@@ -29,16 +29,16 @@ class Status(StrEnum):
 @dataclass(frozen=True)
 class Finding:
     """
-    One thing that was looked at. What to do about its failure is worked out later, when all is known.
+    The result of one check. The remedy for its failure is determined later, when everything is known.
 
-    :param subject: What: ``list``, ``read``, ``write``, ``overwrite``, ``delete``; or ``keys``, ``role``,
+    :param subject: What was checked: ``list``, ``read``, ``write``, ``overwrite``, ``delete``; or ``keys``, ``role``,
         ``region``, ``content``, ``partition``, …
-    :param status: How it ended.
-    :param message: What was seen, or why nothing could be seen; without secrets.
-    :param failure: What AWS refused or failed at; None if nothing did.
-    :param remedy: What to do, where no failure of AWS's says it; None otherwise.
-    :param counts: Numbers that belong to it, e.g. ``objects`` and ``images``.
-    :param needs: The permissions that it is about, where the subject is none.
+    :param status: How the check ended.
+    :param message: What was found, or why the check was not possible; without secrets.
+    :param failure: The AWS failure; None if there was none.
+    :param remedy: What to do, if it does not follow from an AWS failure; None otherwise.
+    :param counts: Related numbers, e.g. ``objects`` and ``images``.
+    :param needs: The permissions that it affects, if the subject is not a permission.
     """
 
     subject: str
@@ -51,7 +51,7 @@ class Finding:
 
     @property
     def permissions(self) -> tuple[Permission, ...]:
-        """The permissions that it is about."""
+        """The permissions that the finding affects."""
         if self.subject == DELETE:
             return (Permission.OVERWRITE,)
         return (Permission(self.subject),) if self.subject in list(Permission) else self.needs

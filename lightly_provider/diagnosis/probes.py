@@ -1,10 +1,10 @@
 """
-Does at a location what Lightly would do there: list, read, write, overwrite, delete; with clients made by others.
+Tries at a location what Lightly does there (list, read, write, overwrite, delete), with the caller's clients.
 
-Nothing stays in the bucket. The right to delete is tried first, on a key that does not exist; only who has it
-writes a probe object, and it is deleted again whatever happens. Who may not delete offers an object with a
-digest that it does not have: S3 checks the right first (403), then the digest (400), and stores nothing (AWS
-docs: S3 API reference, PutObject, "Content-MD5"). What a killed verification left behind, the next one removes.
+The probes leave nothing in the bucket. They try the permission to delete first, on a key that does not exist. Only if
+it is granted do they write a probe object, which they always delete. Otherwise they send an object with a wrong
+digest: S3 checks the permission first (403), then the digest (400), and stores nothing (AWS docs: S3 API reference,
+PutObject, "Content-MD5"). The next verification removes what a killed one left behind.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ _READERS_ONLY = "S3 answers that an object is missing, which only readers learn"
 
 def probe_keys(sts: Any, target: Target) -> tuple[Finding, Target]:
     """
-    Ask AWS whose keys these are; no right is needed for that.
+    Ask AWS whose keys these are; this requires no permission.
 
     :param sts: A boto3 STS client with the keys.
-    :param target: Whose access to what is probed.
-    :return: What was found, and ``target`` with the ARN of the user if it is known now.
+    :param target: The principal and the location.
+    :return: The finding, and ``target`` with the ARN of the user if it is now known.
     """
     try:
         identity = sts.get_caller_identity()
@@ -65,11 +65,12 @@ def probe_location(
     """
     Try what Lightly needs to do at a location.
 
-    :param s3: A boto3 S3 client with the access that Lightly has, in the datasource's region.
-    :param target: Whose access to what is probed, with the KMS key that Lightly would encrypt with.
-    :param permissions: What is needed there; nothing else is tried, but listing, without which nothing can be read.
-    :param kind: What the dataset is made of, to choose the object that is read; None: any object.
-    :return: A finding for the region where it is wrong, and for each operation.
+    :param s3: A boto3 S3 client with Lightly's access, in the datasource's region.
+    :param target: The principal and the location, with the KMS key that Lightly would encrypt with.
+    :param permissions: The required permissions; nothing else is tried except listing, without which nothing can be
+        read.
+    :param kind: The dataset's media type, to choose the object to read; None: any object.
+    :return: A finding for the region if it is wrong, and one for each operation.
     """
     findings = probe_bucket(s3, target)
     if any(finding.failure and finding.failure.cause is Cause.NO_SUCH_BUCKET for finding in findings):
@@ -90,11 +91,11 @@ def probe_location(
 
 def probe_bucket(s3: Any, target: Target) -> list[Finding]:
     """
-    Whether the bucket is there, and where; S3 names its region in a header, whatever else it answers, to anybody.
+    Check that the bucket exists, and in which region. S3 returns the region in a header to anybody, also with an error.
 
     :param s3: A boto3 S3 client in the datasource's region.
     :param target: The location.
-    :return: A finding if it is not there, or in another region than the datasource's; else nothing.
+    :return: A finding if the bucket does not exist or is not in the datasource's region; else an empty list.
     """
     answers: list[Any] = []
     failure = _attempt(lambda: s3.head_bucket(Bucket=target.location.bucket), answers)
@@ -128,7 +129,8 @@ def _list(s3: Any, location: S3Location, kind: MediaType | None) -> tuple[Findin
 
 
 def _requester_pays(s3: Any, location: S3Location) -> bool:
-    """Whether S3 denies only because nobody offered to pay (AWS docs: S3 user guide, "Requester Pays buckets")."""
+    """Whether S3 denies only because the request does not accept the charges (AWS docs: S3 user guide, "Requester Pays
+    buckets")."""
     return (
         _attempt(
             lambda: s3.list_objects_v2(
@@ -140,7 +142,7 @@ def _requester_pays(s3: Any, location: S3Location) -> bool:
 
 
 def _sample(entries: Any, kind: MediaType | None) -> str | None:
-    """The object to read: one of the right kind with content, not from an archive, where there is one."""
+    """Return the object to read: if possible one of the right type that is not empty and not archived."""
 
     def rank(entry: Any) -> tuple[bool, bool, bool]:
         wrong_kind = kind is not None and media_type(entry["Key"]) is not kind
@@ -156,7 +158,7 @@ def _read(s3: Any, location: S3Location, listed: Finding, sample: str | None, in
     list_denied = listed.status is not Status.PASS
     key = sample or f"{location.prefix}{_PROBE}{uuid.uuid4().hex}"
     failure = _attempt(
-        # One byte of it. A range that is not there is an empty object, which could be read.
+        # Read one byte. If the range does not exist, the object is empty and can be read.
         lambda: s3.get_object(Bucket=location.bucket, Key=key, Range="bytes=0-0")["Body"].read(),
         proofs=("InvalidRange",),
         list_denied=list_denied,
@@ -177,7 +179,7 @@ def _read(s3: Any, location: S3Location, listed: Finding, sample: str | None, in
 
 
 def _read_of_nothing(s3: Any, location: S3Location) -> Finding:
-    """Read what is not there, as there is nothing else."""
+    """Read an object that does not exist, because there is no other."""
     key = f"{location.prefix}{_PROBE}{uuid.uuid4().hex}"
     failure = _attempt(lambda: s3.get_object(Bucket=location.bucket, Key=key))
     if failure is None or _proves_the_right(failure):
@@ -186,7 +188,8 @@ def _read_of_nothing(s3: Any, location: S3Location) -> Finding:
 
 
 def _proves_the_right(failure: Failure) -> bool:
-    """Of a missing object S3 says 404 to who may read and list, and asks who may only read for the right to list."""
+    """Whether the error proves the permission to read: for a missing object, S3 returns 404 if the caller may read and
+    list, and an error about the permission to list if the caller may only read."""
     return failure.cause is Cause.NO_SUCH_KEY or failure.action == "s3:ListBucket"
 
 
@@ -207,7 +210,7 @@ def _write(s3: Any, target: Target, *, overwriting: bool) -> list[Finding]:
     undeletable = delete()
     keeps_versions = any(answer.get("DeleteMarker") for answer in answers)
     if undeletable or keeps_versions:
-        # What is written could not be taken away for good, so nothing is.
+        # An object could not be deleted permanently, so write none.
         written = put(b"first", ContentMD5=_NO_SUCH_DIGEST)
         overwritten = written
     else:
@@ -237,9 +240,9 @@ def _write(s3: Any, target: Target, *, overwriting: bool) -> list[Finding]:
 
 def _remove_leftovers(s3: Any, location: S3Location) -> None:
     """
-    Remove the probe objects of verifications that were killed, as far as that is allowed; a running one's is younger.
+    Remove the probe objects of killed verifications, if allowed. Those of running verifications are younger.
 
-    Only what has the very form of a probe's key goes.
+    Delete only keys that have exactly the form of a probe's key.
     """
     pages: list[Any] = []
     _attempt(
@@ -265,7 +268,7 @@ def _attempt(
     proofs: tuple[str, ...] = (),
     list_denied: bool = False,
 ) -> Failure | None:
-    """Do it; None if it succeeds, or fails with a code that proves the right."""
+    """Attempt an operation; return None if it succeeds, or fails with a code that proves the permission."""
     try:
         answer = operation()
     except Exception as raised:  # noqa: BLE001  (whatever botocore raises is the finding)

@@ -1,9 +1,9 @@
 """
-What to do: a sentence, the exact statement where a policy is to be changed, or the exact command. Pure.
+Remedies: a sentence, the exact statement if a policy must change, or the exact command. Pure.
 
-No remedy takes protection away from others: only a policy that is the identity's own loses a statement; elsewhere the
-identity is excepted, or whoever owns the policy is to be asked. Nothing here knows a cause: ``causes`` says which of
-these functions answers which.
+No remedy removes protection from others: only the identity's own policies lose a statement. In all other policies the
+remedy exempts the identity, or refers to the policy's owner. Nothing here knows a cause: ``causes`` maps each cause to
+one of these functions.
 
 Sources: AWS docs: "Troubleshoot access denied error messages" and "Policy evaluation logic" of the IAM user
 guide; "Allowing users in other accounts to use a KMS key" of the KMS developer guide; AWS CLI command reference; the
@@ -47,12 +47,13 @@ _ACCESS_KEY_PLACE = "<access key ID of the datasource>"
 @dataclass(frozen=True)
 class PolicyChange:
     """
-    A change of one policy.
+    A change to one policy.
 
-    :param policy: Which, as a sentence names it, e.g. ``policy of bucket photos``.
-    :param add: Statements that must be in it.
-    :param remove: Statements that must not, as they stand there.
-    :param instead_of: In words what ``add`` replaces, where it is better not shown; empty: nothing.
+    :param policy: The policy's name for a message, e.g. ``policy of bucket photos``.
+    :param add: Statements to add.
+    :param remove: Statements to remove, exactly as they are in the policy.
+    :param instead_of: A description of what ``add`` replaces, if the statement itself should not be shown; empty:
+        nothing.
     """
 
     policy: str
@@ -61,7 +62,7 @@ class PolicyChange:
     instead_of: str = ""
 
     def parts(self) -> list[str | list[Statement]]:
-        """The change as a sentence, in which statements stand between the words."""
+        """Return the change as the parts of a sentence: texts and statements."""
         if not self.add:
             return [f"From the {self.policy} remove:", list(self.remove)]
         replaced: str | list[Statement] = list(self.remove) or self.instead_of
@@ -72,11 +73,11 @@ class PolicyChange:
         return [f"To the {self.policy} add:", list(self.add)]
 
     def line(self) -> str:
-        """The change as a sentence with JSON, in one line."""
+        """Return the change as a sentence with JSON, on one line."""
         return " ".join(part if isinstance(part, str) else as_json(part) for part in self.parts())
 
     def as_dict(self) -> dict[str, Any]:
-        """The change in JSON's own types."""
+        """Return the change as JSON types."""
         return {
             "policy": self.policy,
             "add": list(self.add),
@@ -88,13 +89,13 @@ class PolicyChange:
 @dataclass(frozen=True)
 class Remedy:
     """
-    What to do. Nothing in it is secret: where an external ID belongs, a placeholder stands.
+    What to do. It contains no secret: a placeholder replaces the external ID.
 
-    :param texts: Sentences; complete without the rest where there is none. Empty if the statements say it all.
-    :param statements: To add to the IAM policy of the user or role.
-    :param identity: Whose IAM policy that is, e.g. ``role Lightly``.
-    :param changes: Changes of other policies.
-    :param commands: Commands of AWS's command line, to be run in this order.
+    :param texts: Sentences. Empty if the statements are sufficient.
+    :param statements: Statements to add to the IAM policy of the user or role.
+    :param identity: The owner of that IAM policy, e.g. ``role Lightly``.
+    :param changes: Changes to other policies.
+    :param commands: AWS CLI commands, to be run in this order.
     """
 
     texts: tuple[str, ...] = ()
@@ -105,17 +106,17 @@ class Remedy:
 
     @property
     def changes_policies(self) -> bool:
-        """Whether it changes any policy."""
+        """Whether the remedy changes any policy."""
         return bool(self.statements or self.changes)
 
     @property
     def all_changes(self) -> tuple[PolicyChange, ...]:
-        """The changes of all policies, the identity's own first."""
+        """The changes to all policies, the identity's own first."""
         own = (PolicyChange(f"IAM policy of {self.identity}", self.statements),) if self.statements else ()
         return own + self.changes
 
     def lines(self) -> list[str]:
-        """The remedy as texts to show, each change and each command in one of its own."""
+        """Return the remedy as lines to show, with one line for each change and each command."""
         return [
             *self.texts,
             *(change.line() for change in self.all_changes),
@@ -125,9 +126,9 @@ class Remedy:
 
 def merged(remedies: Iterable[Remedy]) -> Remedy:
     """
-    Several remedies as one: each sentence and command once, one statement for what differs in its actions only.
+    Merge remedies: keep each sentence and command once, and merge statements that differ only in their actions.
 
-    :param remedies: Remedies of one user or role.
+    :param remedies: Remedies for one user or role.
     """
     listed = list(remedies)
     changes: dict[tuple[str, str], PolicyChange] = {}
@@ -158,20 +159,20 @@ def _merged_statements(statements: Iterable[Statement]) -> tuple[Statement, ...]
 
 
 def as_json(statements: Iterable[Statement], indent: int | None = None) -> str:
-    """Statements as a policy's ``Statement`` member takes them: one alone, several in a list."""
+    """Return JSON for a policy's ``Statement`` element: a single statement, or a list of several."""
     listed = list(statements)
     value = listed[0] if len(listed) == 1 else listed
     return json.dumps(value, indent=indent, separators=(",", ":") if indent is None else None)
 
 
-# --- what answers a cause -------------------------------------------------------------------------------------------
+# --- the remedies of causes -----------------------------------------------------------------------------------------
 
-# From what AWS said, what was tried or is needed, and whose access to what it is.
+# Arguments: the AWS error, the permissions that were tried or are needed, and the principal with the location.
 RemedyOf: TypeAlias = "Callable[[ErrorText, Sequence[Permission], Target], Remedy]"
 
 
 def sentence(text: str) -> RemedyOf:
-    """Always the same sentence."""
+    """Return a remedy that is always the same sentence."""
     return lambda *_: Remedy((text,))
 
 
@@ -212,10 +213,10 @@ def _action(error: ErrorText, permissions: Sequence[Permission]) -> str:
 
 def outer_policy(whose: str, ask: str) -> RemedyOf:
     """
-    A policy that limits the identity from outside, and that nobody here may change.
+    A policy that limits the identity from outside and that the user usually cannot change.
 
-    :param whose: What it is called.
-    :param ask: Who can change it.
+    :param whose: The policy's name.
+    :param ask: Who can change the policy.
     """
 
     def remedy(error: ErrorText, permissions: Sequence[Permission], target: Target) -> Remedy:
@@ -233,7 +234,7 @@ def outer_policy(whose: str, ask: str) -> RemedyOf:
 
 
 def boundary(error: ErrorText, permissions: Sequence[Permission], target: Target) -> Remedy:
-    """A permissions boundary lacks an Allow or has a Deny; others may have the same boundary."""
+    """A permissions boundary lacks an Allow or has a Deny; other identities may use the same boundary."""
     if error.explicit:
         return explicit_deny(PolicyOf.BOUNDARY)(error, permissions, target)
     text = (
@@ -243,7 +244,7 @@ def boundary(error: ErrorText, permissions: Sequence[Permission], target: Target
     arn = target.surroundings.boundary_arn
     if not arn:
         return Remedy((text,))
-    # Whoever else has the boundary gets no more by it than before.
+    # The change grants nothing to other identities with the same boundary.
     for_it_alone = tuple(
         {
             **one,
@@ -270,9 +271,9 @@ _BY_NETWORK = "If it denies by network (aws:SourceIp, aws:SourceVpc) and is mean
 
 def explicit_deny(of: PolicyOf) -> RemedyOf:
     """
-    A statement with Effect Deny: the very statement, where it was read; else how to find it.
+    A statement with Effect Deny: the exact statement if it was read, else how to find it.
 
-    :param of: Whose policy has it.
+    :param of: Whose policy contains it.
     """
 
     def remedy(error: ErrorText, permissions: Sequence[Permission], target: Target) -> Remedy:
@@ -301,7 +302,7 @@ def explicit_deny(of: PolicyOf) -> RemedyOf:
 
 
 def _without(one: DenyingStatement, action: str, target: Target) -> Remedy:
-    """How one denying statement no longer denies this request, and goes on protecting others."""
+    """Return how to change a denying statement so that it allows this request and still protects others."""
     statement = one.statement
     if is_about_transport(statement):
         return Remedy(
@@ -345,7 +346,7 @@ def _without(one: DenyingStatement, action: str, target: Target) -> Remedy:
 
 def trust(text: str) -> RemedyOf:
     """
-    What a role's trust policy must say. The external ID in it is a placeholder.
+    The trust policy that the role needs, with a placeholder for the external ID.
 
     :param text: What is wrong.
     """
@@ -371,13 +372,13 @@ def session(_: ErrorText, __: Sequence[Permission], target: Target) -> Remedy:
 
 
 def region(error: ErrorText, _: Sequence[Permission], __: Target) -> Remedy:
-    """The bucket lies elsewhere."""
+    """The bucket is in another region."""
     its = f"region={error.region!r}" if error.region else "the bucket's own region"
     return Remedy((f"The bucket lies in another region: configure the datasource with {its}.",))
 
 
 def no_such_bucket(_: ErrorText, __: Sequence[Permission], target: Target) -> Remedy:
-    """There is no such bucket."""
+    """The bucket does not exist."""
     return Remedy((f"Check the name {target.location.bucket!r}, or create the bucket.",))
 
 
@@ -402,12 +403,12 @@ def access_key(_: ErrorText, __: Sequence[Permission], target: Target) -> Remedy
 
 
 def disabled_key(error: ErrorText, _: Sequence[Permission], target: Target) -> Remedy:
-    """The KMS key is disabled, or about to be deleted."""
+    """The KMS key is disabled or pending deletion."""
     key_arn = _named_key(error) or target.kms_key_arn or "<ARN of the KMS key>"
     parts = key_arn.split(":")
     of_region = f" --region {parts[3]}" if len(parts) > 3 else ""
     named = f"--key-id {key_arn}{of_region}" if of_region else f"--key-id '{key_arn}'"
-    # AWS docs: KMS API reference, CancelKeyDeletion: the key is disabled then.
+    # AWS docs: KMS API reference, CancelKeyDeletion: afterwards the key is disabled.
     first = (f"aws kms cancel-key-deletion {named}",) if "pending deletion" in error.text else ()
     return Remedy(
         ("The KMS key is disabled or pending deletion, so nobody can read what it encrypts.",),
@@ -416,7 +417,7 @@ def disabled_key(error: ErrorText, _: Sequence[Permission], target: Target) -> R
 
 
 def payer(_: ErrorText, __: Sequence[Permission], target: Target) -> Remedy:
-    """The bucket lets the requester pay."""
+    """The bucket is a Requester Pays bucket."""
     return Remedy(
         (
             "The bucket lets the requester pay, and Lightly's requests do not offer to: let the bucket's owner pay, or "
@@ -434,14 +435,14 @@ def _named_key(error: ErrorText) -> str | None:
 
 
 def kms_key_policy(error: ErrorText, permissions: Sequence[Permission], target: Target) -> Remedy:
-    """The key's own policy denies it, or lacks an Allow."""
+    """The key policy denies the action, or lacks an Allow."""
     if error.explicit:
         return explicit_deny(PolicyOf.KEY)(error, permissions, target)
     return kms_right(error, permissions, target)
 
 
 def kms_right(error: ErrorText, permissions: Sequence[Permission], target: Target) -> Remedy:
-    """Neither the identity's policy nor the key's is known to allow it."""
+    """Neither the identity's policy nor the key policy is known to allow the action."""
     named = _named_key(error)
     key_arn = named or target.kms_key_arn or "<the ARN of the KMS key that encrypts the objects>"
     statements = statements_for(permissions, target.location, kms_key_arn=key_arn, partition=target.partition)
@@ -449,7 +450,7 @@ def kms_right(error: ErrorText, permissions: Sequence[Permission], target: Targe
     if not for_identity:
         for_identity = [{"Effect": "Allow", "Action": ["kms:Decrypt"], "Resource": [key_arn]}]
     for_key: tuple[Statement, ...] = tuple(
-        # AWS docs: KMS, "Key policies": in a key's own policy "*" is this key.
+        # AWS docs: KMS, "Key policies": in a key policy, "*" means this key.
         {
             "Sid": "AllowLightly",
             "Effect": "Allow",

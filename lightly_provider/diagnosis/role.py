@@ -1,11 +1,11 @@
 """
-Whether the role that Lightly assumes exists, trusts Lightly and is allowed what it needs,
-as far as Airflow's own identity can see.
+Checks with Airflow's own identity whether the role that Lightly assumes exists, trusts Lightly and has the required
+permissions.
 
 IAM's simulator does not evaluate resource-based policies for roles (AWS docs: IAM API reference,
-SimulatePrincipalPolicy). So the bucket policy and the KMS keys are read as far as Airflow's own identity may, and what
-they hold is a warning, never a verdict: within one account a key policy that names the role is enough, and only AWS
-knows which requests a bucket policy's conditions match.
+SimulatePrincipalPolicy). So the bucket policy and the KMS keys are read as far as Airflow's own identity may, and their
+content leads to a warning, never to a verdict: within one account a key policy that names the role is enough, and only
+AWS knows which requests match a bucket policy's conditions.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ def inspect_role(
     iam: Any, sts: Any, target: Target, external_id: str | None, permissions: Collection[Permission]
 ) -> list[Finding]:
     """
-    Look at the role with which Lightly reaches a location.
+    Inspect the role with which Lightly accesses a location.
 
     :param iam: A boto3 IAM client of Airflow's own identity.
-    :param sts: A boto3 STS client of the same.
+    :param sts: A boto3 STS client of the same identity.
     :param target: The role and the location.
-    :param external_id: What the platform presents; None if it is not known. It is compared and never repeated.
-    :param permissions: What is needed there.
-    :return: A finding for the role, and one for each permission; UNKNOWN with the reason where Airflow may not look.
+    :param external_id: The external ID that the platform presents; None if unknown. It is compared and never shown.
+    :param permissions: The required permissions.
+    :return: A finding for the role, and one for each permission; UNKNOWN with the reason if Airflow lacks access.
     """
     role_arn = target.role_arn or ""
     account, name = role_arn.split(":")[4], role_arn.rpartition("/")[2]
@@ -152,7 +152,7 @@ def _simulated(permission: Permission, results: Any) -> Finding:
     denied = [result for result in results if result["EvalDecision"] != "allowed"]
     if not denied:
         return Finding(permission, Status.PASS, "allowed by the role's policies, as IAM simulates them")
-    # AWS docs: IAM API reference, EvaluationResult: with resources named, the details stand beside each of them.
+    # AWS docs: IAM API reference, EvaluationResult: if the request names resources, the details are per resource.
     details = [part for result in denied for part in (result, *result.get("ResourceSpecificResults", ()))]
     missing = [name for part in details for name in part.get("MissingContextValues", ())]
     action = denied[0]["EvalActionName"]
@@ -183,12 +183,12 @@ _USES = {
 
 def keys_in_use(s3: Any, target: Target, permissions: Collection[Permission]) -> dict[Permission, str]:
     """
-    The customer's KMS keys that Lightly needs at a location, as far as Airflow's own identity sees.
+    Return the customer managed KMS keys that Lightly needs at a location, as far as Airflow's own identity can see.
 
     :param s3: A boto3 S3 client of Airflow's own identity.
-    :param target: The location, with the key that Lightly is to encrypt with.
-    :param permissions: What is needed there.
-    :return: The keys' ARNs, by the permission that needs them.
+    :param target: The location, with the key that Lightly encrypts with.
+    :param permissions: The required permissions.
+    :return: The keys' ARNs by the permission that needs them.
     """
     keys = {}
     if Permission.READ in permissions and (key_arn := _key_of_first_file(s3, target)):
@@ -202,14 +202,14 @@ def inspect_surroundings(
     iam: Any, target: Target, keys: Mapping[Permission, str], permissions: Collection[Permission]
 ) -> list[Finding]:
     """
-    Look at the bucket's policy and at the KMS keys of a location that a role is to reach.
+    Inspect the bucket policy and the KMS keys of a location that a role must access.
 
     :param iam: A boto3 IAM client of Airflow's own identity.
-    :param target: The role and the location, with the statements around it that deny something.
-    :param keys: The KMS keys that are needed there, by :func:`keys_in_use`.
-    :param permissions: What is needed there.
-    :return: Findings for the bucket's policy if it denies something that is needed, or may, or may not be read; and one
-        for each use of a KMS key that Airflow's identity knows of.
+    :param target: The role and the location, with the denying statements of the policies around it.
+    :param keys: The KMS keys that are needed there, from :func:`keys_in_use`.
+    :param permissions: The required permissions.
+    :return: Findings for the bucket policy if it denies a required permission, or may, or cannot be read; and one for
+        each use of a KMS key that Airflow's identity knows.
     """
     findings = _bucket_policy(target, permissions)
     for permission, key_arn in keys.items():
@@ -254,7 +254,7 @@ def _bucket_policy(target: Target, permissions: Collection[Permission]) -> list[
 
 
 def _key_of_first_file(s3: Any, target: Target) -> str | None:
-    """The customer's KMS key that encrypts the first file of the location; None if none does, or none is to be seen."""
+    """Return the customer managed KMS key of the location's first file; None if there is none or it is not visible."""
     bucket = target.location.bucket
     try:
         listed = s3.list_objects_v2(Bucket=bucket, Prefix=target.location.prefix, MaxKeys=10).get("Contents", [])

@@ -1,7 +1,7 @@
 """
-The policies around a target, as far as Airflow's own identity may read them: which statements in them deny something.
+Finds the denying statements in the policies around a target, as far as Airflow's own identity may read them.
 
-AWS may name the policy that denies; then only that one is read. It acts on clients that it is given.
+If AWS names the denying policy, only that one is read. The caller provides the clients.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def look_around(
     access_key_id: str | None = None,
 ) -> Surroundings:
     """
-    Read what stands behind failures.
+    Read the policies that may explain failures.
 
-    :param clients: boto3 clients of an identity that may perhaps read policies: ``iam``, ``s3``, ``kms``.
-    :param target: Whose access to what was denied.
-    :param failures: What AWS refused. For a role the bucket's policy is read anyhow: IAM's simulator does not see it.
-    :param key_arns: KMS keys whose policies are read, beside those that denied something.
+    :param clients: boto3 clients of an identity that may be able to read policies: ``iam``, ``s3``, ``kms``.
+    :param target: The denied principal and the location.
+    :param failures: The AWS failures. For a role, the bucket policy is always read: IAM's simulator does not see it.
+    :param key_arns: Further KMS keys whose policies to read, in addition to those that denied a request.
     :param access_key_id: The IAM user's key, for user access; None otherwise.
     """
     traced = {failure.cause.row.traced_in for failure in failures}
@@ -64,7 +64,7 @@ def look_around(
 
 
 class _Policy(NamedTuple):
-    """A policy's name in a sentence, its document, and what is known of whose it is."""
+    """A policy's name for a message, its document, and what is known about its owner."""
 
     name: str
     document: Any
@@ -74,7 +74,7 @@ class _Policy(NamedTuple):
 
 
 def _named_policies(failures: Collection[Failure], of: PolicyOf) -> list[str]:
-    """The policies that AWS named, if it named one for each action that is denied."""
+    """Return the policies that AWS named, if it named one for each denied action."""
     denied = [failure for failure in failures if failure.cause.row.traced_in is of and failure.explicit]
     named = {failure.action: failure.policy_arn for failure in denied if failure.policy_arn}
     return list(dict.fromkeys(named.values())) if all(one.action in named for one in denied) else []
@@ -82,7 +82,7 @@ def _named_policies(failures: Collection[Failure], of: PolicyOf) -> list[str]:
 
 def _found(of: PolicyOf, policies: Iterable[_Policy]) -> list[DenyingStatement]:
     found: list[DenyingStatement] = []
-    with suppress(Exception):  # what may not be read is left out
+    with suppress(Exception):  # omit what cannot be read
         for policy in policies:
             statements = _statements(policy.document)
             found += [
@@ -121,7 +121,7 @@ def _boundary(iam: Any, kind: str, name: str) -> str | None:
 
 
 def _of_identity(iam: Any, kind: str, name: str) -> Iterator[_Policy]:
-    """The policies of a user, of its groups, or of a role."""
+    """Yield the policies of a user and its groups, or of a role."""
     named = {f"{kind.title()}Name": name}
     is_own = kind != "group"
     for policy in _ask(iam, f"list_{kind}_policies", **named)["PolicyNames"]:
@@ -137,7 +137,7 @@ def _of_identity(iam: Any, kind: str, name: str) -> Iterator[_Policy]:
 
 
 def _attached(iam: Any, arn: str, kind: str, name: str) -> Iterator[_Policy]:
-    """The one policy that AWS named; whose it is is known if the identity's attached policies may be listed."""
+    """Yield the policy that AWS named; its owner is known if the identity's attached policies can be listed."""
     attached: list[Any] = []
     with suppress(Exception):  # as above
         attached = _ask(iam, f"list_attached_{kind}_policies", **{f"{kind.title()}Name": name})["AttachedPolicies"]
@@ -154,13 +154,13 @@ def _detachable(policy: _Policy, kind: str, name: str) -> _Policy:
 def _managed(iam: Any, arn: str, called: str) -> Iterator[_Policy]:
     policy = iam.get_policy(PolicyArn=arn)["Policy"]
     document = iam.get_policy_version(PolicyArn=arn, VersionId=policy["DefaultVersionId"])["PolicyVersion"]["Document"]
-    # AWS docs: IAM API reference, Policy: how many users, groups and roles have it, and whose boundary it is.
+    # AWS docs: IAM API reference, Policy: how many users, groups and roles it is attached to, and whose boundary it is.
     has_one_owner = policy.get("AttachmentCount") == 1 and not policy.get("PermissionsBoundaryUsageCount")
     yield _Policy(f"{called} {arn}", document, arn=arn, is_own=has_one_owner and ":iam::aws:" not in arn)
 
 
 def _bucket_policy(s3: Any, bucket: str) -> tuple[list[_Policy], bool]:
-    """The bucket's policy, if there is one that may be read; and whether it is one that may not be."""
+    """Return the bucket policy if it exists and can be read, and whether reading it was refused."""
     removal = f"aws s3api delete-bucket-policy --bucket {bucket}"
     try:
         document = s3.get_bucket_policy(Bucket=bucket)["Policy"]

@@ -1,4 +1,4 @@
-"""Whose access to which location is looked at, and what is known of the policies around it. Pure."""
+"""The principal and the location to check, and what is known about the policies around them. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class PolicyOf(StrEnum):
-    """Whose policy it is."""
+    """The owner of a policy."""
 
     IDENTITY = "the identity"
     BOUNDARY = "permissions boundary"
@@ -24,15 +24,15 @@ class PolicyOf(StrEnum):
 @dataclass(frozen=True)
 class DenyingStatement:
     """
-    A statement with Effect Deny, as it stands in a policy.
+    A statement with Effect Deny, exactly as in its policy.
 
-    :param of: Whose policy it is.
-    :param policy: Which one, as a sentence names it, e.g. ``inline policy 'access' of role Lightly``.
+    :param of: The policy's owner.
+    :param policy: The policy's name for a message, e.g. ``inline policy 'access' of role Lightly``.
     :param statement: The statement.
-    :param removal: The command that takes the whole policy away, where it holds nothing else; else empty.
-    :param arn: The policy's ARN, where it has one; None for an inline policy and a resource's.
-    :param is_own: Whether the policy belongs to this user or role alone: an inline one, or a customer-managed one that
-        nobody else has. What belongs to others too protects them, and is never removed.
+    :param removal: The command that removes the whole policy, if it contains nothing else; else empty.
+    :param arn: The policy's ARN; None for inline and resource-based policies, which have none.
+    :param is_own: Whether only this user or role has the policy: an inline policy, or a customer managed policy that
+        is attached to nobody else. A shared policy protects others, too, and is never removed.
     """
 
     of: PolicyOf
@@ -46,12 +46,12 @@ class DenyingStatement:
 @dataclass(frozen=True)
 class Surroundings:
     """
-    What Airflow's own identity could read of the policies around a target.
+    What Airflow's own identity could read about the policies around a target.
 
-    :param denying: Statements with Effect Deny in the policies that it read.
-    :param boundary_arn: The permissions boundary of the user or role; None if there is none, or it was not looked for.
-    :param owner_of_inactive_key: The name of the IAM user whose access key was found to be inactive; None otherwise.
-    :param bucket_policy_is_hidden: Whether Airflow's own identity was refused the bucket's policy.
+    :param denying: Statements with Effect Deny in these policies.
+    :param boundary_arn: The permissions boundary of the user or role; None if there is none, or it was not looked up.
+    :param owner_of_inactive_key: The name of the IAM user whose access key is inactive; None otherwise.
+    :param bucket_policy_is_hidden: Whether AWS refused to return the bucket policy to Airflow's own identity.
     """
 
     denying: tuple[DenyingStatement, ...] = ()
@@ -66,18 +66,18 @@ NOTHING_KNOWN = Surroundings()
 @dataclass(frozen=True)
 class Target:
     """
-    Whose access to which location is looked at: one datasource, or one that is to be.
+    The principal and the location to check: an existing or planned datasource.
 
-    :param location: Where.
-    :param access: Who, as :meth:`UserAccess.describe` says it.
-    :param purpose: What the dataset uses it for.
+    :param location: The location.
+    :param access: The principal, as :meth:`UserAccess.describe` returns it.
+    :param purpose: What the dataset uses the datasource for.
     :param thumbnails: Whether the platform stores thumbnails there.
-    :param kms_key_arn: The key with which Lightly encrypts what it writes; None when S3's own keys do, or unknown.
+    :param kms_key_arn: The KMS key with which Lightly encrypts what it writes; None for S3 managed keys, or if unknown.
     :param partition: The AWS partition of the bucket.
-    :param region: The region that the datasource has; None if it has none.
+    :param region: The datasource's region; None if it has none.
     :param role_arn: The role, for delegated access; None for user access.
-    :param principal_arn: The ARN of the IAM user, where it is known; None otherwise.
-    :param surroundings: What is known of the policies around it.
+    :param principal_arn: The ARN of the IAM user, if known; None otherwise.
+    :param surroundings: What is known about the policies around it.
     """
 
     location: S3Location
@@ -93,17 +93,17 @@ class Target:
 
     @property
     def known_principal(self) -> str | None:
-        """The ARN of the user or role; None if it is not known."""
+        """The ARN of the user or role; None if unknown."""
         return self.role_arn or self.principal_arn
 
     @property
     def principal(self) -> str:
-        """Whom a resource's policy must name; a placeholder if it is not known."""
+        """The principal that a resource-based policy must name; a placeholder if unknown."""
         return self.known_principal or "<the ARN of the IAM user whose key it is>"
 
     @property
     def identity(self) -> str:
-        """The role or user by its name, e.g. ``role Lightly``."""
+        """The name of the role or user, e.g. ``role Lightly``."""
         if self.role_arn:
             return f"role {self.role_name}"
         if self.principal_arn:
@@ -122,11 +122,11 @@ class Target:
 
     @property
     def objects_arn(self) -> str:
-        """The ARN of everything there."""
+        """The ARN pattern of all objects at the location."""
         return f"{self.bucket_arn}/{self.location.prefix}*"
 
     def resource_of(self, action: str) -> str:
-        """The ARN of what an action of S3 is done to there; of an object, one that stands for all."""
+        """Return the ARN of an S3 action's resource at the location; for objects, a representative one."""
         if action == "s3:ListBucket":
             return self.bucket_arn
         return f"{self.bucket_arn}/{self.location.prefix}.lightly/verify"

@@ -1,8 +1,8 @@
 """
-Whether a role's trust policy lets Lightly's account assume it, and whether it asks for the external ID. Pure.
+Evaluates whether a role's trust policy lets Lightly's account assume the role, and requires the external ID. Pure.
 
-Sources: AWS docs: IAM user guide, "AWS JSON policy elements: Principal" and "How to use an external ID"; no
-message here repeats an external ID.
+Sources: AWS docs: IAM user guide, "AWS JSON policy elements: Principal" and "How to use an external ID". No
+message here contains an external ID.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _EXTERNAL_ID_KEY = "sts:externalid"  # condition keys are not case-sensitive
 @dataclass(frozen=True)
 class TrustVerdict:
     """
-    What a trust policy says about Lightly.
+    What a trust policy means for Lightly.
 
     :param cause: Why Lightly cannot assume the role; None if it can.
     :param explicit: Whether a statement with Effect Deny is the cause.
-    :param denies_others: Whether that statement denies others than Lightly's account, too.
-    :param asks_for_external_id: Whether who has no external ID is turned away.
-    :param other_conditions: Conditions on something else, which nothing here can judge, e.g. ``aws:SourceIp``.
+    :param denies_others: Whether that statement also denies other accounts than Lightly's.
+    :param asks_for_external_id: Whether the policy rejects requests without an external ID.
+    :param other_conditions: Other conditions, which cannot be evaluated here, e.g. on ``aws:SourceIp``.
     """
 
     cause: Cause | None
@@ -46,10 +46,10 @@ def judge_trust(
     document: Mapping[str, Any], external_id: str | None, *, account_id: str = LIGHTLY_ACCOUNT_ID
 ) -> TrustVerdict:
     """
-    Read a trust policy as AWS would for Lightly's account.
+    Evaluate a trust policy as AWS does for Lightly's account.
 
     :param document: The role's trust policy.
-    :param external_id: What the platform presents; None if it is not known, then any counts as the right one.
+    :param external_id: The external ID that the platform presents; None if unknown, then any counts as correct.
     :param account_id: The platform's AWS account.
     """
     statements = [one for one in _listed(document.get("Statement")) if covers(one, _ASSUME, "")]
@@ -78,7 +78,7 @@ def judge_trust(
 
 
 def _asks(allowing: list[Mapping[str, Any]], denying: list[Mapping[str, Any]], account_id: str) -> bool:
-    """Whether a request without any external ID would be turned away."""
+    """Whether the policy rejects a request without an external ID."""
     without = _context(None, account_id) | {_EXTERNAL_ID_KEY: None}
     if any(_names(one, account_id) and holds(one.get("Condition"), without) for one in denying):
         return True
@@ -96,7 +96,7 @@ def _context(external_id: str | None, account_id: str) -> dict[str, str | None]:
 
 
 def _applies(statement: Mapping[str, Any], external_id: str | None, account_id: str) -> bool | None:
-    """Whether the conditions hold for Lightly. An external ID that is not known counts as the right one."""
+    """Whether the conditions hold for Lightly. An unknown external ID counts as correct."""
     if external_id is None and statement.get("Effect") == "Deny" and _mentions_external_id(statement):
         return False
     return holds(_judged(statement, external_id), _context(external_id, account_id))
@@ -107,7 +107,7 @@ def _not_known(statement: Mapping[str, Any], external_id: str | None, account_id
 
 
 def _judged(statement: Mapping[str, Any], external_id: str | None) -> Mapping[str, Any] | None:
-    """The Condition, without what is about an external ID that is not known."""
+    """Return the Condition, without the parts on the external ID if that is unknown."""
     condition: Mapping[str, Any] | None = statement.get("Condition")
     if external_id is not None:
         return condition
@@ -123,14 +123,14 @@ def _mentions_external_id(statement: Mapping[str, Any]) -> bool:
 
 
 def _names(statement: Mapping[str, Any], account_id: str) -> bool | None:
-    """Whether a statement is about Lightly's account; None if it may be, as for one of its users or roles."""
+    """Whether a statement applies to Lightly's account; None if it may, as for one of its users or roles."""
     if "NotPrincipal" in statement:
         return not any(_is_account(one, account_id) for one in _accounts(statement["NotPrincipal"]))
     accounts = _accounts(statement.get("Principal"))
     if any(one == "*" or _is_account(one, account_id) for one in accounts):
         return True
     if any(f"::{account_id}:" in str(one) for one in accounts):
-        # One of its users or roles, which may be the one that asks: for an Allow that is taken as a yes.
+        # One of its users or roles, which may be the caller. For an Allow, assume that it is.
         return True if statement.get("Effect") == "Allow" else None
     return False
 

@@ -1,7 +1,7 @@
 """
-What cannot work whatever the policies say, known without asking anybody. Pure.
+Finds settings that cannot work whatever the policies are, without any request. Pure.
 
-Sources: lightly 1.5.26, models/datasource_config_s3*.py (the fields that there are, the patterns of the ARNs,
+Sources: lightly 1.5.26, models/datasource_config_s3*.py (the fields, the ARN patterns,
 the list of regions); AWS docs: S3 user guide, "Virtual hosting of general purpose buckets" (dots and TLS); IAM
 identifiers, "Unique ID prefixes".
 """
@@ -34,15 +34,15 @@ def judge_up_front(
     endpoint_url: str | None = None,
 ) -> list[Finding]:
     """
-    Say what cannot work, or may not, and what to do instead.
+    Return what cannot work, or may not work, and what to do instead.
 
-    :param location: Where.
-    :param region: The bucket's region; None if it is not known yet, then nothing is said about it.
+    :param location: The location.
+    :param region: The bucket's region; None if it is not known yet, then it is not checked.
     :param access_key_id: The public half of the key, for user access.
     :param role_arn: The role, for delegated access.
     :param kms_key_arn: The key that encrypts the objects.
-    :param endpoint_url: Where the AWS connection finds S3; None: at AWS. Leave it out for a local test platform.
-    :return: FAIL for what cannot work, WARN for what may not; empty when there is nothing to say.
+    :param endpoint_url: The S3 endpoint of the AWS connection; None: AWS's own. Omit it for a local test platform.
+    :return: FAIL for what cannot work, WARN for what may not work; empty if there is nothing to report.
     """
     findings = []
     if (access_key_id or "").startswith(_TEMPORARY_KEY_START):
