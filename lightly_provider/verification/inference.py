@@ -1,14 +1,14 @@
 """
-From four lights to each datasource: which of its permissions are granted, denied, or cannot be known. Pure.
+Infers from the four lights which permissions each datasource grants or denies, and which remain unknown. Pure.
 
-A dataset may have two datasources, and the platform answers with one light per permission for both, without saying
-which it tested: the input, the output, each where it is needed, or both. So a light alone proves nothing about either.
-Every possible world is gone through: which datasources were tested (the same for list and read, and the same for write
-and overwrite), and what each of them grants. A world is dropped where it contradicts a light (green: all that were
-tested grant it; red: one of them does not), the text of a red light (it may name a bucket, a role, a user, or say that
-the keys or the bucket are wrong, which then holds wherever the same are used), or what this worker saw with the same
-keys. What is the same in all worlds that are left is known. With two datasources these are at most 3 x 16 worlds for
-each pair of permissions, and with one datasource the lights are simply what they say.
+A dataset may have two datasources. The platform returns one light per permission for both, without reporting which it
+tested: the input, the output, each where it is needed, or both. So a light alone proves nothing about either. This
+module goes through every possible world: which datasources were tested (the same for list and read, and the same for
+write and overwrite), and what each of them grants. It drops a world that contradicts a light (green: all tested ones
+grant it; red: one of them does not), the text of a red light (it may name a bucket, a role or a user, or report wrong
+keys or a wrong bucket, which then holds wherever the same are used), or what this worker saw with the same keys. What
+is the same in all remaining worlds is known. With two datasources there are at most 3 x 16 worlds for each pair of
+permissions; with one datasource the lights apply to it directly.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Granted = dict[tuple[int, Permission], bool]
 
-# What fails the credentials fails all that they are used for.
+# Wrong credentials fail every datasource that uses them.
 _OF_KEYS = frozenset({Cause.UNKNOWN_ACCESS_KEY, Cause.WRONG_SECRET})
 _OF_ROLE = frozenset({Cause.CANNOT_ASSUME, Cause.SHORT_SESSION, Cause.TRUST_POLICY, Cause.NO_SUCH_ROLE})
 _OF_BUCKET = frozenset({Cause.NO_SUCH_BUCKET, Cause.WRONG_REGION})
@@ -39,10 +39,10 @@ _PAIRS = ((Permission.LIST, Permission.READ), (Permission.WRITE, Permission.OVER
 @dataclass(frozen=True)
 class Inferred:
     """
-    What follows from the lights.
+    What was inferred from the lights.
 
-    :param granted: By datasource (its index) and permission; what cannot be known is missing.
-    :param suspects: By permission whose light is red: the datasources that its text may be about.
+    :param granted: By datasource (its index) and permission; what is unknown is missing.
+    :param suspects: By permission whose light is red: the datasources to which its text may apply.
     """
 
     granted: Mapping[tuple[int, Permission], bool]
@@ -57,13 +57,13 @@ def infer(
     reachable: Collection[int] = (),
 ) -> Inferred:
     """
-    Work out what each datasource grants.
+    Infer what each datasource grants.
 
     :param green: The permissions whose light is green.
-    :param failures: The texts of the red ones, read.
+    :param failures: The failures parsed from the texts of the red lights.
     :param datasources: All of the dataset's datasources.
     :param seen: What this worker saw with the same access, by the datasource's index.
-    :param reachable: The datasources whose credentials or role this worker saw to be right.
+    :param reachable: The datasources whose credentials or role work, as this worker saw.
     """
     suspects = {
         permission: _suspects(failures[permission], datasources, reachable)
@@ -74,7 +74,7 @@ def infer(
     for pair in _PAIRS:
         found = _known(pair, green, failures, datasources, seen, suspects)
         if found is None:
-            # What this worker saw contradicts every world: the lights decide.
+            # What this worker saw contradicts every world, so only the lights count.
             found = _known(pair, green, failures, datasources, {}, suspects) or {}
         granted |= found
     return Inferred(granted, suspects)
@@ -88,12 +88,12 @@ def _known(
     seen: Mapping[tuple[int, Permission], bool],
     suspects: Mapping[Permission, frozenset[int]],
 ) -> Granted | None:
-    """What is the same in every possibility that fits; None if none does."""
+    """Return what is the same in every matching world; None if no world matches."""
     first, second = pair
     indexes = range(len(datasources))
     slots = [(index, permission) for index in indexes for permission in pair]
-    # With list denied, S3 says 403 for a missing object too, so a red read light may be about that (AWS docs: S3 API
-    # reference, GetObject, "Permissions"). Who cannot write cannot overwrite either.
+    # If list is denied, S3 returns 403 for a missing object, too, so that may be why the read light is red (AWS docs:
+    # S3 API reference, GetObject, "Permissions"). Overwriting requires the permission to write.
     follows = failures.get(second) is None or failures[second].is_about_rights
     common: dict[tuple[int, Permission], set[bool]] = {slot: set() for slot in slots}
     fits = False
@@ -126,7 +126,7 @@ def _shows(
     *,
     follows: tuple[Permission, ...],
 ) -> bool:
-    """Whether this light would be as it is, if these were tested and granted that."""
+    """Whether the light matches the assumption that these datasources were tested, with these grants."""
     if permission in green:
         return all(world[index, permission] for index in tested)
     possible = suspects.get(permission, frozenset(range(len(datasources))))
@@ -140,7 +140,7 @@ def _shows(
     failure = failures.get(permission)
     if failure is None or failure.is_about_rights:
         return True
-    # What is wrong with an access or a bucket is wrong wherever the same one is used.
+    # A wrong access or bucket fails wherever it is used.
     alike = {other for index in red for other in possible if _alike(failure, datasources[index], datasources[other])}
     return not any(world[index, permission] for index in alike)
 
@@ -159,7 +159,7 @@ def _subsets(indexes: range) -> Iterator[frozenset[int]]:
 
 
 def _suspects(failure: Failure, datasources: Sequence[Target], reachable: Collection[int]) -> frozenset[int]:
-    """The datasources that a red light's text may be about; all if it does not say."""
+    """Return the datasources to which a red light's text may apply; all if it names none."""
     everybody = frozenset(range(len(datasources)))
     found = frozenset(
         index

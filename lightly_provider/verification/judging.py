@@ -1,4 +1,4 @@
-"""From the platform's lights and this worker's findings to a verdict. Pure."""
+"""Derives the verdict from the platform's lights and this worker's findings. Pure."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from lightly_provider.verification.inference import Inferred
 
 _ERROR_CHARACTERS = 500
-# What this worker sees of a whole datasource: if it fails, each of its permissions does.
+# Subjects that concern the whole datasource: if one fails, so does each of its permissions.
 _OF_ALL = ("keys", "role", "bucket", "region", "credentials", "endpoint", "partition")
-# What says little, so that this worker's own finding may say more.
+# Unspecific causes, for which this worker's own finding may be more precise.
 _VAGUE = frozenset({Cause.DENIED, Cause.HIDDEN, Cause.OTHER, Cause.CANNOT_ASSUME, Cause.MISSING_ALLOW, Cause.NOT_AWS})
-# What a condition on the network looks like from the side that it keeps out.
+# The causes that this worker sees if a network condition denies its own access only.
 _OF_A_CONDITION = frozenset(
     {Cause.DENIED, Cause.MISSING_ALLOW, Cause.EXPLICIT_DENY, Cause.BUCKET_POLICY, Cause.VPC_ENDPOINT}
 )
@@ -42,20 +42,20 @@ def judge(
     findings: Mapping[Purpose, Sequence[Finding]] | None = None,
 ) -> Verdict:
     """
-    Decide what is granted on each datasource, and which of it matters.
+    Decide what each datasource grants, and which of it is required.
 
-    The platform's lights decide, wherever they can; what this worker saw with the same access shows which datasource
-    a light is about, and why it is red. With ``"auto"`` the use of the dataset says what is required; named
+    The platform's lights decide wherever they can. This worker's findings with the same access show which datasource
+    a light is about, and why it is red. With ``"auto"`` the use of the dataset determines what is required; named
     permissions are required exactly (see :func:`required_of`).
 
     :param dataset_id: The dataset; for a location without one, its URI.
-    :param use: What is to be done with it.
+    :param use: How the dataset is used.
     :param datasources: All its datasources.
-    :param lights: What the platform's check answered for the dataset; None: it was not asked, then this worker's
-        findings decide.
+    :param lights: The result of the platform's check; None: the platform was not asked, and this worker's findings
+        decide.
     :param require: ``"auto"``, or the names of permissions.
-    :param findings: What this worker saw, by purpose.
-    :raises ValueError: When the dataset has no datasource, or ``require`` names what is no permission.
+    :param findings: This worker's findings, by purpose.
+    :raises ValueError: The dataset has no datasource, or ``require`` contains an unknown permission.
     """
     if not datasources:
         raise ValueError(f"Dataset {dataset_id} has no datasource, so there is nothing to verify; configure one first.")
@@ -81,7 +81,7 @@ def green_lights(lights: PermissionLights) -> frozenset[Permission]:
 
 
 def failures_reported(lights: PermissionLights) -> dict[Permission, Failure]:
-    """What the platform says about its red lights, read."""
+    """Return the failures parsed from the texts of the red lights."""
     return {
         permission: read_text(text, list_denied=not lights.can_list and permission is Permission.READ)
         for permission in Permission
@@ -94,7 +94,7 @@ def _error(lights: PermissionLights, permission: Permission) -> str | None:
 
 
 def _facts(datasources: Sequence[Target], seen: Sequence[Sequence[Finding]]) -> dict[tuple[int, Permission], bool]:
-    """What this worker saw of the permissions themselves."""
+    """Return which permissions this worker saw granted or denied."""
     facts: dict[tuple[int, Permission], bool] = {}
     for index, (datasource, findings) in enumerate(zip(datasources, seen, strict=True)):
         by_subject = {finding.subject: finding for finding in findings}
@@ -107,7 +107,7 @@ def _facts(datasources: Sequence[Target], seen: Sequence[Sequence[Finding]]) -> 
                 finding = may_delete
             if finding.status is Status.FAIL:
                 facts[index, permission] = False
-            # IAM's simulator, which is all that can be asked about a role, sees the role's own policies only.
+            # A role can only be checked with IAM's simulator, which sees nothing but the role's own policies.
             elif finding.status is Status.PASS and not datasource.role_arn:
                 facts[index, permission] = True
         if any(one.status is Status.FAIL for one in findings if one.subject in ("keys", "role", "bucket")):
@@ -124,7 +124,7 @@ def _reachable(seen: Sequence[Sequence[Finding]]) -> list[int]:
 
 
 class _Reader:
-    """Reads one datasource's checks out of what was inferred."""
+    """Creates one datasource's checks from what was inferred."""
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class _Reader:
         self._findings = {finding.subject: finding for finding in findings}
 
     def check(self, permission: Permission, required: bool, because: str) -> Check:
-        """What Lightly's light says about one permission here."""
+        """Return the check of one permission by Lightly's light."""
         light = permission in self._green
         check = Check(Source.LIGHTLY, self._datasource, permission, Status.SKIP, required, because, granted=light)
         if not required:
@@ -180,7 +180,7 @@ class _Reader:
         )
 
     def _own(self, permission: Permission) -> Finding | None:
-        """What this worker saw of the permission, or of the datasource as a whole if that is what fails."""
+        """Return this worker's finding for the permission, or for the whole datasource if that fails."""
         for subject in _OF_ALL:
             finding = self._findings.get(subject)
             if finding and finding.status is Status.FAIL:
@@ -246,7 +246,7 @@ def _seen_here(
     required: Sequence[frozenset[Permission]],
     checks: Sequence[Check],
 ) -> list[Check]:
-    """What this worker saw, as checks; what fails here only, while Lightly can, is a warning."""
+    """Return this worker's findings as checks. If Lightly has the access, a failure only here becomes a warning."""
     by_subject = {(check.datasource.purpose, check.subject): check for check in checks}
     found = []
     for datasource, findings, wanted in zip(datasources, seen, required, strict=True):
@@ -260,7 +260,7 @@ def _seen_here(
             is_of_worker = status is Status.FAIL and fine and not decides
             if is_of_worker:
                 status, message = Status.WARN, f"{message}; Lightly can, so this concerns this worker only"
-            # No policy is to be changed for what Lightly evidently may do.
+            # Do not recommend a policy change for something that Lightly can already do.
             is_refuted = is_of_worker or (fine and finding.failure is not None and finding.failure.action is not None)
             if is_refuted and remedy.changes_policies:
                 remedy = Remedy()
@@ -290,7 +290,7 @@ def _remedy(finding: Finding, datasource: Target) -> Remedy:
 
 
 def describe_place(datasource: Target) -> str:
-    """A datasource's location in words, e.g. ``bucket 'photos', prefix 'raw/' (INPUT)``."""
+    """Return a description of a datasource's location, e.g. ``bucket 'photos', prefix 'raw/' (INPUT)``."""
     location = datasource.location
     prefix = f"prefix {location.prefix!r}" if location.prefix else "the whole bucket"
     return f"bucket {location.bucket!r}, {prefix} ({datasource.purpose})"

@@ -1,4 +1,4 @@
-"""A verdict as a table and as an error message, and what has changed since an earlier one. Pure."""
+"""Formats a verdict as a table and as an error message, and lists the changes since an earlier one. Pure."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 _WIDTH = 120
-_MARGIN = " " * 26  # where the messages of a table begin
+_MARGIN = " " * 26  # the indentation of a table's messages
 
 
 def table(verdict: Verdict) -> str:
     """
-    The verdict for the task log: a block per datasource, in it what Lightly says, what this worker saw, what to do.
+    Format the verdict for the task log: for each datasource, Lightly's checks, this worker's checks, and the fix.
 
     :param verdict: The verdict.
     """
@@ -55,7 +55,7 @@ def _row(check: Check) -> list[str]:
 
 
 def _fix(remedy: Remedy) -> list[str]:
-    """What to do: sentences, then each change of a policy with its statements as readable JSON, then commands."""
+    """Format a fix: sentences, then each policy change with its statements as indented JSON, then commands."""
     lines = []
     for text in remedy.texts:
         lines += _wrapped(text, "    - ", "      ")
@@ -84,7 +84,7 @@ def _wrapped(text: str, first: str, rest: str) -> list[str]:
 
 
 def _shown(text: str) -> str:
-    """S3 keys and texts of the platform's and of AWS's are foreign; what is to do is shown whole."""
+    """Sanitize a text that may contain S3 keys or texts of the platform or AWS. Fixes are not shortened."""
     return shown(text, longest=_LONGEST)
 
 
@@ -97,7 +97,7 @@ def _is_green_of_either(check: Check) -> bool:
 
 
 def _meaning_of_unknown(verdict: Verdict) -> list[str]:
-    """Once, what it means that nothing is red and yet nothing is proven."""
+    """Explain once what it means that no light is red and yet nothing is proven."""
     if not any(map(_is_green_of_either, verdict.checks)):
         return []
     text = (
@@ -110,7 +110,7 @@ def _meaning_of_unknown(verdict: Verdict) -> list[str]:
 
 def failure_message(verdict: Verdict) -> str:
     """
-    What is missing where and why, and what to do, in one line; empty when nothing failed.
+    Return on one line what is missing, where and why, and what to do; empty if nothing failed.
 
     :param verdict: The verdict.
     """
@@ -152,13 +152,13 @@ _GROUPS = (("checks", "Lightly says"), ("from_this_worker", "from this worker"))
 
 def changes_between(earlier: Mapping[str, Any] | None, later: Mapping[str, Any]) -> list[str]:
     """
-    Compare two verdicts as they stand in XCom.
+    Compare two verdicts in the form that is stored in XCom.
 
-    :param earlier: The one before; None if there is none. Then nothing changed, nor where it is one of another form
-        (see :mod:`lightly_provider.stored_forms`).
-    :param later: The present one.
-    :return: A sentence for each change of a status, cause or access, and for what came or went; checks that changed
-        alike share one. Counts of files alone are no change.
+    :param earlier: The previous verdict; None if there is none. Then there are no changes, nor if its form has another
+        version (see :mod:`lightly_provider.stored_forms`).
+    :param later: The current verdict.
+    :return: A sentence for each change of a status, cause or access, and for each added or removed check; checks with
+        the same change share a sentence. A change in file counts only is not reported.
     """
     if earlier is None or any(earlier.get(member) != later.get(member) for member in ("dataset_id", "version")):
         return []
@@ -193,7 +193,7 @@ def changes_between(earlier: Mapping[str, Any] | None, later: Mapping[str, Any])
 
 
 class _Change(NamedTuple):
-    """What changed alike: ordered sets."""
+    """Checks with the same change, as ordered sets."""
 
     subjects: dict[str, None]
     sources: dict[str, None]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 _READ_ONLY = frozenset({Permission.LIST, Permission.READ})
-# Videos' frames and objects' crops are written beside the input when no other output is given (the vendor's
+# If there is no separate output, video frames and object crops are written to the input's datasource (the vendor's
 # guides to videos and to object-level runs).
 _TYPES_THAT_WRITE = frozenset({"Videos", "Crops"})
 
@@ -21,13 +21,13 @@ _TYPES_THAT_WRITE = frozenset({"Videos", "Crops"})
 @dataclass(frozen=True)
 class DatasetUse:
     """
-    What is to be done with a dataset, as far as it needs permissions.
+    How a dataset is used, as far as it affects the required permissions.
 
     :param dataset_type: The dataset's type on the platform: ``Images``, ``Videos``, ``Crops``.
-    :param object_level: Whether runs cut crops of objects out of the images, which are stored.
+    :param object_level: Whether runs cut objects out of the images and store the crops.
     :param relevant_filenames: Whether runs are restricted to the filenames in a file that Lightly reads.
     :param bypass_verify: Whether the worker runs inside a closed network and is configured for it
-        (``datasource.bypass_verify``); Lightly itself then needs to list only.
+        (``datasource.bypass_verify``); then Lightly itself only needs to list.
     """
 
     dataset_type: str
@@ -47,20 +47,20 @@ def required_permissions(
     bypass_verify: bool = False,
 ) -> frozenset[Permission]:
     """
-    What a datasource must grant for this use of the dataset.
+    Return the permissions that a datasource must grant for this use of the dataset.
 
     :param dataset_type: The dataset's type on the platform: ``Images``, ``Videos``, ``Crops``.
     :param purpose: What the datasource is for.
     :param thumbnails: Whether the platform stores thumbnails there.
-    :param separate_output: Whether the dataset has a datasource of purpose LIGHTLY too, which is written to instead of
-        the common one.
+    :param separate_output: Whether the dataset also has a datasource of purpose LIGHTLY, which is written to instead
+        of the common one.
     :param object_level: See :class:`DatasetUse`.
     :param relevant_filenames: See :class:`DatasetUse`.
     :param bypass_verify: See :class:`DatasetUse`.
     """
     if bypass_verify:
-        # The vendor's guide to minimum policies: list must be open; a file of relevant filenames must be readable, and
-        # it lies where Lightly keeps its own.
+        # The vendor's guide to minimum policies: list must be granted. A file of relevant filenames must be readable;
+        # it is stored with Lightly's own files.
         if relevant_filenames and (purpose is Purpose.LIGHTLY or (purpose != Purpose.INPUT and not separate_output)):
             return _READ_ONLY
         return frozenset({Permission.LIST})
@@ -78,18 +78,18 @@ def required_of(
     require: str | Sequence[str],
 ) -> frozenset[Permission]:
     """
-    What is required of one of a dataset's datasources.
+    Return the permissions that are required of one of a dataset's datasources.
 
-    Named permissions are required exactly, each on the datasources whose purpose uses it, so that asking for ``write``
-    does not ask to write into a read-only input beside an output; one that no datasource's purpose uses is required
-    of all.
+    Named permissions are required exactly, each on the datasources whose purpose uses it. So ``write`` is not required
+    of a read-only input if there is a separate output. A permission that no datasource's purpose uses is required of
+    all datasources.
 
-    :param use: What is to be done with the dataset.
+    :param use: How the dataset is used.
     :param purpose: What the datasource is for.
     :param thumbnails: Whether the platform stores thumbnails there.
-    :param purposes: Those of all the dataset's datasources.
+    :param purposes: The purposes of all the dataset's datasources.
     :param require: ``"auto"``, or the names of permissions.
-    :raises ValueError: ``require`` names what is no permission.
+    :raises ValueError: ``require`` contains an unknown permission.
     """
     wanted = check_require(require)
     if wanted is None:
@@ -107,7 +107,7 @@ def required_of(
 
 
 def why_not(use: DatasetUse, purpose: Purpose, purposes: Collection[Purpose], require: str | Sequence[str]) -> str:
-    """Why a permission is not required of a datasource, as a text."""
+    """Return the reason why a permission is not required of a datasource."""
     if require != AUTO:
         return f"not required of {purpose}"
     if use.bypass_verify:
@@ -120,12 +120,12 @@ def why_not(use: DatasetUse, purpose: Purpose, purposes: Collection[Purpose], re
 
 def check_require(require: str | Sequence[str], *, argument: str = "require") -> frozenset[Permission] | None:
     """
-    Read which permissions a user requires.
+    Parse the permissions that a user requires.
 
     :param require: ``"auto"``, or the names of permissions, at least one.
     :param argument: The name of the operator's argument, for the message.
     :return: The permissions; None for ``"auto"``.
-    :raises ValueError: With the name that was probably meant.
+    :raises ValueError: It contains an unknown permission; the message suggests a name.
     """
     if require == AUTO:
         return None
@@ -141,7 +141,7 @@ def check_require(require: str | Sequence[str], *, argument: str = "require") ->
 
 
 def _did_you_mean(name: str, *more: str) -> str:
-    import difflib  # only a refusal needs it
+    import difflib  # needed only for the error message
 
     names = [*map(str, Permission), *more]
     near = difflib.get_close_matches(str(name).lower(), names, n=1)

@@ -1,4 +1,4 @@
-"""The values of a verification: what is looked at, the checks, the verdict. It knows no report. Pure."""
+"""The values of a verification: the targets, the checks, the verdict. It does not depend on the report. Pure."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from lightly_provider.diagnosis.remedies import Remedy
 
 
-# What the platform's lights say nothing about, so that this worker's word decides.
+# The platform has no light for these, so this worker's check decides.
 _SEEN_HERE_ONLY = frozenset({"content"})
 
 
 class Source(StrEnum):
-    """Who says it."""
+    """Who did a check."""
 
     LIGHTLY = "Lightly says"
     WORKER = "from this worker"
 
 
 def target_of(datasource: Datasource) -> Target:
-    """A datasource as the platform stores it, as what is looked at; its secrets stay behind."""
+    """Return the target for a datasource that the platform stores, without its secrets."""
     access: UserAccess | DelegatedAccess
     if datasource.s3_arn:
         access = DelegatedAccess(datasource.s3_arn, datasource.s3_external_id or "")
@@ -56,21 +56,21 @@ def target_of(datasource: Datasource) -> Target:
 @dataclass(frozen=True)
 class Check:
     """
-    One thing that was looked at on one datasource.
+    The result of one check on one datasource.
 
-    :param source: Who says it.
+    :param source: Who did the check.
     :param datasource: The datasource.
     :param subject: A :class:`Permission`; or, from this worker, ``keys``, ``role``, ``region``, ``content``, …
-    :param status: How it ended.
-    :param required: Whether this use of the dataset needs it there.
-    :param message: Why the status is what it is.
-    :param granted: The platform's light; None for what this worker saw.
-    :param failure: What AWS refused or failed at, as far as it is known; None if nothing did.
-    :param error: The platform's own text on a failed check; None when it gave none, or the check did not
+    :param status: How the check ended.
+    :param required: Whether this use of the dataset requires it.
+    :param message: The reason for the status.
+    :param granted: The platform's light; None for this worker's own checks.
+    :param failure: The AWS failure, as far as it is known; None if there was none.
+    :param error: The platform's own text on a failed check; None if it returned none, or the check did not
         fail.
-    :param remedy: What to do; None where nothing is to be done.
-    :param counts: Numbers that belong to it.
-    :param is_explained: Whether another datasource is known to be why the platform's light is red.
+    :param remedy: What to do; None if nothing needs to be done.
+    :param counts: Related numbers.
+    :param is_explained: Whether another datasource is known to be the reason for the platform's red light.
     """
 
     source: Source
@@ -88,7 +88,7 @@ class Check:
 
     @property
     def is_suspect(self) -> bool:
-        """Whether something required is not granted, or a red light may mean that."""
+        """Whether a required permission is not granted, or a red light may mean so."""
         return self.required and (
             self.status is Status.FAIL
             or (self.status is Status.UNKNOWN and self.granted is False and not self.is_explained)
@@ -96,7 +96,7 @@ class Check:
 
     @property
     def cause(self) -> Cause | None:
-        """Why it is denied; None if it is not, or nobody knows."""
+        """Why it is denied; None if it is not denied, or the cause is unknown."""
         return self.failure.cause if self.failure else None
 
     @property
@@ -106,11 +106,11 @@ class Check:
 
     @property
     def advice(self) -> str | None:
-        """What to do beside or instead of adding statements; None where the statements are all."""
+        """What to do in addition to, or instead of, adding statements; None if the statements are sufficient."""
         return (" ".join(self.remedy.texts) or None) if self.remedy else None
 
     def as_dict(self) -> dict[str, Any]:
-        """The check in JSON's own types."""
+        """Return the check as JSON types."""
         return {
             "purpose": str(self.datasource.purpose),
             "location": self.datasource.location.uri,
@@ -136,9 +136,9 @@ class Verdict:
     All checks of one dataset.
 
     :param dataset_id: The dataset; for a location without one, its URI.
-    :param checks: Every permission on every datasource as Lightly's lights decide it, datasource by datasource.
-        Empty where Lightly was not asked.
-    :param from_this_worker: What this worker saw itself.
+    :param checks: The check of every permission on every datasource by Lightly's lights, grouped by datasource.
+        Empty if Lightly was not asked.
+    :param from_this_worker: This worker's own checks.
     """
 
     dataset_id: str
@@ -147,17 +147,17 @@ class Verdict:
 
     @property
     def deciding(self) -> tuple[Check, ...]:
-        """The checks that decide: Lightly's, and this worker's only where Lightly was not asked."""
+        """The checks that decide: Lightly's; this worker's only if Lightly was not asked."""
         return self.checks or self.from_this_worker
 
     @property
     def ok(self) -> bool:
-        """Whether nothing required fails, and no red light stands for something required that nothing explains."""
+        """Whether no required check fails, and every red light for a required permission is explained."""
         return not self.failed
 
     @property
     def status(self) -> Status:
-        """FAIL, UNKNOWN, WARN or PASS: the worst of what decides, or a warning of this worker's."""
+        """FAIL, UNKNOWN, WARN or PASS: the worst of the deciding checks, or a warning from this worker."""
         required = {check.status for check in self.deciding if check.required} | {one.status for one in self.failed}
         for status in (Status.FAIL, Status.UNKNOWN):
             if status in required:
@@ -167,19 +167,19 @@ class Verdict:
 
     @property
     def failed(self) -> tuple[Check, ...]:
-        """What is required and not granted, or may not be."""
+        """The required checks that are not granted, or may not be granted."""
         seen = [check for check in self.from_this_worker if check.subject in _SEEN_HERE_ONLY] if self.checks else []
         return tuple(check for check in (*self.deciding, *seen) if check.is_suspect)
 
     @property
     def is_transient(self) -> bool:
-        """Whether waiting may turn it, as right after a grant. Never where something is denied explicitly."""
+        """Whether waiting may help, for example right after a grant. Never for an explicit deny."""
         return bool(self.failed) and all(
             check.failure.is_transient if check.failure else check.source is Source.LIGHTLY for check in self.failed
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """The verdict in JSON's own types, for XCom."""
+        """Return the verdict as JSON types, for XCom."""
         return {
             "dataset_id": self.dataset_id,
             "ok": self.ok,
