@@ -1,10 +1,10 @@
 """
-The version of what is stored by one version of the provider and read by another: what a task stores about its run, the
+The version of data that one version of the provider stores and another may read: what a task stores about its run, the
 event of a trigger, a kept access, a verdict in XCom.
 
-The member ``version`` holds it; without it the version is 1. Add members freely, with a default for where they are
-missing: that is no new version. Raise it when a version of the provider that does not know the change would misread
-the form, and go on reading the older ones; ``tests/upgrade/`` has a recording of each.
+The member ``version`` contains it; if it is missing, the version is 1. Adding a member with a default does not require
+a new version. Increase the version if older versions of the provider would misread the data, and keep reading all older
+versions; ``tests/upgrade/`` has a recording of each.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ NEWEST = 1
 
 def check_version(form: Mapping[str, Any], *, what: str) -> None:
     """
-    Refuse what only a newer version of the provider can read.
+    Reject data that only a newer version of the provider can read.
 
-    :param form: What was stored.
-    :param what: What it is, for the message, e.g. ``The task's stored run``.
-    :raises LightlyStoredFormError: It is newer.
+    :param form: The stored data.
+    :param what: Its description for the message, e.g. ``The task's stored run``.
+    :raises LightlyStoredFormError: Its version is newer.
     """
     version = form.get("version", 1)
     if version not in range(1, NEWEST + 1):

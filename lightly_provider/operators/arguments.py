@@ -1,4 +1,4 @@
-"""What operators do with their arguments before any request: distinguish values from templates, check, convert."""
+"""Processes operator arguments before any request: distinguishes values from templates, checks and converts them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 # api/api_workflow_compute_worker.py).
 SHORTEST_POLL_INTERVAL = 30.0
 LONGEST_POLL_INTERVAL = timedelta(days=1)
-# Longer waits are slips, and far longer ones overflow Python's and Airflow's dates.
+# Longer waits are mistakes, and much longer ones overflow Python's and Airflow's dates.
 LONGEST_DURATION = timedelta(days=366)
 
 _SHOWN_CHARACTERS = 200
-_LONGEST_TEXT = 2048  # an S3 key has at most 1024 bytes, and every name of AWS or the platform is shorter
+_LONGEST_TEXT = 2048  # an S3 key has at most 1024 bytes, and all other names of AWS or the platform are shorter
 
 
 def _is_text(value: Any) -> bool:
@@ -33,7 +33,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _are_texts(values: Any) -> bool:
-    # Not only lists: the output of a mapped task is a sequence of Airflow's own.
+    # Do not accept lists only: the output of a mapped task is Airflow's own sequence type.
     return isinstance(values, (Sequence, Set)) and not isinstance(values, (str, bytes)) and all(map(_is_text, values))
 
 
@@ -41,11 +41,11 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-# The types that annotations of operator arguments are made of: what a message calls them, and what belongs to them.
+# The types in annotations of operator arguments, with the description for messages and the check.
 _TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "bool": ("True or False", lambda value: isinstance(value, bool)),
     "str": ("a text", _is_text),
-    # A text may hold the number; seconds_of decides.
+    # A text may contain the number; seconds_of decides.
     "float": ("a number of seconds", lambda value: _is_number(value) or _is_text(value)),
     "timedelta": ("a timedelta", lambda value: isinstance(value, timedelta)),
     "Sequence[str]": ("a list of texts", _are_texts),
@@ -56,20 +56,20 @@ _TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "Mapping[str, Any]": ("a mapping", lambda value: isinstance(value, Mapping)),
     "None": ("None", lambda value: value is None),
 }
-# A message must not repeat these; the operator that takes one checks it.
+# Messages must not contain these values; the operators with such an argument check it.
 _SECRET_ARGUMENTS = frozenset({"external_id"})
 
 
 def types_of_arguments(operator: type) -> dict[str, tuple[str, ...]]:
     """
-    The types of an operator's arguments, as the annotations of its ``__init__`` name them.
+    Return the types of an operator's arguments from the annotations of its ``__init__``.
 
-    :param operator: A class of this provider, or a user's subclass, whose own arguments are left out.
+    :param operator: A class of this provider, or a user's subclass, whose own arguments are ignored.
     :return: The types by argument, e.g. ``{"role_arn": ("str", "None")}``.
     """
     types: dict[str, tuple[str, ...]] = {}
     for cls in reversed(operator.__mro__):
-        # Airflow wraps the __init__ of each operator; of one that has none, its base's.
+        # Airflow wraps the __init__ of each operator; if it has none, that of its base.
         init = cls.__dict__.get("__init__")
         if getattr(init, "__module__", "").startswith("lightly_provider."):
             types |= {argument: tuple(text.split(" | ")) for argument, text in init.__annotations__.items()}
@@ -78,9 +78,9 @@ def types_of_arguments(operator: type) -> dict[str, tuple[str, ...]]:
 
 def check_types(operator: Any) -> None:
     """
-    Refuse arguments of another type than their annotation, texts that nothing can store, and empty connection ids.
+    Reject arguments that do not match their annotation, texts that cannot be stored, and empty connection ids.
 
-    Template fields that are not :func:`is_static` yet are passed over.
+    Template fields that are not :func:`is_static` yet are skipped.
 
     :param operator: An operator or sensor of this provider whose arguments are set.
     :raises ValueError: With the argument, its value and what to give.
@@ -93,7 +93,7 @@ def check_types(operator: Any) -> None:
         if is_templated and not is_static(value):
             continue
         if not any(_TYPES[name][1](value) for name in types):
-            # The text of a number is accepted, too, which the message need not mention.
+            # The text of a number is also accepted; the message does not mention it.
             wanted = " or ".join(_TYPES[name][0] for name in types if name != "str" or "float" not in types)
             if isinstance(value, str) and "Sequence[str]" in types:
                 wanted = f"a list, e.g. [{quoted(value)}]"
@@ -120,18 +120,18 @@ def _check_text(value: str, *, argument: str, is_required: bool) -> None:
 
 
 def quoted(value: Any) -> str:
-    """A value for a message: as in Python, on one line, and not too long."""
+    """Return a value for a message: its Python representation on one line, shortened."""
     return shown(repr(value), longest=_SHOWN_CHARACTERS)
 
 
 def read_rendered(text: str, types: Collection[str]) -> Any:
     """
-    The value that a rendered template stands for, where an argument need not be a text.
+    Return the value of a rendered template for an argument that need not be a text.
 
-    :param text: What Jinja made of a template.
+    :param text: The rendered template.
     :param types: The argument's types, see :func:`types_of_arguments`.
-    :return: True or False if the text is exactly that, a list if it reads as one; else the text, for
-        :func:`check_types` to refuse.
+    :return: True or False if the text is exactly that, a list if it can be parsed as one; else the text, which
+        :func:`check_types` rejects.
     """
     if "bool" in types and "str" not in types:
         return {"True": True, "False": False}.get(text, text)
@@ -142,7 +142,7 @@ def read_rendered(text: str, types: Collection[str]) -> Any:
 
 
 def _literal_of(text: str) -> Any:
-    """The value of a text in JSON or, as Jinja writes a mapping or list, in Python; None if it is neither."""
+    """Parse a text as JSON or, because Jinja writes mappings and lists so, as Python; None if it is neither."""
     for read in (json.loads, ast.literal_eval):
         try:
             return read(text)
@@ -153,10 +153,10 @@ def _literal_of(text: str) -> Any:
 
 def is_static(value: Any) -> bool:
     """
-    Whether an argument's value is known when the DAG is parsed.
+    Return whether an argument's value is known when the DAG is parsed.
 
-    :param value: What the DAG's author wrote: a plain value, a Jinja template, or another task's output.
-    :return: False for a template, for a task's output, and for a container that holds one.
+    :param value: The argument in the DAG file: a plain value, a Jinja template, or another task's output.
+    :return: False for a template, for a task's output, and for a container with one of them.
     """
     if isinstance(value, str):
         return "{{" not in value and "{%" not in value
@@ -164,15 +164,16 @@ def is_static(value: Any) -> bool:
         return all(is_static(inner) for inner in value.values())
     if isinstance(value, (list, tuple, set, frozenset)):
         return all(is_static(inner) for inner in value)
-    # What all of Airflow's references have: an XComArg, a DAG parameter, an item of a mapping. (A path resolves, too.)
+    # All of Airflow's references have this attribute: an XComArg, a DAG parameter, an item of a mapping. (A path has a
+    # ``resolve`` method, too.)
     return not hasattr(value, "iter_references")
 
 
 def check_flag(value: Any, *, argument: str) -> None:
     """
-    Refuse what is neither True nor False; texts are neither.
+    Reject a value that is neither True nor False; texts are neither.
 
-    :raises ValueError: With the value.
+    :raises ValueError: The message contains the value.
     """
     if not isinstance(value, bool):
         raise ValueError(f"{argument} is {quoted(value)}; give True or False.")
@@ -180,12 +181,12 @@ def check_flag(value: Any, *, argument: str) -> None:
 
 def check_choice(value: Any, choices: Collection[str], *, argument: str) -> None:
     """
-    Refuse a value that is none of the choices.
+    Reject a value that is not one of the choices.
 
-    :param value: What was given.
-    :param choices: What may be given.
+    :param value: The value.
+    :param choices: The allowed values.
     :param argument: The argument's name, for the message.
-    :raises ValueError: With the choice that was probably meant.
+    :raises ValueError: The message suggests a choice.
     """
     if value in choices:
         return
@@ -199,9 +200,9 @@ def check_choice(value: Any, choices: Collection[str], *, argument: str) -> None
 
 def check_id(value: Any, *, argument: str) -> None:
     """
-    Refuse what is no id of the platform (24 hexadecimal digits).
+    Reject a value that is not an id of the platform (24 hexadecimal digits).
 
-    :raises ValueError: With a hint where the id must come from.
+    :raises ValueError: The message explains where to find the id.
     """
     if not isinstance(value, str) or not re.fullmatch(r"[a-f0-9]{24}", value):
         raise ValueError(
@@ -212,10 +213,10 @@ def check_id(value: Any, *, argument: str) -> None:
 
 def mapping_of(value: Mapping[str, Any] | str | None, *, argument: str) -> Mapping[str, Any] | None:
     """
-    A configuration as a mapping.
+    Return a configuration as a mapping.
 
-    :param value: A mapping, or the text of one: JSON, or what a template such as ``{{ params.selection }}`` makes of a
-        dict.
+    :param value: A mapping, or the text of one: JSON, or a dict rendered by a template such as
+        ``{{ params.selection }}``.
     :param argument: The argument's name, for the message.
     :raises ValueError: It is neither.
     """
@@ -239,9 +240,9 @@ def mapping_of(value: Mapping[str, Any] | str | None, *, argument: str) -> Mappi
 
 def labels_of(value: Sequence[str] | None, *, argument: str) -> list[str]:
     """
-    Labels as a list; None means none.
+    Return labels as a list; None means no labels.
 
-    :raises ValueError: It is no list of texts, or has an empty label.
+    :raises ValueError: The value is not a list of texts, or has an empty label.
     """
     if value is None:
         return []
@@ -260,13 +261,13 @@ def seconds_of(
     longest: timedelta = LONGEST_DURATION,
 ) -> float:
     """
-    A duration in seconds.
+    Return a duration in seconds.
 
     :param value: A number, the text of one (a rendered template), or a timedelta.
     :param argument: The argument's name, for the message.
-    :param zero_allowed: Whether 0 is a duration too. Default: False.
-    :param longest: The longest that makes sense. Default: 366 days.
-    :raises ValueError: It is none, or out of range.
+    :param zero_allowed: Whether 0 is allowed. Default: False.
+    :param longest: The longest allowed duration. Default: 366 days.
+    :raises ValueError: The value is not a duration, or out of range.
     """
     seconds = -1.0
     if isinstance(value, timedelta):
@@ -275,7 +276,7 @@ def seconds_of(
         with suppress(ValueError, OverflowError):
             seconds = float(value)
     most = longest.total_seconds()
-    # Not "not in range": a NaN compares as False with everything.
+    # Do not negate the condition: every comparison with NaN is False.
     if (0 < seconds <= most) or (zero_allowed and seconds == 0):
         return seconds
     bounds = f"{'from 0' if zero_allowed else 'above 0 and up'} to {most:.0f}"
@@ -285,11 +286,11 @@ def seconds_of(
 
 def interval_of(poll_interval: float | timedelta | str, *, is_local: bool, log: Log) -> float:
     """
-    Seconds between two polls of a run: what the DAG's author wants, but no less than a remote platform allows.
+    Return the seconds between two polls of a run: the requested interval, but no less than a remote platform allows.
 
-    :param poll_interval: What was asked for.
+    :param poll_interval: The requested interval.
     :param is_local: Whether the platform runs on this machine.
-    :param log: Where to warn that a longer interval is used.
+    :param log: Gets a warning if a longer interval is used.
     """
     interval = seconds_of(poll_interval, argument="poll_interval", longest=LONGEST_POLL_INTERVAL)
     if interval < SHORTEST_POLL_INTERVAL and not is_local:

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from lightly_provider.hooks.lightly import LightlyHook
 
 
-# No text that is a Python literal begins with this character, which is for private use.
+# No Python literal begins with this private-use character.
 _NO_LITERAL = "\ue000"
 
 
-# A mixin that is no operator would give Airflow's base class a second constructor, from whose signature Airflow takes
-# the defaults of a mapped task: `inlets` would be None, over which it iterates.
+# This must be an operator. A plain mixin would add a second constructor to Airflow's base class, from whose signature
+# Airflow takes the defaults of a mapped task: `inlets` would be None, and Airflow iterates over it.
 class CheckedArguments(BaseOperator):
     """
     What operators and sensors do with their arguments.
@@ -36,9 +36,9 @@ class CheckedArguments(BaseOperator):
 
     def check_arguments(self) -> None:
         """
-        Refuse invalid arguments; template fields that are not :func:`is_static` yet are passed over.
+        Reject invalid arguments; template fields that are not :func:`is_static` yet are skipped.
 
-        :raises ValueError: With one sentence that names the argument, what is wrong with it and what to do.
+        :raises ValueError: The message names the argument, the problem and what to do in one sentence.
         """
         check_types(self)
 
@@ -46,15 +46,15 @@ class CheckedArguments(BaseOperator):
         self, content: Any, context: Context, jinja_env: Any = None, seen_oids: set[int] | None = None
     ) -> Any:
         """
-        Render as Airflow does, and read the text where the argument is no text.
+        Render as Airflow does, and parse the result if the argument is not a text.
 
-        In a DAG with ``render_template_as_native_obj`` the text ``20260101`` becomes a number, and ``12e4`` another
-        text; an argument keeps the text that it was written as.
+        In a DAG with ``render_template_as_native_obj``, Airflow turns the text ``20260101`` into a number, and ``12e4``
+        into a different text; here an argument keeps its original text.
         """
         rendered = super().render_template(content, context, jinja_env, seen_oids)
         if not isinstance(content, str):
             return rendered
-        # Airflow does not pass the name of the field that it renders.
+        # Airflow does not pass the name of the rendered field.
         fields = [field for field in self.template_fields if getattr(self, field, None) is content]
         if fields and isinstance(rendered, (int, float, complex)):
             rendered = self.render_text(content, context)
@@ -62,7 +62,7 @@ class CheckedArguments(BaseOperator):
         return read_rendered(rendered, types) if isinstance(rendered, str) else rendered
 
     def render_text(self, template: str, context: Context) -> str:
-        """A rendered template as text, also in a DAG with ``render_template_as_native_obj``."""
+        """Render a template as text, also in a DAG with ``render_template_as_native_obj``."""
         return str(super().render_template(f"{_NO_LITERAL}{template}", context)).removeprefix(_NO_LITERAL)
 
 
@@ -70,14 +70,14 @@ class CheckedOperator(CheckedArguments):
     """Base of all operators here; they do their work in :meth:`perform`."""
 
     def execute(self, context: Context) -> Any:
-        """Check the arguments, which are rendered now, and do the work."""
+        """Check the rendered arguments, and do the work."""
         with failing_for_good():
             self.check_arguments()
             return self.perform(context)
 
     @abstractmethod
     def perform(self, context: Context) -> Any:
-        """The operator's work, on checked arguments."""
+        """Do the operator's work with checked arguments."""
 
 
 class LightlyBaseOperator(CheckedOperator):
@@ -95,7 +95,7 @@ class LightlyBaseOperator(CheckedOperator):
 
     @cached_property
     def hook(self) -> LightlyHook:
-        """The hook on this operator's connection."""
+        """The hook for this operator's connection."""
         from lightly_provider.hooks.lightly import LightlyHook
 
         return LightlyHook(self.lightly_conn_id)
@@ -104,9 +104,9 @@ class LightlyBaseOperator(CheckedOperator):
 @contextmanager
 def failing_for_good() -> Iterator[None]:
     """
-    Fail the task without a retry where no retry can help: a wrong token, a missing right, a dataset that is gone.
+    Fail the task without a retry if no retry can help: a wrong token, a missing permission, a deleted dataset.
 
-    On Airflow 3.3 and newer this is the choice of a task's ``retry_policy`` (see :mod:`lightly_provider.retry_policy`).
+    On Airflow 3.3 and newer a task's ``retry_policy`` decides this (see :mod:`lightly_provider.retry_policy`).
     On older versions such an error becomes the cause of an ``AirflowFailException`` with the same text.
     """
     try:

@@ -24,12 +24,12 @@ class ExternalIdArgument(CheckedOperator):
 
     @classmethod
     def partial(cls, *, external_id: None = None, **kwargs: Any) -> Any:
-        """A mapped task; see Airflow's dynamic task mapping."""
+        """Create a mapped task; see Airflow's dynamic task mapping."""
         if external_id is not None:
             raise ValueError(
                 f"external_id is given to a mapped task, whose arguments Airflow stores in clear; {cls.instead}."
             )
-        # What is given here cannot be given to expand() any more.
+        # An argument that is passed here cannot be passed to expand() as well.
         return super().partial(external_id=None, **kwargs)
 
     def check_arguments(self) -> None:
@@ -40,7 +40,7 @@ class ExternalIdArgument(CheckedOperator):
                 raise ValueError(
                     f"external_id is the output of another task, which XCom would keep in clear; {self.instead}."
                 )
-            # The value is not repeated. A number may have lost leading zeros or an exponent on its way here.
+            # Do not show the value. A number may have lost leading zeros or an exponent.
             raise ValueError(
                 f"external_id is a {type(self.external_id).__name__} and not a text; write it in quotation marks, so "
                 "that nothing changes it."
@@ -50,9 +50,9 @@ class ExternalIdArgument(CheckedOperator):
 
     def rendered_external_id(self, context: Context) -> str | None:
         """
-        The external ID, masked; None if there is none.
+        Return the external ID after masking it in logs; None if there is none.
 
-        :raises InvalidAccessError: The platform does not take it.
+        :raises InvalidAccessError: The platform does not accept it.
         """
         if not self.external_id:
             return None

@@ -1,7 +1,7 @@
 """Follows one scheduled run for a task: each step of the wait, its log lines, its result or error, its cancelation.
 
-Operator and sensor call :meth:`RunFollower.step`. In the triggerer, one poll looks at all runs and passes what it saw
-of each to :meth:`RunFollower.take`, where all of them decide and log.
+Operator and sensor call :meth:`RunFollower.step`. In the triggerer, one poll observes all runs and passes each
+observation to :meth:`RunFollower.take`. Both decide and log in the same way.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from lightly_provider.hooks.lightly import LightlyHook
 
     class Log(Protocol):
-        """What Airflow's loggers have in common: those of tasks and of triggers are of different kinds."""
+        """The common interface of Airflow's loggers: those of tasks and triggers have different types."""
 
         def info(self, event: str, *args: Any) -> None: ...
         def warning(self, event: str, *args: Any) -> None: ...
@@ -56,8 +56,7 @@ _END_OF_RUN = {
 
 
 _LEAST_TIME_FOR_A_LOOK_S = 10.0
-# Lines that a worker writes between two looks; more are not copied, so that they neither fill Airflow's log nor keep a
-# triggerer busy.
+# The maximum number of lines to copy per look, so that they neither fill Airflow's log nor keep a triggerer busy.
 _MOST_LINES_PER_LOOK = 1000
 # The contract's report has seven counts.
 _MOST_COUNTS = 100
@@ -169,7 +168,7 @@ class RunFollower:
     # --- from one process to the next ------------------------------------------------------------------------------
 
     def to_json(self) -> dict[str, Any]:
-        """What must be remembered where the next look is made by another process."""
+        """Return the state that the next look needs if another process makes it."""
         return {
             "scheduled_run_id": self.scheduled_run_id,
             "log_cursor": self.log_cursor,
@@ -185,7 +184,7 @@ class RunFollower:
             self.watch.recall(watch)
 
     def event_of(self, ending: Ending) -> dict[str, Any]:
-        """What a trigger passes to its task: a JSON object, without secrets. Tasks in flight depend on its members."""
+        """Return the event of a trigger: a JSON object without secrets. Running tasks depend on its members."""
         return {
             "step": ending.decision.step.value,
             "status": ending.decision.status,
@@ -198,10 +197,9 @@ class RunFollower:
 
     def resume(self, hook: LightlyHook, event: dict[str, Any]) -> Ending | None:
         """
-        How the wait of a trigger ended. If it ended because time was up, look once more, as the run may have ended
-        since.
+        Return how the wait of a trigger ended. If it timed out, look once more, because the run may have ended since.
 
-        :param event: What :meth:`event_of` returned, of this version of the provider or an earlier one.
+        :param event: What :meth:`event_of` returned in this version of the provider or an earlier one.
         :return: How the wait ended; None if a worker took the run at the last moment, so that the wait must go on.
         """
         from lightly_provider.api.models.run import Run
@@ -229,7 +227,7 @@ class RunFollower:
 
     def conclude(self, hook: LightlyHook, ending: Ending, *, within: str = "") -> dict[str, Any]:
         """
-        Return what a task returns when its wait ended, or raise.
+        Return the task's result after the wait, or raise.
 
         :param hook: The hook on the platform.
         :param ending: How it ended.
@@ -270,7 +268,7 @@ class RunFollower:
         Cancel the scheduled run if that is still possible. Never raises, and takes less than 20 s.
 
         :param hook: The hook on the platform.
-        :return: Whether it was canceled, and a sentence that says so or why not, which is also logged.
+        :return: Whether it was canceled, and a sentence that reports this or the reason, which is also logged.
         """
         canceled, outcome = False, ""
         runs = f"See {_runs_page(hook)}"
@@ -300,7 +298,7 @@ class RunFollower:
 
     def _look(self, hook: LightlyHook) -> Observation:
         deadline = self.watch.limits.deadline
-        # A platform that answers too slowly must not keep a task long after its deadline.
+        # A slow platform must not keep a task running long after its deadline.
         within = None if deadline is None else max(deadline - time.time(), _LEAST_TIME_FOR_A_LOOK_S)
         seen = _asking(hook, lambda: hook.observe_run(self.dataset_id, self.scheduled_run_id, within=within))
         if seen.run is not None:
@@ -324,7 +322,7 @@ class RunFollower:
             sizes = _asking(hook, lambda: hook.get_report_sizes(run))
             report = None if sizes is None else that_fits_xcom(sizes)
         except LightlyError as error:
-            # The run is done and paid for, and its result is complete without the report.
+            # The run has completed, and its result does not need the report.
             self._log.warning("The run's report could not be read: %s", error)
             report = None
         if tag is None:
@@ -342,8 +340,8 @@ class RunFollower:
 
 def _may_pass(error: LightlyError, *, worked_before: bool) -> bool:
     """
-    Whether a later look may succeed. A token that worked before may be one that is being rotated, and a refusal without
-    the platform's own error code may come from a proxy or a firewall on the way.
+    Whether a later look may succeed. A token that worked before may be in rotation, and a refusal without the
+    platform's own error code may come from a proxy or a firewall.
     """
     if isinstance(error, LightlyAuthenticationError):
         return worked_before
@@ -353,7 +351,7 @@ def _may_pass(error: LightlyError, *, worked_before: bool) -> bool:
 
 
 def _asking(hook: LightlyHook, ask: Callable[[], Answer]) -> Answer:
-    """Ask the platform; if it refuses the API token, read the Airflow connection again, and ask with its new token."""
+    """Send a request; if the platform refuses the API token, read the Airflow connection again and retry once."""
     try:
         return ask()
     except LightlyAuthenticationError:
@@ -363,7 +361,7 @@ def _asking(hook: LightlyHook, ask: Callable[[], Answer]) -> Answer:
 
 
 def _as_json(run: Run) -> dict[str, Any]:
-    """A run with what a task needs of it to end, small enough for Airflow's database."""
+    """Return the part of a run that a task needs to end, small enough for Airflow's database."""
     return {
         "id": run.id,
         "state": shown(run.state, longest=100),
@@ -377,7 +375,7 @@ def _as_json(run: Run) -> dict[str, Any]:
 
 
 def that_fits_xcom(counts: Mapping[str, int]) -> dict[str, int]:
-    """A report's counts, as far as Airflow can pass them on: between its processes, numbers have 64 bits."""
+    """Return the report's counts that Airflow can pass between its processes, where numbers have 64 bits."""
     fitting = ((shown(name, longest=100), count) for name, count in counts.items() if abs(count) < 2**63)
     return dict(itertools.islice(fitting, _MOST_COUNTS))
 
@@ -397,7 +395,7 @@ def result(
     n_selected: int | None = None,
     report: dict[str, int] | None = None,
 ) -> dict[str, Any]:
-    """What the operator and the sensor return, in both modes."""
+    """Return the result of the operator and the sensor, in both modes."""
     return {
         "scheduled_run_id": scheduled_run_id,
         "run_id": run_id,

@@ -1,10 +1,10 @@
 """One run for all tries of a task: find the run of an earlier try, or check the prerequisites and schedule a new one.
 
-The platform has no idempotency key. So each run gets a worker configuration of its own, whose id is stored before the
-run is scheduled: wherever a task is cut off, its next try finds what was scheduled with that configuration.
+The platform has no idempotency key. So each run gets its own worker configuration, whose id is stored before the run is
+scheduled: wherever a task is interrupted, its next try finds the run that was scheduled with that configuration.
 
-Airflow 3.3 and newer store it in the task state store, which belongs to one task (and map index) of one DAG run. Below,
-nothing outlives a try; there a later try looks for a run with an equal configuration on the dataset.
+With Airflow 3.3 and newer the id is in the task state store, which belongs to one task (and map index) of one DAG run.
+In older versions nothing outlives a try; there a later try looks for a run with an equal configuration on the dataset.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from lightly_provider.runs.follower import Log
 
     class Worker(Protocol):
-        """What is needed of a registered worker."""
+        """The required attributes of a registered worker."""
 
         @property
         def name(self) -> str: ...
@@ -49,9 +49,9 @@ WORKER_PRESENCES = ("warn", "require", "ignore")
 # The key in the task state store. Changing it would lose the runs of tasks in flight.
 STATE_KEY = "lightly_worker_run"
 
-# A run that was scheduled a moment ago may not be listed yet, so it is looked for twice.
+# A run that was scheduled a moment ago may not be listed yet, so look twice.
 _SECOND_LOOK_AFTER_S = 2.0
-# How far the clocks of Airflow and of the platform may differ.
+# The maximum difference between the clocks of Airflow and the platform.
 _CLOCKS_DIFFER_BY_S = 60.0
 
 
@@ -73,7 +73,7 @@ class RunRequest:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest that is equal for equal requests, and only for them."""
+        """Return a digest that is equal for equal requests only."""
         return fingerprint(self.dataset_id, self.config.to_wire(), priority=self.priority, runs_on=self.runs_on)
 
 
@@ -111,7 +111,7 @@ class RunOnce:
         self._store: Any = context.get("task_state_store") if is_durable else None
         ti: Any = context["ti"]
         # A clear gives the task more tries (Airflow: ti.max_tries = ti.try_number + task.retries), a retry does not.
-        # So this number is the same for all tries of a chain, and another one in the next chain.
+        # So this number is the same for all tries of a chain, and differs between chains.
         self._chain = int(getattr(ti, "max_tries", 0) or 0)
         self._try_number = int(getattr(ti, "try_number", 1) or 1)
 
@@ -157,7 +157,7 @@ class RunOnce:
         is_first_after_clear = self._chain > retries and self._try_number <= self._chain - retries + 1
         started = [dag_run.start_date]
         if is_first_after_clear:
-            # A clear may have set the DAG run's start to its own time, and the active run was scheduled before.
+            # A clear may have reset the DAG run's start to a time after the active run was scheduled.
             started += [getattr(dag_run, name, None) for name in ("run_after", "data_interval_end")]
         entry = self._hook.find_equal_run(
             self._request.dataset_id,
@@ -175,7 +175,7 @@ class RunOnce:
         )
 
     def _look_for(self, stored: StoredRun) -> tuple[StoredRun, Observation | None]:
-        """The stored run with its id, and where it is."""
+        """Return the stored run with its id, and its observed state."""
         found, seen = self._look_once_for(stored)
         if seen is None or seen.is_nothing:
             time.sleep(0.1 if self._hook.connection.is_local else _SECOND_LOOK_AFTER_S)
@@ -205,7 +205,7 @@ class RunOnce:
             priority=RunPriority(self._request.priority),
             runs_on=self._request.runs_on,
         )
-        # Before anything else can go wrong, so that a kill finds it.
+        # Call this before anything else can fail, so that a kill can cancel the run.
         self._on_scheduled(scheduled_run_id)
         self._keep(config_id, scheduled_run_id)
         return scheduled_run_id
@@ -242,17 +242,17 @@ class RunOnce:
 # --- prerequisites -----------------------------------------------------------------------------------------------
 
 # States of a worker without a running container (lightly 1.5.26, models/docker_worker_state.py). A worker in any other
-# state counts as present, also in one that is unknown here.
+# state, even an unknown one, counts as present.
 _ABSENT = frozenset({"OFFLINE", "CRASHED"})
 
 
 def missing_datasource(dataset_id: str, purposes: Collection[str]) -> LightlyError | None:
     """
-    Whether a run could read its input and keep Lightly's own files.
+    Check that the dataset has datasources for a run's input and for Lightly's own files.
 
     :param dataset_id: Dataset.
-    :param purposes: Purposes of the datasources that the dataset has.
-    :return: The error; None if it could.
+    :param purposes: Purposes of the dataset's datasources.
+    :return: The error; None if there is none.
     """
     if "INPUT_OUTPUT" in purposes:
         return None
@@ -268,12 +268,12 @@ def missing_datasource(dataset_id: str, purposes: Collection[str]) -> LightlyErr
 
 def not_empty(dataset_id: str, n_samples: int, *, use_datapool: bool) -> LightlyError | None:
     """
-    Whether the dataset is empty, or the run adds to its samples; else the worker would abort the run.
+    Check that the dataset is empty, or that the run adds to its samples; otherwise the worker would abort the run.
 
     :param dataset_id: Dataset.
-    :param n_samples: How many samples it has.
+    :param n_samples: The dataset's number of samples.
     :param use_datapool: Whether the run adds to them.
-    :return: The error; None if so.
+    :return: The error; None if there is none.
     """
     if n_samples == 0 or use_datapool:
         return None
@@ -285,11 +285,11 @@ def not_empty(dataset_id: str, n_samples: int, *, use_datapool: bool) -> Lightly
 
 def missing_worker(workers: Iterable[Worker], runs_on: Collection[str]) -> LightlyError | None:
     """
-    Whether a worker could take the run; else it would stay OPEN.
+    Check that a worker could take the run; otherwise it would stay OPEN.
 
     :param workers: The registered workers.
-    :param runs_on: Labels, all of which a worker must have; none: any worker.
-    :return: The error; None if one could.
+    :param runs_on: Labels, all of which a worker must have; empty: any worker.
+    :return: The error; None if there is none.
     """
     fitting = [worker for worker in workers if set(runs_on) <= set(worker.labels)]
     if any(worker.state not in _ABSENT for worker in fitting):

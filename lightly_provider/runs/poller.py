@@ -1,7 +1,7 @@
-"""One poll for all runs of a connection that are waited for in this process: two listings per interval, and one log.
+"""One poll for all runs of a connection that this process waits for: two listings per interval, and one log.
 
-The account's open scheduled runs and its newest runs are listed once per interval. A run that is in neither listing,
-because the platform left it out or because it ended long ago, is looked up by itself, so the answer is still right.
+Each poll lists the account's open scheduled runs and its newest runs. It looks up a run individually if neither listing
+has it, because the platform omitted it or because it ended long ago.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
     Arguments = ParamSpec("Arguments")
     Result = TypeVar("Result")
 
-# How many of the newest runs are listed: at least, and at most. Most of the runs that are waited for are among them.
+# The minimum and maximum number of newest runs to list. Most of the runs that tasks wait for are among them.
 _SHORTEST_PAGE, _LONGEST_PAGE = 100, calls.PAGE_SIZE
-# Runs that the listings lack are looked up one by one, but never so many that the platform would refuse it.
+# The maximum number of runs to look up individually, so that the platform does not reject the requests.
 SINGLE_LOOKS_PER_POLL = 100
 _SINGLE_LOOKS_AT_ONCE = 4
-# Tasks that are deferred together, or come back together after a restart, all take part in the first poll.
+# Wait this long, so that tasks that are deferred or restarted together all take part in the first poll.
 _GATHER_S = 1.0
 _LONGEST_LOG_READ_S = 10.0
 
@@ -52,16 +52,16 @@ _LONGEST_LOG_READ_S = 10.0
 @dataclass(slots=True, eq=False)
 class _Waiter:
     """
-    A run that is waited for.
+    A run that a trigger waits for.
 
     :param follower: Decides and logs.
-    :param runs_on: Labels that the run's worker must have; the listing of open runs must be asked for them.
+    :param runs_on: Labels that the run's worker must have; the listing of open runs requires them.
     """
 
     follower: RunFollower
     runs_on: tuple[str, ...]
     ending: asyncio.Future[Ending] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    # Airflow finds a trigger's log by the context of its task, and the poll runs in another one.
+    # Airflow finds a trigger's log by its task's context, and the poll runs in another context.
     context: Context = field(default_factory=copy_context)
     last_log_poll: int = 0
     last_single_poll: int = 0
@@ -89,7 +89,7 @@ class _Waiter:
 
 class SharedPoll:
     """
-    The poll for all runs of one connection and interval; see :func:`poll_of`. It runs while a run is waited for.
+    The poll for all runs of one connection and interval; see :func:`poll_of`. It runs while a trigger waits for a run.
 
     :param lightly_conn_id: Airflow connection.
     :param interval: Seconds between two polls, varied by 10 %.
@@ -104,9 +104,9 @@ class SharedPoll:
 
     async def follow(self, follower: RunFollower, runs_on: Sequence[str] = ()) -> Ending:
         """
-        Wait until a run's follower finds that the wait has ended.
+        Wait until a run's follower ends the wait.
 
-        Only a wait that has ended wakes its trigger: waking thousands after each poll would cost more than the poll.
+        A poll wakes only triggers whose wait has ended: waking thousands after each poll would cost more than the poll.
 
         :param follower: Decides and logs after each poll.
         :param runs_on: Labels that the run's worker must have.
@@ -126,8 +126,8 @@ class SharedPoll:
 
     async def _poll_for_ever(self) -> None:
         """
-        Poll, and pass to each waiter what was seen of its run. A failure is passed on, too: each waiter has a budget of
-        its own. One client, and so one pool of connections, serves all polls.
+        Poll, and pass to each waiter the observation of its run or the failure: each waiter has its own budget for
+        failures. One client, and so one connection pool, serves all polls.
         """
         await asyncio.sleep(min(_GATHER_S, self._interval))
         failures = 0
@@ -138,7 +138,7 @@ class SharedPoll:
                     while True:
                         looks, error = await self._poll(client)
                         if _is_token_refused(looks) and await self._settings() != settings:
-                            # The API token was rotated: ask at once with the new one.
+                            # The API token was rotated: retry at once with the new one.
                             break
                         self._hand_out(looks)
                         await self._read_one_log(client, looks)
@@ -158,13 +158,13 @@ class SharedPoll:
         except LightlyError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever Airflow's secrets backends raise
-            # Airflow's secrets backend may be out of reach for a while, too.
+            # Airflow's secrets backend may be temporarily unavailable.
             raise LightlyConnectionError(
                 f"The Airflow connection {self._conn_id!r} could not be read: {type(error).__name__}.",
                 operation="read_connection",
                 maybe_applied=False,
             ) from None
-        # The next poll is the next attempt, so that a poll takes no longer than its interval.
+        # The next poll is the retry, so that a poll takes no longer than its interval.
         return replace(connection.settings, max_attempts=1)
 
     def _hand_out(self, looks: Mapping[str, Observation | LightlyError]) -> None:
@@ -184,13 +184,13 @@ class SharedPoll:
     async def _poll(
         self, client: AsyncLightlyClient
     ) -> tuple[dict[str, Observation | LightlyError], LightlyError | None]:
-        """Poll once: what was seen of each run, and the error if the poll as a whole failed."""
+        """Poll once; return the observation of each run, and the error if the whole poll failed."""
         self._number += 1
         waiters = list(self._waiters.values())
         looks: dict[str, Observation | LightlyError] = {}
         error: LightlyError | None = None
         try:
-            # For a single run, its own two requests are less than two listings.
+            # For a single run, two individual requests cost less than two listings.
             if len(waiters) > 1:
                 looks.update(await self._listed(client, waiters))
             missing = sorted(
@@ -209,7 +209,7 @@ class SharedPoll:
     async def _listed(self, client: AsyncLightlyClient, waiters: list[_Waiter]) -> dict[str, Observation]:
         wanted = {waiter.scheduled_run_id for waiter in waiters}
         labels = sorted({label for waiter in waiters for label in waiter.runs_on})
-        # The open ones first: a run that a worker takes in between is then in both listings, and not in neither.
+        # List the open runs first: then a run that a worker takes in between is in both listings, not in neither.
         scheduled = await client.send(calls.list_open_runs(labels))
         page_size = min(_LONGEST_PAGE, max(_SHORTEST_PAGE, 2 * len(waiters)))
         runs = await client.send(calls.list_runs(page_size=page_size))
@@ -241,13 +241,13 @@ class SharedPoll:
 
         n_listed = len(looks)
         errors = [error for error in await asyncio.gather(*map(look, waiters)) if error]
-        # One run whose dataset is gone is no reason to poll less often; that all look-ups failed is.
+        # Poll less often only if all look-ups failed, not if a single run's dataset no longer exists.
         return errors[0] if errors and len(errors) == len(waiters) and not n_listed else None
 
     async def _read_one_log(self, client: AsyncLightlyClient, looks: Mapping[str, Observation | LightlyError]) -> None:
         """
-        Read what is new in the log of one run, each time of another one. The rest of a log is read when its run has
-        ended, so nothing is lost, and the number of requests does not grow with the number of runs.
+        Read the new lines of one run's log, each time of another run. The rest of a log is read when its run has ended.
+        So nothing is lost, and the number of requests does not grow with the number of runs.
         """
         working = [
             (waiter, seen.run)
@@ -261,7 +261,7 @@ class SharedPoll:
         waiter, run = min(working, key=lambda pair: pair[0].last_log_poll)
         waiter.last_log_poll = self._number
         try:
-            # A log that is slow to read must not delay the next poll of all the others.
+            # A slow log must not delay the next poll of all other runs.
             call = calls.get_run_logs(run.id, waiter.follower.log_cursor)
             page = await client.send(call, within=_LONGEST_LOG_READ_S)
         except LightlyError as error:
@@ -273,7 +273,7 @@ class SharedPoll:
 
 
 def _unexpected(error: Exception) -> LightlyError:
-    """An error in a form that each waiter can count: one poll serves many tasks, and must go on whatever happens."""
+    """Return an error that each waiter can count: one poll serves many tasks, and must always continue."""
     return LightlyResponseError(
         f"The poll failed in an unexpected way: {type(error).__name__}: {shown(error, longest=300)}.", operation="poll"
     )
@@ -298,11 +298,11 @@ async def _look_up(client: AsyncLightlyClient, follower: RunFollower) -> Observa
     return Observation(run=run)
 
 
-# An event loop's polls must not outlive it, as connections belong to their loop.
+# The polls of an event loop must not outlive it, because connections belong to their loop.
 _polls: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, float], SharedPoll]] = WeakKeyDictionary()
 
 
 def poll_of(lightly_conn_id: str, interval: float) -> SharedPoll:
-    """The running event loop's poll for this connection and interval."""
+    """Return the running event loop's poll for this connection and interval."""
     of_loop = _polls.setdefault(asyncio.get_running_loop(), {})
     return of_loop.setdefault((lightly_conn_id, interval), SharedPoll(lightly_conn_id, interval))

@@ -1,4 +1,4 @@
-"""A worker run as a state machine: what was seen, and what follows. Pure: no network, no Airflow, no clock."""
+"""A worker run as a state machine: decides the next step from an observation. Pure: no network, Airflow or clock."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lightly_provider.api.models.run import Observation
 
 
-# Computed once, as every poll needs it for every run: the position of a working run's state among all of them.
+# Computed once, because every poll needs it for every run: the position of a working run's state among all of them.
 _WORKING = [state for state in RunState if not state.is_terminal]
 _POSITIONS = {state: f" ({number} of {len(_WORKING)} states)" for number, state in enumerate(_WORKING, start=1)}
 
@@ -43,7 +43,7 @@ class Decision:
     What to do next, and why.
 
     :param step: What to do.
-    :param status: One line that says where the run is; it changes only when the run does.
+    :param status: One line that describes the run's state; it changes only when the run does.
     """
 
     step: Step
@@ -53,8 +53,8 @@ class Decision:
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """
-    How long to wait for a run. Points in time, not durations, so that a wait that moves to another process still ends
-    at the same time.
+    How long to wait for a run. These are points in time, not durations, so that a wait that moves to another process
+    still ends at the same time.
 
     :param deadline: When to stop waiting, in seconds since the epoch; None: never.
     :param pickup_deadline: By when a worker must have taken the run; None: by ``deadline``.
@@ -64,12 +64,12 @@ class Limits:
     pickup_deadline: float | None = None
 
     def next_after(self, now: float) -> float | None:
-        """Seconds until the next of the two; None if both have passed or neither is set."""
+        """Return the seconds until the next limit; None if both have passed or neither is set."""
         left = [moment - now for moment in (self.deadline, self.pickup_deadline) if moment is not None and moment > now]
         return min(left, default=None)
 
 
-# What is shown of what the platform writes.
+# The maximum length of the platform's messages that is shown.
 LONGEST_MESSAGE = 1000
 _LONGEST_STATE = 100
 
@@ -86,7 +86,7 @@ def decide(seen: Observation, *, absences: int = 0, now: float = 0.0, limits: Li
     :param seen: What was seen.
     :param absences: How many looks in a row, this one included, found neither the run nor its entry in the schedule.
     :param now: Seconds since the epoch.
-    :param limits: How long to wait. A run that has ended has ended, however late it is.
+    :param limits: How long to wait. They do not apply to a run that has ended.
     """
     decision = _decide_on_state(seen, absences)
     if decision.step is not Step.WAIT:
@@ -155,7 +155,7 @@ def decide_on_failure(failed_polls: int, *, is_transient: bool, allowed: int = F
 
 def pause_after_failure(failed_polls: int, interval: float, retry_after: float | None = None) -> float:
     """
-    Seconds until the next poll: doubled after each failure, to put no load on a platform that is in trouble.
+    Return the seconds until the next poll: doubled after each failure, to reduce the load on a failing platform.
 
     :param failed_polls: How many polls in a row failed.
     :param interval: Seconds between two polls that succeed.
@@ -204,8 +204,8 @@ class Watch:
         return decision, is_new
 
     def missed(self, now: float, *, is_transient: bool, retry_after: float | None = None) -> Decision:
-        """Decide after a poll that failed; see :func:`decide_on_failure`. At the deadline the wait ends as timed out,
-        however the last poll failed, because then the run is canceled."""
+        """Decide after a poll that failed; see :func:`decide_on_failure`. At the deadline the wait always ends as timed
+        out, whatever the last failure was, so that the run is canceled."""
         self.failed_polls += 1
         self._retry_after = retry_after
         step = decide_on_failure(self.failed_polls, is_transient=is_transient, allowed=self._failed_polls_allowed)
@@ -214,7 +214,7 @@ class Watch:
         return Decision(step=step, status=self.status)
 
     def to_json(self) -> dict[str, Any]:
-        """What must be remembered where the next look is made by another process."""
+        """Return the state that the next look needs if another process makes it."""
         return {"failed_polls": self.failed_polls, "absences": self._absences, "status": self.status}
 
     def recall(self, memory: Mapping[str, Any]) -> None:
@@ -224,7 +224,7 @@ class Watch:
             self.failed_polls, self._absences, self.status = failed_polls, absences, status
 
     def pause(self, interval: float, now: float) -> float:
-        """Seconds until the next poll, which is no later than the next limit."""
+        """Return the seconds until the next poll, which is no later than the next limit."""
         pause = pause_after_failure(self.failed_polls, interval, self._retry_after) if self.failed_polls else interval
         left = self.limits.next_after(now)
         return pause if left is None else min(left, pause)
@@ -238,8 +238,8 @@ class StoredRun:
     """
     What a task stores about its run for its next try.
 
-    :param config_id: The worker configuration that was created for this run alone, so that its id identifies the run.
-    :param fingerprint: :func:`fingerprint` of what was requested.
+    :param config_id: The worker configuration that was created for this run only, so that its id identifies the run.
+    :param fingerprint: :func:`fingerprint` of the request.
     :param chain: The chain of tries that scheduled it: a clear begins a new one.
     :param scheduled_run_id: What scheduling returned; None: the task ended before it was known.
     """
@@ -250,16 +250,16 @@ class StoredRun:
     scheduled_run_id: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
+        """Return the stored run as a JSON object."""
         return asdict(self)
 
     @classmethod
     def parse(cls, value: Any) -> StoredRun | None:
         """
-        What :meth:`to_json` returned, of this version of the provider or an earlier one; None for anything else.
+        Parse what :meth:`to_json` returned in this version of the provider or an earlier one; None for anything else.
 
-        :raises LightlyStoredFormError: A newer version stored it. So there is no second run beside one that this
-            version cannot see.
+        :raises LightlyStoredFormError: A newer version stored it. This prevents a second run in addition to one that
+            this version cannot read.
         """
         if not isinstance(value, dict):
             return None
@@ -278,7 +278,7 @@ class StoredRun:
 
 def fingerprint(dataset_id: str, config: Mapping[str, Any], *, priority: str, runs_on: Sequence[str]) -> str:
     """
-    A digest that is equal for equal requests, and only for them.
+    Return a digest that is equal for equal requests only.
 
     :param dataset_id: Dataset.
     :param config: The worker's configuration as it is sent.
@@ -293,19 +293,19 @@ def decide_on_start(stored: StoredRun | None, *, wanted: str, chain: int, seen: 
     """
     Decide what a task does when it starts: for the first time, as a retry, or after a clear.
 
-    It always waits for a run that is still active, so that there is never a second one beside it. The result of a run
-    that completed is the result of a retry; a clear starts over. After any other end, a new run is scheduled.
+    A task always waits for a run that is still active, so that there is never a second one. If the run completed, a
+    retry returns its result, and a clear starts over. After any other end, the task schedules a new run.
 
     :param stored: What an earlier try stored; None if nothing.
     :param wanted: :func:`fingerprint` of what is requested now.
     :param chain: The present chain of tries.
-    :param seen: Where the stored run is; None if it was not looked up, because its request was different.
+    :param seen: The state of the stored run; None if it was not looked up, because its request was different.
     :return: ``SUBMIT``, ``REATTACH`` or ``SUCCEED``.
     """
     if stored is None:
         return Decision(step=Step.SUBMIT, status="no earlier try scheduled a run")
     if stored.fingerprint != wanted:
-        # A mapped task's index may stand for another item than before, or the DAG was edited.
+        # A mapped task's index may now refer to another item, or the DAG was edited.
         return Decision(step=Step.SUBMIT, status="the previous try scheduled a different configuration")
     if seen is None or seen.is_nothing:
         return Decision(step=Step.SUBMIT, status="it is neither in the schedule nor among the runs")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class TaskInstance(Protocol):
-        """What Airflow's several kinds of task instances have in common."""
+        """The common interface of Airflow's types of task instances."""
 
         dag_id: str
         run_id: str
@@ -24,7 +24,7 @@ ALIVE = frozenset(
     {"scheduled", "queued", "running", "restarting", "up_for_retry", "up_for_reschedule", "deferred", "awaiting_input"}
 )
 
-# Airflow 3 kills the process hard 5 s after the first signal, and the cancelation needs time, too.
+# Airflow 3 sends SIGKILL 5 s after the first signal, and the cancelation needs time, too.
 _LONGEST_WAIT_S = 3.0
 
 
@@ -49,18 +49,18 @@ def state_of_task(task: TaskInstance) -> str | None:
     states = RuntimeTaskInstance.get_task_states(
         dag_id=task.dag_id, task_ids=[task.task_id], run_ids=[task.run_id], map_index=task.map_index
     )
-    # A mapped task's key has its index; the answer has this one task, or nothing.
+    # The key of a mapped task includes its index; the response contains only this task, or nothing.
     (state,) = [*states.get(task.run_id, {}).values()] or [None]
     return str(state) if state is not None else None
 
 
 def reason_for_next_try(task: Any) -> str:
     """
-    Why a further try of a task that is being killed will reattach to its run; empty if no further try will.
+    Return why a further try of a task that is being killed will reattach to its run; empty if no further try will.
 
-    Airflow kills a task not only when a user has ended it, but also when a user has cleared it, and when its worker is
-    shut down. If Airflow does not answer, no further try is expected: a run that a user has ended must not continue,
-    and a further try can schedule a new one. Never raises.
+    Airflow kills a task not only when a user ends it, but also when a user clears it, and when its worker shuts down.
+    If Airflow does not respond, assume that there is no further try: a run that a user ended must not continue, and a
+    further try can schedule a new one. Never raises.
 
     :param task: Airflow's task instance.
     """

@@ -1,4 +1,4 @@
-"""Waits in the triggerer for a worker run."""
+"""Waits for a worker run in the triggerer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lightly_provider.runs.task_state import ALIVE, state_of_task
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-# Airflow's answer and the cancelation, which takes less than 20 s, with time to spare on a busy machine.
+# Enough for Airflow's response and the cancelation, which takes less than 20 s, even on a busy machine.
 _LONGEST_KILL_S = 60.0
 
 
@@ -76,7 +76,7 @@ class LightlyRunTrigger(BaseTrigger):
         self.status = status
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """The class and its arguments, all of them JSON."""
+        """Return the class path and its arguments as JSON types."""
         return (
             f"{type(self).__module__}.{type(self).__qualname__}",
             {
@@ -95,9 +95,9 @@ class LightlyRunTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, on a poll that is shared within this process, and fire the one event."""
+        """Wait on the poll that this process shares, and fire the one event."""
         follower = self._follower()
-        # The deadline also holds while no poll ends.
+        # The deadline also applies while a poll hangs.
         left = None if self.deadline is None else max(0.0, self.deadline - time.time())
         try:
             async with asyncio.timeout(left) as timeout:
@@ -120,14 +120,14 @@ class LightlyRunTrigger(BaseTrigger):
 
         Airflow 3.3.2 also calls it when the trigger moves to another triggerer, and after a clear, when the next try
         may have reattached to the run already (https://github.com/apache/airflow/pull/73454). So the task's own state
-        decides: only when that is final is the run no longer needed. ``cleanup`` is not used on purpose: Airflow calls
-        it at every end, also when a triggerer restarts.
+        decides: the run is canceled only if that is final. ``cleanup`` is deliberately not used: Airflow calls it at
+        every end, also when a triggerer restarts.
         """
         canceling, deadline = asyncio.ensure_future(self._cancel_if_unwanted()), time.monotonic() + _LONGEST_KILL_S
         while True:
             try:
-                # Airflow 3.3.2 repeats its cancellation about every second until the trigger has ended, and would cut
-                # off a kill that takes longer (TriggerRunner.cancel_triggers gets all that have not ended yet).
+                # Airflow 3.3.2 repeats its cancellation about every second until the trigger has ended, and would
+                # interrupt a longer kill (TriggerRunner.cancel_triggers gets all triggers that have not ended yet).
                 await asyncio.shield(canceling)
             except asyncio.CancelledError:
                 if canceling.done() or time.monotonic() > deadline:
@@ -148,7 +148,7 @@ class LightlyRunTrigger(BaseTrigger):
         from lightly_provider.hooks.lightly import LightlyHook
 
         self.log.info("The task is %s: canceling scheduled run %s.", state, self.scheduled_run_id)
-        # Rare and short, so the synchronous client in a thread is good enough; it never raises.
+        # This is rare and short, so the synchronous client in a thread is sufficient; it never raises.
         await sync_to_async(self._follower().cancel)(LightlyHook(self.lightly_conn_id))
 
     async def _state_of_task(self) -> str | None:
@@ -176,7 +176,7 @@ def trigger_for(
     limits: Limits,
     cancel_on_kill: bool,
 ) -> LightlyRunTrigger:
-    """The trigger that continues where a follower stopped; see its arguments."""
+    """Return the trigger that continues where a follower stopped; see its arguments."""
     return LightlyRunTrigger(
         lightly_conn_id=lightly_conn_id,
         dataset_id=follower.dataset_id,
@@ -193,10 +193,10 @@ def trigger_for(
 
 def backstop(limits: Limits, interval: float) -> timedelta | None:
     """
-    When Airflow itself must end a deferred task: well after the trigger's own deadline.
+    Return after what time Airflow itself must end a deferred task: well after the trigger's own deadline.
 
-    Airflow's timeout fails the task without running any code of it, so the run would not be canceled. It is there only
-    for triggerers that are gone.
+    Airflow's timeout fails the task without running its code, so the run would not be canceled. It is needed only if
+    no triggerer runs the trigger any more.
     """
     if limits.deadline is None:
         return None
