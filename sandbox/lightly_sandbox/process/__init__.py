@@ -1,1 +1,1 @@
-"""What the sandbox's processes share: their folder, their sockets, their end."""
+"""What the sandbox's processes share: their folder, their sockets, their shutdown."""

@@ -1,4 +1,4 @@
-"""The platform's address, as a person gives it."""
+"""The platform's address, as a user enters it."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from lightly_sandbox.errors import SandboxError
 
 
 def platform_address(given: str) -> str:
-    """``given`` without what surrounds it.
+    """Return the normalized address.
 
     Raises:
-        SandboxError: it is no address that requests can be sent to. It is not shown, as it may hold a
-            password or a token in a place where none belongs.
+        SandboxError: it is not a valid address for requests. The message does not show it, because it may
+            contain a misplaced password or token.
     """
     address = given.strip().rstrip("/")
     try:
         parts = urlsplit(address)
         plain = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # A port that is no number, an IPv6 address without its bracket.
+    except ValueError:  # A port that is not a number, an IPv6 address without a bracket.
         plain = False
     if not plain or "@" in address or "?" in address or "#" in address:
         raise SandboxError(

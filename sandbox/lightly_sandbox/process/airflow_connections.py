@@ -1,4 +1,4 @@
-"""The Airflow connections that lead to a running sandbox, in Airflow's JSON form. Only the standard library.
+"""The Airflow connections to a running sandbox, in Airflow's JSON form. Standard library only.
 
 Airflow docs: Managing Connections, "Storing connections in environment variables".
 """
@@ -17,9 +17,9 @@ AWS_VARIABLE = "AIRFLOW_CONN_AWS_DEFAULT"
 
 
 def airflow_connections(ready: Mapping[str, object]) -> dict[str, str]:
-    """The variables that give Airflow ``lightly_default`` and ``aws_default``; their values hold secrets.
+    """Return the variables for the connections ``lightly_default`` and ``aws_default``; they contain secrets.
 
-    ``ready``: what the ready file says (its addresses, token, key pair and region).
+    ``ready``: the content of the ready file (addresses, token, key pair and region).
     """
     lightly = {
         "conn_type": "lightly",
@@ -43,5 +43,5 @@ def airflow_connections(ready: Mapping[str, object]) -> dict[str, str]:
 
 
 def export_lines(ready: Mapping[str, object]) -> list[str]:
-    """The same as lines for a shell."""
+    """Return the variables as ``export`` lines for a shell."""
     return [f"export {name}={shlex.quote(value)}" for name, value in airflow_connections(ready).items()]

@@ -23,9 +23,9 @@ HOPELESS_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run: a module of ours, its arguments (no secrets: others see them), and what it inherits.
+    """What to run: a module of the sandbox, its arguments (no secrets: other users can see them).
 
-    ``inherits`` are file descriptors, of sockets and locks.
+    ``inherits`` are the inherited file descriptors, of sockets and locks.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Program:
 
 @dataclass(slots=True)
 class Child:
-    """A running program and the file that its words go to."""
+    """A running program and its log file."""
 
     program: Program
     process: subprocess.Popen[bytes]
@@ -47,17 +47,17 @@ class Child:
     started_at: float
 
     def send(self, secrets: bytes) -> None:
-        """Send what the program waits for on its standard input."""
+        """Send the secrets that the program expects on its standard input."""
         if self.process.stdin is None:
             raise AssertionError("every child has a standard input")
         try:
             self.process.stdin.write(secrets)
             self.process.stdin.close()
         except BrokenPipeError:
-            pass  # It has ended; ``Children.check`` says so, with the end of its log.
+            pass  # It has ended; ``Children.check`` reports this with the end of its log.
 
     def end(self) -> str:
-        """A sentence on how it ended, with the last lines of its log."""
+        """Describe how it ended, with the last lines of its log."""
         lines = self.log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
         return "\n".join(
             (
@@ -69,13 +69,13 @@ class Child:
 
 
 class Children:
-    """Started one after the other, stopped in the opposite order."""
+    """Programs that are started one after the other, and stopped in reverse order."""
 
     def __init__(self, logs: Path, say: Callable[[str], None]) -> None:
         self._logs = logs
         self._say = say
         self._running: list[Child] = []
-        # Nothing is ever written to it: its closing is the message. See lifeline.py.
+        # Nothing is ever written to the pipe: closing it is the signal. See lifeline.py.
         self._lifeline, self._held = os.pipe()
 
     def start(self, program: Program) -> Child:
@@ -84,8 +84,8 @@ class Children:
         with log.open("ab") as output:
             process = subprocess.Popen(  # noqa: S603 (our own modules)
                 [
-                    # -P: `python -m` would import from the folder that `up` was called in, a user's own,
-                    # where a file may well be named like a module.
+                    # -P: otherwise `python -m` would also import from the current folder, the user's, where
+                    # a file may have the same name as a module.
                     *(sys.executable, "-P", "-m", "lightly_sandbox.process.lifeline", str(self._lifeline)),
                     *(program.module, *program.arguments),
                 ],
@@ -94,7 +94,7 @@ class Children:
                 stderr=subprocess.STDOUT,
                 pass_fds=(self._lifeline, *program.inherits),
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **program.environment},
-                # A Ctrl-C in the terminal is the supervisor's to hear; it then stops the others in order.
+                # Only the supervisor gets a Ctrl-C in the terminal; it then stops the others in order.
                 start_new_session=True,
             )
         child = Child(program, process, log, time.monotonic())
@@ -102,7 +102,7 @@ class Children:
         return child
 
     def check(self) -> None:
-        """Restart a worker that has failed. One that ended with 0 did so because of a run or a signal.
+        """Restart a worker that has failed. Exit code 0 means that a run or a signal ended it.
 
         Raises:
             SandboxError: another part has ended, or a worker has failed right after its start.
@@ -125,7 +125,7 @@ class Children:
             self.start(child.program)
 
     def stop(self) -> None:
-        """Ask each to end, the last started first, and end those that do not."""
+        """Ask each program to end, the last one first, and kill those that do not."""
         for child in reversed(self._running):
             if child.process.poll() is None:
                 child.process.terminate()

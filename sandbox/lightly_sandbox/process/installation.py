@@ -1,4 +1,4 @@
-"""Whether all that the sandbox needs is here, or its pytest plugin alone. Standard library only."""
+"""Checks whether the whole sandbox is installed, or only its pytest plugin. Standard library only."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ PARTS = (
 
 
 def missing_parts() -> list[str]:
-    """The modules that are not there; none is imported."""
+    """Return the modules that are not installed, without importing any."""
     return [part for part in PARTS if find_spec(part) is None]

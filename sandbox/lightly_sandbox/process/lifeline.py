@@ -1,9 +1,9 @@
-"""Ends a child process when its supervisor is gone, however that ended.
+"""Ends a child process when its supervisor has ended, for whatever reason.
 
 The supervisor keeps one end of a pipe and never writes to it; each child reads the other end. When the
 supervisor ends, even by SIGKILL, the kernel closes its end and the read returns. Run as
-``python -m lightly_sandbox.process.lifeline FD MODULE …`` it holds the pipe and then is ``python -m
-MODULE …``.
+``python -m lightly_sandbox.process.lifeline FD MODULE …`` it watches the pipe and then runs MODULE like
+``python -m MODULE …``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ GRACE_SECONDS = 10.0
 
 
 def hold(descriptor: int) -> None:
-    """Watch the pipe ``descriptor`` from a thread; when it closes, ask this process to end, then make it."""
+    """Watch the pipe ``descriptor`` in a thread; when it closes, ask this process to end, then kill it."""
 
     def watch() -> None:
         while os.read(descriptor, 1):
@@ -33,7 +33,7 @@ def hold(descriptor: int) -> None:
 
 
 def main() -> None:
-    """Hold the lifeline named first, then run the module named second with the rest."""
+    """Watch the pipe in the first argument, and run the module in the second with the other arguments."""
     descriptor, module, *arguments = sys.argv[1:]
     hold(int(descriptor))
     sys.argv = [module, *arguments]

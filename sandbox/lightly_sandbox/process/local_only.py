@@ -1,11 +1,10 @@
-"""Who may ask a server of the sandbox: programs on this machine, and no page of another site in its browser.
+"""Restricts access to the sandbox's servers to programs on this machine; refuses web pages of other sites.
 
-The servers listen on 127.0.0.1 only, and a browser on this machine reaches that, too: whatever page it shows
-may send requests there. Three things keep such a page out. The ``Host`` must be this machine's (a page of
-another site whose name is made to resolve to 127.0.0.1, "DNS rebinding", sends its own name). A request that
-another origin makes is refused by ``Origin`` and ``Sec-Fetch-Site`` (Fetch Metadata; browsers send one of
-them with each such request, and no page can change them). And no answer has a CORS header, so that a page
-cannot read what it asked for.
+The servers listen on 127.0.0.1 only, but a browser on this machine can reach them: any page that it shows may
+send requests to them. Three checks keep such pages out. The ``Host`` must be this machine (with "DNS
+rebinding", where the name of another site resolves to 127.0.0.1, the page sends that name). Cross-origin
+requests are refused by ``Origin`` and ``Sec-Fetch-Site`` (Fetch Metadata; browsers send one of them with each
+such request, and no page can change them). And responses have no CORS headers, so a page cannot read them.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _THIS_MACHINE = re.compile(
-    # RFC 6761, section 6.3: names below "localhost" are this machine's, such as S3's BUCKET.localhost.
+    # RFC 6761, section 6.3: names below "localhost" refer to this machine, such as S3's BUCKET.localhost.
     rb"(127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}|([a-z0-9._-]+\.)?localhost|\[::1\])(:[0-9]{1,5})?",
     re.IGNORECASE,
 )
@@ -28,9 +27,9 @@ _READS = ("GET", "HEAD")
 
 
 class LocalOnly:
-    """ASGI middleware that refuses what does not come from this machine.
+    """ASGI middleware that refuses requests that do not come from this machine.
 
-    ``body`` makes the refusal's body, in the form of the server's own refusals.
+    ``body`` creates the body of the refusal, in the form of the server's own errors.
     """
 
     def __init__(self, app: ASGIApp, content_type: str, body: Callable[[str], bytes]) -> None:
@@ -39,7 +38,7 @@ class LocalOnly:
         self._body = body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse, or let through; the answer loses its CORS headers."""
+        """Refuse the request or pass it on; remove CORS headers from the response."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -67,7 +66,7 @@ class LocalOnly:
 
 
 def refusal(scope: Scope) -> str | None:
-    """Why the request is refused, or None if it is not."""
+    """Return why the request is refused, or None if it is not."""
     hosts = _values(scope, b"host")
     if len(hosts) != 1 or not _THIS_MACHINE.fullmatch(hosts[0]):
         return (
@@ -75,7 +74,7 @@ def refusal(scope: Scope) -> str | None:
             "localhost."
         )
     if not scope["raw_path"].startswith(b"/"):
-        # "GET http://other.example/ HTTP/1.1", the form for proxies, has a second host.
+        # "GET http://other.example/ HTTP/1.1", the form for proxies, names a second host.
         return "The sandbox is no proxy: the request's target must be a path."
     origins = _values(scope, b"origin")
     if origins and origins != [b"http://" + hosts[0]]:
@@ -83,8 +82,8 @@ def refusal(scope: Scope) -> str | None:
     sites = _values(scope, b"sec-fetch-site")
     if all(site in (b"same-origin", b"none") for site in sites):
         return None
-    # A person may follow a link to a page or a file, from Airflow's pages for example, and the sandbox's own
-    # pages show images of the local AWS, which has another port and with it another origin on the same site.
+    # A user may follow a link to a page or a file, for example from Airflow's pages, and the sandbox's own
+    # pages show images of the local AWS, which has another port and so another origin on the same site.
     is_link = _values(scope, b"sec-fetch-mode") == [b"navigate"] and _values(scope, b"sec-fetch-dest") == [
         b"document"
     ]

@@ -1,4 +1,4 @@
-"""The file that ``lightly-sandbox up`` writes when everything answers: addresses, token, keys."""
+"""The file that ``lightly-sandbox up`` writes when everything is ready: addresses, token, keys."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _MEMBERS = ("lightly_url", "token", "aws_url", "aws_access_key_id", "aws_secret_
 
 
 def default_ready_file() -> Path:
-    """The file that ``up`` writes by default."""
+    """Return the path of the file that ``up`` writes by default."""
     return StateDir(default_state_dir()).ready_file
 
 
 def read_ready_file(path: Path) -> Mapping[str, str]:
-    """What ``up`` wrote.
+    """Return what ``up`` wrote.
 
     Raises:
-        SandboxError: there is no such file, or it is not one of ours.
+        SandboxError: the file does not exist, or is not a ready file.
     """
     try:
         ready = json.loads(path.read_text())

@@ -1,4 +1,4 @@
-"""Serving an ASGI application on a socket that the supervisor has bound already."""
+"""Serves an ASGI application on a socket that the supervisor has already bound."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _TRANSPORT = "lightly_sandbox.transport"
 
 
 class Connection(H11Protocol):
-    """uvicorn's connection, whose transport the application finds in its requests' scope.
+    """uvicorn's connection, which puts its transport into the scope of its requests.
 
-    ASGI itself has no way to end a connection without an answer: uvicorn (0.54, protocols/http/h11_impl.py)
-    answers 500 in place of an application that raises or just returns.
+    ASGI has no way to close a connection without a response: if the application raises or just returns,
+    uvicorn (0.54, protocols/http/h11_impl.py) responds with 500.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -39,13 +39,13 @@ class Connection(H11Protocol):
 
 
 def transport_of(scope: Scope) -> asyncio.Transport:
-    """The connection that a request came by; closing it without an answer is the caller's risk."""
+    """Return the connection of a request; closing it without a response is the caller's responsibility."""
     transport: asyncio.Transport = scope["extensions"][_TRANSPORT]
     return transport
 
 
 def log_to_stderr() -> None:
-    """Log lines with their time; the supervisor sends them to a file."""
+    """Log lines with a timestamp to stderr; the supervisor redirects it to a file."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for noisy in ("botocore", "boto3", "urllib3", "ministack", "persistence", "transfer"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -54,13 +54,13 @@ def log_to_stderr() -> None:
 def serve(app: ASGIApp, descriptor: int) -> None:
     """Serve ``app`` on the bound socket ``descriptor`` until SIGTERM or SIGINT."""
     config = uvicorn.Config(
-        cast("Any", app),  # Starlette's and uvicorn's types of the same protocol differ.
-        # uvicorn's own access log has the whole query in it, and with it the token and the URLs' signatures.
+        cast("Any", app),  # Starlette and uvicorn have different types for the same protocol.
+        # uvicorn's own access log contains the whole query, with the token and the signatures of URLs.
         access_log=False,
         http=Connection,
         log_config=None,
         lifespan="on",
-        # Neither server has WebSockets, and what a request says of a proxy before it may be made up.
+        # Neither server uses WebSockets, and a request's proxy headers may be forged.
         ws="none",
         proxy_headers=False,
         timeout_graceful_shutdown=5,

@@ -1,4 +1,4 @@
-"""The folder in which a sandbox keeps everything, one ``up`` at a time."""
+"""The folder in which a sandbox stores everything, for one ``up`` at a time."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ NEEDED_FREE_BYTES = 200 * 1024 * 1024
 WRITERS_END_SECONDS = 20.0
 """More than the grace that ``lifeline`` gives a process whose supervisor is gone."""
 
-# Their logs carry the names of files, their databases the datasources' keys: for this user's eyes only.
+# Only this user may read them: the logs contain file names, the databases the datasources' keys.
 PRIVATE_DIR, PRIVATE_FILE = 0o700, 0o600
 
 
 def default_state_dir() -> Path:
-    """The folder when none is given (XDG Base Directory Specification: XDG_STATE_HOME)."""
+    """Return the default folder (XDG Base Directory Specification: XDG_STATE_HOME)."""
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "lightly-sandbox"
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What stays the same from one ``up`` to the next.
+    """The secrets that stay the same from one ``up`` to the next.
 
-    The key pairs are empty until the AWS accounts are made.
+    The key pairs are empty until the AWS accounts are created.
     """
 
     token: str = field(repr=False)
@@ -48,17 +48,17 @@ class Credentials:
     lightly_secret_access_key: str = field(default="", repr=False)
 
     def dumped(self) -> bytes:
-        """All of it as JSON, for a child process's standard input."""
+        """Return them as JSON, for the standard input of a child process."""
         return json.dumps(asdict(self)).encode()
 
 
 def read_credentials(stream: TextIO) -> Credentials:
-    """Read what ``Credentials.dumped`` gave. A child gets its secrets so, never through its arguments."""
+    """Read what ``Credentials.dumped`` returned. A child gets its secrets this way, never as arguments."""
     return Credentials(**json.load(stream))
 
 
 class StateDir:
-    """The paths below the folder, and the secrets kept in it."""
+    """The paths below the folder, and the secrets stored in it."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -70,13 +70,13 @@ class StateDir:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[int]:
-        """Make the folder if need be, and keep every other ``up`` out of it.
+        """Create the folder if necessary, and lock it for this ``up``.
 
-        Gives a descriptor for the processes that write here to inherit: as long as one of them has it, also
-        after this process was killed, the next ``up`` waits.
+        Yields a descriptor that the processes that write to the folder inherit: as long as one of them holds
+        it, even after this process was killed, the next ``up`` waits.
 
         Raises:
-            SandboxError: the folder cannot be made or written to, is in use, or the disk is full.
+            SandboxError: the folder cannot be created or written to, is in use, or the disk is full.
         """
         try:
             for folder in (self.root, self.aws, self.logs):
@@ -105,7 +105,7 @@ class StateDir:
                 yield writers.fileno()
 
     def _wait_for_writers(self, writers: TextIO) -> None:
-        """Wait until the processes of a sandbox that was killed have ended, too, as they then do."""
+        """Wait for the processes of a killed sandbox; they end soon after it."""
         deadline = time.monotonic() + WRITERS_END_SECONDS
         while True:
             try:
@@ -119,10 +119,10 @@ class StateDir:
                 time.sleep(0.05)
 
     def credentials(self) -> Credentials:
-        """The secrets of this folder, made on the first call.
+        """Return the secrets of this folder; the first call creates them.
 
         Raises:
-            SandboxError: the file that keeps them is damaged.
+            SandboxError: the file with the secrets is damaged.
         """
         try:
             return Credentials(**json.loads(self._credentials.read_text()))
@@ -136,12 +136,12 @@ class StateDir:
             ) from damaged
 
     def keep(self, credentials: Credentials) -> None:
-        """Write the secrets down."""
+        """Store the secrets."""
         write_privately(self._credentials, asdict(credentials))
 
 
 def check_writable(path: Path, option: str) -> None:
-    """See, without making it, that ``write_privately`` can write ``path``; ``option`` gave it.
+    """Check that ``write_privately`` can write ``path``, without creating it; ``option`` is its option.
 
     Raises:
         SandboxError: it cannot.
@@ -164,7 +164,7 @@ def _beside(path: Path) -> Path:
 
 
 def write_privately(path: Path, content: dict[str, object]) -> None:
-    """Write JSON so that a reader sees all of it or the old file, and nobody else sees it at all."""
+    """Write JSON atomically, readable only by this user."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE)
