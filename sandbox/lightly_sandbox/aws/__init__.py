@@ -1,1 +1,1 @@
-"""The local AWS: ministack, made as strict as AWS where Lightly needs it."""
+"""The local AWS: ministack, made as strict as AWS for everything that Lightly uses."""

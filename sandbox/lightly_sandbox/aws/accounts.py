@@ -1,4 +1,4 @@
-"""The sandbox's two AWS accounts: the customer's, and Lightly's own that may assume customers' roles."""
+"""The sandbox's two AWS accounts: the customer's, and Lightly's own, which may assume customers' roles."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ ARTIFACT_BUCKET = "lightly-platform-artifacts"
 
 
 def provision(aws_url: str, credentials: Credentials) -> Credentials:
-    """Make sure that both accounts have their user, and return the credentials with their key pairs.
+    """Create the user of each account if missing, and return the credentials with their key pairs.
 
-    Keys that work are kept, so that a second ``up`` finds the same ones.
+    Working keys are kept, so that a second ``up`` uses the same ones.
     """
     customer = _key_pair(
         aws_url,
@@ -63,7 +63,7 @@ def provision(aws_url: str, credentials: Credentials) -> Credentials:
 
 @dataclass(frozen=True, slots=True)
 class NewAccount:
-    """One more customer's AWS account: its administrator's key pair, and a bucket."""
+    """An additional customer's AWS account: its administrator's key pair, and a bucket."""
 
     account_id: str
     access_key_id: str
@@ -72,12 +72,12 @@ class NewAccount:
 
 
 def new_account(aws_url: str, root_key: str) -> NewAccount:
-    """Make an account that sees nothing of the others', with an administrator and an empty bucket.
+    """Create an isolated account with an administrator and an empty bucket.
 
     Raises:
         ClientError: the local AWS refuses.
     """
-    # AWS's ids have 12 digits; by chance it is one of those that there are once in 10^11 times.
+    # AWS account ids have 12 digits; the probability of a collision with an existing one is about 10^-11.
     account_id = str(secrets.randbelow(9 * 10**11) + 10**11)
     everything: dict[str, object] = {"Effect": "Allow", "Action": "*", "Resource": "*"}
     keys = _key_pair(aws_url, account_id, root_key, ADMIN_USER, everything, ("", ""))
@@ -88,7 +88,7 @@ def new_account(aws_url: str, root_key: str) -> NewAccount:
 
 
 def _root_iam(aws_url: str, account_id: str, root_key: str) -> IAMClient:
-    # ministack takes a 12-digit access key id for the root of that account.
+    # ministack treats a 12-digit access key id as the root of that account.
     iam: IAMClient = client("iam", aws_url, REGION, account_id, "root")
 
     def name_root(params: dict[str, Any], **_: object) -> None:
@@ -110,7 +110,7 @@ def _key_pair(
         try:
             client("sts", aws_url, REGION, *known).get_caller_identity()
         except ClientError:
-            pass  # The AWS state was taken away and the credentials were not: make the user anew.
+            pass  # The AWS state was deleted, but not the credentials: create the user again.
         else:
             return known
     iam = _root_iam(aws_url, account_id, root_key)

@@ -1,4 +1,4 @@
-"""boto3 for the local AWS only: nothing of the caller's own AWS settings or proxies reaches it."""
+"""boto3 for the local AWS only, independent of the user's own AWS settings and proxies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CONFIG = Config(
     max_pool_connections=20,
     # An empty mapping, unlike none, keeps botocore from looking for proxies in the environment.
     proxies={},
-    # A presigned upload carries no checksum; without this its signature would ask for one.
+    # A presigned upload has no checksum; without this setting its signature would require one.
     request_checksum_calculation="when_required",
     response_checksum_validation="when_required",
     s3={"addressing_style": "path"},
@@ -24,9 +24,9 @@ S3_CONFIG = CONFIG.merge(Config(signature_version="s3v4"))
 
 
 def forget_aws_settings() -> None:
-    """Take AWS's variables out of this process's environment, and with it out of its children's.
+    """Remove AWS's variables from the environment of this process, and so of its children.
 
-    A profile, an endpoint or a CA bundle that is meant for the real AWS would otherwise be used here.
+    Otherwise a profile, an endpoint or a CA bundle for the real AWS would be used here.
     """
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
@@ -37,7 +37,7 @@ def forget_aws_settings() -> None:
 def client(
     service: Any, url: str, region: str, access_key_id: str, secret_access_key: str, **more: Any
 ) -> Any:
-    """A client of the local AWS at ``url``; ``more`` goes into its botocore Config."""
+    """Create a client of the local AWS at ``url``; ``more`` is added to its botocore Config."""
     import boto3
 
     return boto3.client(

@@ -1,4 +1,4 @@
-"""The local AWS's own doors, for the platform only: how late IAM is, and what its refusals name."""
+"""The local AWS's control endpoints, for the platform only: the IAM delay, and what denials name."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DEFAULT = "default"
 
 
 class Control:
-    """ASGI middleware that opens these doors to whoever has the root key, and to nobody else."""
+    """ASGI middleware that serves these endpoints to callers with the root key only."""
 
     def __init__(self, app: ASGIApp, root_key: str, propagation: Propagation, wording: Wording) -> None:
         self._app = app
@@ -34,7 +34,7 @@ class Control:
         self._wording = wording
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Set or show what the path is about, or serve the request."""
+        """Set or return the setting at the path, or pass the request on."""
         if scope["type"] != "http" or scope["path"] not in (IAM_DELAY, MESSAGES):
             await self._app(scope, receive, send)
             return
@@ -52,23 +52,23 @@ class Control:
 
 
 def set_delay(aws_url: str, root_key: str, seconds: float) -> None:
-    """Let changes of the local AWS's policies take effect so many seconds later; 0 is no time."""
+    """Delay the effect of policy changes in the local AWS by this many seconds; 0 for no delay."""
     _ask("PUT", aws_url + IAM_DELAY, root_key, seconds=seconds)
 
 
 def count(aws_url: str, root_key: str) -> int:
-    """How many decisions the local AWS has made by outdated policies since the delay was set."""
+    """Return how many decisions the local AWS has based on outdated policies since the delay was set."""
     return int(_ask("GET", aws_url + IAM_DELAY, root_key)["applied"])
 
 
 def set_messages(aws_url: str, root_key: str, names: AccessDeniedMessages | None) -> None:
-    """Let the local AWS's refusals name this; None is what ``up`` was asked for."""
+    """Set what the local AWS's access denied messages name; None restores the setting of ``up``."""
     _ask("PUT", aws_url + MESSAGES, root_key, names=names or DEFAULT)
 
 
 def _ask(method: str, url: str, root_key: str, **query: float | str) -> dict[str, Any]:
     with requests.Session() as session:
-        session.trust_env = False  # A proxy of the environment is not for loopback.
+        session.trust_env = False  # Do not use the environment's proxy for loopback.
         answer = session.request(method, url, headers={ROOT_HEADER: root_key}, params=query, timeout=10)
     answer.raise_for_status()
     content: dict[str, Any] = answer.json()

@@ -1,8 +1,8 @@
-"""What ministack's evaluator decides, with AWS's words for why it is refused.
+"""Adds AWS's access denied messages to the decisions of ministack's evaluator.
 
-ministack (1.5.33) refuses by the right rules, and names in its text neither the resource nor every kind of
-policy that refused; AWS names both within one account (AWS docs: IAM, "Access denied error messages"; S3,
-"Troubleshoot access denied (403 Forbidden) errors"). It also takes a session for its own aws:PrincipalArn.
+ministack (1.5.33) denies by the right rules, but its messages name neither the resource nor every type of
+denying policy; AWS names both within one account (AWS docs: IAM, "Access denied error messages"; S3,
+"Troubleshoot access denied (403 Forbidden) errors"). It also uses the session's ARN as aws:PrincipalArn.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _why: ContextVar[str] = ContextVar("why_the_last_decision_was_a_refusal", defaul
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """A resource with the policy that its owner put on it."""
+    """A resource with its resource-based policy."""
 
     arn: str
     owner: str
@@ -38,14 +38,14 @@ class Guarded:
 
 
 def caller(access_key_id: str) -> Any:
-    """ministack's PrincipalInfo of an access key whose signature has been checked."""
+    """Return ministack's PrincipalInfo for an access key whose signature has been checked."""
     from ministack.core import iam_evaluator
     from ministack.core.responses import _account_from_sts_session, get_region, request_scope
     from ministack.services import s3
 
     account = _account_from_sts_session(access_key_id) or s3._account_from_access_key(access_key_id)
-    # Some of ministack's look-ups are about the account of the request that is being served, which for a
-    # request to another account's bucket is the bucket owner's.
+    # Some of ministack's look-ups use the account of the current request. For a request to another account's
+    # bucket, that is the bucket owner's.
     with request_scope(account, get_region()):
         principal = iam_evaluator.resolve_principal(access_key_id, account)
     if isinstance(principal, iam_evaluator.AuthError):
@@ -56,8 +56,8 @@ def caller(access_key_id: str) -> Any:
 def refusal(
     principal: Any, action: str, resource: Guarded, region: str, context: Mapping[str, Any]
 ) -> str | None:
-    """None if ``principal`` may do ``action`` on ``resource``; else the end of AWS's sentence, from "because"
-    or "with" on. ``context`` has the request's condition keys, in lower case."""
+    """Return None if ``principal`` may do ``action`` on ``resource``; else the end of AWS's message, from
+    "because" or "with" on. ``context`` has the request's condition keys, in lower case."""
     from ministack.core import iam_evaluator
 
     asked = _asked(principal, action, resource.arn, region, context)
@@ -80,16 +80,16 @@ def refusal(
 
 
 def sentence(principal: Any, action: str, resource_arn: str, reason: str) -> str:
-    """AWS's whole sentence. S3 puts the resource's name in quotes, KMS does not."""
+    """Return AWS's whole message. S3 puts the resource's name in quotes, KMS does not."""
     named = f'"{resource_arn}"' if resource_arn.startswith("arn:aws:s3:") else resource_arn
     resource = "" if resource_arn == "*" else f" on resource: {named}"
     return f"User: {principal.arn} is not authorized to perform: {action}{resource} {reason}"
 
 
 def install() -> None:
-    """Put the words into ministack's refusals.
+    """Patch ministack to use these messages.
 
-    What is replaced is looked up by its module at each call.
+    This works because ministack looks up the replaced functions in their modules at each call.
     """
     from ministack.core import iam_actions, iam_evaluator
 
@@ -125,7 +125,7 @@ def install() -> None:
 
 
 def role_arn(session_arn: str) -> str:
-    """The role of a session, which aws:PrincipalArn is for it (AWS docs: IAM, "Global condition keys")."""
+    """Return a session's role, its aws:PrincipalArn (AWS docs: IAM, "Global condition keys")."""
     from ministack.services import iam
 
     account, name = session_arn.split(":")[4], session_arn.split("/")[1]
@@ -153,7 +153,7 @@ def _text(
 
 
 def _reason(principal: Any, asked: Any, *, explicit: bool, by_resource: bool) -> str:
-    """The type of policy that refused, and its ARN if it has one. Of several AWS names one, too."""
+    """Return the type of the denying policy, and its ARN if any. If several deny, name one, as AWS does."""
     kind: str
     layer: Any
     if by_resource:
@@ -170,15 +170,15 @@ def _reason(principal: Any, asked: Any, *, explicit: bool, by_resource: bool) ->
 
 
 def _denying_arn(asked: Any, layer: Any) -> str:
-    """The ARN of the first managed policy of the layer that denies; "" if only inline policies do."""
+    """Return the ARN of the layer's first managed policy that denies; "" if only inline policies deny."""
     denying = (policy_arn(policy) for policy in layer if _decided(asked, [policy]) == "Deny")
     return next((arn for arn in denying if arn), "")
 
 
 def _layers(principal: Any) -> Iterator[tuple[str, Any]]:
-    """The caller's policies, permissions boundary and session policies, of which all must allow."""
+    """Yield the caller's policies, permissions boundary and session policies; each of them must allow."""
     yield "identity-based policy", principal.policies
-    # ministack gives the limits without their kinds: the boundary first, if there is one.
+    # ministack returns the limits without their types: the boundary first, if there is one.
     kinds = ("permissions boundary", "session policy")
     yield from zip(kinds if _has_boundary(principal) else kinds[1:], principal.limits, strict=False)
 

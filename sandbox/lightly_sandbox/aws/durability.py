@@ -1,8 +1,9 @@
-"""Nothing that the local AWS has acknowledged is lost when it is killed.
+"""Ensures that a killed local AWS loses nothing that it has acknowledged.
 
-ministack (1.5.33) writes objects as they come, everything else when it ends by itself, and two things never:
-sessions of assumed roles, and uploads in parts. Here a request that may have changed something is answered
-after the change is written. Written is: given to the operating system, which outlives every process.
+ministack (1.5.33) writes objects at once, everything else at a regular shutdown, and two things never:
+sessions of assumed roles, and multipart uploads. Here the response to a request that may have changed
+something is sent after the change is written, that is, passed to the operating system, which outlives every
+process.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _SCOPE = re.compile(rb"(?:Credential=|X-Amz-Credential=)[^/%]+(?:/|%2F)\d+(?:/|%2F)[^/%]+(?:/|%2F)(\w+)")
 _ACTION = re.compile(rb"(?:^|&)Action=(\w+)")
 
-# The operations of each service that change nothing; of S3 the method says it.
+# The read-only operations of each service; for S3 the HTTP method decides.
 _READING = {
     "iam": re.compile(rb"Get|List|Simulate"),
     "sts": re.compile(rb"GetCallerIdentity|GetAccessKeyInfo|Decode"),
@@ -33,7 +34,7 @@ SIDECAR = ".meta.json"
 
 
 class Durable:
-    """ASGI middleware around ministack: answers come after what they acknowledge is on the disk."""
+    """ASGI middleware around ministack that writes each change to disk before the response is sent."""
 
     def __init__(self, app: ASGIApp, uploads: Uploads) -> None:
         self._app = app
@@ -42,14 +43,14 @@ class Durable:
         self._saving: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the request; before an answer that acknowledges a change, write the change."""
+        """Serve the request; write a change before sending the response that acknowledges it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
         query = scope["query_string"]
         found = _SCOPE.search(headers.get(b"authorization", b"")) or _SCOPE.search(query)
-        # ministack names its states as AWS its services. A form of S3's names none, and is an object.
+        # ministack names its states like AWS's services. A form for S3 names none; it is an object.
         service = found[1].decode() if found else ""
         action = headers.get(b"x-amz-target", b"").rpartition(b".")[2]
 
@@ -76,19 +77,19 @@ class Durable:
         if b"uploads" in query or b"uploadId" in query:
             self._uploads.keep()
         _, _, key = scope["path"].lstrip("/").partition("/")
-        # An object is written by ministack itself.
+        # ministack itself writes objects.
         if not key:
             await self._saved("s3")
 
     async def _saved(self, state: str) -> None:
-        """Wait until ``state`` is written. One writing serves all the changes made before it."""
+        """Wait until ``state`` is written. One write covers all changes before it."""
         self._changed.add(state)
         if self._saving is None:
             self._saving = asyncio.create_task(self._save())
         await self._saving
 
     async def _save(self) -> None:
-        # Lets the requests that are ready join in.
+        # Let other ready requests share this write.
         await asyncio.sleep(0)
         self._saving = None
         changed, self._changed = self._changed, set()
@@ -97,7 +98,7 @@ class Durable:
 
 
 def save(state: str) -> None:
-    """Write what ministack has of ``state``, as its own ``save_state`` does, which hides what goes wrong."""
+    """Write ministack's ``state`` like its own ``save_state``, which hides errors."""
     from ministack import app
     from ministack.core import persistence
 
@@ -110,7 +111,7 @@ def save(state: str) -> None:
 
 
 def keep_sessions() -> None:
-    """Let the sessions of assumed roles be part of ministack's state."""
+    """Add the sessions of assumed roles to ministack's state."""
     from ministack.services import sts
 
     def get_state() -> dict[str, Any]:
@@ -124,14 +125,14 @@ def keep_sessions() -> None:
 
 
 class Uploads:
-    """The uploads in parts that are not complete, each a folder below ``folder``."""
+    """The incomplete multipart uploads, each in a folder below ``folder``."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._kept: dict[tuple[str, str], dict[int, str]] = {}
 
     def keep(self) -> None:
-        """Write what is new, and remove what is complete or aborted."""
+        """Write new parts, and remove completed or aborted uploads."""
         from ministack.services import s3
 
         current: dict[tuple[str, str], dict[str, Any]] = s3._multipart_uploads._data
@@ -145,7 +146,7 @@ class Uploads:
             for number, part in upload["parts"].items():
                 if self._kept[scoped].get(number) != part["etag"]:
                     about = {name: value for name, value in part.items() if name != "body"}
-                    # One file, so that a part is there as a whole or not at all.
+                    # Use one file, so that a part is either complete or missing.
                     head = json.dumps(about).encode()
                     _write(folder / f"{number}.part", head + b"\n" + part["body"])
                     self._kept[scoped][number] = part["etag"]
@@ -154,7 +155,7 @@ class Uploads:
             del self._kept[scoped]
 
     def restore(self) -> None:
-        """Give ministack back what was written."""
+        """Restore the stored uploads in ministack."""
         from ministack.services import s3
 
         for described in self._folder.glob("*/upload.json"):
@@ -168,11 +169,11 @@ class Uploads:
 
 
 def mend_objects(folder: Path) -> None:
-    """Let each object's description be that of its content.
+    """Make each object's metadata match its content.
 
-    ministack writes an object's content and then its description (``.meta.json``). Killed in between, it
-    would serve the new content with the old length and ETag. No answer has said which of the two objects it
-    is: either may be found, and no mixture.
+    ministack writes an object's content and then its metadata (``.meta.json``). Killed in between, it would
+    serve the new content with the old length and ETag. No response has acknowledged the write, so either
+    version is correct, but not a mixture.
     """
     for described in folder.rglob(f"*{SIDECAR}"):
         content = described.with_name(described.name.removesuffix(SIDECAR))
@@ -185,7 +186,7 @@ def mend_objects(folder: Path) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write so that a reader after a kill finds the old file or the whole new one."""
+    """Write atomically: after a kill, the file is either the old one or the complete new one."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.tmp")
     temporary.write_bytes(content)

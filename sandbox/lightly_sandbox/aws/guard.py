@@ -1,6 +1,6 @@
-"""What the local AWS takes more lightly than AWS does, put right in front of it.
+"""Corrects, in front of the local AWS, where it is less strict than AWS.
 
-ministack (1.5.33) serves an endpoint that wipes everything, and does not look at the length of an assumed
+ministack (1.5.33) serves an endpoint that deletes everything, and does not check the duration of an assumed
 role's session.
 """
 
@@ -23,8 +23,7 @@ SHORTEST_SESSION, LONGEST_SESSION, DEFAULT_SESSION = 900, 43200, 3600
 class Guard:
     """ASGI middleware in front of ministack.
 
-    ``max_session_seconds`` looks up a role's MaxSessionDuration by its ARN, or gives None for an unknown
-    role.
+    ``max_session_seconds`` returns a role's MaxSessionDuration by its ARN, or None for an unknown role.
     """
 
     def __init__(self, app: ASGIApp, max_session_seconds: Callable[[str], int | None]) -> None:
@@ -32,7 +31,7 @@ class Guard:
         self._max_session_seconds = max_session_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse, or let through."""
+        """Refuse the request or pass it on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -69,7 +68,7 @@ class Guard:
         if refusal is None:
             await self._app(scope, again, send)
             return
-        # A caller who may not assume the role does not learn how long a session could be.
+        # Do not reveal the maximum duration to a caller who may not assume the role.
         status = 200
         messages: list[Message] = []
 
@@ -86,7 +85,7 @@ class Guard:
             await send(message)
 
     def _session_refusal(self, form: dict[str, str]) -> str | None:
-        """AWS's words if the session asked for is too short or too long (AWS docs: STS, AssumeRole)."""
+        """Return AWS's message if the session is too short or too long (AWS docs: STS, AssumeRole)."""
         asked = form.get("DurationSeconds", str(DEFAULT_SESSION))
         if not asked.isdigit():
             return f"Value '{asked}' at 'durationSeconds' is no integer"
@@ -103,7 +102,7 @@ class Guard:
 
 
 def error_body(code: str, message: str) -> bytes:
-    """An error in the form that every client of AWS understands."""
+    """Return an error body in a form that all AWS clients can read."""
     return (
         '<?xml version="1.0" encoding="UTF-8"?>'
         f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{escape(message)}</Message>"

@@ -1,6 +1,6 @@
-"""The KMS rights that S3 needs of its caller for objects under a customer managed key.
+"""Checks the KMS permissions that a caller of S3 needs for objects with a customer managed key.
 
-ministack (1.5.33) keeps the name of an object's key and does not ask whether there is one that may be used.
+ministack (1.5.33) stores the name of an object's key, but does not check that it exists and may be used.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NOT_FOUND, _DISABLED, _INVALID_STATE = (
     "KMS.KMSInvalidStateException",
 )
 
-# What AWS says of another account's key without revealing whether it exists (AWS docs: KMS, troubleshooting).
+# AWS's message for another account's key, which hides whether it exists (AWS docs: KMS, troubleshooting).
 _FOREIGN = (
     "because the resource does not exist in this Region, no resource-based policies allow access, or a "
     "resource-based policy explicitly denies access"
@@ -28,7 +28,7 @@ _FOREIGN = (
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """An error of S3's, caused by KMS."""
+    """An S3 error that KMS caused."""
 
     status: int
     code: str
@@ -37,7 +37,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A KMS key by its ARN; ``state`` is None if there is none."""
+    """A KMS key with its ARN; ``state`` is None if the key does not exist."""
 
     arn: str
     account: str
@@ -46,9 +46,9 @@ class Key:
 
 
 def find(reference: str, account: str, region: str) -> Key | Refused:
-    """The key that ``reference`` names: an ARN, an id or an alias.
+    """Return the key that ``reference`` names: an ARN, an id or an alias.
 
-    An id or an alias is one of the caller's ``account`` (AWS docs: S3, PutObject, SSEKMSKeyId); a key is of
+    An id or an alias refers to the caller's ``account`` (AWS docs: S3, PutObject, SSEKMSKeyId); the key is in
     the bucket's ``region``.
     """
     from ministack.services import kms
@@ -75,7 +75,7 @@ def find(reference: str, account: str, region: str) -> Key | Refused:
 
 
 def may_use(principal: Any, action: str, key: Key, region: str, object_arn: str) -> Refused | None:
-    """None if ``principal`` may do ``action`` with the key through S3, for ``object_arn``."""
+    """Return None if ``principal`` may do ``action`` with the key through S3, for ``object_arn``."""
     if key.state is None:
         if key.account == principal.account:
             return Refused(400, _NOT_FOUND, f"Key '{key.arn}' does not exist")
@@ -104,7 +104,7 @@ def may_use(principal: Any, action: str, key: Key, region: str, object_arn: str)
 
 
 def _context(principal: Any, region: str, object_arn: str) -> Mapping[str, Any]:
-    """The condition keys of a request that S3 makes for its caller.
+    """Return the condition keys of a request that S3 sends for its caller.
 
     AWS docs: KMS, "Condition keys for AWS KMS"; S3, "Encryption context".
     """
@@ -117,7 +117,7 @@ def _context(principal: Any, region: str, object_arn: str) -> Mapping[str, Any]:
 
 
 def _granted(principal: Any, action: str, key: Key, region: str) -> bool:
-    """Whether a grant on the key lets the caller, or the role that it is a session of, do ``action``."""
+    """Whether a grant on the key allows ``action`` to the caller, or to the role of the caller's session."""
     from ministack.core import iam_evaluator
     from ministack.services import kms
 

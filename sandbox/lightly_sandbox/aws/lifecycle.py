@@ -1,6 +1,6 @@
-"""When an object expires, as S3 reports it by a bucket's lifecycle rules, of which ministack keeps the text.
+"""Reports when an object expires by the bucket's lifecycle rules, of which ministack only stores the text.
 
-Nothing is deleted when it expires: S3 itself says so before, and deletes it some time later.
+Nothing is deleted when it expires: S3 also reports the date before, and deletes the object some time later.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _Answer = tuple[int, dict[str, str], bytes]
 _Rule = dict[str, Any]
 _NAMESPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 _DAY = datetime.timedelta(days=1)
-# What is about an object and not the object.
+# Subresources of an object, as opposed to the object itself.
 _SUBRESOURCES = frozenset(
     {"tagging", "acl", "retention", "legal-hold", "annotation", "torrent", "attributes"}
 )
 
 
 def install() -> None:
-    """Put the header on what ministack answers, and complete the rules that it takes."""
+    """Add the header to ministack's responses, and complete the rules that it stores."""
     from ministack.services import s3
 
     dispatch, put_rules = s3._dispatch, s3._put_bucket_lifecycle
@@ -62,7 +62,7 @@ def _gives_or_takes_an_object(method: str, query: Mapping[str, list[str]]) -> bo
     if _SUBRESOURCES & query.keys():
         return False
     if method == "POST":
-        return "uploadId" in query  # the parts become an object
+        return "uploadId" in query  # completing the upload creates an object
     return method in ("GET", "HEAD", "PUT") and "uploadId" not in query
 
 
@@ -75,7 +75,7 @@ def expiration(
     apply, "the shorter expiration policy is honored" ("Conflicting lifecycle configurations").
 
     Args:
-        rules: as ministack keeps them, by the names that boto3 has for them.
+        rules: the rules that ministack stores, with boto3's names.
         key: the object's key.
         size: its size in bytes.
         tags: its tags.
@@ -119,7 +119,7 @@ def _applies(chosen: Mapping[str, Any], key: str, size: int, tags: Mapping[str, 
 
 def _completed(rules: list[_Rule], body: bytes) -> list[_Rule]:
     """Add what ministack leaves out: the prefix of a rule in the older form, and an ID if none was given."""
-    # ministack has read it by then with a parser that is proof against hostile documents.
+    # ministack has already read it with a parser that is safe against malicious documents.
     sent = [
         rule
         for rule in ElementTree.fromstring(body)  # noqa: S314
@@ -140,7 +140,7 @@ def _of_stored(bucket: str, key: str, version_id: str | None) -> str | None:
     rules = s3._bucket_lifecycle.get_scoped(owner, None, bucket)
     record = s3._buckets.get_scoped(owner, None, bucket)
     stored = None if record is None else record["objects"].get(key)
-    # A rule's Expiration is about the current version alone.
+    # A rule's Expiration applies to the current version only.
     if not isinstance(rules, list) or stored is None or stored.get("version_id") != version_id:
         return None
     tags = s3._object_tags.get_scoped(owner, None, (bucket, key, stored.get("version_id"))) or {}

@@ -1,4 +1,4 @@
-"""A place in S3: a bucket and a prefix."""
+"""An S3 location: a bucket and a prefix."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class S3Location:
 
     @classmethod
     def parse(cls, full_path: str) -> S3Location:
-        """Read ``s3://bucket/prefix``.
+        """Parse ``s3://bucket/prefix``.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: the path has another form.
         """
         scheme, found, rest = full_path.partition("://")
         bucket, _, prefix = rest.partition("/")
@@ -27,9 +27,9 @@ class S3Location:
         return cls(bucket, f"{prefix}/" if prefix else "")
 
     def key(self, relative: str) -> str:
-        """The key of the file that the API calls ``relative``."""
+        """Return the key of the file with the API's name ``relative``."""
         return f"{self.prefix}{relative}"
 
     def uri(self, relative: str = "") -> str:
-        """The full path of ``relative``."""
+        """Return the full path of ``relative``."""
         return f"s3://{self.bucket}/{self.key(relative)}"

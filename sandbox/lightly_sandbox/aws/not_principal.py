@@ -1,9 +1,9 @@
-"""``NotPrincipal`` in bucket policies and key policies. (IAM refuses it in a trust policy.)
+"""Evaluates ``NotPrincipal`` in bucket policies and key policies. (IAM rejects it in a trust policy.)
 
-ministack (1.5.33) ignores a statement that has it. AWS supports it together with ``Deny``: everybody is
-denied except those who are named, and a caller is named only if its account is listed, too, and for a session
-also its role (AWS docs: IAM JSON policy elements, NotPrincipal). With ``Allow``, which AWS does not support,
-the statement allows nobody here.
+ministack (1.5.33) ignores statements with it. AWS supports it with ``Deny``: the statement denies everybody
+except the named principals. To be exempt, a caller's account must be listed, too, and for a session also its
+role (AWS docs: IAM JSON policy elements, NotPrincipal). With ``Allow``, which AWS does not support, the
+statement allows nobody here.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _ACCOUNT = re.compile(r"\d{12}")
 
 
 def install() -> None:
-    """Let ministack see such a statement as one about everybody, or not at all.
+    """Patch ministack to apply such a statement to everybody, or to ignore it.
 
-    What is replaced is looked up by its module at each call.
+    This works because ministack looks up the replaced functions in their modules at each call.
     """
     from ministack.core import iam_evaluator
 
@@ -33,7 +33,7 @@ def install() -> None:
 
 
 def for_caller(document: Any, caller_arn: str) -> Any:
-    """The policy document as it is for this caller, without ``NotPrincipal``."""
+    """Return the policy document as it applies to this caller, without ``NotPrincipal``."""
     if not document or "NotPrincipal" not in str(document):
         return document
     try:
@@ -62,7 +62,7 @@ def _is_named(not_principal: Any, caller_arn: str) -> bool:
 
 
 def _identities(caller_arn: str) -> set[str]:
-    """All that the caller is: its account, and the user, or the role and the session."""
+    """Return all identities of the caller: its account, and the user, or the role and the session."""
     parts = caller_arn.split(":")
     if len(parts) < 6 or not _ACCOUNT.fullmatch(parts[4]):
         return set()

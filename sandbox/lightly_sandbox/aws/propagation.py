@@ -1,8 +1,8 @@
-"""A fault of the local AWS: changes of IAM policies that take effect only after a while.
+"""A fault of the local AWS: changes to IAM policies that take effect after a delay.
 
-On AWS a change may take time to be seen everywhere (AWS docs: IAM, troubleshooting, "Changes that I make are
-not always immediately visible"); in ministack (1.5.33) it is seen at once. Only the decisions lag here: a
-policy that is read back is the new one.
+On AWS a change may not be visible everywhere at once (AWS docs: IAM, troubleshooting, "Changes that I make
+are not always immediately visible"); in ministack (1.5.33) it is. This fault delays only decisions: reading a
+policy returns the new version.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _Principal = tuple[str, str]  # account id and name
 
 @dataclass(frozen=True, slots=True)
 class _Policies:
-    """All that IAM decided by at some time: the users' and roles' policies, and whom the roles trust."""
+    """A snapshot of IAM: the policies of users and roles, and the trust policies of roles."""
 
     users: Mapping[_Principal, list[Any]]
     roles: Mapping[_Principal, list[Any]]
@@ -35,9 +35,9 @@ class _Policies:
 
 
 class Propagation:
-    """ASGI middleware around ministack that keeps, before each request to IAM, the policies as they are.
+    """ASGI middleware around ministack that takes a snapshot of the policies before each request to IAM.
 
-    For ``delay`` seconds after a change, the ones from before it are those that ministack's evaluator sees.
+    For ``delay`` seconds after a change, ministack's evaluator uses the policies from before it.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -47,30 +47,31 @@ class Propagation:
         self._before: deque[tuple[float, _Policies]] = deque()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Keep the policies as they are before a request to IAM, and serve it."""
+        """Take a snapshot of the policies before a request to IAM, and serve the request."""
         if scope["type"] == "http":
             headers = dict(scope["headers"])
             if self._delay_seconds and _TO_IAM.search(headers.get(b"authorization", b"")):
-                # Before the request, so that nobody who has its answer sees its effect. One that only reads
-                # or is refused changes nothing, and to have kept what it did not change does no harm.
+                # Take it before the request, so that nobody with the response sees its effect. A snapshot
+                # before a request that changes nothing does no harm.
                 self._before.append((time.monotonic(), self._now()))
         await self._app(scope, receive, send)
 
     @property
     def answered_from_the_past(self) -> int:
-        """How many decisions were made by outdated policies since the delay was set."""
+        """The number of decisions based on outdated policies since the delay was set."""
         return self._answered_from_the_past
 
     def set_delay(self, seconds: float) -> None:
-        """Let changes take effect so many seconds later; 0 is no time."""
+        """Delay the effect of changes by this many seconds; 0 for no delay."""
         self._delay_seconds = seconds
         self._answered_from_the_past = 0
         self._before.clear()
 
     def install(self) -> None:
-        """Put itself between ministack's evaluator and the policies.
+        """Patch ministack's evaluator to use these policies.
 
-        What is replaced is looked up by its module at each call, also by ministack's STS.
+        This works because ministack, also its STS, looks up the replaced functions in their modules at each
+        call.
         """
         from ministack.core import iam_evaluator
 
@@ -102,7 +103,7 @@ class Propagation:
         iam_evaluator.evaluate_trust_policy = is_trusted
 
     def _past(self) -> _Policies | None:
-        """What was in force so many seconds ago; None if that is what is in force now."""
+        """Return the policies from before the delay; None if they have not changed since."""
         if not self._delay_seconds:
             return None
         effective = time.monotonic() - self._delay_seconds
@@ -118,7 +119,7 @@ class Propagation:
         from ministack.services import iam
 
         users, roles, trusts = {}, {}, {}
-        # Some of ministack's own look-ups are about the account of the request that is being served.
+        # Some of ministack's look-ups use the account of the current request.
         for account_id, name in iam._users.to_dict():
             with request_scope(account_id, REGION):
                 users[account_id, name] = self._users_policies(name, account_id)
@@ -130,6 +131,6 @@ class Propagation:
 
 
 def _role(arn: str) -> _Principal:
-    """The account and the name in ``arn:aws:iam::ACCOUNT:role/PATH/NAME``."""
+    """Return the account and the name from ``arn:aws:iam::ACCOUNT:role/PATH/NAME``."""
     account_id, _, path = arn.partition("arn:aws:iam::")[2].partition(":role/")
     return account_id, path.rsplit("/", 1)[-1]

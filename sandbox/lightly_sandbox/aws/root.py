@@ -1,8 +1,8 @@
-"""Who is an account's root on the local AWS: the sandbox itself, and nobody else.
+"""Makes the sandbox itself the only root of an account on the local AWS.
 
-ministack (1.5.33) takes a caller for the root of an account who names its 12-digit number or ``test`` as
-access key, in any form, and also one whose request has credentials of an unknown form (``Bearer x``). It lets
-requests without a key list and create buckets.
+ministack (1.5.33) treats a caller as the root of an account if the access key is the 12-digit account number
+or ``test``, in any form, and also if the request has credentials of an unknown form (``Bearer x``). It allows
+requests without a key to list and create buckets.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Root:
         self._root_key = root_key.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Note it, and serve the request."""
+        """Note whether the request has the root key, and serve it."""
         if scope["type"] == "http":
             given = dict(scope["headers"]).get(ROOT_HEADER.encode(), b"")
             _is_root.set(hmac.compare_digest(given, self._root_key))
@@ -40,7 +40,7 @@ class Root:
 
 
 def install() -> None:
-    """Let ministack ask here who is root; what is replaced is looked up by its module at each call."""
+    """Patch ministack to decide here who is root; it looks up the replaced functions at each call."""
     from ministack.core import iam_evaluator
     from ministack.services import sts
 
@@ -48,7 +48,7 @@ def install() -> None:
     enforce, check = iam_evaluator.enforce, iam_evaluator.check_credentials
 
     def is_root_access_key(access_key_id: str) -> bool:
-        # Without a key it is ministack itself, or a request that the two functions below refuse.
+        # Without a key, the caller is ministack itself, or the two functions below refuse the request.
         return bool(named_root(access_key_id)) and (not access_key_id or _is_root.get())
 
     def enforced(
@@ -63,7 +63,7 @@ def install() -> None:
         if denied is not None or access_key_id:
             return denied
         if service == "s3":
-            # Whether a bucket is open to everybody is decided where the bucket is found.
+            # Public access to a bucket is decided where the bucket is looked up.
             of_a_bucket = action not in _OF_THE_ACCOUNT and resource_arn != "*"
             return None if of_a_bucket else iam_evaluator.EvalResult("ImplicitDeny")
         if iam_evaluator._served_unsigned(service, action):

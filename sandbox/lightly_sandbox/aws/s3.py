@@ -1,7 +1,7 @@
-"""What S3 asks of a request after its signature and its policies; set before ministack's own storage.
+"""The checks that S3 does after those of the signature and the policies, in front of ministack's storage.
 
-The rights to the objects' KMS keys, what a reader who may not list learns of a missing object, and who pays.
-It is met by every client alike: by its headers, by a presigned URL, or by a form.
+They cover the permissions on the objects' KMS keys, the response about a missing object to a caller who may
+not list, and Requester Pays. They apply to all clients alike: with headers, a presigned URL, or a form.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ DECRYPT, GENERATE = "kms:Decrypt", "kms:GenerateDataKey"
 
 _Answer = tuple[int, dict[str, str], bytes]
 
-# What an object has that is not under its key (AWS docs: S3, GetObjectTagging and others ask for no right to
-# it). What names an upload is looked at by itself.
+# Subresources that the object's KMS key does not encrypt (AWS docs: S3, GetObjectTagging and others require
+# no permission on the key). Requests with an upload id are checked separately.
 _BESIDE_THE_CONTENT = frozenset({"tagging", "acl", "retention", "legal-hold", "uploadId", "annotation"})
 
 _NO_FORMS = "The sandbox takes no browser-based uploads: use PutObject, or a presigned URL for it."
@@ -51,9 +51,9 @@ class _Request:
         return "x-amz-copy-source" in self.headers
 
     def reads_content(self) -> bool:
-        """Whether S3 decrypts the object for it.
+        """Whether S3 decrypts the object for this request.
 
-        HEAD needs kms:Decrypt for the checksum only (AWS docs: S3, HeadObject).
+        HEAD requires kms:Decrypt for the checksum only (AWS docs: S3, HeadObject).
         """
         if _BESIDE_THE_CONTENT & self.query.keys():
             return False
@@ -64,7 +64,7 @@ class _Request:
         return self.method == "GET"
 
     def writes_content(self) -> bool:
-        """Whether S3 makes a data key for it. An upload's is made when it is created."""
+        """Whether S3 creates a data key for this request. For a multipart upload, it does so at the start."""
         if not self.key:
             return False
         if self.method == "POST":
@@ -73,7 +73,7 @@ class _Request:
 
 
 def install() -> None:
-    """Put the checks before ministack's own dispatcher of S3's operations."""
+    """Add the checks in front of ministack's dispatcher of S3 operations."""
     from ministack.services import s3
 
     dispatch = s3._dispatch
@@ -90,7 +90,7 @@ def install() -> None:
             answer: _Answer = dispatch(method, bucket, key, headers, body, query)
             return answer
         if method == "POST" and not key and not query:
-            # Browser-based uploads are for web pages, and none may write here.
+            # Browser-based uploads are for web pages, which may not write here.
             error: _Answer = s3._error("NotImplemented", _NO_FORMS, 501, f"/{bucket}")
             return error
         access_key_id = s3._request_access_key(method, key, headers, query, body)
@@ -110,7 +110,7 @@ def install() -> None:
 
     def resolved(headers: Mapping[str, str], bucket: str) -> tuple[dict[str, str] | None, _Answer | None]:
         if headers.get(SSE) == "aws:kms" and not headers.get(SSE_KEY):
-            # The account's own aws/s3 key, which all its users of S3 may use; ministack has none and refuses.
+            # The AWS managed key aws/s3, which all S3 users of the account may use; ministack has none.
             return {SSE: "aws:kms"}, None
         kept: tuple[dict[str, str] | None, _Answer | None] = resolve(headers, bucket)
         return kept
@@ -122,7 +122,7 @@ def install() -> None:
 
 
 def _unpaid(request: _Request) -> Refused | None:
-    """A requester-pays bucket serves others only if they say that they pay.
+    """Refuse a request of another account to a Requester Pays bucket without the requester's consent to pay.
 
     AWS docs: S3, "Using Requester Pays buckets".
     """
@@ -144,7 +144,7 @@ def _unpaid(request: _Request) -> Refused | None:
 
 
 def _without_the_keys(request: _Request) -> Refused | None:
-    """What the caller lacks of the keys that the request needs."""
+    """Refuse a request if the caller lacks permission on a key that it needs."""
     from ministack.services import s3
 
     needed: list[tuple[str, str, str]] = []
@@ -157,7 +157,7 @@ def _without_the_keys(request: _Request) -> Refused | None:
     if request.writes_content():
         needed.append((GENERATE, _key_for_writing(request), _arn(request.bucket, request.key)))
     if request.method in ("PUT", "POST") and "uploadId" in request.query:
-        # Parts are encrypted, and decrypted to be put together (AWS docs: S3, "Multipart upload API and
+        # S3 encrypts parts, and decrypts them to combine them (AWS docs: S3, "Multipart upload API and
         # permissions": kms:GenerateDataKey to create an upload, kms:Decrypt for its parts).
         upload = s3._multipart_uploads.get(request.query["uploadId"][0])
         needed.append((DECRYPT, _key_of(upload), _arn(request.bucket, request.key)))
@@ -183,18 +183,18 @@ def _refused_key(request: _Request, action: str, reference: str, object_arn: str
 
 
 def _key_for_writing(request: _Request) -> str:
-    """The key that the request names or the bucket's default, "" if it is S3's or AWS's own."""
+    """Return the request's key or the bucket's default; "" for an S3 managed or AWS managed key."""
     from ministack.services import s3
 
     fields = request.headers
-    # With the customer's own key (SSE-C) the bucket's default counts for nothing.
+    # With a customer-provided key (SSE-C) the bucket's default does not apply.
     if fields.get(SSE) or any(name.startswith(f"{SSE}-customer-") for name in fields):
         return fields.get(SSE_KEY, "") if fields.get(SSE, "").startswith("aws:kms") else ""
     return str(s3._bucket_default_sse_headers(request.bucket).get(SSE_KEY, ""))
 
 
 def _with_key_arn(request: _Request) -> Mapping[str, str]:
-    """The headers, with the key by its ARN: so S3 answers and keeps it, however it was named."""
+    """Return the headers with the key's ARN: S3 stores and returns the ARN, however the key was named."""
     if request.principal is None or not (request.key and request.writes_content()):
         return request.headers
     from ministack.services import s3
@@ -223,10 +223,10 @@ def _has_bucket_key(bucket: str) -> bool:
 
 
 def _missing(request: _Request, answer: _Answer) -> Refused | None:
-    """A caller who may not list does not learn that an object is missing (AWS docs: S3, GetObject).
+    """Hide from a caller who may not list that an object is missing (AWS docs: S3, GetObject).
 
-    The right is looked for without a prefix, which the request does not have: a condition on s3:prefix is not
-    met. (Assumed of AWS.)
+    The permission to list is checked without a prefix, because the request has none: a condition on s3:prefix
+    is not met. (This is an assumption about AWS.)
     """
     bucket = request.bucket
     if request.copies and request.method == "PUT":
@@ -235,7 +235,7 @@ def _missing(request: _Request, answer: _Answer) -> Refused | None:
         version_id = request.version_id
     else:
         return None
-    # HEAD has no body that would tell a missing object from a missing bucket, which was checked before.
+    # HEAD has no body to distinguish a missing object from a missing bucket; the bucket was checked before.
     if version_id is not None or (request.method != "HEAD" and b"<Code>NoSuchKey<" not in answer[2]):
         return None
     return _may_not_list(request, bucket)
@@ -277,7 +277,7 @@ def _stored(bucket: str, key: str, version_id: str | None) -> Mapping[str, Any] 
 
 
 def _copy_source(header: str) -> tuple[str, str, str | None]:
-    """Bucket, key and version of x-amz-copy-source."""
+    """Return the bucket, key and version from x-amz-copy-source."""
     path, _, query = header.partition("?")
     bucket, _, key = unquote(path).lstrip("/").partition("/")
     version_ids = parse_qs(query).get("versionId")

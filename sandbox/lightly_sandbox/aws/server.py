@@ -1,4 +1,4 @@
-"""The local AWS's process: ministack, its policies enforced, its state kept, a guard in front of it."""
+"""The process of the local AWS: ministack with enforced policies, durable state and a guard in front."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lightly_sandbox.process.state_dir import StateDir, read_credentials
 
 
 def configure(state: StateDir, port: int) -> None:
-    """Tell ministack, which reads its environment when it is imported, how to run here."""
+    """Configure ministack, which reads its environment at import."""
     os.environ.update(
         {
             "AUTH": "true",
@@ -32,7 +32,7 @@ def configure(state: StateDir, port: int) -> None:
             "MINISTACK_REGION": REGION,
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
-            # Nothing of Docker's, whatever this machine has: a sandbox reaps no containers.
+            # Do not use Docker, even if this machine has it: the sandbox must not remove containers.
             "DOCKER_HOST": "unix:///nonexistent/docker.sock",
             "SERVICES": "s3,iam,sts,kms,sqs,secretsmanager,ssm",
             "PERSIST_STATE": "1",
@@ -45,7 +45,7 @@ def configure(state: StateDir, port: int) -> None:
 
 
 def max_session_seconds(role_arn: str) -> int | None:
-    """The MaxSessionDuration of a role in ministack's memory."""
+    """Return a role's MaxSessionDuration from ministack's memory."""
     from ministack.services import iam
 
     _, _, account_and_role = role_arn.partition("arn:aws:iam::")
@@ -55,7 +55,7 @@ def max_session_seconds(role_arn: str) -> int | None:
 
 
 def main() -> None:
-    """Serve the local AWS on an inherited socket; its secrets come through standard input."""
+    """Serve the local AWS on an inherited socket; read its secrets from standard input."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--port", type=int, required=True)
@@ -69,7 +69,7 @@ def main() -> None:
     state = StateDir(arguments.state_dir)
     configure(state, arguments.port)
     log_to_stderr()
-    # Before ministack is imported, which then loads the objects.
+    # Do this before importing ministack, which then loads the objects.
     mend_objects(state.aws / "s3")
     from ministack.app import app as ministack
 

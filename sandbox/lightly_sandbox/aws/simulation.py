@@ -1,8 +1,8 @@
-"""IAM's policy simulator with the context that it is asked with, and with permissions boundaries.
+"""Makes IAM's policy simulator use the request's context entries and permissions boundaries.
 
-ministack (1.5.33) looks at neither, so that a policy with a condition on ``s3:prefix`` allows nothing in its
-simulator, and takes the caller's address for that of the simulated request. AWS's returns which keys of the
-context are missing, beside each resource (AWS docs: IAM API reference, SimulatePrincipalPolicy).
+ministack (1.5.33) ignores both: in its simulator a policy with a condition on ``s3:prefix`` allows nothing,
+and the caller's address counts as that of the simulated request. AWS's simulator also returns the missing
+context keys for each resource (AWS docs: IAM API reference, SimulatePrincipalPolicy).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _context: ContextVar[dict[str, Any]] = ContextVar("context_of_the_simulation")
 
 
 def install() -> None:
-    """Put itself into ministack's simulator; what is replaced is looked up by its module at each call."""
+    """Patch ministack's simulator; ministack looks up the replaced function in its module at each call."""
     from ministack.services import iam
 
     read_parameters = iam._extract_simulate_params
@@ -35,7 +35,7 @@ def _context_entries(parameter: Any) -> dict[str, Any]:
     number = 1
     while name := parameter(f"ContextEntries.member.{number}.ContextKeyName"):
         key = f"ContextEntries.member.{number}.ContextKeyValues.member."
-        # An empty value is a value, too, and reads like one that is not there; so the first always counts.
+        # An empty value is valid, but looks like a missing one; so always use the first value.
         values = [parameter(f"{key}1") or ""]
         while more := parameter(f"{key}{len(values) + 1}"):
             values.append(more)
@@ -88,7 +88,7 @@ def _results(
 
 
 def _missing(asked: Any, layers: list[Any]) -> list[str]:
-    """The condition keys of the statements about this that nothing gives a value for."""
+    """Return the condition keys without a value in the statements that apply to the request."""
     from ministack.core import iam_evaluator
 
     about = [

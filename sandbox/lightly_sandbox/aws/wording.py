@@ -23,7 +23,7 @@ class AccessDeniedMessages(StrEnum):
 
 
 class Wording:
-    """What the messages name from now on."""
+    """What the messages currently name."""
 
     def __init__(self, default: AccessDeniedMessages = AccessDeniedMessages.POLICY_ARN) -> None:
         self.default = default
@@ -43,14 +43,14 @@ class _Statements(list[Any]):
 
 
 def policy_arn(statements: Any) -> str:
-    """The ARN of the managed policy that the statements are of; "" for an inline policy, which has none."""
+    """Return the ARN of the statements' managed policy; "" for an inline policy, which has none."""
     return str(getattr(statements, "arn", ""))
 
 
 def install() -> None:
-    """Let ministack (1.5.33) keep a managed policy's ARN with its parsed statements.
+    """Patch ministack (1.5.33) to keep a managed policy's ARN with its parsed statements.
 
-    What is replaced is looked up by its module at each call.
+    This works because ministack looks up the replaced functions in their modules at each call.
     """
     from ministack.core import iam_evaluator
 
