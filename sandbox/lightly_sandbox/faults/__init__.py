@@ -1,1 +1,1 @@
-"""Faults on purpose: which requests of the platform fail, and how."""
+"""Fault injection: which requests to the platform fail, and how."""

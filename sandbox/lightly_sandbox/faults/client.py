@@ -1,4 +1,4 @@
-"""Asks a running sandbox about its faults, over HTTP."""
+"""Manages the faults of a running sandbox over HTTP."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class FaultsClient:
 
     @classmethod
     def of(cls, ready_file: Path | None) -> FaultsClient:
-        """The sandbox that wrote ``ready_file``; without it, the one that the vendor's variables name.
+        """Return a client for the sandbox that wrote ``ready_file``.
 
-        Without those, the one that was started without options.
+        Without it, use the vendor's variables; without those, the sandbox that was started without options.
 
         Raises:
-            SandboxError: there is no such file, or the variables are not set or hold no address.
+            SandboxError: the file does not exist, or the variables are not set or contain no address.
         """
         url, token = os.environ.get("LIGHTLY_SERVER_LOCATION"), os.environ.get("LIGHTLY_TOKEN")
         if ready_file is None and not (url and token) and default_ready_file().exists():
@@ -49,32 +49,32 @@ class FaultsClient:
         return cls(platform_address(url), token)
 
     def list(self) -> list[dict[str, Any]]:
-        """Every fault with its counts."""
+        """Return every fault with its counts."""
         faults: list[dict[str, Any]] = self._send("GET").json()
         return faults
 
     def add(self, spec: Mapping[str, Any]) -> dict[str, Any]:
-        """Have one more; return it with its id."""
+        """Add a fault; return it with its id."""
         fault: dict[str, Any] = self._send("POST", body=spec).json()
         return fault
 
     def remove(self, fault_id: str) -> None:
-        """Have this one no more."""
+        """Remove this fault."""
         self._send("DELETE", f"/{fault_id}")
 
     def clear(self) -> None:
-        """Have none any more."""
+        """Remove all faults."""
         self._send("DELETE")
 
     def _send(self, method: str, below: str = "", body: Mapping[str, Any] | None = None) -> requests.Response:
         with requests.Session() as session:
-            session.trust_env = False  # A proxy of the environment is not for loopback.
+            session.trust_env = False  # Do not use the environment's proxy for loopback.
             try:
                 answer = session.request(
                     method, f"{self.url}{_PATH}{below}", params={"token": self.token}, json=body, timeout=30
                 )
             except requests.RequestException as failed:
-                # Its text has the URL with the token in it.
+                # The exception's text contains the URL with the token.
                 raise SandboxError(
                     f"The sandbox at {self.url} does not answer ({type(failed).__name__}); is it running?"
                 ) from None

@@ -1,4 +1,4 @@
-"""Carries out the faults: an ASGI layer around the platform that also has the connection in its hands."""
+"""Applies the faults: an ASGI layer around the platform that also controls the connection."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ DRIP_INTERVAL_SECONDS = 0.1
 
 _Headers = list[tuple[bytes, bytes]]
 
-# The times in the answers, in milliseconds (lightly 1.5.26, models/timestamp.py). processedUntilTimestamp is
-# none of them: it is in seconds, and its client sets it.
+# The timestamps in responses, in milliseconds (lightly 1.5.26, models/timestamp.py). processedUntilTimestamp
+# is not among them: it is in seconds, and the client sets it.
 _TIMES = frozenset({"createdAt", "lastModifiedAt", "ts"})
 
 _CODES: dict[int, ApiErrorCode] = {
@@ -52,14 +52,14 @@ _LINGER_NOT = struct.pack("ii", 1, 0)
 
 
 class FaultLayer:
-    """ASGI middleware: of the requests to the API, some do not go well. What else is served is spared."""
+    """ASGI middleware that applies faults to requests to the API, and passes on all other requests."""
 
     def __init__(self, app: ASGIApp, faults: Faults) -> None:
         self._app = app
         self._faults = faults
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the request, well or not."""
+        """Serve the request, with or without a fault."""
         if scope["type"] != "http" or not scope["path"].startswith(API):
             await self._app(scope, receive, send)
             return
@@ -76,7 +76,7 @@ class FaultLayer:
 
 @dataclass(frozen=True, slots=True)
 class _Carried:
-    """One request and its plan."""
+    """A request and its plan."""
 
     app: ASGIApp
     scope: Scope
@@ -101,7 +101,7 @@ class _Carried:
             await self._answer(done)
 
     async def _request_body(self) -> bytes | None:
-        """All of it, before anything else: what is delayed has arrived. None if the client left meanwhile."""
+        """Read the whole body first: a delayed request has arrived. None if the client disconnected."""
         body, more = b"", True
         while more:
             message = await self.receive()
@@ -112,7 +112,7 @@ class _Carried:
         return body
 
     async def _done(self, body: bytes) -> _Answer:
-        """Let the application do the request and keep its answer."""
+        """Pass the request to the application and return its response."""
         given = False
 
         async def again() -> Message:
@@ -157,7 +157,7 @@ class _Carried:
             half = answer.body[: len(answer.body) // 2]
             await self.send({"type": "http.response.body", "body": half, "more_body": True})
         else:
-            # Of an answer without a body, only its first line can be cut.
+            # A response without a body can only be truncated in its first line.
             transport_of(self.scope).write(b"HTTP/1.1 ")
         await self._close()
 
@@ -184,7 +184,7 @@ class _Carried:
         await self._closed()
 
     async def _closed(self) -> None:
-        """Wait until the server has noticed: to an application that just returns it would add an answer."""
+        """Wait until the server has noticed: else it would add a response when the application returns."""
         while (await self.receive())["type"] != "http.disconnect":
             pass
 
@@ -199,7 +199,7 @@ class _Answer:
         return {"type": "http.response.start", "status": self.status, "headers": self.headers}
 
     def with_body(self, content_type: bytes, body: bytes) -> _Answer:
-        """The same with another body."""
+        """Return the same response with another body."""
         kept = [(k, v) for k, v in self.headers if k.lower() not in (b"content-type", b"content-length")]
         new = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
         return replace(self, headers=kept + new, body=body)
@@ -208,13 +208,13 @@ class _Answer:
 def _refusal(fault: Status, request_id: str) -> _Answer:
     code = fault.code or _CODES.get(fault.status, ApiErrorCode.BAD_REQUEST).value
     error = f"A fault of the sandbox answers this request with {fault.status}; see `lightly-sandbox faults`."
-    # Not an ApiErrorResponse: a fault may have a code that the contract does not know yet.
+    # Do not use ApiErrorResponse: a fault may have a code that the contract does not define yet.
     body = {"code": code, "error": error, "requestId": request_id}
     headers: _Headers = []
     if fault.retry_after is not None:
         headers.append((b"retry-after", str(fault.retry_after).encode()))
     if fault.retry_after_date is not None:
-        # The date has whole seconds; rounded down it would be too early.
+        # The date has whole seconds; round up, so that it is not too early.
         until = math.ceil(time.time()) + fault.retry_after_date
         headers.append((b"retry-after", formatdate(until, usegmt=True).encode()))
     refusal = _Answer(fault.status, headers, b"")
@@ -228,7 +228,7 @@ def _page_instead_of(answer: _Answer) -> _Answer:
 
 
 def _skewed(answer: _Answer, seconds: float) -> _Answer:
-    """The answer with every time in its JSON shifted; what is no JSON has no times."""
+    """Return the response with all timestamps in its JSON shifted; other content has none."""
     if (b"content-type", b"application/json") not in answer.headers:
         return answer
     body = json.dumps(_shifted(json.loads(answer.body), round(seconds * 1000)))

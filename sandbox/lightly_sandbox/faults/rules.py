@@ -1,6 +1,6 @@
-"""The faults of the platform: what they are, which requests they apply to, and how often they did.
+"""The platform's faults: their types, the requests that they apply to, and their counts.
 
-Nothing here acts; ``layer`` carries out what ``Faults.decide`` decides.
+This module only decides; ``layer`` applies what ``Faults.decide`` returns.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ Spec = Annotated[OfOperations | OfAws, Field(discriminator="kind")]
 
 @dataclass(slots=True)
 class Fault:
-    """A fault that was asked for, and what it has met: ``applied`` of the ``matched`` requests had it."""
+    """A fault and its counts: it was ``applied`` to that many of the ``matched`` requests."""
 
     id: str
     spec: OfOperations | OfAws
@@ -143,18 +143,18 @@ class Fault:
     draws: random.Random = field(default_factory=random.Random, repr=False)
 
     def shown(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the fault as JSON types."""
         counts = {} if isinstance(self.spec, Messages) else {"matched": self.matched, "applied": self.applied}
         return {"id": self.id, **self.spec.wire(), **counts}
 
     def meets(self, method: str, path: str, *, by_worker: bool) -> bool:
-        """Whether it is for such a request, however often it has been applied."""
+        """Whether the fault matches the request, regardless of how often it has been applied."""
         if isinstance(self.spec, OfAws) or (by_worker and not self.spec.include_worker):
             return False
         return operations.fits(self.spec.operation, method, path)
 
     def falls_due(self) -> bool:
-        """Whether it is applied now; if so, it counts."""
+        """Decide whether to apply the fault now; if so, count it."""
         if not isinstance(self.spec, OfAws):
             if self.spec.times is not None and self.applied >= self.spec.times:
                 return False
@@ -166,9 +166,9 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What happens to one request: a delay, then a refusal or the request itself; then what of its answer.
+    """What happens to a request: a delay, then a refusal or the request itself, then a fault of its response.
 
-    With an ``instead`` the request is not done, and ``afterwards`` is None.
+    With ``instead`` the request is not executed, and ``afterwards`` is None.
     """
 
     delay_seconds: float = 0.0
@@ -182,14 +182,14 @@ class Plan:
 
 
 class Faults:
-    """The faults asked for since the start or since they were cleared. Used from the event loop only."""
+    """The faults that were added since the start or the last clear. Use it from the event loop only."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
         self._ids = itertools.count(1)
 
     def add(self, spec: OfOperations | OfAws) -> Fault:
-        """Have this fault from now on."""
+        """Add a fault."""
         if isinstance(spec, OfAws):
             self._faults = [fault for fault in self._faults if not isinstance(fault.spec, type(spec))]
             fault = Fault(str(next(self._ids)), spec)
@@ -199,11 +199,11 @@ class Faults:
         return fault
 
     def all(self) -> Sequence[Fault]:
-        """Every fault in the order of their coming, used up or not."""
+        """Return all faults in the order in which they were added, including used-up ones."""
         return tuple(self._faults)
 
     def remove(self, fault_id: str) -> Fault | None:
-        """Have this one no more, and return it; None if there is none."""
+        """Remove a fault and return it; None if it does not exist."""
         for fault in self._faults:
             if fault.id == fault_id:
                 self._faults.remove(fault)
@@ -211,14 +211,14 @@ class Faults:
         return None
 
     def clear(self) -> None:
-        """Have none any more."""
+        """Remove all faults."""
         self._faults.clear()
 
     def decide(self, method: str, path: str, *, by_worker: bool) -> Plan:
-        """Say what happens to this request, and count it.
+        """Decide what happens to a request, and count it.
 
-        Delays and skews add up. Of those that put something in the request's or the answer's place only one
-        can happen: the first that was asked for and is due. The others do not count it as theirs.
+        Delays and skews add up. Of the faults that replace the request or its response, only the first one
+        that is due applies; the others do not count the request as applied.
         """
         met = [fault for fault in self._faults if fault.meets(method, path, by_worker=by_worker)]
         for fault in met:

@@ -58,8 +58,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A literal path comes before one with a parameter in its place: /worker/schedule before /worker/{workerId}.
-# FastAPI tries one route after the other: what is polled comes first.
+# A literal path must precede one with a parameter in its place: /worker/schedule before /worker/{workerId}.
+# FastAPI tries the routes in order, so polled ones come first.
 _ROUTERS = (
     runs.router,
     not_implemented.router,
@@ -94,12 +94,12 @@ LOOKS_PER_SILENCE = 10
 
 @cache
 def openapi_document() -> dict[str, Any]:
-    """What the platform serves, as OpenAPI; made when it is asked for: few ask, and it takes a while."""
+    """Return the platform's OpenAPI document, created on demand: it is rarely used and slow to create."""
     return openapi.describe(TITLE, __version__, (*_PUBLIC_ROUTERS, *_ROUTERS))
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Make the application; its database is opened now and closed at shutdown."""
+    """Create the application; it opens its database now and closes it at shutdown."""
     database = Database(settings.database)
 
     @contextlib.asynccontextmanager
@@ -111,8 +111,8 @@ def create_app(settings: Settings) -> FastAPI:
             await watching
         database.close()
 
-    # Without the pages of FastAPI's own: an unknown path is answered as the platform answers it, and its
-    # document would lack the bodies, which are read by their own rules.
+    # Without FastAPI's own pages: unknown paths get the platform's error, and FastAPI's document would lack
+    # the request bodies, which have their own parser.
     app = FastAPI(
         title=TITLE,
         version=__version__,
@@ -127,7 +127,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.document = openapi_document
     errors.install(app)
 
-    # The last one added is the outermost: what a fault answers has a name too, and is logged.
+    # The last one added is the outermost: responses of faults also have an id and are logged.
     app.add_middleware(FaultLayer, faults=app.state.faults)
     app.add_middleware(NameAndLog)
     for router in _PUBLIC_ROUTERS:
@@ -148,7 +148,7 @@ class NameAndLog:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the request, the id in its state and in the answer's header."""
+        """Serve the request, with the id in its state and in a response header."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -160,7 +160,7 @@ class NameAndLog:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message)["X-Request-Id"] = request_id
                 took = (time.perf_counter() - began) * 1000
-                # The path as it was sent, percent-encoded, and without its query: that carries the token.
+                # The path as it was sent, percent-encoded, without the query, which contains the token.
                 path = scope["raw_path"].decode("latin-1")
                 log.info("%s %s %s %.0f ms", scope["method"], path, message["status"], took)
             await send(message)
@@ -175,7 +175,7 @@ async def _crash_silent_runs(database: Database, silent_seconds: float) -> None:
                 crash_silent_runs(session, silent_seconds)
                 session.commit()
         except SQLAlchemyError:
-            # A database that is busy for once must not end the watch: a run would hang for ever.
+            # A busy database must not end the watch: otherwise a run could hang forever.
             log.exception("silent runs could not be looked for; they are the next time")
 
     while True:

@@ -1,4 +1,4 @@
-"""The SQLite database: one for reading requests, one for writing ones, over the same file."""
+"""The SQLite database: one engine for reading and one for writing requests, on the same file."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ HANDLER_THREADS = 40
 
 
 def new_id() -> str:
-    """A new id of 24 hexadecimal digits."""
+    """Return a new id of 24 hexadecimal digits."""
     return secrets.token_hex(12)
 
 
 def now_ms() -> int:
-    """The time in milliseconds since the epoch, the unit of the API's timestamps."""
+    """Return the time in milliseconds since the epoch, the unit of the API's timestamps."""
     return time.time_ns() // 1_000_000
 
 
 class Database:
-    """Opens (and on the first use makes) the database file ``path``. An older one is brought up to date.
+    """Opens the database file ``path``, creating it if missing. An older version is migrated.
 
     Raises:
-        SandboxError: the file is of a newer version, or none of a sandbox.
+        SandboxError: the file has a newer version, or is not a sandbox's database.
     """
 
     def __init__(self, path: Path) -> None:
-        # As many as Starlette has threads for handlers, so that none waits for a connection.
+        # One connection per thread that Starlette has for handlers, so that none waits for one.
         self._reader = _engine(path, "BEGIN", pool_size=HANDLER_THREADS)
-        # A transaction that will write takes the lock when it begins: SQLite cannot turn a read lock into a
-        # write lock once another writer was faster, and waiting (busy_timeout) does not help there.
+        # A writing transaction takes the lock when it begins: SQLite cannot upgrade a read lock to a write
+        # lock after another writer was faster, and waiting (busy_timeout) does not help.
         self._writer = _engine(path, "BEGIN IMMEDIATE", pool_size=HANDLER_THREADS)
-        # All in one transaction: a kill meanwhile leaves what was there.
+        # All in one transaction: a kill leaves the database unchanged.
         with self._writer.begin() as connection:
             schema.bring_up_to_date(connection.exec_driver_sql, path)
             Table.metadata.create_all(connection)
@@ -53,17 +53,17 @@ class Database:
                     index.create(connection, checkfirst=True)
         self.read = sessionmaker(self._reader, expire_on_commit=False)
         self.write = sessionmaker(self._writer, expire_on_commit=False)
-        # For one thread, that of the event loop, and for look-ups that are sooner done than another thread is
-        # woken. It has no transactions: each statement sees what is committed by then.
+        # For the event loop's thread only, and for look-ups that are faster than switching to another thread.
+        # It has no transactions: each statement sees what has been committed.
         self._glances = _engine(path, None, poolclass=StaticPool)
         self.glance = self._glances.connect()
 
     def session(self, *, writes: bool) -> Session:
-        """A new session; ``writes`` says whether it takes the write lock at once."""
+        """Return a new session; ``writes``: whether it takes the write lock at once."""
         return self.write() if writes else self.read()
 
     def close(self) -> None:
-        """Close every connection, which also folds the write-ahead log back."""
+        """Close every connection, which also checkpoints the write-ahead log."""
         self.glance.close()
         self._glances.dispose()
         self._reader.dispose()

@@ -1,4 +1,4 @@
-"""Every refusal of the platform has the same body: ``{code, error, requestId}``."""
+"""The platform's errors, which all have the same body: ``{code, error, requestId}``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class ApiError(Exception):
-    """A refusal: the HTTP status, the platform's code and one sentence."""
+    """An error response: the HTTP status, the platform's code and one sentence."""
 
     def __init__(self, status: int, code: ApiErrorCode, error: str) -> None:
         super().__init__(error)
@@ -33,19 +33,19 @@ class ApiError(Exception):
 
 
 def malformed(where: str, why: str) -> ApiError:
-    """A request that breaks the contract at ``where`` (a dotted member)."""
+    """Create the error for a request that violates the contract at ``where`` (a dotted member)."""
     return ApiError(HTTPStatus.BAD_REQUEST, ApiErrorCode.MALFORMED_REQUEST, f"{where}: {why}")
 
 
 def unknown(code: ApiErrorCode, what: str, id_: str) -> ApiError:
-    """An id that names nothing of this user's."""
+    """Create the error for an id that is not among the user's entities."""
     return ApiError(HTTPStatus.NOT_FOUND, code, f"There is no {what} {id_}.")
 
 
 def describe(problems: Sequence[Mapping[str, object]]) -> str:
-    """Name each wrong member and why, from pydantic's own list.
+    """Describe each wrong member and its error, from pydantic's list.
 
-    The value itself is left out: it may be a secret.
+    The value is omitted, because it may be a secret.
     """
     lines = []
     for problem in problems:
@@ -55,7 +55,7 @@ def describe(problems: Sequence[Mapping[str, object]]) -> str:
     return "; ".join(lines)
 
 
-# Statuses that Starlette itself answers with, before any handler of ours is reached.
+# Statuses that Starlette itself returns, before any handler is called.
 _CODES = {
     HTTPStatus.NOT_FOUND: ApiErrorCode.NOT_FOUND,
     HTTPStatus.UNAUTHORIZED: ApiErrorCode.UNAUTHORIZED,
@@ -73,13 +73,13 @@ def _answer(
 
 
 def _allow(request: Request, given: Mapping[str, str] | None) -> Mapping[str, str] | None:
-    """RFC 9110, 15.5.6: 405 names the methods that there are. The framework names those of one route only."""
+    """Return the allowed methods for a 405 (RFC 9110, 15.5.6). The framework names those of one route."""
     methods = methods_at(request.url.path)
     return {"Allow": ", ".join(methods)} if methods else given
 
 
 def install(app: FastAPI) -> None:
-    """Give every failure of ``app`` the platform's error body."""
+    """Use the platform's error body for every failure of ``app``."""
 
     @app.exception_handler(ApiError)
     def refused(request: Request, failure: ApiError) -> JSONResponse:
@@ -93,7 +93,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(OverflowError)
     def too_large(request: Request, _failure: OverflowError) -> JSONResponse:
-        # The contract gives its integers no upper bound, and SQLite's have 64 bits.
+        # The contract has no upper bound for integers, but SQLite's have 64 bits.
         error = "A number in the request is too large."
         return _answer(request, HTTPStatus.BAD_REQUEST, ApiErrorCode.MALFORMED_REQUEST, error)
 
@@ -109,7 +109,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     def unexpected(request: Request, failure: Exception) -> JSONResponse:
-        # The path without its query: the query carries the token.
+        # Log the path without the query, which contains the token.
         log.error("%s %s failed", request.method, request.url.path, exc_info=failure)
         error = f"The sandbox failed at {request.method} {request.url.path}; its log says why."
         return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, ApiErrorCode.BAD_REQUEST, error)

@@ -1,4 +1,4 @@
-"""Look-ups of what clients poll for: on the event loop's own connection, past the ORM, which costs more."""
+"""Look-ups that clients poll for, on the event loop's connection and without the slower ORM."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ARTIFACTS = (
 
 
 def run_of_scheduled(glance: Connection, user_id: str, scheduled_id: str) -> Any:
-    """The run of the user's scheduled run with the members of a ``Run``, its artifacts included, or None."""
+    """Return the run of the user's scheduled run as the members of a ``Run``, with its artifacts, or None."""
     row = glance.execute(_RUN_OF_SCHEDULED, {"scheduled_id": scheduled_id, "user_id": user_id}).first()
     if row is None:
         return None

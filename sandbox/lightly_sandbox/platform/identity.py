@@ -1,4 +1,4 @@
-"""Who a user is, and which of the others' datasets are theirs to use too."""
+"""Identifies users, and decides which datasets of others they may use."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ FIRST_USER_TEAM = "sandbox-team"
 
 
 def digest(token: str) -> str:
-    """What is kept of a token, so that the database gives none away."""
+    """Return a token's digest, so that the database contains no tokens."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def user_of_token(session: Session | Connection, token: str) -> str | None:
-    """The id of the user whose token this is, other than the one that the sandbox begins with."""
+    """Return the id of the user with this token, other than the sandbox's first user."""
     return session.scalar(select(User.id).where(User.token_digest == digest(token)))
 
 
 def user(session: Session, user_id: str) -> User:
-    """The user of this id, who is one that exists."""
+    """Return the user with this id, who must exist."""
     return known_user(session, user_id) or _first_user()
 
 
 def known_user(session: Session, user_id: str) -> User | None:
-    """The user of this id, or None."""
+    """Return the user with this id, or None."""
     return _first_user() if user_id == FIRST_USER_ID else session.get(User, user_id)
 
 
 def _first_user() -> User:
-    # Not in the database: its token is the sandbox's, which is kept elsewhere.
+    # Not in the database: its token is the sandbox's, which is stored elsewhere.
     return User(id=FIRST_USER_ID, email=FIRST_USER_EMAIL, team=FIRST_USER_TEAM, token_digest="")
 
 
 def is_shared_with(whom: User) -> ColumnElement[bool]:
-    """Whether a dataset of somebody else's is shared with the user or with the user's team."""
+    """Whether another user's dataset is shared with the user or the user's team."""
     shared = []
     names = [(SharedAccess.users, whom.email)]
     if whom.team is not None:
@@ -56,7 +56,7 @@ def is_shared_with(whom: User) -> ColumnElement[bool]:
 
 
 def is_of_team(whom: User, owner: InstrumentedAttribute[str] = Dataset.user_id) -> ColumnElement[bool]:
-    """Whether the ``owner``, by default a dataset's, is another member of the user's team."""
+    """Whether the ``owner``, by default of a dataset, is another member of the user's team."""
     if whom.team is None:
         return false()
     owners: list[ColumnElement[bool]] = [owner.in_(select(User.id).where(User.team == whom.team))]

@@ -1,4 +1,4 @@
-"""How scheduled runs and runs may change, and what ends them when their worker is gone."""
+"""The state transitions of scheduled runs and runs, and their end if the worker disappears."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _PLACES = {state: place for place, state in enumerate(DockerRunState)}
 
 
 def advance(session: Session, run: Run, state: DockerRunState, message: str | None) -> None:
-    """Bring ``run`` into ``state``: ahead in the contract's order, or to one of the four ends.
+    """Set the state of ``run``: a later one in the contract's order, or one of the four final ones.
 
-    The order of the states is that of the contract's enum. That the platform refuses to go back
-    is a guess; a worker may say a state again, and leave out those whose work it was not asked for.
+    The order of the states is that of the contract's enum. That the platform rejects an earlier state is a
+    guess; a worker may repeat a state, and skip those that its run does not need.
 
     Raises:
-        ApiError: 409, the run has ended, or is further already.
+        ApiError: 409, the run has ended, or is already in a later state.
     """
     if run.state in TERMINAL:
         raise refused(run, f"has ended as {run.state}; that is final.")
@@ -43,15 +43,15 @@ def advance(session: Session, run: Run, state: DockerRunState, message: str | No
 
 
 def refused(run: Run, why: str) -> ApiError:
-    """409 CONFLICT: ``run``, as it is, does not allow it."""
+    """Create a 409 CONFLICT: the state of ``run`` does not allow the request."""
     return ApiError(HTTPStatus.CONFLICT, ApiErrorCode.CONFLICT, f"Run {run.id} {why}")
 
 
 def _withdraw_unpublished(session: Session, run: Run) -> None:
-    """Take away the samples that ``run`` has added and that no tag counts: it ended before its tag.
+    """Delete the samples that ``run`` added and that no tag counts, because it ended before creating its tag.
 
-    A tag counts (``totSize``) every sample that there was when it was made, so those beyond are in none, and
-    the others keep their bits.
+    A tag counts (``totSize``) every sample that existed when it was created. Samples beyond that are in no
+    tag, and the other samples keep their bits.
     """
     if run.dataset_id is None or run.scheduled_id is None:
         return
@@ -66,7 +66,7 @@ def _withdraw_unpublished(session: Session, run: Run) -> None:
 
 
 def finish(session: Session, scheduled: ScheduledRun, why: str) -> None:
-    """Let a taken scheduled run be done. A run of it that has not ended is CRASHED, ``why`` its message."""
+    """Set a taken scheduled run to DONE. Its run, if not ended, becomes CRASHED with the message ``why``."""
     scheduled.state, scheduled.last_modified_at = DockerRunScheduledState.DONE, now_ms()
     run = session.scalar(select(Run).where(Run.scheduled_id == scheduled.id))
     if run is not None and run.state not in TERMINAL:
@@ -74,9 +74,9 @@ def finish(session: Session, scheduled: ScheduledRun, why: str) -> None:
 
 
 def _abandon(session: Session, scheduled: ScheduledRun, why: str) -> None:
-    """End a taken scheduled run whose worker is gone; without a run it has lost nothing and is OPEN again.
+    """End a taken scheduled run whose worker is gone; if it has no run yet, it becomes OPEN again.
 
-    DONE without a run would let whoever asks for the run (404 until there is one) wait for ever.
+    DONE without a run would make clients that poll for the run (404 until there is one) wait forever.
     """
     if session.scalar(select(Run.id).where(Run.scheduled_id == scheduled.id)) is None:
         give_back(scheduled)
@@ -85,13 +85,13 @@ def _abandon(session: Session, scheduled: ScheduledRun, why: str) -> None:
 
 
 def give_back(scheduled: ScheduledRun) -> None:
-    """Let a taken scheduled run be OPEN again, for any worker."""
+    """Set a taken scheduled run to OPEN, for any worker."""
     scheduled.state, scheduled.worker_id = DockerRunScheduledState.OPEN, None
     scheduled.last_modified_at = now_ms()
 
 
 def crash_runs_of(session: Session, worker: Worker) -> None:
-    """End what ``worker`` had taken."""
+    """End the scheduled runs that ``worker`` had taken."""
     taken = select(ScheduledRun).where(
         ScheduledRun.worker_id == worker.id, ScheduledRun.state == DockerRunScheduledState.LOCKED
     )
@@ -121,9 +121,9 @@ def crash_silent_runs(session: Session, silent_seconds: float) -> None:
 
 
 def lock(session: Session, scheduled: ScheduledRun, worker: Worker) -> bool:
-    """Let ``worker`` take ``scheduled`` if it is open and no other run of its dataset is taken.
+    """Assign ``scheduled`` to ``worker`` if it is open and no other run of its dataset is taken.
 
-    One statement, so that of several workers exactly one succeeds.
+    It is a single statement, so that exactly one of several workers succeeds.
     """
     other = ScheduledRun.__table__.alias()
     taken = (

@@ -1,4 +1,4 @@
-"""Listing a datasource: the files of one kind below a folder, page by page, in one or several shards."""
+"""Lists a datasource: the files of one type below a folder, page by page, in one or several shards."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".hevc", ".mpg", ".mpeg", ".avi", ".
 
 
 class Cursor(BaseModel):
-    """Where a listing goes on; opaque to the client.
+    """Where a listing continues; opaque to the client.
 
-    It covers the keys beyond ``after`` up to and including ``until``, and carries the relevant-filenames file
-    with which it was made: the name of one of the customer's, or the run and the artifact that it is.
+    It covers the keys after ``after`` up to and including ``until``, and contains the relevant-filenames file
+    of the listing: the name of a customer's file, or the run and its artifact.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -45,15 +45,15 @@ class Cursor(BaseModel):
     relevant_artifact_id: str | None = None
 
     def encode(self) -> str:
-        """The cursor as text."""
+        """Return the cursor as text."""
         return base64.urlsafe_b64encode(self.model_dump_json().encode()).decode()
 
     @classmethod
     def decode(cls, text: str) -> Cursor:
-        """Read a cursor that an earlier page gave.
+        """Parse a cursor of an earlier page.
 
         Raises:
-            ValueError: it is none.
+            ValueError: it is not a cursor.
         """
         try:
             return cls.model_validate_json(base64.b64decode(text.encode(), altchars=b"-_", validate=True))
@@ -80,7 +80,7 @@ def list_page(place: Place, folder: str, wanted: Callable[[str], bool], cursor: 
     """List one page after ``cursor``: the files last modified within its seconds, both ends included.
 
     ``folder``: relative to the datasource's path; empty or ending with a slash. The names that ``wanted``
-    sees, and that come back, are relative to it.
+    gets and that are returned are relative to it.
 
     Raises:
         ClientError: AWS refuses.
@@ -109,8 +109,8 @@ def list_page(place: Place, folder: str, wanted: Callable[[str], bool], cursor: 
 def shard(place: Place, folder: str, cursor: Cursor, shards: int) -> list[Cursor]:
     """Split ``cursor`` into at most ``shards`` cursors that cover the same keys, each once.
 
-    The bounds are files and folders of the uppermost level that has more than one, so the shards are as
-    uneven as the folders are, and few if there are few of them.
+    The bounds are files and folders of the highest level that has more than one. So the shards are as uneven
+    as the folders, and few if there are few folders.
 
     Raises:
         ClientError: AWS refuses.
@@ -118,8 +118,8 @@ def shard(place: Place, folder: str, cursor: Cursor, shards: int) -> list[Cursor
     if shards == 1:
         return [cursor]
     keys = _first_fork(place, place.location.key(folder))
-    # A key is in the shard of the first bound that is not before it; what is below the folder "a/" is after
-    # "a/" and so in the next one.
+    # A key is in the shard of the first bound that is not before it. Keys below the folder "a/" sort after
+    # "a/" and so are in the next one.
     n_bounds = min(shards, len(keys)) - 1
     bounds = sorted({keys[(number + 1) * len(keys) // (n_bounds + 1) - 1] for number in range(n_bounds)})
     return [
@@ -129,7 +129,7 @@ def shard(place: Place, folder: str, cursor: Cursor, shards: int) -> list[Cursor
 
 
 def _first_fork(place: Place, prefix: str) -> list[str]:
-    """The files and folders, at most a page of them, of the first level that has more than one folder."""
+    """Return at most a page of the files and folders of the first level that has more than one folder."""
     while True:
         answer = place.client.list_objects_v2(
             Bucket=place.location.bucket, Prefix=prefix, Delimiter="/", MaxKeys=PAGE_KEYS

@@ -1,4 +1,4 @@
-"""Finding what a path names, among the things that the user may use."""
+"""Finds the entities that a path names, among those that the user may use."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def dataset(session: Session, dataset_id: str, user_id: str) -> Dataset:
-    """The dataset, own, shared with the user or the team's, or 404 DATASET_UNKNOWN."""
+    """The user's dataset, a shared one or the team's, or 404 DATASET_UNKNOWN."""
     found = session.get(Dataset, dataset_id)
     if found is None or (found.user_id != user_id and not _may_use(session, found, user_id)):
         raise unknown(ApiErrorCode.DATASET_UNKNOWN, "dataset", dataset_id)
@@ -42,7 +42,7 @@ def owned_dataset(session: Session, dataset_id: str, user_id: str) -> Dataset:
 
 
 def anyones_dataset(session: Session, dataset_id: str) -> Dataset:
-    """The dataset, for requests whose own link says what they may, or 404 DATASET_UNKNOWN."""
+    """The dataset, for requests with a signed link instead of a user, or 404 DATASET_UNKNOWN."""
     found = session.get(Dataset, dataset_id)
     if found is None:
         raise unknown(ApiErrorCode.DATASET_UNKNOWN, "dataset", dataset_id)
@@ -98,14 +98,14 @@ def tag(session: Session, dataset_id: str, tag_id: str) -> Tag:
 
 
 def datasource_config(of: Dataset, purpose: DatasourcePurpose) -> S3Config | None:
-    """What serves ``purpose``: the datasource set for it, else the one for INPUT_OUTPUT, else None."""
+    """The datasource for ``purpose``: the one set for it, else the one for INPUT_OUTPUT, else None."""
     stored = {datasource.purpose: datasource.config for datasource in of.datasources}
     config = stored.get(purpose, stored.get(DatasourcePurpose.INPUT_OUTPUT))
     return None if config is None else parse_s3_config(config)
 
 
 def required_datasource_config(of: Dataset, purpose: DatasourcePurpose) -> S3Config:
-    """What serves ``purpose``, or 400 DATASET_DATASOURCE_UNKNOWN."""
+    """The datasource for ``purpose``, or 400 DATASET_DATASOURCE_UNKNOWN."""
     config = datasource_config(of, purpose)
     if config is None:
         raise no_datasource(of, purpose)
@@ -113,7 +113,7 @@ def required_datasource_config(of: Dataset, purpose: DatasourcePurpose) -> S3Con
 
 
 def no_datasource(of: Dataset, purpose: DatasourcePurpose) -> ApiError:
-    """400 DATASET_DATASOURCE_UNKNOWN: nothing serves ``purpose``."""
+    """400 DATASET_DATASOURCE_UNKNOWN: there is no datasource for ``purpose``."""
     return ApiError(
         HTTPStatus.BAD_REQUEST,
         ApiErrorCode.DATASET_DATASOURCE_UNKNOWN,
@@ -122,7 +122,7 @@ def no_datasource(of: Dataset, purpose: DatasourcePurpose) -> ApiError:
 
 
 def sample_count(session: Session, dataset_id: str) -> int:
-    """How many samples the dataset has, which is the size of its newest tags."""
+    """The dataset's number of samples, which is the size of its newest tags."""
     last = session.scalar(
         select(Sample.position)
         .where(Sample.dataset_id == dataset_id)

@@ -1,4 +1,4 @@
-"""Redirected read URLs: links to the platform that lead on to a presigned URL made at that moment."""
+"""Redirected read URLs: links to the platform that redirect to a presigned URL created on request."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def _sample_resource(sample_id: str, kind: str) -> str:
 
 
 def redirected_url(settings: Settings, dataset_id: str, path: str, expires_in: int | None = None) -> str:
-    """The link for the file ``path``; whoever has it may read that file, and only that.
+    """Return the link for the file ``path``; it allows anybody to read that file, and only that.
 
-    ``expires_in``: seconds until it ends; None for never.
+    ``expires_in``: seconds until it expires; None for never.
     """
     token = _public_token(settings, dataset_id, path, expires_in)
     query = urlencode({"path": path, "publicToken": token})
@@ -37,14 +37,14 @@ def redirected_url(settings: Settings, dataset_id: str, path: str, expires_in: i
 
 
 def sample_redirected_url(settings: Settings, dataset_id: str, sample_id: str, kind: str) -> str:
-    """The link for a sample's image (``full``) or its thumbnail (``thumbnail``), which never ends."""
+    """Return the link for a sample's image (``full``) or thumbnail (``thumbnail``); it never expires."""
     token = _public_token(settings, dataset_id, _sample_resource(sample_id, kind), None)
     query = urlencode({"type": kind, "publicToken": token})
     return f"{settings.lightly_url}/v1/datasets/{dataset_id}/samples/{sample_id}/readurlRedirect?{query}"
 
 
 def is_public_token(settings: Settings, dataset_id: str, resource: str, token: str) -> bool:
-    """Whether ``token`` was made for this resource and has not ended."""
+    """Whether ``token`` was created for this resource and has not expired."""
     until, _, signature = token.rpartition(".")
     expected = _signature(settings, dataset_id, resource, until)
     if not hmac.compare_digest(expected.encode(), signature.encode()):
@@ -53,5 +53,5 @@ def is_public_token(settings: Settings, dataset_id: str, resource: str, token: s
 
 
 def is_sample_token(settings: Settings, dataset_id: str, sample_id: str, kind: str, token: str) -> bool:
-    """Whether ``token`` was made for this sample's image or thumbnail."""
+    """Whether ``token`` was created for this sample's image or thumbnail."""
     return is_public_token(settings, dataset_id, _sample_resource(sample_id, kind), token)

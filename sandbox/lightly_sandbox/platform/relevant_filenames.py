@@ -1,4 +1,4 @@
-"""The relevant-filenames file: which of the input's files a listing is about."""
+"""The relevant-filenames file, which restricts a listing to some of the input's files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class RelevantFilenames:
 
     @classmethod
     def parse(cls, text: str) -> RelevantFilenames:
-        """Read one path or pattern per line; blank lines do not count.
+        """Read one path or pattern per line; ignore blank lines.
 
         Raises:
             ValueError: a line is an absolute path or leads out of the input (docs.lightly.ai, Relevant
@@ -45,12 +45,12 @@ class RelevantFilenames:
         )
 
     def has(self, file_name: str) -> bool:
-        """Whether the file is one of those meant, or is below a folder that a pattern means."""
+        """Whether the file matches, or is below a folder that a pattern matches."""
         return file_name in self.names or any(pattern.fullmatch(file_name) for pattern in self.patterns)
 
 
 def is_of_relevant(json_name: str, relevant: RelevantFilenames) -> bool:
-    """Whether a file of predictions or metadata belongs to an input that is relevant.
+    """Whether a file of predictions or metadata belongs to a relevant input file.
 
     It is named after its input (docs.lightly.ai, Prediction format): ``a/b.json`` for ``a/b.jpg``, and
     ``a/b-0001-mp4.json`` for a frame of ``a/b.mp4``.
@@ -64,10 +64,10 @@ def is_of_relevant(json_name: str, relevant: RelevantFilenames) -> bool:
 
 
 def read_relevant_filenames(place: Place, file_name: str) -> RelevantFilenames:
-    """Read the file at ``file_name`` below the place of Lightly's own files.
+    """Read the file at ``file_name`` below the folder of Lightly's own files.
 
     Raises:
-        ValueError: it cannot be read, is no text, or has a line that cannot be.
+        ValueError: it cannot be read, is not text, or has an invalid line.
     """
     try:
         answer = place.client.get_object(Bucket=place.location.bucket, Key=place.location.key(file_name))
@@ -80,7 +80,7 @@ def read_relevant_filenames(place: Place, file_name: str) -> RelevantFilenames:
 
 
 def _pattern(line: str) -> re.Pattern[str]:
-    """Gitignore's wildcards (git docs: gitignore, pattern format), beginning at the input's path."""
+    """Convert gitignore's wildcards (git docs: gitignore, pattern format), relative to the input's path."""
     parts = []
     for token in _TOKEN.findall(line.rstrip("/")):
         match token:

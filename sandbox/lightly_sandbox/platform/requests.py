@@ -1,4 +1,4 @@
-"""How a request is read: its token, body, flags and pages, and the database session that serves it."""
+"""Reads a request's token, body, flags and page, and provides its database session."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from lightly_sandbox.platform.settings import Settings
 T = TypeVar("T")
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
-# Python clients send str(bool); OpenAPI's norm is lower case. Nothing else is a boolean.
+# Python clients send str(bool); OpenAPI's standard is lower case. No other text is a boolean.
 _FLAGS = {"True": True, "true": True, "False": False, "false": False}
 
 
-# What only looks at the request is async: anything else FastAPI gives to another thread, and that costs more
-# than most of these do altogether.
+# Functions that only read the request are async: FastAPI runs all others in another thread, which costs more
+# than most of these functions.
 
 
 async def _settings(request: Request) -> Settings:
-    """The settings, with the user whose token it is."""
+    """Return the settings with the user of the request's token."""
     settings: Settings = request.app.state.settings
     user_id: str = getattr(request.state, "user_id", settings.user_id)
     return settings if user_id == settings.user_id else dataclasses.replace(settings, user_id=user_id)
@@ -44,7 +44,7 @@ async def _s3(request: Request) -> S3Access:
 
 
 def _session(request: Request) -> Iterator[Session]:
-    """One session per request, committed when the handler is done and undone when it refuses."""
+    """Yield one session per request, committed after the handler, and rolled back if it raises."""
     with request.app.state.database.session(writes=request.method not in _READING) as session:
         yield session
         session.commit()
@@ -56,7 +56,7 @@ def _reading_session(request: Request) -> Iterator[Session]:
 
 
 async def authenticate(request: Request) -> None:
-    """Refuse a request without a user's token in its query; the request is that user's from here on.
+    """Refuse a request without a user's token in its query; else note the user for the request.
 
     Raises:
         ApiError: 401 UNAUTHORIZED.
@@ -78,10 +78,9 @@ async def authenticate(request: Request) -> None:
 
 
 def json_body(kind: Any, elsewhere: frozenset[str] = frozenset()) -> Callable[..., Any]:
-    """A dependency that reads the body as ``kind``, strictly: wrong types and unknown members are refused.
+    """Return a dependency that parses the body strictly as ``kind``, without wrong types or unknown members.
 
-    ``elsewhere``: discriminator values of the contract that the sandbox does not have; they are answered with
-    501.
+    ``elsewhere``: discriminator values of the contract that the sandbox does not implement; they get a 501.
     """
     adapter: TypeAdapter[Any] = TypeAdapter(kind)
 
@@ -111,12 +110,12 @@ _BODIES: dict[Callable[..., Any], TypeAdapter[Any]] = {}
 
 
 def body_of(dependency: Callable[..., Any] | None) -> TypeAdapter[Any] | None:
-    """What a dependency reads from the body, if ``json_body`` made it: the framework does not know."""
+    """Return a dependency's body type if ``json_body`` created it; the framework does not know it."""
     return None if dependency is None else _BODIES.get(dependency)
 
 
 def _discriminator(problem: Mapping[str, Any]) -> object:
-    """The value that chose no known kind: of a union's tag, or of the only kind's literal."""
+    """Return the value that matches no known type: of a union's tag, or of a single type's literal."""
     if problem["type"] == "union_tag_invalid":
         return problem["ctx"]["tag"]
     return problem["input"] if problem["type"] == "literal_error" else None
@@ -131,7 +130,7 @@ def _flag(value: object) -> object:
 
 
 class Page:
-    """The part of a list that is asked for; ``page_offset`` counts items, not pages."""
+    """The requested part of a list; ``page_offset`` counts items, not pages."""
 
     def __init__(
         self,
@@ -142,22 +141,22 @@ class Page:
         self.offset = page_offset
 
     def of(self, items: Sequence[T]) -> Sequence[T]:
-        """The part of ``items``."""
+        """Return the requested part of ``items``."""
         return items[self.offset : self.offset + self.size]
 
 
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Paged = Annotated[Page, Depends(Page)]
-# scope="function": committed before the answer leaves, so that whoever reads it finds what it speaks of.
+# scope="function": committed before the response is sent, so that its reader finds what it refers to.
 Db = Annotated[Session, Depends(_session, scope="function")]
-# For what a writing request must know before it takes the write lock, such as what S3 answers.
+# For reads of a writing request before it takes the write lock, for example before a request to S3.
 ReadOnlyDb = Annotated[Session, Depends(_reading_session, scope="function")]
 Config = Annotated[Settings, Depends(_settings)]
 S3 = Annotated[S3Access, Depends(_s3)]
 
 
 def answer(value: Wire | Sequence[Wire] | str | Sequence[str]) -> JSONResponse:
-    """200 with ``value`` as JSON."""
+    """Return 200 with ``value`` as JSON."""
     if isinstance(value, Wire):
         return JSONResponse(value.wire())
     if isinstance(value, str):
@@ -165,23 +164,23 @@ def answer(value: Wire | Sequence[Wire] | str | Sequence[str]) -> JSONResponse:
     return JSONResponse([item.wire() if isinstance(item, Wire) else item for item in value])
 
 
-# What the document says of the operations that make something and give its id, and of those whose answer is
-# not documented.
+# The OpenAPI settings of operations that create something and return its id, and of those with an
+# undocumented response.
 CREATED: dict[str, Any] = {"response_model": CreateEntityResponse, "status_code": HTTPStatus.CREATED}
 DONE: dict[str, Any] = {"status_code": HTTPStatus.NO_CONTENT}
 
 
 def refusing(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
-    """What the document says of refusals that few operations have."""
+    """Return the OpenAPI settings of errors that only some operations have."""
     return {status: {"model": ApiErrorResponse, "description": status.phrase} for status in statuses}
 
 
 def created(value: str | Wire) -> JSONResponse:
-    """201 with the new entity's id, or with ``value``."""
+    """Return 201 with the new entity's id, or with ``value``."""
     body = CreateEntityResponse(id=value) if isinstance(value, str) else value
     return JSONResponse(body.wire(), status_code=HTTPStatus.CREATED)
 
 
 def done() -> Response:
-    """The answer of operations whose answer is not documented."""
+    """Return the response of operations whose response is not documented."""
     return Response(status_code=HTTPStatus.NO_CONTENT)

@@ -1,4 +1,4 @@
-"""S3 with a datasource's own credentials, and with the platform's own for its artifacts."""
+"""Access to S3 with a datasource's credentials, and with the platform's own for its artifacts."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ CLIENT_SECONDS = 15 * 60
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A datasource ready for use: a client with its credentials, and where its files are."""
+    """A datasource ready for use: a client with its credentials, and the location of its files."""
 
     client: S3Client
     location: S3Location
     kms_key_arn: str | None = None
 
     def url(self, method: Literal["get_object", "put_object", "head_object"], relative: str) -> str:
-        """A presigned URL for the file ``relative``.
+        """Return a presigned URL for the file ``relative``.
 
-        To write with the datasource's KMS key, the headers that name it are part of the signature.
+        For writing with the datasource's KMS key, the signature includes the headers that name the key.
         """
         parameters: dict[str, Any] = {"Bucket": self.location.bucket, "Key": self.location.key(relative)}
         if method == "put_object" and self.kms_key_arn:
@@ -58,12 +58,12 @@ class Place:
 
 
 def parse_s3_config(stored: Mapping[str, Any]) -> S3Config:
-    """Read back what was stored for a datasource; it is JSON, so its enums are strings."""
+    """Read the stored config of a datasource; it is JSON, so its enums are strings."""
     return _S3_CONFIG.validate_python(stored, strict=False)
 
 
 class S3Access:
-    """Makes S3 clients for datasources and keeps them for a while."""
+    """Creates S3 clients for datasources and caches them for some minutes."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -75,7 +75,7 @@ class S3Access:
         )
 
     def place(self, config: S3Config) -> Place:
-        """The datasource ``config``, with a client that may be some minutes old.
+        """Return the datasource ``config`` with a client that may be some minutes old.
 
         Raises:
             ClientError: AWS refuses the role.
@@ -92,7 +92,7 @@ class S3Access:
         return place
 
     def fresh_place(self, config: S3Config) -> Place:
-        """The datasource ``config``, its role assumed anew.
+        """Return the datasource ``config`` with a new session of its role.
 
         Raises:
             ClientError: AWS refuses the role.
@@ -131,7 +131,7 @@ class S3Access:
     def _s3(
         self, region: str, access_key_id: str, secret_access_key: str, session_token: str | None = None
     ) -> S3Client:
-        # Sessions are not safe to share between threads while they make a client; the clients are.
+        # Creating clients from a shared session is not thread-safe; the clients are.
         with self._lock:
             client = self._session.client(
                 "s3",
@@ -142,8 +142,8 @@ class S3Access:
                 aws_session_token=session_token,
                 config=S3_CONFIG,
             )
-        # By itself boto3 turns to the region that S3 names. The URLs that the platform gives out cannot, so a
-        # datasource with a wrong region must not look right only here.
+        # boto3 follows S3's redirect to the right region by default. The platform's presigned URLs cannot, so
+        # a datasource with a wrong region must also fail here.
         client.meta.events.register_last("before-parameter-build.s3", _stay_in_the_region)
         return client
 
@@ -154,7 +154,7 @@ def _stay_in_the_region(context: dict[str, Any], **_: object) -> None:
 
 
 def place_of(access: S3Access, config: S3Config) -> Place:
-    """The datasource ready for use, or 400 DATASET_DATASOURCE_CREDENTIALS_ERROR with AWS's words."""
+    """Return the datasource ready for use, or 400 DATASET_DATASOURCE_CREDENTIALS_ERROR with AWS's message."""
     try:
         return access.place(config)
     except (ClientError, BotoCoreError) as refused:
@@ -162,7 +162,7 @@ def place_of(access: S3Access, config: S3Config) -> Place:
 
 
 def credentials_error(refused: ClientError | BotoCoreError) -> ApiError:
-    """AWS refused the datasource's credentials."""
+    """Create the error for credentials that AWS refused."""
     return ApiError(
         HTTPStatus.BAD_REQUEST,
         ApiErrorCode.DATASET_DATASOURCE_CREDENTIALS_ERROR,
@@ -171,7 +171,7 @@ def credentials_error(refused: ClientError | BotoCoreError) -> ApiError:
 
 
 def aws_text(failure: ClientError | BotoCoreError) -> str:
-    """AWS's own words, as ``code: message``."""
+    """Return AWS's error as ``code: message``."""
     if isinstance(failure, ClientError):
         error = failure.response["Error"]
         return f"{error.get('Code', 'Unknown')}: {error.get('Message', '')}"

@@ -1,4 +1,4 @@
-"""Where the file of a sample is: an image of the input, or a frame that a worker has cut out of a video."""
+"""The location of a sample's file: an image of the input, or a frame that a worker extracted from a video."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lightly_sandbox.selection.schemas import OWN_FILES
 if TYPE_CHECKING:
     from lightly_sandbox.platform.tables import Sample
 
-# Where workers of the real platform put the frames that they select: users' public code reads them there.
+# The folder where workers of the real platform write selected frames: users' public code reads them there.
 FRAMES = f"{OWN_FILES}frames/"
 
 

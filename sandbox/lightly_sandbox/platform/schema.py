@@ -1,8 +1,7 @@
-"""The version of the database's schema, kept in SQLite's ``user_version``, and the way from the older ones.
+"""The version of the database schema, stored in SQLite's ``user_version``, and the migrations to it.
 
-A change of ``tables`` that a stored database does not have yet is a new version, and a step to it here.
-Tables and indexes that are only added need no statement: what is missing is made whenever a database is
-opened.
+A change to ``tables`` that stored databases lack requires a new version, and a migration here. New tables and
+indexes need no migration: opening a database creates missing ones.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 VERSION = 2
 
-# By the version that they lead on from.
+# By the version from which they migrate.
 _STEPS: Mapping[int, tuple[str, ...]] = {
     1: (
         "ALTER TABLE artifact ADD COLUMN storage_location VARCHAR NOT NULL DEFAULT 'LIGHTLY'",
@@ -36,10 +35,10 @@ class Execute(Protocol):
 
 
 def check(path: Path) -> None:
-    """Refuse a database file that this version cannot go on with. Nothing is changed.
+    """Reject a database file that this version cannot use, without changing it.
 
     Raises:
-        SandboxError: it is of a newer version, or none of a sandbox.
+        SandboxError: it has a newer version, or is not a sandbox's database.
     """
     if not path.exists():
         return
@@ -71,7 +70,7 @@ def version_of(execute: Execute, path: Path) -> int | None:
         return int(version)
     if not list(execute("SELECT 1 FROM sqlite_master WHERE type = 'table' LIMIT 1")):
         return None
-    # The versions 1 and 2 were made before there was a number.
+    # Versions 1 and 2 are older than the version number.
     columns = {row[1] for row in execute("PRAGMA table_info(artifact)")}
     if "run_id" not in columns:
         raise _unknown(path, "its tables are others")
@@ -79,10 +78,10 @@ def version_of(execute: Execute, path: Path) -> int | None:
 
 
 def bring_up_to_date(execute: Execute, path: Path) -> None:
-    """Take every step from the database's version to ``VERSION``, and write that down.
+    """Apply all migrations from the database's version to ``VERSION``, and store the new version.
 
-    It is for the caller to do this, and to make what is missing, in one transaction: what is killed meanwhile
-    leaves the database as it was.
+    The caller must do this and create missing tables in one transaction, so that a kill leaves the database
+    unchanged.
 
     Args:
         execute: executes statements on it.

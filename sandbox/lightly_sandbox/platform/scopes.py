@@ -1,4 +1,4 @@
-"""Whose things a list is about: the user's own, those shared with the user, the team's."""
+"""The scope of a list: the user's own entities, those shared with the user, or the team's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OfTeamAndSelf = Annotated[Flag, Query(alias="getAssetsOfTeamInclusiveSelf")]
 
 
 class _TeamScope:
-    """The user's own workers and runs, if nothing else is said; or those of the other members of the team."""
+    """By default the user's own workers and runs; or those of the other members of the team."""
 
     def __init__(
         self, get_assets_of_team: OfTeam = False, get_assets_of_team_inclusive_self: OfTeamAndSelf = False
@@ -29,7 +29,7 @@ class _TeamScope:
         self.includes_own = get_assets_of_team_inclusive_self or not get_assets_of_team
 
     def has(self, owner: InstrumentedAttribute[str], session: Session, user_id: str) -> ColumnElement[bool]:
-        """Whether what has this ``owner`` is meant, when ``user_id`` asks."""
+        """Whether the scope includes this ``owner``'s entities if ``user_id`` requests the list."""
         wanted = []
         if self.includes_own:
             wanted.append(owner == user_id)
@@ -39,7 +39,7 @@ class _TeamScope:
 
 
 class _Scope:
-    """The user's own datasets, if nothing else is said; or shared ones, or the team's."""
+    """By default the user's own datasets; or shared ones, or the team's."""
 
     def __init__(
         self,

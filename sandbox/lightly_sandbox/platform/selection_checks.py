@@ -1,4 +1,4 @@
-"""Does the bucket have what a selection is to work on? Asked when a run is scheduled."""
+"""Checks at scheduling that the bucket has the data that a selection needs."""
 
 from __future__ import annotations
 
@@ -60,27 +60,26 @@ _PRETAGGING = "lightly_pretagging"
 def check_selection(
     session: Session, access: S3Access, settings: Settings, dataset: Dataset, config: Mapping[str, Any]
 ) -> None:
-    """Refuse a worker config whose selection cannot be done on the dataset.
+    """Reject a worker config whose selection is not possible on the dataset.
 
-    A selection that contradicts itself is a 400, and what is missing in the bucket is a 422, as the client's
-    documentation of scheduling has it (lightly 1.5.26, api/api_workflow_compute_worker.py). The codes are a
-    guess.
+    A contradictory selection is a 400, and missing data in the bucket a 422, according to the client's
+    documentation of scheduling (lightly 1.5.26, api/api_workflow_compute_worker.py). The codes are a guess.
 
     Args:
-        session: where the tags are.
+        session: the database session, to read tags.
         access: reads the datasource.
-        settings: whose user may use which datasets.
-        dataset: the dataset that the run is to be on.
+        settings: the settings with the request's user.
+        dataset: the run's dataset.
         config: the ``config`` member of the worker config, as it was sent.
 
     Raises:
-        ApiError: the refusal.
+        ApiError: the selection is not possible.
     """
     embeddings = (config.get("docker") or {}).get("embeddings")
     if embeddings:
         _check_embeddings(dataset, access, embeddings)
     if config.get("selection") is None:
-        # The contract allows this, and what the real worker then does is not documented.
+        # The contract allows this; the real worker's behavior is not documented.
         return
     try:
         request = read_selection(config["selection"])
@@ -126,7 +125,7 @@ class _OwnFiles:
         return self.place.location.uri(name)
 
     def read(self, name: str, why: str, parse: Callable[[Any], Parsed]) -> Parsed:
-        """Read a JSON file, or refuse with why it is needed and where it would have to be."""
+        """Read a JSON file, or raise an error with why it is needed and where it must be."""
         content = self.content(name, why)
         try:
             return parse(json.loads(content))
@@ -134,7 +133,7 @@ class _OwnFiles:
             raise _invalid_file(f"{why}, but {self.uri(name)} is no use: {wrong}.") from wrong
 
     def content(self, name: str, why: str) -> bytes:
-        """Read a file, or refuse with why it is needed and where it would have to be."""
+        """Read a file, or raise an error with why it is needed and where it must be."""
         location = self.place.location
         try:
             answer = self.place.client.get_object(Bucket=location.bucket, Key=location.key(name))
@@ -153,8 +152,8 @@ class _OwnFiles:
 
 def _check_embeddings(dataset: Dataset, access: S3Access, file_name: str) -> None:
     own = _OwnFiles.of(dataset, access)
-    # The file lies below this folder (docs.lightly.ai, Custom Embeddings); whether the setting names it with
-    # the folder is not public.
+    # The file is below this folder (docs.lightly.ai, Custom Embeddings); whether the setting includes the
+    # folder is not public.
     name = f"{EMBEDDINGS}{file_name.removeprefix(EMBEDDINGS)}"
     own.content(name, f"The worker config's docker.embeddings is {file_name!r}")
     raise _unprocessable(

@@ -19,7 +19,7 @@ from lightly_sandbox.process.state_dir import StateDir, read_credentials
 
 
 def main() -> None:
-    """Serve the platform on an inherited socket; its secrets come through standard input in time."""
+    """Serve the platform on an inherited socket; read its secrets from standard input when they arrive."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--port", type=int, required=True)

@@ -41,9 +41,9 @@ class VerifyScope(StrEnum):
 class Settings:
     """The platform's settings.
 
-    ``aws_root_key`` opens the local AWS's own doors, such as the one for delaying its policies.
-    ``mask_secrets``: whether reading a datasource shows ``***`` for its secret key or external ID. What the
-    real platform does is not documented, so that a client has to stand both.
+    ``aws_root_key`` gives access to the local AWS's control endpoints, such as that of the IAM delay.
+    ``mask_secrets``: whether reading a datasource returns ``***`` for its secret key or external ID. The real
+    platform's behavior is not documented, so a client must handle both.
     """
 
     database: Path

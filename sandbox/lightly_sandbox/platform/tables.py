@@ -1,4 +1,4 @@
-"""What the platform remembers. Times are milliseconds since the epoch unless a name says seconds."""
+"""The platform's tables. Times are milliseconds since the epoch unless the name contains ``seconds``."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Dataset(Stamped, Table):
 
 
 class User(Table):
-    """A user beside the one that the sandbox begins with. Of the token only a digest is kept."""
+    """A user other than the sandbox's first one. Only a digest of the token is stored."""
 
     __tablename__ = "user"
 
@@ -54,7 +54,7 @@ class User(Table):
 
 
 class SharedAccess(Stamped, Table):
-    """Whom a dataset is shared with, by their e-mail addresses and the teams' ids, per kind of access."""
+    """With whom a dataset is shared: e-mail addresses and team ids, per type of access."""
 
     __tablename__ = "shared_access"
     __table_args__ = (UniqueConstraint("dataset_id", "access_type"),)
@@ -66,7 +66,7 @@ class SharedAccess(Stamped, Table):
 
 
 class Datasource(Table):
-    """Where a dataset's files are, once per purpose. ``config`` is what was put, by the wire's names."""
+    """The location of a dataset's files, one row per purpose. ``config``: as sent, with the API's names."""
 
     __tablename__ = "datasource"
     __table_args__ = (UniqueConstraint("dataset_id", "purpose"),)
@@ -94,7 +94,7 @@ class Worker(Stamped, Table):
 
 
 class WorkerConfig(Table):
-    """A worker configuration, never changed once made. ``config`` is what was sent, by the wire's names."""
+    """An immutable worker configuration. ``config``: as sent, with the API's names."""
 
     __tablename__ = "worker_config"
 
@@ -105,7 +105,7 @@ class WorkerConfig(Table):
 
 
 class ScheduledRun(Stamped, Table):
-    """A request to run a configuration on a dataset, until a worker has taken it and is done with it."""
+    """A request to run a configuration on a dataset, until a worker has completed it."""
 
     __tablename__ = "scheduled_run"
     __table_args__ = (
@@ -123,7 +123,7 @@ class ScheduledRun(Stamped, Table):
 
 
 class Run(Stamped, Table):
-    """What a worker does for a scheduled run. It outlives its dataset."""
+    """A worker's run of a scheduled run. It outlives its dataset."""
 
     __tablename__ = "run"
     # In the order of the lists: the newest first.
@@ -155,7 +155,7 @@ class RunLog(Table):
 
 
 class Artifact(Table):
-    """A file that a run leaves, in the platform's own bucket or where Lightly's own files go."""
+    """A file that a run created, in the platform's own bucket or with Lightly's own files."""
 
     __tablename__ = "artifact"
     __table_args__ = (UniqueConstraint("run_id", "file_name"),)
@@ -177,7 +177,7 @@ class Sample(Table):
         UniqueConstraint("dataset_id", "file_name"),
         UniqueConstraint("dataset_id", "position"),
         Index("ix_sample_dataset_id", "dataset_id", "id"),
-        # Counts and adds up without reading a row.
+        # For counts and sums without reading rows.
         Index("ix_sample_dataset_size", "dataset_id", "size_in_bytes"),
     )
 

@@ -1,4 +1,4 @@
-"""Tags as the API shows them, and their bit masks."""
+"""Tags as the API represents them, and their bit masks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def tag_data(tag: Tag) -> TagData:
-    """The tag as the API shows it."""
+    """Return the tag as the API represents it."""
     return TagData(
         id=tag.id,
         dataset_id=tag.dataset_id,
@@ -29,11 +29,11 @@ def tag_data(tag: Tag) -> TagData:
 
 
 def all_bits(size: int) -> str:
-    """The bit mask with the first ``size`` samples."""
+    """Return the bit mask with the first ``size`` samples."""
     return hex((1 << size) - 1)
 
 
 def positions(bit_mask: str) -> list[int]:
-    """The positions of the samples in the bit mask, ascending."""
+    """Return the positions of the samples in the bit mask, ascending."""
     bits = bin(int(bit_mask, 16))[:1:-1]
     return [position for position, bit in enumerate(bits) if bit == "1"]

@@ -1,16 +1,15 @@
-"""The four permission lights: real S3 operations with a datasource's own credentials, nothing left behind.
+"""The four permission lights: real S3 operations with a datasource's own credentials.
 
-Every light is found without leaving anything in the bucket, whatever the policy allows:
+They leave nothing in the bucket, whatever the policy allows:
 
-- read: an object is got where there is one; else a key that does not exist, where S3 answers 404 to those who
-  may read and list, and to those who may only read 403 in words that ask for s3:ListBucket, no more for
-  s3:GetObject (AWS docs: S3, GetObject; in another account's bucket the words are not there, and the light
-  stays red).
-- overwrite needs delete rights on S3 (docs.lightly.ai, AWS S3, s3:DeleteObject). They are probed first, on
-  the missing probe key, since deleting nothing is allowed or denied like deleting something.
-- write: with delete rights, the probe object is put, put again and deleted. Without them it could not be
-  taken away, so it is only offered with a digest that its body does not have: S3 checks the right first (403)
-  and then the digest (400 BadDigest), and stores nothing.
+- read: get an object if there is one; else a key that does not exist. S3 then returns 404 if the caller may
+  read and list, and a 403 whose message requires s3:ListBucket, not s3:GetObject, if the caller may only read
+  (AWS docs: S3, GetObject; in another account's bucket the message lacks this, and the light stays red).
+- overwrite requires the permission to delete (docs.lightly.ai, AWS S3, s3:DeleteObject). It is probed first,
+  on the missing probe key, because deleting a missing object requires the same permission.
+- write: with the permission to delete, put the probe object twice and delete it. Without it the object could
+  not be removed, so send it with a wrong digest: S3 checks the permission first (403) and then the digest
+  (400 BadDigest), and stores nothing.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ _NO_SUCH_DIGEST = base64.b64encode(bytes(16)).decode()
 
 @dataclass(frozen=True, slots=True)
 class Light:
-    """Whether an operation is allowed; if not, what AWS said."""
+    """Whether an operation is allowed; if not, AWS's error."""
 
     allowed: bool
     error: str | None = None
@@ -54,7 +53,7 @@ GREEN = Light(True)
 def verify(
     access: S3Access, source: S3Config, target: S3Config, scope: VerifyScope
 ) -> DatasourceConfigVerifyData:
-    """Try the four on ``source`` (INPUT) and ``target`` (LIGHTLY) as ``scope`` says; they may be the same."""
+    """Test ``source`` (INPUT) and ``target`` (LIGHTLY) according to ``scope``; they may be the same."""
     match scope:
         case VerifyScope.COMBINED:
             lights = (*_reading(access, source), *_writing(access, target))
@@ -81,7 +80,7 @@ def verify(
 
 
 def _reading(access: S3Access, config: S3Config) -> tuple[Light, Light]:
-    """The lights for list and read."""
+    """Return the lights for list and read."""
     try:
         place = access.fresh_place(config)
     except (ClientError, BotoCoreError) as refused:
@@ -92,7 +91,7 @@ def _reading(access: S3Access, config: S3Config) -> tuple[Light, Light]:
 
 
 def _writing(access: S3Access, config: S3Config) -> tuple[Light, Light]:
-    """The lights for write and overwrite."""
+    """Return the lights for write and overwrite."""
     try:
         place = access.fresh_place(config)
     except (ClientError, BotoCoreError) as refused:
@@ -102,7 +101,7 @@ def _writing(access: S3Access, config: S3Config) -> tuple[Light, Light]:
 
 
 def _worst(pairs: list[tuple[Light, Light]]) -> tuple[Light, Light]:
-    """Of each light, the first that is not green; green if all are."""
+    """Return, for each light, the first that is not green; green if all are."""
 
     def first_refusal(lights: Iterable[Light]) -> Light:
         return next((light for light in lights if not light.allowed), GREEN)
@@ -111,7 +110,7 @@ def _worst(pairs: list[tuple[Light, Light]]) -> tuple[Light, Light]:
 
 
 def _try(operation: Callable[[], object], *proof: str) -> Light:
-    """Green if ``operation`` succeeds or fails with a code that proves the right, such as NoSuchKey."""
+    """Return green if ``operation`` succeeds, or fails with a code that proves the right, e.g. NoSuchKey."""
     try:
         operation()
     except ClientError as refused:
@@ -138,7 +137,7 @@ def _list(place: Place) -> tuple[Light, str | None]:
 def _read(place: Place, key: str | None) -> Light:
     bucket = place.location.bucket
     if key is not None:
-        # Its first byte; a range that does not exist is an empty object, which could be read.
+        # Read its first byte; if the range does not exist, the object is empty and can be read.
         return _try(
             lambda: place.client.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")["Body"].read(),
             "InvalidRange",

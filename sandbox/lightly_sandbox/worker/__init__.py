@@ -1,4 +1,4 @@
-"""A worker that takes scheduled runs from the platform's API and does them on the real images."""
+"""A worker that takes scheduled runs from the platform's API and processes the real images."""
 
 from __future__ import annotations
 

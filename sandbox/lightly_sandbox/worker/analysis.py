@@ -1,4 +1,4 @@
-"""What is found out about each image: measurements, embedding, and whether another one is the same."""
+"""The analysis of each image: measurements, embedding, and whether it is a duplicate."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _COMPUTE_THREADS = 2
 
 
 def analyse(job: Job, candidates: Sequence[Candidate], n_datapool: int) -> tuple[Analysed, int]:
-    """Analyse the images; of those after the first ``n_datapool``, count the duplicates too."""
-    # Decoding costs more than the computations: each image is decoded once for all of them.
+    """Analyse the images, and count the duplicates among those after the first ``n_datapool``."""
+    # Decoding costs more than the computations, so decode each image only once.
     job.log.enter("COMPUTING_METADATA", f"measuring and embedding {len(candidates)} images")
     found = of_each(job, candidates, _analysed)
     job.log.enter("EMBEDDING", f"collecting {len(candidates)} embeddings")
@@ -49,7 +49,7 @@ def analyse(job: Job, candidates: Sequence[Candidate], n_datapool: int) -> tuple
 def of_each(
     job: Job, candidates: Sequence[Candidate], compute: Callable[[Candidate, Image.Image], Result]
 ) -> list[Result]:
-    """Compute something of each image, in the order of the candidates."""
+    """Compute something for each image, in the order of the candidates."""
 
     def work(found: tuple[Candidate, Load]) -> Result:
         candidate, load = found
@@ -69,6 +69,6 @@ def open_images(
 
 
 def _analysed(candidate: Candidate, image: Image.Image) -> tuple[Measurement, NDArray[np.float32], bytes]:
-    """Measure an image, embed it, and digest its pixels: another one with the same is a duplicate."""
+    """Measure an image, embed it, and hash its pixels: images with the same hash are duplicates."""
     digest = hashlib.sha256(f"{image.mode} {image.size}".encode() + image.tobytes()).digest()
     return measure(image, candidate.size_of(image)), describe(image), digest

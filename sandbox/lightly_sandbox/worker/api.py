@@ -20,7 +20,7 @@ PAGE_SIZE = 5000
 class ApiError(Exception):
     """The platform refused a request, or could not be reached (then ``status`` is None).
 
-    The text names the operation without the query of its URL, because the token travels there.
+    The text names the operation without the query of its URL, which contains the token.
     """
 
     def __init__(self, operation: str, status: int | None, code: str, reason: str) -> None:
@@ -32,14 +32,14 @@ class ApiError(Exception):
 
 @dataclass(frozen=True)
 class WriteUrls:
-    """Where a sample's image and its thumbnail are written to."""
+    """The URLs to write a sample's image and its thumbnail to."""
 
     full: str
     thumb: str
 
 
 class Platform:
-    """Sends requests as one worker. Requests that are safe to repeat are repeated when the network fails."""
+    """Sends a worker's requests. If the network fails, it retries requests that are safe to repeat."""
 
     def __init__(self, url: str, token: str) -> None:
         self._url = url.rstrip("/")
@@ -47,7 +47,7 @@ class Platform:
         self._session = new_session(retries=5)
 
     def hurry(self) -> None:
-        """Repeat nothing any more: the process is about to end."""
+        """Stop retrying: the process is about to end."""
         self._session = new_session(retries=0)
 
     def register_worker(self, name: str, labels: Sequence[str], version: str) -> str:
@@ -219,7 +219,7 @@ class Platform:
                 timeout=TIMEOUT_SECONDS,
             )
         except requests.RequestException as error:
-            # The exception's own text holds the URL with the token; its class says enough.
+            # The exception's text contains the URL with the token; its class is sufficient.
             raise ApiError(operation, None, "", f"{self._url} failed with {type(error).__name__}") from None
         if not answer.ok:
             raise _refusal(operation, answer)

@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CustomMetadata:
-    """What the customer says about a set of images; one without a file has the schema's default values."""
+    """The custom metadata of a set of images; an image without a file has the schema's default values."""
 
     entries: Mapping[str, MetadataEntry]
     of_file: Mapping[str, Mapping[str, Any]]
 
     def numbers(self, image_names: Sequence[str], path: str) -> NDArray[np.float64]:
-        """The numbers at a path.
+        """Return the numbers at a path.
 
         Raises:
-            ValueError: an image has something else there; the text names it.
+            ValueError: an image has another value there; the text names the image.
         """
         numbers = []
         for name in image_names:
@@ -42,10 +42,10 @@ class CustomMetadata:
         return np.array(numbers, dtype=np.float64)
 
     def class_table(self, image_names: Sequence[str], path: str) -> ClassTable:
-        """Which class each image has at a path.
+        """Return each image's class at a path.
 
         Raises:
-            ValueError: an image has something there that is no class; the text names it.
+            ValueError: an image's value there is not a class; the text names the image.
         """
         values = [self._label(name, path) for name in image_names]
         labels = tuple(sorted(set(values)))
@@ -57,12 +57,12 @@ class CustomMetadata:
         value = self._value(image_name, path)
         if not isinstance(value, str | int):
             raise ValueError(f"the metadata {path} of {image_name} is {value!r}, which is no category")
-        # The keys of a balance's target are JSON's, so 321 and true are found under "321" and "true".
+        # The keys of a balance's target are JSON strings, so 321 and true become "321" and "true".
         return value if isinstance(value, str) else json.dumps(value)
 
     def _value(self, image_name: str, path: str) -> Any:
         own_name = own_file_name(image_name)
-        # What is said of a video holds for its frames (lightly-ai/lightly, docs/source/docker/advanced/
+        # A video's metadata applies to its frames (lightly-ai/lightly, docs/source/docker/advanced/
         # datasource_metadata.rst).
         value: Any = self.of_file.get(own_name) or self.of_file.get(own_file_name(video_of(own_name)), {})
         for key in path.split("."):
@@ -76,7 +76,7 @@ def parse_metadata(content: Any) -> Mapping[str, Any]:
     """Read the JSON of one image's file: its ``metadata`` member.
 
     Raises:
-        ValueError: it has none.
+        ValueError: there is no such member.
     """
     match content:
         case {"file_name": str(), "metadata": dict(metadata)}:

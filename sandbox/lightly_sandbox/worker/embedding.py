@@ -1,4 +1,4 @@
-"""A descriptor of an image that needs no trained network: colours and edge directions by place."""
+"""An image descriptor that needs no trained network: colours and edge directions by position."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _BIN_OF_VALUE = {bins: np.arange(256) * bins // 256 for bins in (_COLOUR_BINS, _
 def describe(image: Image.Image) -> NDArray[np.float32]:
     """Embed one image.
 
-    It captures where in the picture which colours lie (hue weighted by saturation, saturation and brightness,
-    in a grid of 4x4 cells) and which directions the edges in each cell have. Frames of one scene come out
-    close together and different scenes far apart, which is what selecting for diversity needs.
+    The embedding captures the colours (hue weighted by saturation, saturation and brightness) and the edge
+    directions in each cell of a 4x4 grid. Frames of one scene are close together and different scenes far
+    apart, as a selection for diversity requires.
 
-    It does not capture meaning: the same object elsewhere in the picture, mirrored, turned or in another
-    light is "far", and two different things with the same colours and textures in the same places are "near".
-    It is no substitute for the self-supervised network of the real worker, and distances differ from that
+    It does not capture meaning: the same object at another position, mirrored, rotated or in another light is
+    "far", and two different objects with the same colours and textures at the same positions are "near". It
+    is no substitute for the self-supervised network of the real worker, and distances differ from that
     network's.
 
     Args:
@@ -44,7 +44,7 @@ def describe(image: Image.Image) -> NDArray[np.float32]:
         and the square root of 2 apart.
     """
     colours = image if image.mode == "RGB" else image.convert("RGB")
-    # A large picture is first averaged to at least twice the size, which takes a fifth of the time.
+    # First reduce a large picture to at least twice the target size, which takes a fifth of the time.
     small = colours.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
     joined = np.concatenate([_unit(_colour_layout(small)), _unit(_edge_directions(small))])
     return _unit(joined).astype(np.float32)
@@ -52,8 +52,7 @@ def describe(image: Image.Image) -> NDArray[np.float32]:
 
 def _colour_layout(small: Image.Image) -> NDArray[np.float64]:
     hue, saturation, value = np.moveaxis(np.asarray(small.convert("HSV")), 2, 0)
-    # A hue says nothing where there is hardly any colour, so each pixel's vote weighs as much as it is
-    # coloured.
+    # The hue is meaningless where there is hardly any colour, so weight each pixel by its chroma.
     chroma = saturation.astype(np.float64) * value / (255.0 * 255.0)
     return np.concatenate(
         [
@@ -68,15 +67,15 @@ def _edge_directions(small: Image.Image) -> NDArray[np.float64]:
     grey = np.asarray(small.convert("L"), dtype=np.float32)
     down, right = _slope(grey), _slope(grey.T).T
     strength = np.sqrt(down * down + right * right)
-    # An edge has no sign here: dark-to-light and light-to-dark are the same direction, hence half a turn,
-    # whose end is its beginning.
+    # Ignore the sign of an edge: dark-to-light and light-to-dark are the same direction, so the angles
+    # cover half a turn and wrap around.
     halves = np.arctan2(down, right) * np.float32(1.0 / np.pi)
     direction = ((halves + (halves < 0)) * np.float32(256.0)).astype(np.intp)
     return np.sqrt(_histogram(direction & 255, _DIRECTIONS, strength))
 
 
 def _slope(grey: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How steeply brightness rises from row to row, between both neighbours or, at the border, to one."""
+    """Return the gradient of brightness from row to row: central differences, one-sided at the border."""
     slope = np.empty_like(grey)
     np.subtract(grey[2:], grey[:-2], out=slope[1:-1])
     slope[1:-1] *= 0.5
@@ -85,7 +84,7 @@ def _slope(grey: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _histogram(values: NDArray[Any], bins: int, weights: Any = None) -> NDArray[np.float64]:
-    """Count values of 0 to 255 into ``bins`` bins, for each cell of the grid by itself."""
+    """Count values from 0 to 255 in ``bins`` bins, separately for each cell of the grid."""
     place = _CELL_OF_PIXEL * bins + _BIN_OF_VALUE[bins][values]
     counts: NDArray[np.float64] = np.bincount(
         place.ravel(), None if weights is None else weights.ravel(), minlength=_CELLS * bins

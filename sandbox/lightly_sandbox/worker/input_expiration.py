@@ -1,4 +1,4 @@
-"""Input files that will soon be gone: what a run does with them."""
+"""What a run does with input files that will soon expire."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ _EXPIRY_DATE = re.compile(r'expiry-date="([^"]+)"')
 
 
 class ExpiresSoon(Exception):
-    """The file is to be left out; the text says when it expires."""
+    """Skip the file; the text contains its expiration date."""
 
 
 @dataclass(frozen=True)
 class InputExpiration:
     """The worker config's ``docker.datasource.inputExpiration``.
 
-    Images that expire in less than so many days are either skipped, or the worker breaks when it encounters
-    one (lightly 1.5.26, models/docker_worker_config_v3_datasource_input_expiration.py).
+    If an image expires in less than this number of days, the worker either skips it, or stops (lightly
+    1.5.26, models/docker_worker_config_v3_datasource_input_expiration.py).
 
     Attributes:
         min_days: the number of days.
-        aborts: whether such a file ends the run; else it is left out.
+        aborts: whether such a file ends the run; else it is skipped.
     """
 
     min_days: float
     aborts: bool
 
     def look(self, file_name: str) -> Callable[[Mapping[str, str]], None]:
-        """Return what looks at the headers with which S3 answers for a file.
+        """Return a function that checks the headers of S3's response for a file.
 
-        It raises ``ExpiresSoon`` or ``RunAborted`` if the file expires too soon.
+        The function raises ``ExpiresSoon`` or ``RunAborted`` if the file expires too soon.
         """
 
         def judge(headers: Mapping[str, str]) -> None:
@@ -60,7 +60,7 @@ class InputExpiration:
 
 
 def expiry_date(headers: Mapping[str, str]) -> datetime.datetime | None:
-    """Return when an object expires by S3's answer, None if it does not.
+    """Return an object's expiration date from S3's response, None if it does not expire.
 
     AWS docs: S3, GetObject, "x-amz-expiration": the date is that of a lifecycle rule of the bucket.
     """

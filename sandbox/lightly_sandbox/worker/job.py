@@ -1,4 +1,4 @@
-"""What belongs to one run, whatever step it is at."""
+"""The context of one run, for all its steps."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """A run that exists on the platform, and the means to do it.
+    """A run on the platform, and what is needed to do it.
 
-    ``tick`` is to be called several times a second; it raises WorkerStopped when the worker shall stop.
+    Call ``tick`` several times a second; it raises WorkerStopped if the worker must stop.
     ``started`` is in Unix seconds.
     """
 
@@ -33,13 +33,13 @@ class Job:
     started: float = field(default_factory=time.time)
 
     def upload(self, kind: str, file_name: str, content: bytes) -> None:
-        """Leave a file as the run's artifact of this kind."""
+        """Upload a file as the run's artifact of this type."""
         artifact_id, url = self.platform.create_artifact(self.run_id, file_name, kind)
         self.transfer.write(url, content)
         self.platform.confirm_artifact(self.run_id, artifact_id)
 
     def upload_logs(self) -> None:
-        """Leave all log lines and the memory taken so far as artifacts."""
+        """Upload all log lines and the memory log so far as artifacts."""
         self.log.flush()
         self.upload("LOG", "log.txt", self.log.as_text().encode())
         self.upload("MEMLOG", "memlog.txt", self.log.memory.as_text().encode())

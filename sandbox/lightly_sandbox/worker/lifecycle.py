@@ -1,4 +1,4 @@
-"""How a run begins and ends: whatever happens in between, the platform hears of it."""
+"""The start and the end of a run: whatever happens, the worker reports its end to the platform."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ logger = logging.getLogger(__name__)
 
 
 def execute(job: Job) -> None:
-    """Do a run. However it goes, it ends in COMPLETED, FAILED or ABORTED with a message.
+    """Do a run. It always ends in COMPLETED, FAILED or ABORTED with a message.
 
     Args:
         job: the run, in the state STARTED.
 
     Raises:
         WorkerStopped: the worker was stopped; the run is ABORTED.
-        ApiError: the platform does not even take the last state.
+        ApiError: the platform does not even accept the last state.
     """
     try:
         with tempfile.TemporaryDirectory(prefix="lightly-worker-", ignore_cleanup_errors=True) as folder:
             message = Pipeline(job).run(Path(folder))
     except WorkerStopped:
-        # The process is about to end, and the platform perhaps too: say this much and no more.
+        # The process is about to end, and perhaps also the platform: report only this, without retries.
         job.platform.hurry()
         message = f"The worker was stopped while the run was at {job.log.state}. Schedule the run again."
         job.platform.set_run_state(job.run_id, "ABORTED", message)

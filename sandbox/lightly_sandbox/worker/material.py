@@ -1,4 +1,4 @@
-"""What the strategies of a selection work on: one row per image, the datapool's first."""
+"""The data for a selection's strategies: one row per image, the datapool's first."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class ClassTable:
 
 @dataclass(frozen=True)
 class Objects:
-    """The objects of a task in all images: an embedding for each, and for each image the rows of its own."""
+    """The objects of a task in all images: an embedding for each, and the rows of each image's objects."""
 
     embeddings: NDArray[np.float32]
     of_image: Sequence[Sequence[int]]
 
     def among(self, rows: NDArray[np.intp]) -> Objects:
-        """Return the objects of these images alone."""
+        """Return the objects of these images only."""
         kept = [number for row in rows for number in self.of_image[row]]
         start, of_image = 0, []
         for row in rows:
@@ -43,11 +43,11 @@ class Objects:
 
 @dataclass(frozen=True)
 class Material:
-    """Everything that a request needs.
+    """All data that a request needs.
 
-    ``embeddings`` has one row per image, ``numbers`` one number per image (RANDOM excepted, which needs
-    none), ``classes`` one table per source, ``queries`` the embeddings of the images of each query, and
-    ``objects`` those of each task whose objects are compared.
+    ``embeddings`` has one row per image, ``numbers`` one number per image (except for RANDOM, which needs
+    none), ``classes`` one table per source, ``queries`` the embeddings of each query's images, and
+    ``objects`` the embeddings of each task whose objects are compared.
     """
 
     embeddings: NDArray[np.float32]
@@ -59,7 +59,7 @@ class Material:
     def joined(self, groups: Sequence[Sequence[int]]) -> Material:
         """Return the material for groups of images that are selected together, one row per group.
 
-        A group's numbers, classes and embedding are the means of its images', its objects those of all.
+        A group's numbers, classes and embedding are the means over its images; it has the objects of all.
         """
 
         def means(values: NDArray[np.float64]) -> NDArray[np.float64]:

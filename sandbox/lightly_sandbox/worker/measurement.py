@@ -1,4 +1,4 @@
-"""What can be measured on one image by itself: the platform's metadata of a sample."""
+"""Measurements on a single image: the platform's metadata of a sample."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BAND_ROWS = 64
 class Measurement:
     """The measurements that the platform has fields for (lightly 1.5.26, models/sample_meta_data.py).
 
-    The vendor publishes no formulas for them; what each number is here is written at its computation.
+    The vendor publishes no formulas for them; comments at the computation explain each number.
     """
 
     size_in_bytes: int
@@ -62,10 +62,9 @@ def measure(image: Image.Image, size_in_bytes: int) -> Measurement:
         size_in_bytes=size_in_bytes,
         shape=(image.height, image.width, len(image.getbands())),
         sharpness=_sharpness(grey),
-        # Per cent of white.
+        # In per cent of white.
         luminance=min(100.0, brightness / 2.55),
-        # Mean brightness over its spread. An image of one single colour has none, and no noise to speak of
-        # either.
+        # Mean brightness divided by its spread. An image of a single colour has no spread, and no noise.
         snr=brightness / spread if spread > 0 else 0.0,
         uniform_row_ratio=float((np.ptp(grey, axis=1) <= _UNIFORM_ROW_RANGE).mean()),
         mean=tuple(value / 255 for value in colours.mean),
@@ -81,7 +80,7 @@ def _sharpness(grey: NDArray[np.uint8]) -> float:
     total = squares = 0.0
     # A band of rows at a time stays in the processor's cache.
     for top in range(0, height - 2, _BAND_ROWS):
-        # The Laplacian is within four times 255, for which 16 bits are enough.
+        # The Laplacian is at most four times 255, for which 16 bits are sufficient.
         band = grey[top : top + _BAND_ROWS + 2].astype(np.int16)
         laplacian = band[1:-1, 1:-1] * np.int16(-4)
         for neighbours in (band[:-2, 1:-1], band[2:, 1:-1], band[1:-1, :-2], band[1:-1, 2:]):

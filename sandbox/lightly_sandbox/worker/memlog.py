@@ -1,4 +1,4 @@
-"""How much memory a run takes (MEMLOG)."""
+"""The memory usage of a run (MEMLOG)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _STATM = Path("/proc/self/statm")
 
 
 class MemoryLog:
-    """Notes the worker's memory once a second, and whenever the run's state changes.
+    """Records the worker's memory once a second, and whenever the run's state changes.
 
-    The contract has no form for the file; this one's lines have a time, a state, and a number of MiB.
+    The contract does not define the file's format; here each line has a time, a state, and a number of MiB.
     """
 
     def __init__(self) -> None:
@@ -36,9 +36,9 @@ class MemoryLog:
 
 
 def resident_bytes() -> int:
-    """Return the memory that this process has now; on other systems, its maximum so far."""
+    """Return the current memory of this process; on systems without that, its maximum so far."""
     if _STATM.exists():
         return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # In bytes on macOS, in KiB elsewhere (getrusage(2) of either).
+    # In bytes on macOS, in KiB elsewhere (see getrusage(2) there).
     return peak if sys.platform == "darwin" else peak * 1024

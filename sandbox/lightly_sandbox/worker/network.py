@@ -1,4 +1,4 @@
-"""How the worker's requests travel."""
+"""The worker's HTTP sessions."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from lightly_sandbox import WORKER_AGENT, __version__
 TIMEOUT_SECONDS = (10, 60)
 _CONNECTIONS = 16
 
-# urllib3 logs the whole URL of a request that it repeats, and the platform takes its token in the URL.
+# urllib3 logs the whole URL of a request that it retries, and the URL contains the platform's token.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 def new_session(retries: int) -> requests.Session:
-    """Return a session that repeats what is safe to repeat, so often."""
+    """Return a session that retries requests that are safe to repeat, this number of times."""
     repeat = Retry(
         total=retries,
         backoff_factor=0.2,
@@ -30,8 +30,7 @@ def new_session(retries: int) -> requests.Session:
     adapter = HTTPAdapter(pool_maxsize=_CONNECTIONS, max_retries=repeat)
     session = requests.Session()
     session.headers["User-Agent"] = WORKER_AGENT + __version__
-    # Neither a proxy nor a .netrc of the machine is meant for the sandbox, which listens on the loopback
-    # only.
+    # Use neither a proxy nor a .netrc of this machine: the sandbox listens on the loopback address only.
     session.trust_env = False
     session.mount("http://", adapter)
     session.mount("https://", adapter)

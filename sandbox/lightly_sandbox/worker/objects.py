@@ -1,4 +1,4 @@
-"""Embedding the objects in images: what a model found, or the parts that an auto task cuts out."""
+"""Embeds the objects in images: predictions of a model, or the parts that an auto task cuts out."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ OfEach = Callable[[Callable[[str, "Image.Image"], list[Any]]], list[list[Any]]]
 
 
 def embed_objects(task: AutoTask | TaskPredictions, of_each: OfEach) -> Objects:
-    """Embed each object of each image by itself.
+    """Embed each object of each image separately.
 
     Args:
-        task: the same parts of every image, or what was found; a finding without a box is left out.
+        task: the same parts of every image, or predictions; a prediction without a box is skipped.
         of_each: decodes the images.
     """
 
@@ -54,7 +54,7 @@ def _boxes(task: AutoTask | TaskPredictions, name: str, image: Image.Image) -> l
 
 
 def crop(image: Image.Image, box: Box) -> Image.Image:
-    """Cut a box out of an image: what of it is inside, at least one pixel."""
+    """Cut a box out of an image, limited to the image and at least one pixel large."""
     left = min(max(0, int(box[0])), image.width - 1)
     top = min(max(0, int(box[1])), image.height - 1)
     right = min(max(left + 1, round(box[0] + box[2])), image.width)

@@ -1,14 +1,14 @@
-"""How a run can end before its work is done."""
+"""The exceptions that end a run early."""
 
 from __future__ import annotations
 
 
 class RunFailed(Exception):
-    """The run cannot be done as it was asked for. The text is the run's message to its owner."""
+    """The run cannot be done as requested. The text is the run's message to its owner."""
 
 
 class RunAborted(Exception):
-    """The worker declines the run in order to protect what the dataset holds. The text says why."""
+    """The worker refuses the run to protect the dataset's samples. The text is the reason."""
 
 
 class WorkerStopped(Exception):

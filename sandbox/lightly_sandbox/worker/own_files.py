@@ -1,4 +1,4 @@
-"""Reading the customer's JSON files below ``.lightly/`` through the platform."""
+"""Reads the customer's JSON files below ``.lightly/`` through the platform."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ _READ_THREADS = 8
 
 
 def read_task(job: Job, task: str, file_names: Collection[str]) -> TaskPredictions:
-    """Read what a task has about files of the input.
+    """Read a task's predictions for files of the input.
 
     Args:
         job: the run.
         task: a prediction task.
-        file_names: images, or videos whose frames are meant.
+        file_names: images, or videos for their frames.
 
     Raises:
-        RunFailed: the schema or a file is missing or not what it should be, or there is no file at all.
+        RunFailed: the schema or a file is missing or invalid, or there is no file at all.
     """
     folder = f"{PREDICTIONS}{task}/"
     schema_url = job.platform.prediction_file_url(job.dataset_id, f"{task}/{SCHEMA_FILE}")
@@ -68,10 +68,10 @@ def read_metadata(job: Job, file_names: Collection[str]) -> CustomMetadata:
 
     Args:
         job: the run.
-        file_names: images, or videos whose frames are meant.
+        file_names: images, or videos for their frames.
 
     Raises:
-        RunFailed: the schema or a file is missing or not what it should be.
+        RunFailed: the schema or a file is missing or invalid.
     """
     schema_url = job.platform.metadata_file_url(job.dataset_id, SCHEMA_FILE)
     entries = _read(job, schema_url, f"{METADATA}{SCHEMA_FILE}", parse_metadata_schema)
@@ -86,9 +86,9 @@ def read_metadata(job: Job, file_names: Collection[str]) -> CustomMetadata:
 
 
 def _about(listed: Iterable[tuple[str, str]], file_names: Collection[str]) -> list[tuple[str, str]]:
-    """Keep the names and URLs of what is about one of the files, or about a frame of one."""
+    """Filter names and URLs to those for one of the files, or for a frame of one."""
     own_names = {own_file_name(name) for name in file_names}
-    # Frames that were selected before are images now; what is about their videos is about them.
+    # Frames that were selected before are images now; their videos' files apply to them.
     own_names |= {own_file_name(video_of(own_name)) for own_name in own_names}
     return [(name, url) for name, url in listed if name in own_names or video_of(name) in file_names]
 

@@ -1,4 +1,4 @@
-"""Spreading work over threads so that it can be watched and stopped."""
+"""Distributes work over threads so that it can be monitored and stopped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _WATCH_SECONDS = 0.2
-# For each thread so many items are taken ahead, so that none waits for the next one.
+# The number of items to take ahead for each thread, so that no thread waits for its next item.
 _AHEAD = 3
 
 
@@ -25,17 +25,17 @@ def spread(
 
     Args:
         work: called once per item.
-        items: what to work on. It may be a generator: no more items are taken from it than the threads will
-            need next, so that they need not fit into memory together.
-        threads: how many at the same time.
-        tick: called several times a second in the calling thread. What it raises ends the work: items that
-            have not been started are dropped.
+        items: the items. It may be a generator: only the items that the threads need next are taken from it,
+            so they need not fit into memory together.
+        threads: the number of threads.
+        tick: called several times a second in the calling thread. An exception in it ends the work: items
+            that have not been started are dropped.
 
     Returns:
         The results in the order of the items.
 
     Raises:
-        Exception: the first that ``work`` or ``tick`` raises.
+        Exception: the first exception of ``work`` or ``tick``.
     """
     pool = ThreadPoolExecutor(threads)
     try:

@@ -1,4 +1,4 @@
-"""What a run does with images and videos: list, read, measure, embed, select, publish, report."""
+"""The steps of a run: list, read, measure, embed, select, publish, report."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class Pipeline:
-    """The steps of one run, each announced by the state that the platform has for it."""
+    """The steps of one run; each reports its state to the platform."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -49,7 +49,7 @@ class Pipeline:
             folder: an empty folder for the files' contents.
 
         Returns:
-            What was done, in a sentence for the run's owner.
+            A sentence about the result for the run's owner.
 
         Raises:
             RunFailed: the run cannot be done.
@@ -82,8 +82,8 @@ class Pipeline:
             plan, until, _input_path(datasources), frozenset(file.name for file in datapool)
         )
         if not files:
-            # What the real worker does here is not documented. A bucket in which nothing has changed is an
-            # ordinary day for a scheduled pipeline and no failure, so this is a success that adds no tag.
+            # The real worker's behavior here is not documented. An unchanged bucket is normal for a scheduled
+            # pipeline and no failure, so this is a success without a tag.
             deliver_artifacts(self._job, ())
             return "no new files since the last run: nothing was selected"
 
@@ -93,7 +93,7 @@ class Pipeline:
         self._job.log.enter(
             "CHECKING_CORRUPTNESS", f"reading {len(files)} new files and {len(datapool)} of the datapool"
         )
-        # What videos were before is image files by now.
+        # Frames that were selected from videos before are image files now.
         pool, gone = read_images(self._job.transfer, datapool, folder / "datapool", self._job.tick)
         for file in gone:
             self._job.log.say(f"{file.name} of the datapool cannot be considered: {file.reason}", "WARNING")
@@ -154,12 +154,12 @@ class Pipeline:
             )
             deliver_report(self._job, dataset["name"], findings)
         deliver_artifacts(self._job, lists)
-        # Last of all: what a run that ends before this has read is read again by the next one.
+        # Do this last: if a run ends before this, the next one reads its files again.
         self._job.platform.set_processed_until(self._job.dataset_id, until)
         return summary + (f"; {len(corrupt)} files were corrupt" if corrupt else "")
 
     def _datapool(self, tags: Sequence[dict[str, Any]]) -> list[RemoteFile]:
-        """Find what earlier runs selected. The real worker keeps its embeddings; this one reads it again."""
+        """Find what earlier runs selected. The real worker stores embeddings; this one reads files again."""
         return sample_files(self._job, self._job.dataset_id, tags)
 
     def _new_files(
@@ -167,7 +167,7 @@ class Pipeline:
     ) -> list[RemoteFile]:
         processed_until = 0 if plan.process_all else self._job.platform.processed_until(self._job.dataset_id)
         since = processed_until + 1 if processed_until else 0
-        # Two runs within one second would ask for a time that has not come yet.
+        # A second run within one second would request a time in the future.
         listed = (
             self._job.platform.files(self._job.dataset_id, since, until, plan.relevant_filenames)
             if since <= until
@@ -191,7 +191,7 @@ class Pipeline:
             self._job.log.say(f"{file.name} is left out: {file.reason}", "WARNING")
         corrupt = {file.name: file.reason for file in unreadable if file.is_corrupt}
         if len(corrupt) > plan.corruption_threshold * len(files):
-            # The run's owner needs this list most where it is all that there is.
+            # The run's owner needs this list most if it is the run's only result.
             self._job.upload(*_corruptness(plan, sources, corrupt)[1])
             raise RunFailed(
                 f"{len(corrupt)} of {len(files)} files are corrupt, more than the"
@@ -244,7 +244,7 @@ def _input_path(datasources: Sequence[dict[str, Any]]) -> str:
 def _corruptness(
     plan: RunPlan, sources: Sequence[Source], corrupt: Mapping[str, str]
 ) -> tuple[Mapping[str, str], tuple[str, str, bytes]]:
-    """Return the images or frames that are corrupt, and the artifact on them and on whole videos."""
+    """Return the corrupt images or frames, and the artifact about them and about whole videos."""
     damaged: Mapping[str, str] = corrupt
     if plan.is_video:
         videos = [source for source in sources if isinstance(source, LocalVideo)]
@@ -256,7 +256,7 @@ def _corruptness(
 
 
 def _candidates(sources: Sequence[Source], n_datapool: int, known: frozenset[str]) -> list[Candidate]:
-    """Return what the datapool's sources hold, then what the new ones hold and the datapool does not."""
+    """Return the candidates of the datapool's sources, then those of the new sources that it lacks."""
     old = [candidate for source in sources[:n_datapool] for candidate in source.candidates()]
     new = [candidate for source in sources[n_datapool:] for candidate in source.candidates()]
     return old + [candidate for candidate in new if candidate.name not in known]

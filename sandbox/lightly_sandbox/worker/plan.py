@@ -1,4 +1,4 @@
-"""From a stored worker config (version V4) to what this worker will do, or why it cannot."""
+"""Converts a stored worker config (version V4) into this worker's plan, or the reason why it cannot."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ DEFAULT_FRAME_FORMAT = "png"
 
 @dataclass(frozen=True)
 class RunPlan:
-    """A worker config, understood.
+    """A parsed worker config.
 
     Attributes:
         selection: what to select.
-        is_video: whether the input is videos, and their frames are to be selected.
-        process_all: whether files are considered that earlier runs have considered.
-        use_datapool: whether to add to what the dataset holds.
+        is_video: whether the input is videos, of which to select frames.
+        process_all: whether to process files that earlier runs have already processed.
+        use_datapool: whether to add to the dataset's samples.
         corruption_threshold: the share of corrupt files above which the run fails.
         input_expiration: what to do with files that expire soon; None for nothing.
         upload_report: whether the report becomes an artifact.
         relevant_filenames: the file below ``.lightly/`` that names the files to consider; None for all.
-        frame_format: the ending of the image files that selected frames become.
+        frame_format: the file name extension of selected frames.
         sequence_length: how many consecutive frames are selected together.
-        remarks: what of the config has no effect, in sentences for the run's owner.
+        remarks: sentences for the run's owner about settings without effect.
     """
 
     selection: SelectionRequest
@@ -64,7 +64,7 @@ def plan_run(dataset_type: str, config: Mapping[str, Any]) -> RunPlan:
         config: the ``config`` member of a stored V4 worker config, in the platform's spelling.
 
     Raises:
-        RunFailed: the config asks for something that this worker cannot do; the message names it.
+        RunFailed: the config requires something that this worker cannot do; the message names it.
     """
     if dataset_type not in ("Images", "Videos"):
         raise RunFailed(
@@ -122,7 +122,7 @@ def _input_expiration(given: Mapping[str, Any] | None) -> InputExpiration | None
 
 
 def _relevant_filenames(docker: Mapping[str, Any]) -> str | None:
-    # Empty is the old default for none (lightly-ai/lightly, docs/source/docker/configuration).
+    # An empty text is the old default for no file (lightly-ai/lightly, docs/source/docker/configuration).
     name = docker.get("relevantFilenamesFile") or None
     if name is not None and not name.startswith(".lightly/"):
         raise RunFailed(
@@ -159,7 +159,7 @@ def _sequence_length(docker: Mapping[str, Any], is_video: bool, n_samples: int |
 
 
 def _remarks(docker: Mapping[str, Any], lightly: Mapping[str, Any]) -> tuple[str, ...]:
-    """Say what has no effect here, and could have one on the real platform."""
+    """Return remarks about settings that have no effect here, but may have one on the real platform."""
     remarks = []
     if lightly:
         remarks.append(

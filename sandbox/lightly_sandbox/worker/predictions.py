@@ -1,4 +1,4 @@
-"""The predictions of a task, from the customer's files: what a model found in each image."""
+"""The predictions of a task from the customer's files."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prediction:
-    """One thing that a model found: the place of its category in the schema, and how sure the model is.
+    """A model's prediction: the index of its category in the schema, and the model's confidence.
 
-    ``probabilities`` are those of all categories in the order of their ids; ``box`` is in pixels from the
-    left, from the top, wide and high.
+    ``probabilities`` has those of all categories in the order of their ids; ``box`` is left, top, width and
+    height in pixels.
     """
 
     category: int
@@ -35,21 +35,21 @@ class Prediction:
 
 @dataclass(frozen=True)
 class TaskPredictions:
-    """All that a task has about a set of images; an image without a file has no predictions."""
+    """A task's predictions for a set of images; an image without a file has none."""
 
     task: str
     schema: PredictionSchema
     of_file: Mapping[str, tuple[Prediction, ...]]
 
     def of(self, image_name: str) -> tuple[Prediction, ...]:
-        """Return what was found in an image."""
+        """Return the predictions for an image."""
         return self.of_file.get(own_file_name(image_name), ())
 
     def class_table(self, image_names: Sequence[str]) -> ClassTable:
-        """How much of each category the images have: probabilities, those of all objects added up.
+        """Return the amount of each category in the images: the sum of the probabilities of all objects.
 
-        That is what the vendor's page says (lightly-ai/lightly, docs/source/docker/getting_started/
-        selection.rst). A prediction without probabilities counts as surely of its category: a guess.
+        This follows the vendor's page (lightly-ai/lightly, docs/source/docker/getting_started/selection.rst).
+        A prediction without probabilities counts as certain: a guess.
         """
         amounts = np.zeros((len(image_names), len(self.schema.categories)))
         for row, name in enumerate(image_names):
@@ -61,7 +61,7 @@ class TaskPredictions:
         return ClassTable(tuple(self.schema.categories.values()), amounts)
 
     def counts(self, image_names: Sequence[str], categories: Collection[str]) -> NDArray[np.float64]:
-        """How many predictions of these categories, or of all if there are none, the images have."""
+        """Return the images' numbers of predictions of these categories, or of all if none are given."""
         names = list(self.schema.categories.values())
         return np.array(
             [
@@ -72,10 +72,10 @@ class TaskPredictions:
         )
 
     def scores(self, image_names: Sequence[str], name: str) -> NDArray[np.float64]:
-        """Active-learning scores of the images (docs.lightly.ai, Active learning scorers).
+        """Return the images' active-learning scores (docs.lightly.ai, Active learning scorers).
 
         Raises:
-            ValueError: a prediction lacks what the score is made of; the text names the image.
+            ValueError: a prediction lacks data for the score; the text names the image.
         """
         compute = _SCORES[name]
         scores = []
@@ -91,7 +91,7 @@ class TaskPredictions:
 
 
 class _LackError(Exception):
-    """A prediction lacks a member that is optional in its file."""
+    """A prediction lacks an optional member of its file."""
 
 
 def parse_predictions(content: Any, own_name: str, schema: PredictionSchema) -> tuple[Prediction, ...]:
@@ -103,7 +103,7 @@ def parse_predictions(content: Any, own_name: str, schema: PredictionSchema) -> 
         schema: the task's schema.
 
     Raises:
-        ValueError: it is not what the schema promises.
+        ValueError: it does not match the schema.
     """
     match content:
         case {"file_name": str(file_name), "predictions": [*found]}:
@@ -153,7 +153,7 @@ def _are_numbers(values: Any, count: int, most: float = math.inf) -> bool:
 def _of_probabilities(
     uncertainty: Callable[[NDArray[np.float64]], float],
 ) -> Callable[[Sequence[Prediction]], float]:
-    """The score of an image is that of its most uncertain object; an image without any is certain."""
+    """Return an image's score: that of its most uncertain object; without objects it is certain."""
 
     def compute(predictions: Sequence[Prediction]) -> float:
         scores = [0.0]
@@ -166,8 +166,8 @@ def _of_probabilities(
     return compute
 
 
-# The three are 1 if all categories are equally probable and 0 for a certain one (docs.lightly.ai, Active
-# learning scorers). With one category alone nothing is uncertain.
+# The three scores are 1 if all categories are equally probable and 0 for a certain one (docs.lightly.ai,
+# Active learning scorers). With only one category nothing is uncertain.
 
 
 def _least_confidence(probabilities: NDArray[np.float64]) -> float:
@@ -198,7 +198,7 @@ _SCORES: Mapping[str, Callable[[Sequence[Prediction]], float]] = {
     "uncertainty_least_confidence": _of_probabilities(_least_confidence),
     "uncertainty_margin": _of_probabilities(_margin),
     "uncertainty_entropy": _of_probabilities(_entropy),
-    # The number of objects: the vendor's page leaves images with fewer than two objects out by a threshold of
+    # The number of objects: the vendor's page excludes images with fewer than two objects with a threshold of
     # 2 (lightly-ai/lightly, docs/source/docker/getting_started/selection.rst, "Score Thresholding").
     "object_frequency": lambda predictions: float(len(predictions)),
     "objectness_least_confidence": _unsure_of_objects,

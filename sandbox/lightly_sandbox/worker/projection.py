@@ -1,4 +1,4 @@
-"""Making embeddings short, so that large sets can be selected from in seconds."""
+"""Shortens embeddings, so that a selection from a large set takes seconds."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ Projection = Callable[["NDArray[np.float32]"], "NDArray[np.float32]"]
 def shortening(embeddings: NDArray[np.float32]) -> Projection:
     """Return the projection onto the directions in which embeddings differ most, if there are many of them.
 
-    It is orthogonal and so brings nothing further apart: a minimum distance that holds afterwards holds for
-    the embeddings themselves, too.
+    It is orthogonal and so increases no distance: a minimum distance after the projection also holds for the
+    original embeddings.
 
     Args:
-        embeddings: one per row. Up to ``MAX_EXACT``, or ``SHORT_DIMENSIONS`` numbers each, they stay as they
-            are.
+        embeddings: one per row. Up to ``MAX_EXACT`` rows, or ``SHORT_DIMENSIONS`` numbers per row, they stay
+            unchanged.
 
     Returns:
-        What makes these embeddings short, and others that are to be compared with them.
+        A function that shortens these embeddings, and others to compare with them.
     """
     if len(embeddings) <= MAX_EXACT or embeddings.shape[1] <= SHORT_DIMENSIONS:
         return lambda same: same
     centre = embeddings.mean(axis=0)
     centred = embeddings - centre
-    # The eigenvalues come in rising order.
+    # The eigenvalues are in ascending order.
     vectors = np.linalg.eigh((centred.T @ centred).astype(np.float64))[1]
     directions = vectors[:, : -SHORT_DIMENSIONS - 1 : -1].astype(np.float32)
     return lambda others: (others - centre) @ directions

@@ -1,4 +1,4 @@
-"""Writing what was selected back to the platform: samples, frames of videos, thumbnails, the tag."""
+"""Writes the selection to the platform: samples, frames of videos, thumbnails, the tag."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 THUMBNAIL_SIDE = 256
 _WRITE_THREADS = 8
 _THUMBNAIL_FORMATS = {"png": ("PNG", "image/png"), "webp": ("WEBP", "image/webp")}
-# The file name endings that frames of videos can have, with Pillow's names and the media types.
+# The file name extensions for frames of videos, with Pillow's format names and the media types.
 FRAME_FORMATS = {
     "png": ("PNG", "image/png"),
     "jpg": ("JPEG", "image/jpeg"),
@@ -38,7 +38,7 @@ FRAME_FORMATS = {
 
 @dataclass(frozen=True)
 class Output:
-    """Where frames and thumbnails go: the datasource of purpose LIGHTLY, or the one that serves both.
+    """The destination of frames and thumbnails: the datasource of purpose LIGHTLY, or the common one.
 
     Without a ``thumb_suffix`` there are no thumbnails.
     """
@@ -48,7 +48,7 @@ class Output:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Return what a write must say beside the signed URL: which key S3 shall encrypt with."""
+        """Return the headers that a write needs with the signed URL: the KMS key for S3."""
         if self.kms_key_arn is None:
             return {}
         return {
@@ -57,7 +57,7 @@ class Output:
         }
 
     def thumb_name(self, file_name: str) -> str | None:
-        """Return the thumbnail's name, relative to the datasource's path; None if there is to be none."""
+        """Return the thumbnail's name, relative to the datasource's path; None for no thumbnail."""
         if self.thumb_suffix is None:
             return None
         stem, dot, extension = file_name.rpartition(".")
@@ -66,18 +66,18 @@ class Output:
 
 
 def output_among(datasources: Iterable[Mapping[str, Any]]) -> Output:
-    """Find where frames and thumbnails go, among the dataset's datasources."""
+    """Find the destination of frames and thumbnails among the dataset's datasources."""
     by_purpose = {datasource["purpose"]: datasource for datasource in datasources}
     datasource = by_purpose.get("LIGHTLY") or by_purpose.get("INPUT_OUTPUT") or {}
     return Output(datasource.get("thumbSuffix") or None, datasource.get("s3ServerSideEncryptionKMSKey"))
 
 
 def frame_file(image: Image.Image, file_name: str) -> tuple[bytes, str]:
-    """Make an image file of a video's frame.
+    """Encode a video's frame as an image file.
 
     Args:
         image: the decoded frame.
-        file_name: its ending, one of ``FRAME_FORMATS``, decides the format.
+        file_name: its extension, one of ``FRAME_FORMATS``, decides the format.
 
     Returns:
         The file's bytes and its media type.
@@ -89,11 +89,11 @@ def frame_file(image: Image.Image, file_name: str) -> tuple[bytes, str]:
 
 
 def thumbnail(image: Image.Image, thumb_name: str) -> tuple[bytes, str]:
-    """Make an image small: at most ``THUMBNAIL_SIDE`` pixels wide and high.
+    """Create a thumbnail of at most ``THUMBNAIL_SIDE`` pixels in width and height.
 
     Args:
         image: the decoded image.
-        thumb_name: its ending decides the format; everything but PNG and WebP becomes a JPEG.
+        thumb_name: its extension decides the format; everything but PNG and WebP becomes a JPEG.
 
     Returns:
         The file's bytes and its media type.
@@ -114,9 +114,9 @@ def publish_samples(
     output: Output,
     tick: Callable[[], None],
 ) -> list[str]:
-    """Make what was selected samples of the dataset: frames of videos as image files, all with thumbnails.
+    """Create samples for the selection: frames of videos as image files, all with thumbnails.
 
-    Only what is selected becomes a sample, so that the dataset holds the selection. That is a guess: the
+    Only selected images become samples, so that the dataset contains the selection. That is a guess: the
     vendor documents that a dataset's samples are what the runs selected, but not what the worker sends.
 
     Returns:
@@ -142,12 +142,12 @@ def publish_samples(
             continue
         sample_id, urls = platform.create_sample_with_urls(dataset_id, sample)
         if not sample_ids:
-            # Where one write is refused all are: find out before the other samples exist.
+            # If one write is refused, all are: find out before creating the other samples.
             writer.write(candidate, next(loads([candidate], tick))[1], urls)
         else:
             pending[candidate] = urls
         sample_ids.append(sample_id)
-    # A video is decoded from its beginning to its end, not in the order of the selection.
+    # Videos are decoded from start to end, not in the order of the selection.
     in_order = sorted(pending, key=lambda candidate: (candidate.source.name, candidate.position))
     spread(
         lambda found: writer.write(*found, pending[found[0]]),
@@ -186,9 +186,9 @@ class _Writer:
 def publish_tag(platform: Platform, dataset_id: str, run_id: str, sample_ids: Sequence[str]) -> str:
     """Tag the newly selected samples: the initial tag on the dataset's first run, then one per run.
 
-    A later tag holds the run's new samples alone, as the vendor's page on the datapool shows it
+    A later tag contains the run's new samples only, as in the vendor's page on the datapool
     (lightly-ai/lightly, docs/source/docker/advanced/datapool.rst: "newly added samples there in a new tag");
-    its name is our choice.
+    its name is the sandbox's choice.
 
     Returns:
         The tag's name.
@@ -202,7 +202,7 @@ def publish_tag(platform: Platform, dataset_id: str, run_id: str, sample_ids: Se
             dataset_id, {"name": name, "creator": "USER_WORKER", "imgType": "full", "runId": run_id}
         )
         if len(positions) > len(sample_ids):
-            # The initial tag holds every sample, also what a run left that failed before its tag.
+            # The initial tag contains every sample, also those of a run that failed before creating its tag.
             update = {"name": name, "updateCreator": "USER_WORKER", "bitMaskData": bit_mask}
             platform.update_tag(dataset_id, tag_id, update)
         return name
@@ -225,7 +225,7 @@ def publish_tag(platform: Platform, dataset_id: str, run_id: str, sample_ids: Se
 
 
 def members_of(tags: Iterable[Mapping[str, Any]], sample_ids: Sequence[str]) -> list[int]:
-    """Return the positions of the samples that at least one tag holds, in order.
+    """Return the positions of the samples that are in at least one tag, in order.
 
     Args:
         tags: the dataset's tags.

@@ -1,4 +1,4 @@
-"""Reading the images that a run is about, and finding out which of them decode."""
+"""Reads the images of a run, and determines which of them can be decoded."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class LocalImage:
-    """A file that was read and decodes. It is kept on disk: a bucket may hold more than the memory."""
+    """A file that was read and can be decoded. It stays on disk: a bucket may be larger than the memory."""
 
     name: str
     path: Path
@@ -47,12 +47,12 @@ class LocalImage:
             opened.load()
         image: Image.Image = opened
         if image.mode.startswith("I"):
-            # Pillow cuts these off at 255 instead of scaling them when it converts them to RGB.
+            # Pillow clips these values at 255 instead of scaling them when it converts them to RGB.
             image = image.point(lambda value: value / 256).convert("L")
         return image
 
     def candidates(self) -> Sequence[Candidate]:
-        """Return the one thing that can be selected of an image."""
+        """Return the image's only candidate."""
         return (Candidate(self.name, self),)
 
     def pictures(self, positions: Collection[int], tick: Tick) -> Iterator[tuple[int, Load]]:
@@ -64,7 +64,7 @@ class LocalImage:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A file that is no use: it does not decode, it is no longer there, or soon will not be."""
+    """A file that cannot be used: it cannot be decoded, no longer exists, or expires soon."""
 
     name: str
     reason: str
@@ -85,20 +85,20 @@ def read_images(
         files: what to read.
         folder: an empty or non-existing folder for the files' contents.
         tick: see ``spread``.
-        expiration: which files are left out because they expire soon; None for none.
+        expiration: which files to skip because they expire soon; None for none.
 
     Returns:
-        Those that decode, in the order of ``files``, and the others.
+        Those that can be decoded, in the order of ``files``, and the others.
 
     Raises:
-        RunFailed: a file cannot be read for a reason that has nothing to do with the file itself.
-        RunAborted: one expires soon, and that is to end the run.
+        RunFailed: a file cannot be read for a reason that is unrelated to the file itself.
+        RunAborted: a file expires soon, and the config ends the run in this case.
     """
     folder.mkdir(exist_ok=True)
     numbers = itertools.count()
 
     def read(file: RemoteFile) -> LocalImage | Unreadable:
-        # Numbered, because an object's key need not be a possible file name.
+        # Use a number, because an object's key may not be a valid file name.
         path = folder / str(next(numbers))
         stored = store(transfer, file, path, expiration)
         if isinstance(stored, Unreadable):
@@ -107,7 +107,7 @@ def read_images(
         try:
             image.decode().convert("RGB")
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            # Pillow raises all of these for files that are broken, cut off, or absurdly large.
+            # Pillow raises these exceptions for files that are corrupt, truncated, or much too large.
             path.unlink()
             return Unreadable(file.name, str(error).replace(str(path), file.name), is_corrupt=True)
         return image
@@ -122,11 +122,11 @@ def read_images(
 def store(
     transfer: Transfer, file: RemoteFile, path: Path, expiration: InputExpiration | None
 ) -> int | Unreadable:
-    """Read a file to ``path`` and return its size in bytes, unless it is no longer there or soon will not be.
+    """Read a file to ``path`` and return its size in bytes, unless it no longer exists or expires soon.
 
     Raises:
-        RunFailed: the file cannot be read for a reason that has nothing to do with the file itself.
-        RunAborted: it expires soon, and that is to end the run.
+        RunFailed: the file cannot be read for a reason that is unrelated to the file itself.
+        RunAborted: it expires soon, and the config ends the run in this case.
     """
     try:
         return transfer.read(file.read_url, path, expiration.look(file.name) if expiration else None)

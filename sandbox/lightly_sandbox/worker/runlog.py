@@ -1,4 +1,4 @@
-"""What a run reports to its owner: its state, its log lines, and the memory that it takes."""
+"""What a run reports to its owner: its state, its log lines, and its memory usage."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FLUSH_LINES = 50
 
 
 class RunLog:
-    """Collects a run's log lines, and sends them when the state changes or enough have come together.
+    """Collects a run's log lines, and sends them when the state changes or there are enough of them.
 
     ``memory`` is not sent; it becomes an artifact.
     """
@@ -32,7 +32,7 @@ class RunLog:
         self.state = "STARTED"
 
     def enter(self, state: str, message: str) -> None:
-        """Pass to the next state."""
+        """Enter a state."""
         self.flush()
         self.memory.note(self.state, now=True)
         self.state = state
@@ -63,7 +63,7 @@ class RunLog:
             self._n_sent = len(self._lines)
 
     def as_text(self) -> str:
-        """Return all lines for a human, times in UTC."""
+        """Return all lines in a readable form, with times in UTC."""
         return "".join(
             f"{datetime.fromtimestamp(line['ts'] / 1000, UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
             f" {line['level']:<7} {line['state']}: {line['msg']}\n"

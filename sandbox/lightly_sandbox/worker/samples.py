@@ -1,4 +1,4 @@
-"""The files of samples that a dataset has."""
+"""The files of a dataset's samples."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _REQUEST_THREADS = 4
 
 
 def sample_files(job: Job, dataset_id: str, tags: Sequence[Mapping[str, Any]]) -> list[RemoteFile]:
-    """Return the files of all samples that at least one of the tags holds, in the order of the samples."""
+    """Return the files of all samples that are in at least one of the tags, in the order of the samples."""
     if not tags:
         return []
     sample_ids = job.platform.mappings(dataset_id, "_id")

@@ -1,6 +1,6 @@
-"""Which images to take: the strategies, and the engine that weighs them against each other.
+"""Selects images with the strategies of a request and the engine that combines them.
 
-Arrays in, indices out. Nothing here knows of files, runs or the platform.
+Arrays in, indices out. This module does not depend on files, runs or the platform.
 """
 
 from __future__ import annotations
@@ -52,17 +52,16 @@ def select(request: SelectionRequest, material: Material, n_preselected: int = 0
     Args:
         request: how many, and by which strategies.
         material: what they work on; the images that were selected earlier (the datapool) come first.
-        n_preselected: how many of the first rows are the datapool. They count as taken, so new images are
-            chosen to be far from them; they are neither filtered by thresholds nor returned.
+        n_preselected: how many of the first rows are the datapool. They count as selected, so new images are
+            far from them; they are neither filtered by thresholds nor returned.
 
     Returns:
-        The rows of the newly selected images, in the order in which they were taken. ``n_samples`` and sums
-        count these alone, and ``proportion`` is a share of the new images before thresholds. (The vendor's
-        documentation says none of that; all are guesses.) There are fewer when images run out or a stopping
-        condition is met.
+        The rows of the newly selected images, in the order of selection. ``n_samples`` and sums count only
+        these, and ``proportion`` is a share of the new images before thresholds. (The vendor does not
+        document this; all are guesses.) There are fewer if images run out or a stopping condition is met.
 
     Raises:
-        EngineError: the engine gave up; the text says why.
+        EngineError: the engine gave up; the text is the reason.
     """
     n_images = len(material.embeddings)
     allowed = _passing(request.strategies, material, n_images)
@@ -70,10 +69,10 @@ def select(request: SelectionRequest, material: Material, n_preselected: int = 0
     rows = np.flatnonzero(allowed)
     n_new = len(rows) - n_preselected
     wanted = min(_wanted(request, n_images - n_preselected), n_new)
-    # The engine pads its answer with zeros when asked for more than there is, and an empty set panics.
+    # The engine pads its result with zeros if more is requested than there is, and panics on an empty set.
     if wanted <= 0:
         return []
-    # It takes one image after the other, so a longer answer begins with the shorter one.
+    # It selects one image after the other, so a longer result begins with the shorter one.
     asked = n_new if any(weights.target is not None for weights in _weights(request)) else wanted
     try:
         engine = Selection()
@@ -82,8 +81,8 @@ def select(request: SelectionRequest, material: Material, n_preselected: int = 0
             _add(engine, strategy, material, rows, n_preselected, compared)
         chosen = engine.run_selection(list(range(n_preselected)), len(rows), n_preselected + asked)
     except BaseException as error:
-        # A panic of the engine, which is written in Rust, is none of Python's Exceptions: unnamed, it would
-        # end the worker.
+        # A panic of the engine, which is written in Rust, is not a Python Exception: uncaught, it would end
+        # the worker.
         if type(error).__name__ != "PanicException":
             raise
         raise EngineError(f"lightly-mundig gave up: {error}") from None
@@ -92,7 +91,7 @@ def select(request: SelectionRequest, material: Material, n_preselected: int = 0
 
 
 def shortfalls(request: SelectionRequest, material: Material, selected: Sequence[int]) -> list[str]:
-    """Say which sums the selected images were to reach, and do not."""
+    """Return which target sums the selected images do not reach."""
     return [
         f"the numbers of {weights.source} add up to {total:g}, less than the targetRange's minSum"
         f" {weights.target.least:g}: there were no more images, or the number of samples was reached"
@@ -125,7 +124,7 @@ def _passing(strategies: Iterable[Strategy], material: Material, n_images: int) 
 
 
 def _within_sums(taken: Iterable[int], request: SelectionRequest, material: Material) -> list[int]:
-    """Keep what the sums allow: a maximum ends the selection, a target passes over what would exceed it."""
+    """Apply the limits on sums: a maximum ends the selection, a target skips images that would exceed it."""
     bounded = [
         (weights, _numbers(weights.source, material))
         for weights in _weights(request)
@@ -149,7 +148,7 @@ def _within_sums(taken: Iterable[int], request: SelectionRequest, material: Mate
 
 @dataclass(frozen=True)
 class _Compared:
-    """What is compared with each other, its embeddings made short, and how others are made so."""
+    """The compared images or objects, with shortened embeddings, and the projection for others."""
 
     objects: Objects
     project: Projection
@@ -189,7 +188,7 @@ def _add(
             )
     elif isinstance(strategy, Typicality):
         objects = compared[strategy.task].objects
-        # The engine needs at least two; one alone is as typical as can be.
+        # The engine needs at least two; a single one has the maximum typicality.
         if len(objects.embeddings) > 1:
             engine.add_subpart_typicality_strategy(
                 objects.embeddings,
@@ -207,8 +206,8 @@ def _add(
             )
     elif isinstance(strategy, Weights):
         numbers = _numbers(strategy.source, material)[rows]
-        # The engine multiplies scores, of which none may be negative (docs.lightly.ai, Selection Strategy
-        # Combination). What the real worker does with a temperature below zero is not documented.
+        # The engine multiplies scores, so none may be negative (docs.lightly.ai, Selection Strategy
+        # Combination). The real worker's behavior for a temperature below zero is not documented.
         engine.add_weighting_strategy(numbers - min(0.0, float(numbers.min())), strategy.strength)
     elif isinstance(strategy, Balance):
         amounts, target = _balance(strategy, material.classes[strategy.source], n_preselected)
@@ -225,7 +224,7 @@ def _numbers(source: Numbers, material: Material) -> NDArray[np.float64]:
 def _balance(
     strategy: Balance, table: ClassTable, n_preselected: int
 ) -> tuple[NDArray[np.float64], list[float]]:
-    """Return how much each image has of each class that is aimed at, and the aim."""
+    """Return each image's amount of each target class, and the target distribution."""
     present = table.amounts.sum(axis=0) > 0
     if strategy.distribution is Distribution.UNIFORM:
         return table.amounts[:, present], [1.0 / present.sum()] * int(present.sum())

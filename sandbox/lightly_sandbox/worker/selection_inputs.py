@@ -1,4 +1,4 @@
-"""What a selection works on, beside the images themselves: read from the bucket, then made into numbers."""
+"""The data that a selection needs in addition to the images, read from the bucket and made numeric."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class SelectionInputs:
             file_names: the files of the run and those of the datapool.
 
         Raises:
-            RunFailed: something is not there or not what it should be.
+            RunFailed: a file is missing or invalid.
         """
         metadata = None
         if any(isinstance(source, Metadata) and not source.is_measured for source in request.sources):
@@ -78,11 +78,11 @@ class SelectionInputs:
         of_each: OfEach,
         folder: Path,
     ) -> Material:
-        """Compute what the strategies work on.
+        """Compute the data for the strategies.
 
         Args:
             job: the run, at EMBEDDING.
-            images: what was found out about those that were read.
+            images: the analysis of the images.
             of_each: decodes them.
             folder: for the images of queries.
 

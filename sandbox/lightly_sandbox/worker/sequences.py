@@ -1,4 +1,4 @@
-"""Selecting sequences of a video's frames instead of single ones."""
+"""Selects sequences of a video's frames instead of single frames."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sequences:
-    """Rows that are selected together or not at all. The datapool's first rows are each by itself.
+    """Rows that are selected together or not at all. Each of the datapool's first rows is a separate group.
 
     The vendor documents that a video is split into sequences of one length, that the embeddings of their
     frames are averaged, and that the selection is made among the averages (lightly-ai/lightly,
-    docs/source/docker/advanced/sequence_selection.rst). It does not document what becomes of the rest of a
-    video that is shorter than a sequence; here it is left out, as is a sequence with a damaged frame or one
-    that the datapool has.
+    docs/source/docker/advanced/sequence_selection.rst). It does not document what happens to the rest of a
+    video that is shorter than a sequence; here it is skipped, as is a sequence with a damaged frame or a
+    frame of the datapool.
     """
 
     groups: tuple[tuple[int, ...], ...]
@@ -40,7 +40,7 @@ class Sequences:
         return cls((*alone, *(group for group in found if len(group) == length)), length)
 
     def request(self, request: SelectionRequest) -> SelectionRequest:
-        """Return the request for sequences where the owner's is for frames."""
+        """Convert the owner's request for frames into one for sequences."""
         if request.n_samples is None:
             return request
         return replace(request, n_samples=request.n_samples // self.length)
@@ -51,9 +51,9 @@ class Sequences:
 
 
 def sequence_information(selected: Sequence[Candidate], length: int) -> list[dict[str, Any]]:
-    """Describe selected sequences as the run's artifact SEQUENCE_INFORMATION does.
+    """Return the content of the run's artifact SEQUENCE_INFORMATION for the selected sequences.
 
-    Its members are those of the vendor's documentation (see ``Sequences``), with which the sequences can be
+    Its members are those of the vendor's documentation (see ``Sequences``); with them the sequences can be
     cut out of the videos.
     """
     return [

@@ -1,4 +1,4 @@
-"""The worker as a service: it registers, shows that it is alive, and does one scheduled run after another."""
+"""The worker as a service: it registers, sends heartbeats, and does one scheduled run after another."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run(
     stop: threading.Event,
     worker_id: str | None = None,
 ) -> None:
-    """Work until stopped, by ``stop`` or by the worker config of a run that has been done.
+    """Work until stopped by ``stop`` or by the worker config of a completed run.
 
     Args:
         url: the platform's address.
@@ -44,8 +44,8 @@ def run(
         poll_interval: seconds between two looks at the schedule while there is nothing to do.
         stop: set it to stop. A run in progress is ABORTED within about a second. It is also set by a run
             whose worker config says ``shutdown_when_job_finished``, once that has ended.
-        worker_id: a worker that somebody has registered already: work as that one, with the labels that it
-            was registered with; ``name`` and ``labels`` are not used then. None: register.
+        worker_id: an existing worker: work as that one, with its registered labels; then ``name`` and
+            ``labels`` are not used. None: register.
 
     Raises:
         ApiError: the platform refuses the worker, for example because of the token.
@@ -60,7 +60,7 @@ def run(
     identity = _when_the_platform_answers(identify, poll_interval, stop)
     if identity is not None:
         own_id, own_labels = identity
-        # Whoever registers anew has ended what its predecessor was working on; an id has not.
+        # Registering again ends the predecessor's run; using an existing id does not.
         settled = worker_id is None
         _Worker(platform, own_id, frozenset(own_labels), stop, settled=settled).serve(poll_interval)
 
@@ -113,7 +113,7 @@ class _Worker:
             logger.warning("%s", error)
 
     def _step(self) -> bool:
-        """Do one run if there is one. False if there is nothing to do, or no answer from the platform."""
+        """Do one run if there is one. False if there is nothing to do, or the platform does not respond."""
         try:
             if not self._settled:
                 self._settle()
@@ -128,7 +128,7 @@ class _Worker:
             return False
 
     def _settle(self) -> None:
-        """Deal with what this worker holds and does not work on, because a request or its answer was lost."""
+        """Settle runs that this worker took but does not process, because a request or response was lost."""
         for scheduled in self._locked():
             found = self._platform.run_of(scheduled["id"])
             if found is None:
@@ -154,8 +154,8 @@ class _Worker:
         except ApiError as error:
             if error.status is None or error.status >= 500:
                 raise
-            # Another worker was faster or the run was canceled; unless the platform refuses a repetition of
-            # our own request, whose answer was lost.
+            # Another worker was faster or the run was canceled; or the platform refused a retry of our own
+            # request, whose response was lost.
             return scheduled["id"] in {entry["id"] for entry in self._locked()}
         return True
 
@@ -187,7 +187,7 @@ class _Worker:
             self._stop.set()
 
     def _is_last(self, config_id: str) -> bool:
-        # However the run ended: what is wrong with the rest of its config does not keep the worker going.
+        # Do this however the run ended: an invalid config must not keep the worker running.
         config = self._platform.config(config_id)["config"]
         return bool((config.get("docker") or {}).get("shutdownWhenJobFinished"))
 
@@ -195,7 +195,7 @@ class _Worker:
         try:
             return self._platform.create_run(scheduled, VERSION)
         except ApiError:
-            # The run may exist although the answer was lost.
+            # The run may exist although the response was lost.
             found = self._platform.run_of(scheduled["id"])
             if found is None:
                 raise

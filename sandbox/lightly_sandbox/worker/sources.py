@@ -1,4 +1,4 @@
-"""What a run can select from: images, and the frames of videos, which have to be decoded in their order."""
+"""The sources of a selection: images, and the frames of videos, which must be decoded in order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Tick = Callable[[], None]
 
 
 class Source(Protocol):
-    """A file of the input that was read and decodes."""
+    """A file of the input that was read and can be decoded."""
 
     @property
     def name(self) -> str:
@@ -34,7 +34,7 @@ class Source(Protocol):
         """The file's size."""
 
     def candidates(self) -> Sequence[Candidate]:
-        """Return what can be selected of it, in order."""
+        """Return the candidates of the file, in order."""
 
     def pictures(self, positions: Collection[int], tick: Tick) -> Iterator[tuple[int, Load]]:
         """Yield the pictures at these positions, in order, each before the next one is decoded."""
@@ -42,7 +42,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class FrameTime:
-    """When a frame is shown: as the container says it, and in seconds. None if it does not say it."""
+    """A frame's presentation time: in the container's units, and in seconds. None if it has none."""
 
     pts: int | None
     seconds: float | None
@@ -71,7 +71,7 @@ class Candidate:
         return image.width * image.height * 3 if self.is_frame else self.source.size_in_bytes
 
     def video_frame_data(self) -> dict[str, Any] | None:
-        """Return where a frame is from, as the platform has it (lightly 1.5.26, models/video_frame_data.py).
+        """Return a frame's origin in the platform's form (lightly 1.5.26, models/video_frame_data.py).
 
         None for an image.
         """
@@ -87,9 +87,9 @@ def loads(candidates: Iterable[Candidate], tick: Tick) -> Iterator[tuple[Candida
     """Yield each candidate with its picture.
 
     Args:
-        candidates: those of one source have to be next to each other, and in the order of their positions:
-            the source is decoded once, from its beginning.
-        tick: also called for the frames between those that are wanted.
+        candidates: those of one source must be adjacent and in the order of their positions, because the
+            source is decoded once, from its start.
+        tick: also called for the frames in between.
 
     Raises:
         RunFailed: a source does not decode as it did before.

@@ -1,4 +1,4 @@
-"""The signed URLs that the platform hands out: objects are read and written by them."""
+"""Reads and writes objects with the signed URLs that the platform returns."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class Transfer:
         self._session = new_session(retries=3)
 
     def read(self, url: str, path: Path, look: Callable[[Mapping[str, str]], None] | None = None) -> int:
-        """Read an object into a file, piece by piece: a video may be larger than the memory.
+        """Read an object into a file in chunks: a video may be larger than the memory.
 
         Args:
             url: the signed URL.
             path: the file.
-            look: called with the answer's headers before its content is read; what it raises ends that.
+            look: called with the response headers before reading the content; an exception stops the read.
 
         Returns:
             The object's size in bytes.
@@ -78,8 +78,8 @@ class Transfer:
             request = self._session.prepare_request(
                 requests.Request(method, url, data=content, headers=headers)
             )
-            # By itself requests takes "/./" and "/../" out of a path. In S3 they are part of the key, which
-            # is signed, and another object's without them.
+            # By default, requests removes "/./" and "/../" from a path. In S3 they are part of the signed
+            # key; without them it is another object's key.
             request.url = url
             answer = self._session.send(request, timeout=TIMEOUT_SECONDS, stream=stream)
         except requests.RequestException as error:
@@ -90,7 +90,7 @@ class Transfer:
 
 
 def _s3_error_code(body: str) -> str:
-    # S3 answers with a small XML document; only its code is of use here, and the rest may echo the signed
+    # S3 responds with a small XML document; use only its code, because the rest may repeat the signed
     # request.
     _, found, rest = body.partition("<Code>")
     return rest.partition("</Code>")[0] if found else ""

@@ -1,4 +1,4 @@
-"""How many videos a run was about, beside how many frames."""
+"""The counts of a run's videos, in addition to those of its frames."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def video_level_sizes(
     """Count videos as the report's ``videoLevelSizes`` does (lightly 1.5.26, models/dataset_sizes.py).
 
     Args:
-        videos: the new ones that decode.
-        n_corrupt: how many do not.
+        videos: the new videos that can be decoded.
+        n_corrupt: the number of those that cannot.
         selected: the newly selected frames.
         datapool_names: the names of the frames that earlier runs have selected.
     """
@@ -43,7 +43,7 @@ def video_level_sizes(
 
 
 def video_of(frame_name: str) -> str:
-    """Return the name of the video that a frame of this name is from (see ``videos.frame_name``)."""
+    """Return the name of a frame's video (see ``videos.frame_name``)."""
     found = _FRAME_NAME.fullmatch(frame_name)
     if found is None:
         return frame_name

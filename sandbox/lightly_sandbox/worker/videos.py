@@ -1,4 +1,4 @@
-"""Reading videos and decoding their frames, one after the other: a whole one would not fit into memory."""
+"""Reads videos and decodes their frames one after the other: a whole video would not fit into memory."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
     from lightly_sandbox.worker.sources import Load, Tick
     from lightly_sandbox.worker.transfer import Transfer
 
-# FFmpeg finds a format by the content. Playlists and the like, which make it open other files and addresses,
-# are no videos here, whatever they are called.
+# FFmpeg detects the format from the content. Do not allow playlists and similar formats, which make it open
+# other files and URLs, whatever the file name is.
 _FORMATS = "mov,matroska,avi,mpeg,mpegts,mpegvideo,m4v,h264,hevc"
-# These have a table of all their frames, so that a cut-off one can be recognized.
+# These formats have a table of all frames, so that truncated files can be detected.
 _FORMATS_WITH_A_TABLE = "mov"
 
 
 class Undecodable(Exception):
-    """The file is no video, or no whole one. The text says what is wrong with it."""
+    """The file is not a video, or incomplete. The text describes the problem."""
 
 
 @dataclass(frozen=True, eq=False)
 class LocalVideo:
-    """A video that was read and decodes from its beginning to its end. It is kept on disk.
+    """A video that was read and can be decoded completely. It stays on disk.
 
     Attributes:
         name: the file's name, relative to the datasource's path.
-        path: where it is kept.
+        path: its path on disk.
         size_in_bytes: the file's size.
         frames: when each frame is shown.
         damaged: the positions of frames that the decoder could only guess.
@@ -71,7 +71,7 @@ class LocalVideo:
     def pictures(self, positions: Collection[int], tick: Tick) -> Iterator[tuple[int, Load]]:
         """Decode the video from its beginning, and yield the frames at these positions."""
         last = max(positions, default=-1)
-        # Counted instead of sought: seeking is inexact in many formats.
+        # Count frames instead of seeking, which is inexact in many formats.
         for position, frame in enumerate(_decode(self.path, tick)):
             if position in positions:
                 yield position, _Picture(frame)
@@ -85,8 +85,8 @@ class _Picture:
 
     def __call__(self) -> Image.Image:
         image: Image.Image = self.frame.to_image()
-        # Cameras that are held upright write the picture as it lies and how far it is to be turned, in
-        # degrees and counterclockwise, as Pillow counts them too.
+        # Cameras that are held upright store the unrotated picture and the rotation in degrees
+        # counterclockwise, as in Pillow.
         turned = self.frame.rotation % 360
         return image.rotate(turned, expand=True) if turned else image
 
@@ -94,7 +94,7 @@ class _Picture:
 def frame_name(video_name: str, position: int, n_frames: int, frame_format: str) -> str:
     """Return the file name of a frame, such as ``street-0153-mp4.png`` for the frame 153 of ``street.mp4``.
 
-    It is the vendor's (lightly 1.5.26, data/_video.py): the number has as many digits as that of all frames.
+    The form is the vendor's (lightly 1.5.26, data/_video.py): the number has as many digits as the count.
     """
     stem, dot, extension = video_name.rpartition(".")
     stem, extension = (stem, extension) if dot else (video_name, "")
@@ -116,18 +116,18 @@ def read_videos(
         files: what to read.
         folder: an empty or non-existing folder for the files' contents.
         frame_format: the ending that frames get as image files.
-        tick: called while it takes long.
-        expiration: which files are left out because they expire soon; None for none.
+        tick: called repeatedly during the work.
+        expiration: which files to skip because they expire soon; None for none.
 
     Returns:
-        Those that decode, in the order of ``files``, and the others.
+        Those that can be decoded, in the order of ``files``, and the others.
 
     Raises:
-        RunFailed: a file cannot be read for a reason that has nothing to do with the file itself.
-        RunAborted: one expires soon, and that is to end the run.
+        RunFailed: a file cannot be read for a reason that is unrelated to the file itself.
+        RunAborted: a file expires soon, and the config ends the run in this case.
     """
     folder.mkdir(exist_ok=True)
-    # Numbered, because an object's key need not be a possible file name.
+    # Use numbers, because an object's key may not be a valid file name.
     numbered = [(file, folder / str(number)) for number, file in enumerate(files)]
     sizes = spread(lambda job: store(transfer, *job, expiration), numbered, threads=READ_THREADS, tick=tick)
     videos: list[LocalVideo] = []
@@ -161,9 +161,9 @@ def _decode(path: Path, tick: Tick) -> Iterator[Any]:
     """Yield the frames.
 
     Raises:
-        Undecodable: there are none, or not all that there should be.
+        Undecodable: there are no frames, or some are missing.
     """
-    # FFmpeg is large, and a worker that has met no video yet is to be small.
+    # FFmpeg is large, so load it only when there is a video.
     import av
 
     if path.stat().st_size == 0:
@@ -174,7 +174,7 @@ def _decode(path: Path, tick: Tick) -> Iterator[Any]:
             stream = _video_stream(container)
             for packet in container.demux(stream):
                 tick()
-                # The last one has no content: it asks the decoder for what it still holds.
+                # The last packet is empty: it flushes the decoder.
                 n_packets += packet.dts is not None or packet.size > 0
                 for frame in packet.decode():
                     yield frame
@@ -188,7 +188,7 @@ def _decode(path: Path, tick: Tick) -> Iterator[Any]:
 def _video_stream(container: Any) -> Any:
     from av.stream import Disposition
 
-    # The picture of an album is a stream of one frame, and no video.
+    # An album cover is a stream of one frame, not a video.
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
             return stream

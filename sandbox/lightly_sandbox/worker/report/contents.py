@@ -33,7 +33,7 @@ _EXAMPLES = 8
 
 @dataclass(frozen=True)
 class Analysed:
-    """Images that went into the selection, the datapool's first."""
+    """The images of the selection, the datapool's first."""
 
     names: Sequence[str]
     measurements: Sequence[Measurement]
@@ -43,13 +43,13 @@ class Analysed:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a run found: all that its report and its lists of files are made of.
+    """The results of a run for its report and its lists of files.
 
-    ``selected`` are rows of ``images`` in the order in which they were taken, without the datapool's.
-    ``corrupt`` has the reason for each image or frame that does not decode, ``corrupt_videos`` that for whole
-    videos. ``n_duplicates`` new images have the pixels of an earlier one. ``video_sizes`` are the report's
-    counts of videos. ``selection`` is the selection config in the platform's spelling. ``open_images``
-    decodes the images of some rows, one after the other and in the order of the rows.
+    ``selected`` are rows of ``images`` in the order of selection, without the datapool's. ``corrupt`` has the
+    reason for each image or frame that cannot be decoded, ``corrupt_videos`` that for whole videos.
+    ``n_duplicates`` new images have the pixels of an earlier one. ``video_sizes`` are the report's counts of
+    videos. ``selection`` is the selection config in the platform's spelling. ``open_images`` decodes the
+    images of some rows, one after the other and in the order of the rows.
     """
 
     images: Analysed
@@ -214,7 +214,7 @@ def _distribution(numbers: NDArray[Any], limits: tuple[float, float]) -> dict[st
 
 
 def nearest_removed(images: Analysed, selected: Sequence[int]) -> list[tuple[int, int, float]]:
-    """Pair the first selected images with what each of them stands for: the nearest image left out.
+    """Pair the first selected images with the nearest image that was not selected.
 
     Returns:
         The two rows and their distance.

@@ -1,4 +1,4 @@
-"""What a run leaves beside its tag: the report in two forms, lists of files, and its logs."""
+"""Uploads a run's artifacts: the report in two formats, lists of files, and its logs."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def begin_loading() -> None:
-    """Load what the report is drawn with, which takes seconds, while the run waits for files and answers.
+    """Import the drawing library, which takes seconds, while the run waits for files and responses.
 
-    What goes wrong is raised again where the report is drawn.
+    An error occurs again when the report is drawn.
     """
 
     def load() -> None:
@@ -34,7 +34,7 @@ def begin_loading() -> None:
 def deliver_report(job: Job, dataset_name: str, findings: Findings) -> None:
     """Draw up the report, as REPORT_V2_JSON and as REPORT_PDF, and upload it."""
     job.log.enter("GENERATING_REPORT", "drawing the report")
-    # matplotlib is large, and a worker that has not done a run yet is to be small.
+    # matplotlib is large, so load it only during a run.
     from lightly_sandbox.worker.report.pdf import draw_report
 
     facts = RunFacts(
@@ -63,7 +63,7 @@ def deliver_report(job: Job, dataset_name: str, findings: Findings) -> None:
 
 
 def deliver_artifacts(job: Job, lists: Iterable[tuple[str, str, bytes]]) -> None:
-    """Upload lists of files (kind, file name and content of each), and what was said until here."""
+    """Upload lists of files (type, file name and content of each), and the logs so far."""
     job.log.enter("UPLOADING_ARTIFACTS", "uploading lists of files and logs")
     for kind, file_name, content in lists:
         job.upload(kind, file_name, content)
@@ -76,7 +76,7 @@ def corruptness_check(corrupt_samples: Mapping[str, str], corrupt_videos: Mappin
 
     Args:
         corrupt_samples: the reason for each image or frame that does not decode. The real worker names an
-            exception's class; this one says what Pillow says.
+            exception's class; this one uses Pillow's message.
         corrupt_videos: the same for whole videos.
     """
     found = {"corrupt_samples": dict(corrupt_samples), "corrupt_videos": dict(corrupt_videos)}
@@ -86,7 +86,7 @@ def corruptness_check(corrupt_samples: Mapping[str, str], corrupt_videos: Mappin
 def relevant_filenames(names: Iterable[str]) -> bytes:
     """Return the content of RELEVANT_FILENAMES: a name of an input file on each line.
 
-    The contract has the artifact and a listing restricted to it (lightly 1.5.26, api/datasources_api.py), and
-    no word on what is in it. The form is that of a relevant-filenames file, so that it can serve as one.
+    The contract has the artifact and a listing restricted to it (lightly 1.5.26, api/datasources_api.py), but
+    does not define its content. The format is that of a relevant-filenames file, so that it can serve as one.
     """
     return "".join(f"{name}\n" for name in names).encode()

@@ -35,11 +35,11 @@ def distances(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[
 
 
 def projected(embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return each image's place in the plane in which all of them differ most: two principal components."""
+    """Return each image's position in the plane of the two principal components."""
     if len(embeddings) < 2:
         return np.zeros((len(embeddings), 2))
     centred = embeddings.astype(np.float64) - embeddings.mean(axis=0, dtype=np.float64)
-    # Of the covariance, which is as large as an embedding, however many images there are.
+    # Use the covariance, whose size depends on the embedding, not on the number of images.
     _, directions = np.linalg.eigh(centred.T @ centred)
     places: NDArray[np.float64] = centred @ directions[:, :-3:-1]
     return places
@@ -55,7 +55,7 @@ def _nearest(
     left: NDArray[np.float32], right: NDArray[np.float32], *, skip_itself: bool
 ) -> NDArray[np.float64]:
     found = np.empty(len(left))
-    # Not all at once: the distances of 5,000 images to each other fill 200 MB.
+    # Use blocks: the distances between 5,000 images take 200 MB.
     for start in range(0, len(left), _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)
         apart = distances(left[rows], right)

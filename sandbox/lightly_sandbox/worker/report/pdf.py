@@ -1,4 +1,4 @@
-"""The report of a run as a PDF (REPORT_PDF): what was there, what was selected, and how well.
+"""The report of a run as a PDF (REPORT_PDF): the input, the selection, and its quality.
 
 The real report is described in docs.lightly.ai, "Report" and "Report - Embedding Analysis": numbers of files,
 examples, the distributions of the selected and of all images, scatter plots, and the distances to the
@@ -105,7 +105,7 @@ def _pages(facts: RunFacts, findings: Findings) -> Iterator[Figure]:
     yield _embeddings(begin("Embeddings"), findings, sets, nearest)
     pairs = nearest_removed(findings.images, findings.selected)
     shown = {*findings.selected[:_MAX_PICTURES], *(row for pair in pairs for row in pair[:2])}
-    # Each is made small before the next one is opened: together the whole ones may not fit into memory.
+    # Shrink each image before opening the next one: together the full ones may not fit into memory.
     small = {row: _small(image) for row, image in findings.open_images(shown)}
     if findings.selected:
         yield _selected(begin("Selected images"), findings, small)
@@ -289,7 +289,7 @@ def _small(image: Image.Image) -> Image.Image:
 
 
 def _cut(text: str, length: int = _NAME_LENGTH) -> str:
-    """Leave out the middle of what is longer: the ends of a path say the most."""
+    """Shorten a long text in the middle: the ends of a path are the most informative."""
     text = _printable(text)
     if len(text) <= length:
         return text
@@ -298,5 +298,5 @@ def _cut(text: str, length: int = _NAME_LENGTH) -> str:
 
 
 def _printable(text: str) -> str:
-    # An object's key may hold line breaks and worse.
+    # An object's key may contain line breaks and other control characters.
     return "".join(character if character.isprintable() else "·" for character in text)

@@ -1,4 +1,4 @@
-"""What the pages of the PDF report are drawn with. Needs matplotlib: import it where a report is drawn only.
+"""Draws the pages of the PDF report. Needs matplotlib: import it only where a report is drawn.
 
 Nothing here uses pyplot, which keeps figures for a screen that a worker does not have.
 """
@@ -146,7 +146,7 @@ def compared_bars(axes: Axes, values: Mapping[str, float]) -> None:
 
 
 def legend(axes: Axes, corner: _Corner, at: tuple[float, float], columns: int = 4) -> None:
-    """Say what the colours are, if anything has been drawn. That ``corner`` of it is put ``at`` the place."""
+    """Draw a legend, if anything has been drawn, with its ``corner`` ``at`` the position."""
     if axes.get_legend_handles_labels()[0]:
         axes.legend(
             loc=corner, bbox_to_anchor=at, ncols=columns, borderpad=0, handlelength=1, handletextpad=0.5
@@ -167,7 +167,7 @@ def scatter(axes: Axes, places: NDArray[np.float64], sets: Mapping[str, NDArray[
                 edgecolors="white" if name == "selected" else "none",
                 linewidths=0.6,
                 label=f"{SET_NAMES[name]} ({len(rows):,})",
-                # Thousands of drawn circles make a file that viewers crawl through.
+                # Thousands of vector circles make the file slow to view.
                 rasterized=len(rows) > 500,
             )
     axes.set_xticks([])
@@ -242,5 +242,5 @@ def gallery(figure: Figure, pictures: Sequence[Picture], columns: int, caption_l
 
 
 def empty(axes: Axes) -> None:
-    """Say that there is nothing to draw."""
+    """Draw a note that there is nothing to draw."""
     axes.text(0.5, 0.5, "nothing to show", color=FAINT, ha="center", va="center", transform=axes.transAxes)
