@@ -30,8 +30,8 @@ def lightly_sandbox_server(
 ) -> Iterator[SandboxServer]:
     """One running sandbox for the session, with its state in pytest's folder.
 
-    It starts when the first test asks for it, and no workers: they would serve its first user
-    alone, and each test is another user.
+    It starts when the first test requests it, without workers: they would serve only its first user,
+    and each test has another user.
     """
     from lightly_sandbox.testing.server import SandboxServer
 

@@ -37,7 +37,7 @@ START_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What ``up`` is asked for. Port 0 picks a free one; without a ready file it is in the state folder."""
+    """The options of ``up``. Port 0 picks a free one; by default the ready file is in the state folder."""
 
     state_dir: Path
     port: int = 0
@@ -58,15 +58,15 @@ class Stopped(Exception):
 
 
 def up(options: Options, say: Callable[[str], None]) -> None:
-    """Run the sandbox until SIGTERM or SIGINT; ``say`` gets what the user should read.
+    """Run the sandbox until SIGTERM or SIGINT; ``say`` gets the messages for the user.
 
     Raises:
-        SandboxError: it cannot start, or a part of it ended by itself.
+        SandboxError: it cannot start, or a part of it ended unexpectedly.
     """
     stop = threading.Event()
     state = StateDir(options.state_dir.absolute())
     ready_file = (options.ready_file or state.ready_file).absolute()
-    # Databases and logs are for this user alone, also in a folder that was there and is open to others.
+    # Only this user may read databases and logs, even in an existing folder that is open to others.
     os.umask(0o077)
     if options.until_stdin_closes:
         _stop_with_stdin(stop)
@@ -81,8 +81,8 @@ def up(options: Options, say: Callable[[str], None]) -> None:
             ready = _Start(options, state, children, stop, writers).run(web, aws)
         except Stopped:
             return
-        # Only the children hold the sockets from here on: the port of one that ended refuses, and does not
-        # hang.
+        # From here on only the children hold the sockets: the port of a child that ended refuses connections
+        # instead of hanging.
         web.close()
         aws.close()
         write_privately(ready_file, ready)
@@ -110,16 +110,16 @@ def _announcement(
 
 
 def bind(port: int, option: str) -> socket.socket:
-    """A socket bound to ``port`` of the loopback address.
+    """Return a socket bound to ``port`` of the loopback address.
 
     Raises:
-        SandboxError: the port is taken or not this user's to take.
+        SandboxError: the port is in use, or this user may not use it.
     """
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((HOST, port))
-        # Now, and not when the child serves: two may bind a port (SO_REUSEADDR), only one may listen on it.
+        # Listen now, not when the child serves: two may bind a port (SO_REUSEADDR), only one may listen.
         bound.listen(512)
     except OSError as taken:
         bound.close()
@@ -132,7 +132,7 @@ def bind(port: int, option: str) -> socket.socket:
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """One start, from nothing to everything answering."""
+    """The start of all processes until everything responds."""
 
     options: Options
     state: StateDir
@@ -141,10 +141,10 @@ class _Start:
     writers: int
 
     def run(self, web: socket.socket, aws: socket.socket) -> dict[str, object]:
-        """Start everything and return what the ready file says.
+        """Start everything and return the content of the ready file.
 
         Raises:
-            SandboxError: something does not start.
+            SandboxError: a process does not start.
             Stopped: a signal came first.
         """
         lightly_url, aws_url = (f"http://{HOST}:{port.getsockname()[1]}" for port in (web, aws))
@@ -161,7 +161,7 @@ class _Start:
             self._server("platform", "lightly_sandbox.platform.server", web, *settings)
         )
         began_ms = time.time_ns() // 1_000_000
-        # They load meanwhile, too, and wait for the platform.
+        # They also load in the meantime, and wait for the platform.
         workers = self._start_workers(lightly_url, credentials)
         self._wait("local AWS", lambda: _get(f"{aws_url}{HEALTH_PATH}") is not None)
         credentials = provision(aws_url, credentials)
@@ -229,7 +229,7 @@ def _stop_signals(stop: threading.Event) -> Iterator[None]:
 
 
 def _stop_with_stdin(stop: threading.Event) -> None:
-    """Stop when whoever holds the other end of the standard input lets go of it, if only by being killed."""
+    """Stop when standard input closes, for example because the process at its other end was killed."""
 
     def watch() -> None:
         while os.read(sys.stdin.fileno(), 4096):
@@ -240,11 +240,11 @@ def _stop_with_stdin(stop: threading.Event) -> None:
 
 
 def _get(url: str, credentials: Credentials | None = None) -> requests.Response | None:
-    """The answer if it is 200, else None."""
+    """Return the response if it is 200, else None."""
     parameters = {} if credentials is None else {"token": credentials.token}
     try:
         with requests.Session() as session:
-            session.trust_env = False  # A proxy of the environment is not for loopback.
+            session.trust_env = False  # Do not use the environment's proxy for loopback.
             response = session.get(url, params=parameters, timeout=2)
     except requests.RequestException:
         return None

@@ -22,7 +22,7 @@ app = typer.Typer(
     help="A local Lightly platform, AWS and worker to develop and test against.",
     no_args_is_help=True,
     add_completion=False,
-    # A traceback with its variables would show the secrets among them.
+    # A traceback with variables could show secrets.
     pretty_exceptions_enable=False,
 )
 

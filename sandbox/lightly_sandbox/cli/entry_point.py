@@ -11,7 +11,7 @@ INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command, or say that only the pytest plugin is installed here."""
+    """Run the command, or report that only the pytest plugin is installed."""
     if missing := missing_parts():
         sys.exit(
             f"This lightly-sandbox, in {sys.prefix}, is installed for its pytest plugin only, without "
@@ -23,5 +23,5 @@ def main() -> None:
 
         app()
     except KeyboardInterrupt:
-        # While Python still imports; later on the commands hear it themselves.
+        # An interrupt during imports; later the commands handle it themselves.
         sys.exit(INTERRUPTED)

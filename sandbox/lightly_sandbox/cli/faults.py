@@ -221,7 +221,7 @@ def faults(
 def _spec(
     kinds: Mapping[str, Mapping[str, Any] | None], which: Mapping[str, object]
 ) -> dict[str, Any] | None:
-    """The fault that is asked for; None for none."""
+    """Return the requested fault; None for none."""
     asked = {kind: members for kind, members in kinds.items() if members is not None}
     if len(asked) > 1:
         options = " and ".join(f"--{kind}" for kind in asked)
@@ -254,7 +254,7 @@ def _act(client: FaultsClient, spec: Mapping[str, Any] | None, *, remove: str | 
 
 
 def _line(fault: dict[str, Any]) -> str:
-    """A fault in one line: id, kind, what it is for, its settings, and its counts."""
+    """Return a fault on one line: id, kind, operation, settings, and counts."""
     apart = ("id", "kind", "operation", "matched", "applied")
     settings = [
         f"{name}={value}" for name, value in fault.items() if name not in apart and value is not False

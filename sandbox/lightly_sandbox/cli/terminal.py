@@ -1,4 +1,4 @@
-"""What the command says, and how it ends when something is wrong."""
+"""The command's output, and its end after an error."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def say(line: str) -> None:
 
 
 def fail(problem: SandboxError) -> typer.Exit:
-    """Say what is wrong; the exception to raise ends the command with exit code 1."""
+    """Print an error; raise the returned exception to end the command with exit code 1."""
     _err.print(str(problem), style="red", markup=False)
     return typer.Exit(1)

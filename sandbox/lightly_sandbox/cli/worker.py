@@ -94,17 +94,17 @@ def worker(
 def _where(
     url: str | None, token: str | None, token_file: Path | None, ready_file: Path | None
 ) -> tuple[str, str]:
-    """The address and the token."""
+    """Return the address and the token."""
     from lightly_sandbox.process.ready_file import default_ready_file, read_ready_file
 
-    # As the other commands do it: of a sandbox that was started without options nothing need be said.
+    # As in the other commands: a sandbox that was started without options needs no settings.
     if url is None and token is None and token_file is None and default_ready_file().exists():
         ready_file = ready_file or default_ready_file()
     if ready_file is not None:
         ready = read_ready_file(ready_file)
         return ready["lightly_url"], ready["token"]
     if token_file is not None:
-        # Named on the command line, where the token may be in the environment by habit.
+        # The file was named on the command line; the token in the environment may be unrelated.
         try:
             token = token_file.read_text().strip()
         except (OSError, ValueError) as problem:
@@ -134,7 +134,7 @@ def _work(
     stop: threading.Event,
     worker_id: str | None,
 ) -> None:
-    # NumPy and the selection engine are not for who only asks for --help.
+    # Do not load NumPy and the selection engine for --help.
     from lightly_sandbox.worker import run
     from lightly_sandbox.worker.api import ApiError
 

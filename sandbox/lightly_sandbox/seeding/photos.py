@@ -23,10 +23,10 @@ MAX_PHOTOS = 20_000
 
 @dataclass(frozen=True)
 class Scene:
-    """One place that the camera filmed.
+    """A place that the camera recorded.
 
-    ``sources`` are files of scikit-image's ``data`` folder; several files are views of the same place (the
-    two eyes of a stereo pair) and take turns. ``share`` is the weight with which the scene gets frames.
+    ``sources`` are files in scikit-image's ``data`` folder; several files are alternating views of the same
+    place (a stereo pair). ``share`` is the weight of the scene in the number of frames.
     """
 
     name: str
@@ -35,8 +35,8 @@ class Scene:
 
 
 # The photographs in scikit-image 0.26's wheel. Its drawings (color, horse, logo, phantom), renderings (cell,
-# chessboard, clock_motion) and tiny files are left out. The shares are very unequal on purpose: a camera that
-# stands still for long fills most of a bucket with near-duplicates, and a random choice takes mostly those.
+# chessboard, clock_motion) and tiny files are excluded. The shares are deliberately unequal: a camera that
+# stands still for long fills most of a bucket with near-duplicates, and a random choice selects mostly those.
 SCENES = (
     Scene("motorcycle", ("motorcycle_left.png", "motorcycle_right.png"), 34),
     Scene("coffee", ("coffee.png",), 26),
@@ -60,7 +60,7 @@ SCENES = (
 def frames(n_photos: int) -> Iterator[tuple[str, bytes]]:
     """Generate the first ``n_photos`` frames, always the same ones in the same order.
 
-    A longer series starts with the whole of a shorter one, so that asking for more later only adds photos.
+    A longer series starts with the shorter one, so that a larger number only adds photos.
 
     Args:
         n_photos: how many frames; at least 1 and at most ``MAX_PHOTOS``.
@@ -122,14 +122,14 @@ def view(source: str, moment: float) -> Image.Image:
 
     Args:
         source: one of the sources of a scene.
-        moment: when; whole numbers are near-duplicates of their neighbours, and there is all between them.
+        moment: the time; consecutive whole numbers are near-duplicates; fractions are allowed.
     """
     photograph = _photograph(source)
     return photograph.resize(FRAME_SIZE, Image.Resampling.BICUBIC, box=_window(photograph.size, moment))
 
 
 def _schedule(n_photos: int) -> Iterator[tuple[Scene, int]]:
-    """Deal the frames to the scenes by Webster's method: no scene loses one when the total grows."""
+    """Distribute the frames over the scenes by Webster's method: no scene loses one when the total grows."""
     taken = dict.fromkeys(SCENES, 0)
     for _ in range(n_photos):
         scene = max(SCENES, key=lambda candidate: candidate.share / (2 * taken[candidate] + 1))
@@ -146,7 +146,7 @@ def _frame(scene: Scene, index: int) -> tuple[str, bytes]:
 
 @cache
 def _photograph(file_name: str) -> Image.Image:
-    # Read as a file of the installed package: skimage.data's functions would download what the wheel lacks.
+    # Read the installed package's file: skimage.data's functions would download what the wheel lacks.
     with (
         resources.as_file(resources.files("skimage").joinpath("data", file_name)) as path,
         Image.open(path) as image,
@@ -155,10 +155,10 @@ def _photograph(file_name: str) -> Image.Image:
 
 
 def _window(size: tuple[int, int], index: float) -> tuple[float, float, float, float]:
-    """Place the camera's window for one frame: it drifts and zooms slowly and never repeats itself.
+    """Return the camera's window for a frame: it moves and zooms slowly and never repeats.
 
     The three frequencies have no common period, so the path does not close; the window moves by about one per
-    cent of the photograph's width per frame, with parts of a pixel.
+    cent of the photograph's width per frame, with subpixel precision.
     """
     width, height = size
     aspect = FRAME_SIZE[0] / FRAME_SIZE[1]

@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 def seed(destination: str, ready: Mapping[str, str], n_photos: int, n_videos: int = 0) -> list[str]:
-    """Put photos and videos below a place in S3, and return their keys.
+    """Upload photos and videos to an S3 location, and return their keys.
 
     Args:
-        destination: an S3 URI. Its bucket is made if it is missing.
-        ready: what the ready file says.
+        destination: an S3 URI. Its bucket is created if it is missing.
+        ready: the content of the ready file.
         n_photos: how many photos; see ``photos.frames``. 0 for none.
         n_videos: how many videos; see ``videos.videos``. 0 for none.
 
     Raises:
-        SandboxError: the destination is no S3 URI, a number is out of range, or the local AWS refuses or does
-            not answer.
+        SandboxError: the destination is not an S3 URI, a number is out of range, or the local AWS refuses or
+            does not respond.
     """
     from lightly_sandbox.seeding import photos, videos
 

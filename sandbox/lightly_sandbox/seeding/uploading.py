@@ -1,4 +1,4 @@
-"""Putting generated files into a bucket, without repeating what is there."""
+"""Uploads generated files to a bucket, except those that are already there."""
 
 from __future__ import annotations
 

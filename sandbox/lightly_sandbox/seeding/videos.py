@@ -19,7 +19,7 @@ FRAMES_PER_VIDEO = 60
 _FRAMES_PER_SCENE = FRAMES_PER_VIDEO // 2
 # How far the camera moves from frame to frame, where 1 is the step between two photos.
 _MOTION = 0.25
-# H.264, which most cameras write, in the encoder's quickest way.
+# H.264, which most cameras write, with the encoder's fastest preset.
 _ENCODER_OPTIONS = {"preset": "ultrafast", "crf": "23"}
 
 
@@ -90,7 +90,7 @@ def _encode(frames: Iterable[Image.Image]) -> bytes:
         stream: Any = output.add_stream("libx264", rate=FRAMES_PER_SECOND, options=_ENCODER_OPTIONS)
         stream.width, stream.height = FRAME_SIZE
         stream.pix_fmt = "yuv420p"
-        # More threads would cut the picture into other slices from machine to machine.
+        # With more threads, the slices of the picture would differ between machines.
         stream.codec_context.thread_count = 1
         for image in frames:
             output.mux(stream.encode(frame_class.from_image(image)))

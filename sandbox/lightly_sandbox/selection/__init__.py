@@ -1,4 +1,4 @@
-"""A selection as it is asked for: what the platform checks at scheduling and the worker carries out.
+"""A requested selection, which the platform checks at scheduling and the worker executes.
 
-It knows neither HTTP nor arrays: the platform uses it without numpy, the worker without the web framework.
+It needs neither HTTP nor arrays: the platform uses it without numpy, the worker without the web framework.
 """

@@ -15,7 +15,7 @@ def read_auto_task(task: Mapping[str, Any]) -> AutoTask:
     if task["type"] == "TILING":
         boxes = tiles(task["numRows"], task["numCols"], task.get("overlap") or 0.0)
     else:
-        # The contract does not say what the four numbers are; every other bbox in it is x, y, width, height.
+        # The contract does not define the four numbers; every other bbox in it is x, y, width, height.
         boxes = tuple(Box(*box) for box in task["bboxs"])
     return AutoTask(task["name"], boxes)
 
@@ -26,8 +26,8 @@ def tiles(n_rows: int, n_columns: int, overlap: float) -> tuple[Box, ...]:
     Args:
         n_rows: at least 1.
         n_columns: at least 1.
-        overlap: of neighbours, as a share of the tile (lightly 1.5.26, models/auto_task_tiling.py). A share
-            of 1 or more makes every tile the whole image.
+        overlap: the overlap of neighbours, as a share of the tile (lightly 1.5.26,
+            models/auto_task_tiling.py). A share of 1 or more makes every tile the whole image.
     """
     rows, columns = _spans(n_rows, overlap), _spans(n_columns, overlap)
     return tuple(Box(left, top, width, height) for top, height in rows for left, width in columns)

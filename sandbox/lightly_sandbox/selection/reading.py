@@ -1,4 +1,4 @@
-"""From a V4 worker config's selection, in the platform's spelling, to a request, or why there is none."""
+"""Parses a V4 worker config's selection, in the platform's spelling, into a request."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ from lightly_sandbox.selection.request import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# The vendor names no default.
+# The vendor documents no default.
 _DEFAULT_NEAREST_NEIGHBOURS = 20
 
 
 class InvalidSelectionError(ValueError):
-    """The selection contradicts itself, or lacks or has a member that its parts do not go with."""
+    """The selection contradicts itself, or has missing or incompatible members."""
 
 
 class UnsupportedSelectionError(ValueError):
-    """The platform may do this, the sandbox cannot."""
+    """The platform may support this; the sandbox does not."""
 
 
 @dataclass(frozen=True)
 class _Members:
-    """The members of an input or a strategy beside its type."""
+    """The members of an input or a strategy in addition to its type."""
 
     required: frozenset[str] = frozenset()
     optional: frozenset[str] = frozenset()
@@ -66,8 +66,8 @@ _BALANCE = _members(optional=("distribution", "target", "strength"))
 _METADATA, _SCORES = _members("key"), _members("task", "score")
 _COUNT = _members("task", "name", optional=("categories",))
 
-# Which input goes with which strategy: docs.lightly.ai, "Selection Input" and "Selection Strategies", as far
-# as they are public; SIMILARITY and TYPICALITY go with embeddings in all of their examples.
+# The valid pairs of input and strategy: docs.lightly.ai, "Selection Input" and "Selection Strategies", as far
+# as they are public; SIMILARITY and TYPICALITY have embeddings in all of their examples.
 _PAIRS: Mapping[tuple[str, str], tuple[_Members, _Members]] = {
     ("EMBEDDINGS", "DIVERSITY"): (_members(optional=("task",)), _DIVERSITY),
     ("EMBEDDINGS", "TYPICALITY"): (_members(optional=("task",)), _TYPICALITY),
@@ -94,8 +94,8 @@ def read_selection(selection: Mapping[str, Any] | None) -> SelectionRequest:
         selection: the ``selection`` member of a worker config; its members have the contract's types.
 
     Raises:
-        InvalidSelectionError: it cannot be meant like this.
-        UnsupportedSelectionError: it asks for something that the sandbox cannot do.
+        InvalidSelectionError: it is invalid.
+        UnsupportedSelectionError: it requires something that the sandbox does not support.
     """
     if not selection:
         raise InvalidSelectionError(
@@ -243,7 +243,7 @@ def _balance(name: str, source: Mapping[str, Any], strategy: Mapping[str, Any], 
     target = strategy.get("target")
     distribution = strategy.get("distribution")
     if distribution is None:
-        # As in the versions before V4, which had the target alone.
+        # As in the versions before V4, which had only the target.
         distribution = Distribution.TARGET
     if distribution == Distribution.TARGET:
         return Balance(_classes(name, source), Distribution.TARGET, _target(name, target), strength)
@@ -263,7 +263,7 @@ def _target(name: str, target: Mapping[str, Any] | None) -> tuple[tuple[str, flo
                 f"The selection by {name} has {share!r} as the target of {label!r}. Give a share from 0 to 1."
             )
     total = sum(target.values())
-    # Shares such as three times 0.3334 are meant to be everything.
+    # Allow rounded shares such as three times 0.3334.
     if total > 1.01:
         raise InvalidSelectionError(
             f"The selection by {name} has targets that add up to {total:g}. Let them be 1 together, or less"

@@ -1,4 +1,4 @@
-"""What a selection asks for: inputs, strategies, and how many images."""
+"""A selection request: inputs, strategies, and the number of images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Operation(StrEnum):
 
 
 class Distribution(StrEnum):
-    """What a balance aims at (lightly 1.5.26, models/selection_config_v4_entry_strategy.py)."""
+    """The target of a balance (lightly 1.5.26, models/selection_config_v4_entry_strategy.py)."""
 
     TARGET = "TARGET"
     UNIFORM = "UNIFORM"
@@ -62,7 +62,7 @@ class Score:
 
 @dataclass(frozen=True)
 class CategoryCount:
-    """How many predictions of a task an image has; only of these categories, or of all if there are none."""
+    """An image's number of predictions of a task; only of these categories, or of all if none are given."""
 
     task: str
     categories: frozenset[str] = frozenset()
@@ -83,14 +83,14 @@ class Randomness:
 
 @dataclass(frozen=True)
 class ClassDistribution:
-    """How much of each category of a task an image has."""
+    """An image's amount of each category of a task."""
 
     task: str
 
 
 @dataclass(frozen=True)
 class Query:
-    """The images of a tag, in another dataset or (``dataset_id`` None) in the one that the run is on."""
+    """The images of a tag, in another dataset or (``dataset_id`` None) in the run's dataset."""
 
     tag_name: str
     dataset_id: str | None = None
@@ -102,10 +102,10 @@ Classes = Metadata | ClassDistribution
 
 @dataclass(frozen=True)
 class Diversity:
-    """Take images that are far from all that are taken already.
+    """Select images that are far from all images selected so far.
 
     ``minimum_distance`` (Euclidean, between 0 and 2 for normalised embeddings) ends the selection when every
-    image that is left is closer than that to a taken one; None never ends it. With a ``task`` the distances
+    remaining image is closer than that to a selected one; None never ends it. With a ``task`` the distances
     are those of the objects in the images.
     """
 
@@ -116,7 +116,7 @@ class Diversity:
 
 @dataclass(frozen=True)
 class Typicality:
-    """Take images from dense regions; ``minimum_typicality`` ends the selection below it, None never does."""
+    """Prefer images from dense regions; ``minimum_typicality`` ends the selection, None never does."""
 
     n_nearest_neighbours: int
     strength: float = 1.0
@@ -126,7 +126,7 @@ class Typicality:
 
 @dataclass(frozen=True)
 class Similarity:
-    """Take images that are near to one of the query's."""
+    """Select images that are near to one of the query's images."""
 
     query: Query
     strength: float = 1.0
@@ -135,7 +135,7 @@ class Similarity:
 
 @dataclass(frozen=True)
 class SumRange:
-    """The sum that the numbers of the selected images shall have; None leaves a side open."""
+    """The range for the sum of the selected images' numbers; None leaves a side open."""
 
     least: float | None = None
     most: float | None = None
@@ -143,10 +143,10 @@ class SumRange:
 
 @dataclass(frozen=True)
 class Weights:
-    """Take images with large numbers; a negative strength takes those with small ones.
+    """Select images with large numbers; with a negative strength, those with small ones.
 
-    ``maximum_sum`` ends the selection before the sum of the taken numbers exceeds it. With a ``target`` an
-    image that would exceed the most is passed over.
+    ``maximum_sum`` ends the selection before the sum of the selected numbers exceeds it. With a ``target``,
+    images that would exceed its maximum are skipped.
     """
 
     source: Numbers
@@ -157,7 +157,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Threshold:
-    """Leave out images whose number fails the comparison with ``limit``."""
+    """Exclude images whose number fails the comparison with ``limit``."""
 
     source: Numbers
     operation: Operation
@@ -166,10 +166,10 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Balance:
-    """Take images so that their classes come near to a distribution.
+    """Select images so that their classes approximate a distribution.
 
-    ``target`` has the shares for TARGET, in the order in which they were given; what is missing to 1 is for
-    all other classes together.
+    ``target`` has the shares for TARGET, in the given order; the remainder to 1 is for all other classes
+    together.
     """
 
     source: Classes
@@ -193,7 +193,7 @@ class Box:
 
 @dataclass(frozen=True)
 class AutoTask:
-    """The same parts of every image, used as if a model had found objects there."""
+    """The same parts of every image, used like predicted objects."""
 
     name: str
     boxes: tuple[Box, ...]
@@ -228,7 +228,7 @@ class SelectionRequest:
 
     @property
     def queries(self) -> frozenset[Query]:
-        """The images that others shall be similar to."""
+        """The query images that the selected ones must be similar to."""
         return frozenset(strategy.query for strategy in self.strategies if isinstance(strategy, Similarity))
 
     @property

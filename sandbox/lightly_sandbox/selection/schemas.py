@@ -15,7 +15,7 @@ SCHEMA_FILE = "schema.json"
 
 
 class TaskType(StrEnum):
-    """What kind of model a task's predictions are from (docs.lightly.ai, Prediction format).
+    """The type of a task's predictions (docs.lightly.ai, Prediction format).
 
     Semantic segmentation is not among them: the sandbox does not decode its masks.
     """
@@ -27,7 +27,7 @@ class TaskType(StrEnum):
 
     @property
     def has_objects(self) -> bool:
-        """Whether an image has any number of predictions, each with a place."""
+        """Whether an image can have any number of predictions, each with a position."""
         return self is not TaskType.CLASSIFICATION
 
 
@@ -51,7 +51,7 @@ class PredictionSchema:
         """Read the JSON of ``.lightly/predictions/TASK/schema.json``.
 
         Raises:
-            ValueError: it is no schema, or one of a task that the sandbox does not know.
+            ValueError: it is not a schema, or that of an unsupported task type.
         """
         if not isinstance(content, dict):
             raise ValueError("it is no JSON object")
@@ -79,7 +79,7 @@ def parse_tasks(content: Any) -> frozenset[str]:
     """Read the JSON of ``.lightly/predictions/tasks.json``.
 
     Raises:
-        ValueError: it is no list of names.
+        ValueError: it is not a list of names.
     """
     if not isinstance(content, list) or not all(isinstance(name, str) for name in content):
         raise ValueError("it is no JSON list of the tasks' names")
@@ -88,7 +88,7 @@ def parse_tasks(content: Any) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class MetadataEntry:
-    """One item of custom metadata: where it is in a sample's file, and its value where a sample has none."""
+    """An item of custom metadata: its path in a sample's file, and its default value."""
 
     path: str
     default: Any
@@ -100,7 +100,7 @@ def parse_metadata_schema(content: Any) -> dict[str, MetadataEntry]:
     """Read the JSON of ``.lightly/metadata/schema.json``: its entries by their paths.
 
     Raises:
-        ValueError: it is no such list.
+        ValueError: it is not such a list.
     """
     if not isinstance(content, list):
         raise ValueError("it is no JSON list of entries")
@@ -119,13 +119,13 @@ def parse_metadata_schema(content: Any) -> dict[str, MetadataEntry]:
 
 
 def own_file_name(file_name: str) -> str:
-    """The name of a sample's file of predictions or metadata, relative to their folder."""
+    """Return the name of a sample's file of predictions or metadata, relative to their folder."""
     folder, slash, name = file_name.rpartition("/")
     stem, dot, _ = name.rpartition(".")
     return f"{folder}{slash}{stem if dot else name}.json"
 
 
 def video_of(own_name: str) -> str:
-    """The video whose frame a file is about: ``a/b-099-mp4.json`` is about ``a/b.mp4``."""
+    """Return the video of a frame's file: ``a/b-099-mp4.json`` belongs to ``a/b.mp4``."""
     stem, _, extension = own_name.removesuffix(".json").rpartition("-")
     return f"{stem.rpartition('-')[0]}.{extension}"

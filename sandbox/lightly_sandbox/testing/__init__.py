@@ -1,1 +1,1 @@
-"""What the pytest plugin gives to tests. Only the standard library."""
+"""What the pytest plugin provides to tests. Standard library only."""

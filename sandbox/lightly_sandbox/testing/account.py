@@ -1,4 +1,4 @@
-"""A clean account in a running sandbox, and what a test does with it."""
+"""A clean account in a running sandbox for a test."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ WORKER_SECONDS = 60.0
 
 
 class SandboxCommandFailed(Exception):
-    """A command of the sandbox failed, with what it said."""
+    """A command of the sandbox failed, with its output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """The faults of the running sandbox. They are everybody's in it, and all are cleared after each test."""
+    """The faults of the running sandbox. They affect all its users, and all are cleared after each test."""
 
     url: str
     token: str = field(repr=False)
 
     def add(self, kind: str, operation: str | None = None, **members: object) -> str:
-        """Have one more fault and return its id.
+        """Add a fault and return its id.
 
         ``kind``, ``members``: as in the README's table, by the names of JSON: ``kind="status"``,
         ``status=429``, ``retryAfter=7``, ``times=2``. ``operation``: a name of the contract's or a pattern
@@ -45,7 +45,7 @@ class Faults:
         return str(send("POST", self.url, self.token, spec)["id"])
 
     def drop_response(self, operation: str, times: int = 1) -> str:
-        """Do the request, and let its client see no answer; return the fault's id."""
+        """Execute the request, but drop its response; return the fault's id."""
         return self.add("drop-response", operation, times=times)
 
     def list(self) -> list[dict[str, Any]]:
@@ -54,17 +54,17 @@ class Faults:
         return faults
 
     def remove(self, fault_id: str) -> None:
-        """Have this one no more."""
+        """Remove this fault."""
         send("DELETE", f"{self.url}/{fault_id}", self.token)
 
     def clear(self) -> None:
-        """Have none any more."""
+        """Remove all faults."""
         send("DELETE", self.url, self.token)
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxAccount:
-    """A user of the platform and an AWS account, which no other test knows.
+    """A user of the platform and an AWS account, which no other test uses.
 
     ``bucket``: an empty bucket of that account, in ``region``. The key pair is the account's administrator's.
     """
@@ -88,7 +88,7 @@ class SandboxAccount:
     @classmethod
     @contextlib.contextmanager
     def opened(cls, server: SandboxServer, folder: Path) -> Iterator[SandboxAccount]:
-        """Make an account; at the end its workers are stopped and all faults cleared."""
+        """Create an account; at the end, stop its workers and clear all faults."""
         made = send("POST", f"{server.lightly_url}/sandbox/accounts", server.token)
         account = cls(
             lightly_url=server.lightly_url,
@@ -113,7 +113,7 @@ class SandboxAccount:
             account.stop_workers()
 
     def airflow_connections(self) -> dict[str, str]:
-        """The environment that gives Airflow ``lightly_default`` and ``aws_default``, as this account."""
+        """The environment with this account's Airflow connections ``lightly_default`` and ``aws_default``."""
         return airflow_connections(self._ready())
 
     def environment(self) -> dict[str, str]:
@@ -121,10 +121,10 @@ class SandboxAccount:
         return {"LIGHTLY_SERVER_LOCATION": self.lightly_url, "LIGHTLY_TOKEN": self.token}
 
     def seed_photos(self, prefix: str = "raw", photos: int = 40) -> str:
-        """Put real photos below ``prefix`` of the account's bucket, and return that place as an S3 URI.
+        """Upload real photos below ``prefix`` of the account's bucket, and return the location as an S3 URI.
 
         Raises:
-            SandboxCommandFailed: they cannot be put.
+            SandboxCommandFailed: the upload fails.
         """
         uri = f"s3://{self.bucket}/{prefix.strip('/')}/"
         ready_file = self._folder / "ready.json"
@@ -141,17 +141,17 @@ class SandboxAccount:
     def start_worker(self, *labels: str) -> str:
         """Start a worker that takes this account's runs, wait until it is registered, and return its id.
 
-        A worker takes only the runs of its own user, so that a test whose runs shall be done starts one. It
+        A worker takes only the runs of its own user, so a test that needs its runs done must start one. It
         ends with the test.
 
         Raises:
-            SandboxCommandFailed: it ends at once, or does not register.
+            SandboxCommandFailed: the worker ends at once, or does not register.
         """
         name = f"worker-{len(self._workers) + 1}"
         log = self._folder / f"{name}.log"
         arguments = ["worker", "--url", self.lightly_url, "--name", name, "--poll-interval", "0.2"]
         arguments += [argument for label in labels for argument in ("--label", label)]
-        # The pipe is its lifeline: it ends with this process, however that ends.
+        # The pipe is its lifeline: the worker ends with this process, however that ends.
         arguments.append("--until-stdin-closes")
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603 (the command that the user installed)
@@ -173,7 +173,7 @@ class SandboxAccount:
             time.sleep(0.05)
 
     def stop_workers(self) -> None:
-        """End the workers that the test started."""
+        """Stop the workers that the test started."""
         for process in self._workers:
             process.terminate()
         for process in self._workers:

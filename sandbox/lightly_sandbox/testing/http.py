@@ -1,4 +1,4 @@
-"""Requests to the sandbox by the standard library."""
+"""Requests to the sandbox with the standard library."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SECONDS = 60.0
 
 
 class SandboxRefused(Exception):
-    """The sandbox refuses a request, or does not answer; without the address, which has the token in it."""
+    """The sandbox refuses a request, or does not respond; without the URL, which contains the token."""
 
 
 def send(method: str, url: str, token: str, body: object = None) -> Any:
@@ -25,7 +25,7 @@ def send(method: str, url: str, token: str, body: object = None) -> Any:
     request = urllib.request.Request(  # noqa: S310 (the sandbox's address, as it wrote it)
         f"{url}?token={quote(token)}", data, {"Content-Type": "application/json"}, method=method
     )
-    # A proxy of the environment is not for loopback.
+    # Do not use the environment's proxy for loopback.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=_SECONDS) as answer:

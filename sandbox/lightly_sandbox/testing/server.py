@@ -1,4 +1,4 @@
-"""A sandbox in a process of its own, for as long as the tests run."""
+"""A sandbox in its own process for the duration of the tests."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ STOP_SECONDS = 30.0
 
 
 class SandboxNotStarted(Exception):
-    """The sandbox does not start, and why."""
+    """The sandbox does not start, with the reason."""
 
 
 def executable() -> str:
-    """The command: the one that the variable names, this environment's own, or the one on the PATH.
+    """Return the command: the one in the variable, this environment's own, or the one on the PATH.
 
     Raises:
-        SandboxNotStarted: there is none.
+        SandboxNotStarted: the command does not exist.
     """
     named = os.environ.get(EXECUTABLE)
     if named:
@@ -55,9 +55,9 @@ def executable() -> str:
 
 
 def _apart() -> str | None:
-    """The first command of the PATH that is not of this environment, which has only the plugin.
+    """Return the first command on the PATH outside this environment, which has only the plugin.
 
-    With an activated environment its own folder comes first.
+    In an activated environment, its own folder is first on the PATH.
     """
     own = [Path(sys.executable).with_name(COMMAND), Path(site.getuserbase(), "bin", COMMAND)]
     for folder in os.get_exec_path():
@@ -69,7 +69,7 @@ def _apart() -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class SandboxServer:
-    """Where the running sandbox is, with the token and the keys of its first user, whom all tests share."""
+    """The addresses of the running sandbox, and the token and keys of its first user, shared by all tests."""
 
     lightly_url: str
     web_url: str
@@ -83,16 +83,16 @@ class SandboxServer:
     @classmethod
     @contextlib.contextmanager
     def started(cls, state_dir: Path, options: tuple[str, ...] = ()) -> Iterator[SandboxServer]:
-        """Start one with its state in ``state_dir``, and stop it at the end.
+        """Start a sandbox with its state in ``state_dir``, and stop it at the end.
 
         Raises:
-            SandboxNotStarted: with the last lines of what it said.
+            SandboxNotStarted: with the last lines of its output.
         """
         command = executable()
         state_dir.mkdir(mode=0o700, parents=True)
         ready_file, log = state_dir / "ready.json", state_dir / "up.log"
         arguments = ["up", "--state-dir", str(state_dir), "--ready-file", str(ready_file), "--workers", "0"]
-        # The pipe is its lifeline: it ends with this process, however that ends.
+        # The pipe is its lifeline: the sandbox ends with this process, however that ends.
         arguments += ["--until-stdin-closes", "--hide-secrets", *options]
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603 (the command that the user installed)
