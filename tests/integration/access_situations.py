@@ -1,4 +1,4 @@
-"""Ways in which access to a bucket can be right or broken, each made by hand in the local AWS."""
+"""Situations in which access to a bucket is right or broken, each set up in the local AWS."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PHOTO = "a.jpg"
 @dataclass
 class Access:
     """
-    One datasource's access, before it is made: what a situation changes.
+    One datasource's access before it is created, which a situation changes.
 
     :param sandbox: The sandbox.
     :param by: ``user`` or ``role``.
@@ -57,15 +57,15 @@ class Access:
 
     @property
     def uri(self) -> str:
-        """Where the datasource points."""
+        """The datasource's location."""
         return f"s3://{self.bucket}/{self.prefix}"
 
     def put(self, name: str, **options: Any) -> None:
-        """Put an object below the prefix."""
+        """Upload an object below the prefix."""
         self.sandbox.aws("s3").put_object(Bucket=self.bucket, Key=f"{self.prefix}{name}", Body=b"content", **options)
 
     def connection(self) -> str:
-        """Make the identity, and the AWS connection that holds it."""
+        """Create the identity, and its AWS connection."""
         location = S3Location.from_stored(self.uri)
         granted = statements_for(self.permissions, location, kms_key_arn=self.kms_key_arn)
         documents = [*granted, *self.statements]
@@ -94,16 +94,16 @@ class Access:
 @dataclass(frozen=True)
 class Situation:
     """
-    A way in which access is right or broken.
+    A situation in which access is right or broken.
 
-    :param name: What it is.
+    :param name: Its name.
     :param purpose: What the datasource is for.
-    :param change: Makes it so.
-    :param lightly: The status of Lightly's checks, of those that are required and no PASS. What cannot be told by
-        user access is a failure by a role, whose policies can be simulated.
-    :param cause: What the failed ones must name, by access; None: nothing fails.
-    :param by: By which access it can be.
-    :param worker: What this worker sees, where it is no PASS.
+    :param change: Sets it up.
+    :param lightly: The status of Lightly's required checks that are not PASS. What is unknown with user access fails
+        with a role, whose policies can be simulated.
+    :param cause: The cause that the failed checks must name, by access; None: nothing fails.
+    :param by: The types of access that it applies to.
+    :param worker: This worker's results that are not PASS.
     """
 
     name: str
@@ -115,16 +115,16 @@ class Situation:
     worker: Mapping[str, str] = field(default_factory=dict)
 
     def expected(self, by: str) -> dict[str, str]:
-        """The status of Lightly's checks by this access."""
+        """The status of Lightly's checks with this access."""
         return {str(permission): "FAIL" if by == "role" else status for permission, status in self.lightly.items()}
 
 
 def nothing(access: Access) -> None:
-    """All is right."""
+    """Everything is right."""
 
 
 def without(*permissions: Permission) -> Callable[[Access], None]:
-    """Grant less than the purpose needs."""
+    """Grant less than the purpose requires."""
 
     def change(access: Access) -> None:
         access.permissions = access.permissions - set(permissions)
@@ -166,7 +166,7 @@ def bucket_policy(*actions: str) -> Callable[[Access], None]:
 
 
 def boundary(access: Access) -> None:
-    """A permissions boundary that allows to list only."""
+    """A permissions boundary that only allows listing."""
     document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:List*", "Resource": "*"}]}
     access.boundary = access.sandbox.aws("iam").create_policy(
         PolicyName=f"boundary-{uuid.uuid4().hex[:12]}", PolicyDocument=json.dumps(document)
@@ -174,7 +174,7 @@ def boundary(access: Access) -> None:
 
 
 def kms_key(access: Access, *, iam: bool = True) -> str:
-    """A KMS key whose own policy leaves the decision to IAM, or to nobody but the administrator."""
+    """A KMS key whose key policy delegates to IAM, or allows only the administrator."""
     who = {"AWS": "arn:aws:iam::123456789012:root"} if iam else {"AWS": "arn:aws:iam::123456789012:user/admin"}
     statement = {"Effect": "Allow", "Principal": who, "Action": "kms:*", "Resource": "*"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
@@ -197,7 +197,7 @@ def encrypted(*, granted: bool = False, by_key_policy: bool = True, on: bool = T
 
 
 def encrypting(*, on: bool = True) -> Callable[[Access], None]:
-    """Lightly shall encrypt what it writes, and may."""
+    """Lightly must encrypt what it writes, and has the permission."""
 
     def change(access: Access) -> None:
         access.kms_key_arn = kms_key(access)
@@ -208,7 +208,7 @@ def encrypting(*, on: bool = True) -> Callable[[Access], None]:
 
 
 def encrypting_without_right(access: Access) -> None:
-    """Lightly shall encrypt with a key on which the identity has no right."""
+    """Lightly must encrypt with a key on which the identity has no permission."""
     granted = statements_for(access.permissions, S3Location.from_stored(access.uri))
     access.kms_key_arn = kms_key(access)
     access.permissions = frozenset()
@@ -314,7 +314,7 @@ USER, ROLE = ("user",), ("role",)
 
 SITUATIONS: tuple[Situation, ...] = (
     *(Situation("all is right", purpose, nothing) for purpose in Purpose),
-    # Of a missing object S3 asks who may only read for the right to list, which tells that it may be read.
+    # For a missing object, S3's error names the missing permission to list, which proves the permission to read.
     Situation("no list", IN, without(LIST), fails(LIST), Cause.MISSING_ALLOW),
     Situation("no read", IN, without(READ), fails(READ), Cause.MISSING_ALLOW),
     Situation("nothing granted", IN, without(*Permission), HIDDEN, Cause.MISSING_ALLOW),
@@ -365,5 +365,5 @@ SITUATIONS: tuple[Situation, ...] = (
 
 
 def single() -> Iterable[tuple[Situation, str]]:
-    """Each situation by each access."""
+    """Return each situation with each type of access."""
     return ((situation, by) for situation in SITUATIONS for by in situation.by)

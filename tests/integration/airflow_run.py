@@ -1,4 +1,4 @@
-"""Runs a DAG through Airflow itself (``dag.test``), on 2.11 and 3.x alike, and reads what it left in the database."""
+"""Runs a DAG with Airflow (``dag.test``), on 2.11 and 3.x alike, and reads the results from the database."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 @dataclass(frozen=True)
 class DagOutcome:
     """
-    What a run of a DAG came to.
+    The outcome of a DAG run.
 
     :param state: The DAG run's state.
     :param tasks: State by task id.
@@ -29,18 +29,18 @@ class DagOutcome:
 
 
 def run_dag(dag_id: str, conf: dict[str, Any], database: Path) -> DagOutcome:
-    """Run one of the example DAGs to its end in this process."""
+    """Run one of the example DAGs in this process until it ends."""
     dag = example_dags()[dag_id]
     run = dag.test(run_conf=conf)
     return outcome_of(database, dag_id, run.run_id)
 
 
 def run_own_dag(dag: Any, database: Path) -> DagOutcome:
-    """Run a DAG of a test's own to its end in this process."""
+    """Run a test's own DAG in this process until it ends."""
     try:
         from airflow.dag_processing.bundles.manager import DagBundlesManager
         from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
-    except ImportError:  # Airflow 2 takes it as it is
+    except ImportError:  # Airflow 2 needs no conversion
         return outcome_of(database, dag.dag_id, dag.test().run_id)
     DagBundlesManager().sync_bundles_to_db()
     bag = DagBag(os.devnull, bundle_name="dags-folder")
@@ -50,7 +50,7 @@ def run_own_dag(dag: Any, database: Path) -> DagOutcome:
 
 
 def run_dag_in_a_process(dag_id: str, conf: dict[str, Any], **environment: str) -> str:
-    """Run one of the example DAGs in a process of its own; everything that it printed."""
+    """Run one of the example DAGs in its own process; return its output."""
     code = (
         "import json, sys; from tests.integration.airflow_run import example_dags; "
         "print('DAG run', example_dags()[sys.argv[1]].test(run_conf=json.loads(sys.argv[2])).state)"
@@ -69,7 +69,7 @@ def run_dag_in_a_process(dag_id: str, conf: dict[str, Any], **environment: str) 
 
 @cache
 def example_dags() -> dict[str, Any]:
-    """The DAGs of the folder ``dags/``, by id; parsed once."""
+    """Return the DAGs of the folder ``dags/`` by id; parsed once."""
     folder = os.environ["AIRFLOW__CORE__DAGS_FOLDER"]
     try:
         from airflow.dag_processing.dagbag import DagBag
@@ -93,25 +93,25 @@ def outcome_of(database: Path, dag_id: str, run_id: str) -> DagOutcome:
             connection.execute("SELECT task_id, state FROM task_instance WHERE dag_id = ? AND run_id = ?", key)
         )
         rows = connection.execute("SELECT task_id, key, value FROM xcom WHERE dag_id = ? AND run_id = ?", key)
-        # Airflow 2 keeps the JSON as bytes, Airflow 3 as JSON.
+        # Airflow 2 stores the JSON as bytes, Airflow 3 as JSON.
         xcoms = {(task, name): _decoded(value) for task, name, value in rows}
     return DagOutcome(state=state, tasks=tasks, xcoms=xcoms)
 
 
 def _decoded(value: Any) -> Any:
-    if not isinstance(value, str | bytes):  # SQLite gives numbers as such
+    if not isinstance(value, str | bytes):  # SQLite returns numbers as numbers
         return value
     decoded = json.loads(value)
     return json.loads(decoded) if isinstance(decoded, str) and decoded[:1] in '{["' else decoded
 
 
 def lines_with(secret: str, *places: str) -> list[str]:
-    """The beginnings of the lines in which a secret shows; a whole DEBUG log tells nobody where."""
+    """Return the beginnings of the lines that contain a secret; a whole DEBUG log would hide them."""
     return [line[:200] for place in places for line in place.splitlines() if secret in line]
 
 
 def everything_stored(database: Path) -> str:
-    """The whole database as text: rendered fields, XComs, serialized DAGs, logs."""
+    """Return the whole database as text: rendered fields, XComs, serialized DAGs, logs."""
     with sqlite3.connect(database) as connection:
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         cells = [

@@ -1,4 +1,4 @@
-"""One sandbox and one Airflow database for all integration tests; each has buckets, users and datasets of its own."""
+"""One sandbox and one Airflow database for all integration tests; each test has its own buckets, users and datasets."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """A running sandbox whose answers show secrets in clear."""
+    """A running sandbox that returns secrets in clear text."""
     with RunningSandbox(tmp_path_factory.mktemp("sandbox") / "state") as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def masking_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """A running sandbox whose answers mask secrets; which the real platform does is undocumented."""
+    """A running sandbox that masks secrets; it is undocumented whether the real platform does."""
     with RunningSandbox(tmp_path_factory.mktemp("masking") / "state", "--mask-secrets") as running:
         yield running
 
@@ -48,13 +48,13 @@ class Traffic:
     sent: list[tuple[str, str]] = field(default_factory=list)
 
     def writes(self) -> list[tuple[str, str]]:
-        """Those that may change something."""
+        """The requests that may change something."""
         return [(method, path) for method, path in self.sent if method != "GET"]
 
 
 @pytest.fixture(autouse=True)
 def traffic(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Traffic:
-    """Watches every request on its way to the platform, and checks each against the vendor's contract."""
+    """Record every request to the platform, and check it against the vendor's contract."""
     import requests
 
     seen = Traffic()
@@ -74,7 +74,7 @@ def traffic(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Traffic:
 
 @pytest.fixture
 def aws_actions(monkeypatch: pytest.MonkeyPatch) -> defaultdict[str, set[str]]:
-    """The IAM actions that were used in AWS, e.g. ``iam:GetRole``, by the id of the access key."""
+    """The IAM actions that were used in AWS, e.g. ``iam:GetRole``, by access key id."""
     from botocore.client import BaseClient
 
     used: defaultdict[str, set[str]] = defaultdict(set)
@@ -86,7 +86,7 @@ def aws_actions(monkeypatch: pytest.MonkeyPatch) -> defaultdict[str, set[str]]:
             service = client.meta.service_model.signing_name
             actions = used[credentials.access_key]
             actions.add(f"{service}:{operation}")
-            if operation.startswith("Create") and "Tags" in arguments:  # creating with tags is tagging too
+            if operation.startswith("Create") and "Tags" in arguments:  # creating with tags is also tagging
                 actions.add(f"{service}:Tag{operation.removeprefix('Create') if service == 'iam' else 'Resource'}")
         return call(client, operation, arguments)
 
@@ -104,7 +104,7 @@ def lightly(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
 
 @pytest.fixture
 def in_the_sandboxs_region(lightly: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Secrets Manager and SSM have regions; Airflow's own identity looks into the sandbox's."""
+    """Secrets Manager and SSM are regional; Airflow's own identity uses the sandbox's region."""
     connection = lightly.aws_connection(lightly.admin, region_name=lightly.region)
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", connection)
 
@@ -130,7 +130,7 @@ def dataset_name() -> str:
 
 
 class TaskInstance:
-    """What Airflow's task instance is to an operator that is executed by hand: a place to push XComs to."""
+    """A replacement for Airflow's task instance in manually executed operators: it stores XComs."""
 
     try_number = 1
     map_index = -1
@@ -139,7 +139,7 @@ class TaskInstance:
         self.pushed: dict[str, Any] = {}
 
     def xcom_push(self, key: str, value: Any) -> None:
-        """Keep the value."""
+        """Store the value."""
         self.pushed[key] = value
 
     def xcom_pull(
@@ -150,13 +150,13 @@ class TaskInstance:
         include_prior_dates: bool = False,
         map_indexes: int | None = None,
     ) -> Any:
-        """What was pushed last, as if it were an earlier run's."""
+        """Return the last pushed value, as if an earlier run had pushed it."""
         return self.pushed.get(key)
 
 
 @pytest.fixture
 def context() -> dict[str, Any]:
-    """The context of a task that is executed by hand."""
+    """The context of a manually executed task."""
     return {"ti": TaskInstance()}
 
 
@@ -168,7 +168,7 @@ def database(airflow_db: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def tries(airflow_db: Path) -> Iterator[TaskTries]:
-    """The process that runs Airflow's tries of a task."""
+    """The process that runs the tries of a task."""
     with TaskTries() as started:
         yield started
 

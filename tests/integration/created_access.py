@@ -1,4 +1,4 @@
-"""Roles and users that the operators create, and where their access is kept."""
+"""Roles and users that the operators create, and where their access is stored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def places(bucket: str) -> dict[str, str]:
-    """Where the files are, and where Lightly may write."""
+    """Return the location of the files, and the one that Lightly may write to."""
     return {"resource_path": f"s3://{bucket}/raw/", "output_resource_path": f"s3://{bucket}/lightly/"}
 
 
@@ -36,14 +36,14 @@ def create_user(name: str, context: dict[str, Any], **arguments: Any) -> dict[st
 
 
 def rotate(create: Any, name: str, context: dict[str, Any], **arguments: Any) -> dict[str, Any]:
-    """What the operator returns that rotates what ``create_role`` or ``create_user`` created."""
+    """Rotate what ``create_role`` or ``create_user`` created; return the operator's result."""
     kind = "role_name" if create is create_role else "user_name"
     operator = RotateLightlyAccessOperator(task_id="rotate", **{kind: name}, **arguments)
     return dict(operator.execute(context))
 
 
 def verified(dataset_name: str, conn_id: str, bucket: str, context: dict[str, Any], patience: float = 0) -> str:
-    """Onboard the bucket with an access, and verify it; the dataset's id."""
+    """Onboard the bucket with an access, and verify it; return the dataset's id."""
     dataset_id = CreateLightlyDatasetOperator(task_id="create", dataset_name=dataset_name).execute(context)
     ConfigureS3DatasourceOperator(
         task_id="configure", dataset_id=dataset_id, datasource_aws_conn_id=conn_id, **places(bucket)
@@ -56,7 +56,7 @@ def verified(dataset_name: str, conn_id: str, bucket: str, context: dict[str, An
 
 
 def kept(sandbox: Sandbox, store: str, name: str) -> dict[str, Any] | None:
-    """What is kept in AWS under lightly/NAME; None if nothing is."""
+    """Return what is stored in AWS under lightly/NAME; None if there is nothing."""
     client = sandbox.aws(store)
     if store == "secretsmanager":
         try:
@@ -72,5 +72,5 @@ def kept(sandbox: Sandbox, store: str, name: str) -> dict[str, Any] | None:
 
 
 def keys_of(sandbox: Sandbox, name: str) -> list[str]:
-    """The ids of a user's keys."""
+    """Return the ids of a user's keys."""
     return [key["AccessKeyId"] for key in sandbox.aws("iam").list_access_keys(UserName=name)["AccessKeyMetadata"]]

@@ -1,8 +1,8 @@
-"""A stand-in for Amazon ECS on this machine: it speaks ECS's protocol, and its containers are sandbox workers.
+"""A replacement for Amazon ECS on this machine: it uses ECS's protocol, and its containers are sandbox workers.
 
-It knows the four operations that are asked of it, in the form of botocore's model of ECS, and keeps to what AWS's
-documentation says of them: a repeated ``clientToken`` starts nothing new, a listing is of one family and in pages, a
-task that is not there is among the failures.
+It implements the four required operations in the form of botocore's ECS model, and follows AWS's documentation: a
+repeated ``clientToken`` starts nothing new, a listing is of one family and in pages, a missing task is among the
+failures.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PAGE_SIZE = 1
 
 @dataclass
 class EcsTask:
-    """A task: what was asked for, and the process that is its container."""
+    """A task: its request, and the process that is its container."""
 
     arn: str
     request: dict[str, Any]
@@ -42,7 +42,7 @@ class EcsTask:
         return str(self.request["taskDefinition"]).rpartition("/")[2].partition(":")[0]
 
     def describe(self) -> dict[str, Any]:
-        """The members of a task that ECS answers with and that somebody here reads."""
+        """The members of ECS's response for a task, as far as they are used here."""
         running = self.process.poll() is None
         return {
             "taskArn": self.arn,
@@ -62,7 +62,7 @@ class Ecs:
 
     :param sandbox: The platform that the workers work for.
     :param log: What the workers print.
-    :param refuse_after_start: Whether RunTask is refused although the task has started, as for a caller who died.
+    :param refuse_after_start: Whether RunTask fails although the task has started, as for a caller that was killed.
     """
 
     sandbox: Sandbox
@@ -95,7 +95,7 @@ class Ecs:
         if arn not in self.tasks:
             (container,) = body["overrides"]["containerOverrides"]
             environment = {variable["name"]: variable["value"] for variable in container["environment"]}
-            # What the task definition has: the image, the address, and the token from Secrets Manager.
+            # The content of the task definition: the image, the address, and the token from Secrets Manager.
             command = [executable(), "worker", "--url", self.sandbox.lightly_url, "--poll-interval", "0.1"]
             with self.log.open("ab") as output:
                 process = subprocess.Popen(
@@ -110,7 +110,7 @@ class Ecs:
         return 200, {"tasks": [self.tasks[arn].describe()], "failures": []}
 
     def _list_tasks(self, body: dict[str, Any]) -> dict[str, Any]:
-        # desiredStatus is RUNNING unless something else is asked for.
+        # desiredStatus is RUNNING by default.
         listed = sorted(
             task.arn
             for task in self.tasks.values()
@@ -144,7 +144,7 @@ def ecs_on_this_machine(sandbox: Sandbox, log: Path) -> Iterator[Ecs]:
             self.wfile.write(content)
 
         def log_message(self, *_: Any) -> None:
-            """Its requests are kept, so nothing needs to be printed."""
+            """Print nothing: the requests are recorded."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     ecs.url = f"http://127.0.0.1:{server.server_port}"

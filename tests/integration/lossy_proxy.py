@@ -1,4 +1,4 @@
-"""A proxy before the sandbox that loses answers: the platform has applied the request, and nobody hears of it."""
+"""A proxy in front of the sandbox that drops responses: the platform has applied the request, unknown to the client."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 class LossyProxy:
     """
-    Forwards everything, and closes the connection instead of answering where ``loses`` says so.
+    Forwards everything, and closes the connection without a response if ``loses`` returns True.
 
     :param target: The platform's address.
-    :param loses: Called with method and path of a request that the platform has answered.
-    :param drops: Likewise, before the platform hears of the request: whether it never does. None: it always does.
+    :param loses: Called with method and path after the platform has answered: whether to drop the response.
+    :param drops: Called likewise before forwarding: whether to drop the request. None: never.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class LossyProxy:
         request.wfile.write(content)
 
     def changed(self, content: bytes) -> bytes:
-        """What the client gets of an answer's content; subclasses change it."""
+        """Return the response body for the client; subclasses change it."""
         return content
 
     def __enter__(self) -> LossyProxy:

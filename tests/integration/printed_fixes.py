@@ -1,8 +1,8 @@
 """
-Reads the fixes out of a printed table, and applies them: what a person would do who reads it, and nothing else.
+Reads the fixes from a printed table and applies them as a reader would, without any other knowledge.
 
-It knows no cause and no situation: only how a policy is named, what "add", "remove" and "replace" mean, and how a
-command of AWS's command line becomes a request.
+It knows no cause and no situation: only the names of policies, the meaning of "add", "remove" and "replace", and how to
+convert an AWS CLI command into a request.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PLACEHOLDER = re.compile(r"<[^<>]+>")
 
 
 def fixes_in(table: str) -> list[str]:
-    """What a table says is to do, each once and in one line, in their order."""
+    """Return a table's fixes in order, each once and on one line."""
     items = [item for block in _TODO.findall(table) for item in re.split(r"^ {4}- ", block, flags=re.MULTILINE)]
     return list(dict.fromkeys(" ".join(item.split()) for item in items if item.strip()))
 
@@ -42,11 +42,11 @@ def fixes_in(table: str) -> list[str]:
 @dataclass
 class Administrator:
     """
-    Who follows a table's fixes.
+    An administrator who applies a table's fixes.
 
-    :param sandbox: Where.
+    :param sandbox: The sandbox.
     :param configure: Configures the datasource again, in a region.
-    :param known: What stands in place of a placeholder, as only the customer knows it.
+    :param known: The values of placeholders, which only the customer knows.
     :param done: What was applied.
     """
 
@@ -101,7 +101,7 @@ class Administrator:
         write(compact({**document, "Statement": [*kept, *add]}))
 
     def _policy(self, name: str) -> tuple[Callable[[], Any], Callable[[str], Any]]:
-        """How a policy is read and written."""
+        """Return functions to read and write a policy."""
         iam, s3, kms = (self.sandbox.aws(service) for service in ("iam", "s3", "kms"))
         if found := re.fullmatch(r"IAM policy of (role|user) ([\w+=,.@-]+)", name):
             return self._inline(*found.groups(), policy="the-fix")

@@ -1,4 +1,4 @@
-"""The sandbox as the tests use it: a process of its own, reached only through its addresses."""
+"""The sandbox for the tests: a separate process, accessed only through its addresses."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Keys:
 
 @dataclass(frozen=True, kw_only=True)
 class Sandbox:
-    """Where the running sandbox is (its ready file), and what the tests do there as the customer's administrator."""
+    """The running sandbox (its ready file), and the tests' actions there as the customer's administrator."""
 
     lightly_url: str
     token: str = field(repr=False)
@@ -150,7 +150,7 @@ def _client(
     )
 
 
-# For all tests of this process: building a client takes longer than most of what is asked with it.
+# Shared by all tests of this process: creating a client takes longer than most requests.
 _shared_client = cache(_client)
 
 

@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from typing import Self
 
-# All of 127.0.0.0/8 is this machine on Linux, so that this one needs no set-up.
+# On Linux, all of 127.0.0.0/8 is this machine, so this address needs no set-up.
 INSIDE = "127.0.0.2"
 
 
 class SourceRelay:
     """
-    Context manager: passes bytes on, from ``source``.
+    Context manager: forwards bytes from ``source``.
 
     :param target: The address to reach.
     :param source: The address that the target sees.

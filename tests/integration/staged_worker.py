@@ -1,4 +1,4 @@
-"""A Lightly Worker that the test itself plays, through the API that real ones use: it does one step when it is told."""
+"""A Lightly Worker that the test controls step by step, through the API that real workers use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIZES = {"nInput": 12, "nCorrupt": 0, "nDuplicate": 0, "nRemoved": 8, "nSelected
 
 
 def platform(sandbox: Sandbox, method: str, path: str, body: Any = None, **query: str) -> Any:
-    """A request that the provider itself may never send, such as a worker's; the answer's JSON."""
+    """Send a request that the provider itself may never send, such as a worker's; return the response's JSON."""
     address = urlsplit(sandbox.lightly_url)
     connection = http.client.HTTPConnection(str(address.hostname), address.port)
     target = f"{path}?{urlencode({**query, 'token': sandbox.token})}"
@@ -28,7 +28,7 @@ def platform(sandbox: Sandbox, method: str, path: str, body: Any = None, **query
 
 
 def ready_dataset(sandbox: Sandbox, name: str) -> str:
-    """A dataset whose datasource is set, so that runs can be scheduled; nobody looks into the bucket."""
+    """Create a dataset with a datasource, so that runs can be scheduled; nothing reads the bucket."""
     dataset_id = str(platform(sandbox, "POST", "/v1/datasets", {"name": name, "type": "Images"})["id"])
     source = {
         "purpose": "INPUT_OUTPUT",
@@ -44,7 +44,7 @@ def ready_dataset(sandbox: Sandbox, name: str) -> str:
 
 class StagedWorker:
     """
-    A worker with a label of its own.
+    A worker with its own label.
 
     :param sandbox: The platform.
     :param label: Its name and its only label.
@@ -58,7 +58,7 @@ class StagedWorker:
         self.is_in("IDLE")
 
     def is_in(self, state: str) -> None:
-        """Tell the platform the worker's own state."""
+        """Report the worker's state to the platform."""
         platform(self._sandbox, "PUT", f"/v1/docker/worker/{self.id}", {"state": state})
 
     def schedule(self, dataset_id: str) -> list[dict[str, Any]]:
@@ -70,7 +70,7 @@ class StagedWorker:
         return entries
 
     def take(self, dataset_id: str) -> str:
-        """Take the dataset's first open scheduled run, and begin to work; the run's id."""
+        """Take the dataset's first open scheduled run, and start it; return the run's id."""
         entry = next(e for e in self.schedule(dataset_id) if e["state"] == "OPEN")
         path = f"/v1/datasets/{dataset_id}/docker/worker/{self.id}/schedule/{entry['id']}"
         platform(self._sandbox, "PUT", path, {"state": "LOCKED"})
@@ -87,7 +87,7 @@ class StagedWorker:
             platform(self._sandbox, "PUT", f"/v1/docker/runs/{run_id}/logs", [line])
 
     def finish(self, dataset_id: str, run_id: str, *, state: str = "COMPLETED") -> None:
-        """End the run, after its report was uploaded where it completed."""
+        """End the run; if it completed, upload its report first."""
         if state == "COMPLETED":
             self._upload_report(run_id)
         self.report(run_id, state, f"ended as {state}")

@@ -1,9 +1,9 @@
 """
-Airflow's tries of a task, each in a process of its own that can be killed, on one metadata database.
+Runs the tries of a task on one metadata database, each in its own process that can be killed.
 
-``TaskTries`` starts ``python -m tests.integration.task_tries``: it imports Airflow once, and forks for each try, of
-which several may run at a time. What the scheduler would do in between, counting the tries, is done there; the task
-itself is run as ``dag.test`` runs it.
+``TaskTries`` starts ``python -m tests.integration.task_tries``: it imports Airflow once, and forks for each try;
+several tries may run at a time. That process also counts the tries, as the scheduler would, and runs the task like
+``dag.test``.
 """
 
 from __future__ import annotations
@@ -59,25 +59,25 @@ class TaskTries:
         self._log.close()
 
     def begin(self, dag_id: str, conf: dict[str, Any]) -> str:
-        """Make a DAG run; its id."""
+        """Create a DAG run; return its id."""
         return str(self._ask(command="begin", dag_id=dag_id, conf=conf))
 
     def clear(self, run_id: str, task_id: str, map_index: int = -1) -> None:
-        """What a user's click on "clear" does."""
+        """Do what a user's click on "clear" does."""
         self._ask(command="clear", run_id=run_id, task_id=task_id, map_index=map_index)
 
     def set_state(self, run_id: str, task_id: str, state: str) -> None:
-        """What others do to a task's state while it runs."""
+        """Change a task's state while it runs, as others may."""
         self._ask(command="set_state", run_id=run_id, task_id=task_id, state=state)
 
     def start(self, run_id: str, task_id: str, map_index: int = -1, **environment: str) -> int:
-        """Start the next try; its process id."""
+        """Start the next try; return its process id."""
         task = {"run_id": run_id, "task_id": task_id, "map_index": map_index}
         self._newest = int(self._ask(command="start", **task, environment=environment))
         return self._newest
 
     def end(self, pid: int | None = None) -> str:
-        """Wait for a try's process, None: the one that was started last; the task's state after it, or ``killed``."""
+        """Wait for a try's process (None: the last one); return the task's state after it, or ``killed``."""
         pid, deadline = pid or self._newest, time.monotonic() + LONGEST_TRY_S
         while (state := self._ask(command="end", pid=pid)) is None:
             if time.monotonic() > deadline:
@@ -87,7 +87,7 @@ class TaskTries:
         return str(state)
 
     def log(self) -> str:
-        """All that was printed."""
+        """Return the whole output."""
         self._log.flush()
         return Path(self._log.name).read_text()
 
@@ -122,25 +122,25 @@ class Tries:
             DagBundlesManager().sync_bundles_to_db()
             bag = DagBag(DAGS, bundle_name="dags-folder")
             sync_bag_to_db(bag, "dags-folder", None)
-            # Airflow's API is made ready by its first request, which takes some seconds: once for all tries.
+            # The first request initializes Airflow's API, which takes some seconds: do this once for all tries.
             InProcessTestSupervisor._api_client().variables.get("none")
             self._api = in_process_api_server()
         except ImportError:
             from airflow.models import DagBag
             from airflow.models.serialized_dag import SerializedDagModel
 
-            # Airflow 2 keeps its users' table in a provider, and its own tables refer to it.
+            # Airflow 2 defines its users' table in a provider, and its own tables refer to it.
             import_module("airflow.providers.fab.auth_manager.models")
             bag = DagBag(DAGS, include_examples=False)
             for dag in bag.dags.values():
                 dag.sync_to_db()
-                # Where a clear looks the task's retries up.
+                # A clear reads the task's retries from the serialized DAG.
                 SerializedDagModel.write_dag(dag)
             self._api = None
         if bag.import_errors:
             raise RuntimeError(str(bag.import_errors))
         self._dags: dict[str, Any] = dict(bag.dags)
-        # What each try would import by itself.
+        # Import in advance what each try would import.
         for module in (
             "aiohttp",
             "requests",
@@ -151,7 +151,7 @@ class Tries:
             import_module(module)
 
     def begin(self, dag_id: str, conf: dict[str, Any]) -> str:
-        """Make a DAG run."""
+        """Create a DAG run."""
         from airflow.utils import timezone
 
         dag, now, run_id = self._dags[dag_id], timezone.utcnow(), f"try__{uuid.uuid4().hex[:12]}"
@@ -190,7 +190,7 @@ class Tries:
         return run_id
 
     def clear(self, run_id: str, task_id: str, map_index: int) -> None:
-        """Clear a task by Airflow's own function."""
+        """Clear a task with Airflow's own function."""
         from airflow.models.taskinstance import clear_task_instances
 
         session = self._settings.Session()
@@ -213,7 +213,7 @@ class Tries:
         instance = self._instance(session, run_id, task_id, map_index)
         instance.try_number += 1
         instance.state = TaskInstanceState.SCHEDULED
-        # A new try begins at its beginning, also after one that died while it was deferred.
+        # A new try starts from the beginning, also after one that was killed while deferred.
         instance.next_method = instance.next_kwargs = None
         session.commit()
         session.close()
@@ -232,7 +232,7 @@ class Tries:
         return pid
 
     def end(self, pid: int) -> str | None:
-        """Look whether a fork has ended."""
+        """Check whether a fork has ended."""
         ended, status = os.waitpid(pid, os.WNOHANG)
         if not ended:
             return None
@@ -251,7 +251,7 @@ class Tries:
         if self._api is not None:
             from airflow.sdk.definitions.dag import _run_task
 
-            # The thread that served it stayed in the other process.
+            # The thread that served it remained in the parent process.
             del self._api.transport
 
             _run_task(ti=instance, task=task, run_triggerer=True)

@@ -1,4 +1,4 @@
-"""A dataset with one datasource, what the verification prints about it, and who follows what is printed."""
+"""A dataset with one datasource, the verification's output, and an administrator who applies its fixes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _TABLE = re.compile(r"What may be done in the datasources of dataset \w+:\n((?:(
 
 @dataclass(frozen=True)
 class TaskLog:
-    """What a task writes into its log: by logging on Airflow 2.11, to standard output on Airflow 3."""
+    """A task's log: written with logging on Airflow 2.11, and to standard output on Airflow 3."""
 
     caplog: pytest.LogCaptureFixture
     capsys: pytest.CaptureFixture[str]
@@ -44,7 +44,7 @@ class TaskLog:
         self.capsys.readouterr()
 
     def table(self) -> str:
-        """The table that was printed; without the logger's name, which Airflow 3 writes at the end of a message."""
+        """Return the printed table, without the logger's name, which Airflow 3 writes at the end of a message."""
         messages = "\n".join(record.getMessage() for record in self.caplog.records)
         printed = self.capsys.readouterr().out
         said = messages if _TABLE.search(messages) else printed
@@ -53,7 +53,7 @@ class TaskLog:
 
 
 class Datasource:
-    """A dataset with one datasource, and what is printed about it."""
+    """A dataset with one datasource, and the verification's output."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Datasource:
         return dict(self._context["ti"].pushed["verdict"]), self._log.table()
 
     def administrator(self) -> Administrator:
-        """Who owns the account, and so knows what the placeholders stand for."""
+        """The account's administrator, who knows the values of the placeholders."""
         known = {"<external ID of the datasource>": EXTERNAL_ID}
         if self.access.by == "user":
             known["<access key ID of the datasource>"] = key_id_of(self.access)
@@ -105,7 +105,7 @@ class Datasource:
 
 
 def lights(verdict: dict[str, Any]) -> dict[str, bool]:
-    """The platform's lights, of what is required."""
+    """Return the platform's lights for the required permissions."""
     return {check["permission"]: check["granted"] for check in verdict["checks"] if check["required"]}
 
 

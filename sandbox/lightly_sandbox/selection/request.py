@@ -116,7 +116,7 @@ class Diversity:
 
 @dataclass(frozen=True)
 class Typicality:
-    """Prefer images from dense regions; ``minimum_typicality`` ends the selection, None never does."""
+    """Take images from dense regions; ``minimum_typicality`` ends the selection below it, None never does."""
 
     n_nearest_neighbours: int
     strength: float = 1.0
