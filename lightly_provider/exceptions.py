@@ -133,6 +133,18 @@ class LightlyAccessError(LightlyError):
     """A role, a user, a key or its secret store cannot be created, changed or used as requested."""
 
 
+class LightlyDestinationError(LightlyError):
+    """A file cannot be written to the destination: no permission, no such bucket or folder, no space."""
+
+
+class LightlySampleFileError(LightlyError):
+    """A frame or a crop has no file in the bucket, nor has the video or image that it was cut from."""
+
+
+class LightlyExtraMissingError(LightlyError):
+    """A Python package is not installed, which only some uses of an operator need: an extra of this provider."""
+
+
 class LightlyStoredFormError(LightlyError):
     """A newer version of the provider wrote the stored task state or the stored access."""
 
@@ -186,6 +198,8 @@ NEEDS_A_PERSON = (
     LightlyConnectionConfigError,
     LightlyDatasetConflictError,
     LightlyDatasetNotEmptyError,
+    LightlySampleFileError,
+    LightlyExtraMissingError,
     LightlyStoredFormError,
 )
 # Errors that may not recur on the next request.

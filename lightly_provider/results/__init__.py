@@ -1,0 +1,1 @@
+"""What leaves the platform and what comes back to it: formats and destinations of exports, sources of uploads."""

@@ -1,0 +1,550 @@
+"""
+Write a file so that a reader sees the whole file or none: to S3, to a local path, or to any object storage of Airflow.
+
+An S3 object is a multipart upload that is completed at the end; a local file is written beside its place and renamed;
+another object storage gets a temporary object that is moved. What an earlier try left unfinished, because it was
+killed, is removed once the file is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import secrets
+import tempfile
+from abc import ABC, abstractmethod
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from lightly_provider.aws.location import S3Location
+from lightly_provider.exceptions import LightlyDestinationError, LightlyError
+from lightly_provider.foreign_text import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+    from typing import Self
+
+log = logging.getLogger(__name__)
+
+# AWS docs: S3 user guide, "Amazon S3 multipart upload limits": at most 10,000 parts, all but the last of 5 MiB or more.
+# With these, a file may have 78 GiB.
+PART_SIZE = 8 * 2**20
+_SCHEME = r"([a-z][a-z0-9+.-]*)://"
+_DENIALS = frozenset({"AccessDenied", "AllAccessDisabled", "403", "Forbidden"})
+
+
+class WrittenFile(ABC):
+    """
+    A file that is being written: a context manager that completes the file, or leaves nothing if the block fails.
+
+    :ivar uri: Address of the file.
+    :ivar bytes: Number of bytes written.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self.bytes = 0
+        self._sha256 = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of what was written, in hexadecimal."""
+        return self._sha256.hexdigest()
+
+    def write(self, content: bytes) -> None:
+        """
+        Append to the file.
+
+        :raises LightlyDestinationError: The content cannot be written.
+        """
+        self._append(content)
+        self._sha256.update(content)
+        self.bytes += len(content)
+
+    def __enter__(self) -> Self:
+        self._begin()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._discard()
+            return
+        try:
+            self._complete()
+        except BaseException:
+            self._discard()
+            raise
+        self._remove_left_overs()
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """Prepare to write."""
+
+    @abstractmethod
+    def _append(self, content: bytes) -> None:
+        """Append to the unfinished file."""
+
+    @abstractmethod
+    def _complete(self) -> None:
+        """Make the file visible at its address, in place of an earlier one."""
+
+    @abstractmethod
+    def _discard(self) -> None:
+        """Remove the unfinished file. Does not raise: the error that led here is the one to show."""
+
+    @abstractmethod
+    def _remove_left_overs(self) -> None:
+        """Remove what earlier tries left unfinished. Does not raise: the file is whole."""
+
+
+class Destination(ABC):
+    """
+    Where a file is to be written.
+
+    :ivar uri: Address of the file.
+    """
+
+    uri: str
+
+    @staticmethod
+    def parse(
+        address: str,
+        *,
+        aws_conn_id: str | None = "aws_default",
+        conn_id: str | None = None,
+        argument: str = "destination",
+    ) -> Destination:
+        """
+        Parse an address, without any request.
+
+        :param address: ``s3://bucket/key``, an absolute local path, ``file:///path``, or an address of another object
+            storage of Airflow, e.g. ``gs://my_gcp@bucket/key`` with the connection before the ``@``.
+        :param aws_conn_id: AWS connection that writes to S3; None: boto3's default credentials. Default:
+            ``aws_default``.
+        :param conn_id: Connection of another object storage, if the address names none. Default: None.
+        :param argument: Name of the operator's argument, for messages. Default: ``destination``.
+        :raises ValueError: The address is invalid, with the reason and the correct form.
+        """
+        if not isinstance(address, str) or not address.strip():
+            raise ValueError(f"{argument} is {shown(repr(address), longest=200)}; {_FORMS}.")
+        scheme = re.match(_SCHEME, address)
+        if scheme is None and not address.startswith("s3:"):
+            return _local(address, argument, path=address)
+        name = scheme[1] if scheme else "s3"
+        if name == "s3":
+            return _S3Object.of(address, aws_conn_id, argument)
+        if name == "file":
+            return _local(address, argument, path=address.removeprefix("file://"))
+        return _StoredObject.of(address, name, conn_id, argument)
+
+    @abstractmethod
+    def check(self) -> None:
+        """
+        Check that the file can be written, by starting to write and taking that back; nothing is left behind.
+
+        :raises LightlyDestinationError: It cannot, with the cause and the next step.
+        """
+
+    @abstractmethod
+    def size(self) -> int | None:
+        """
+        Return the size in bytes of the file that is there; None if there is none.
+
+        :raises LightlyDestinationError: That cannot be seen.
+        """
+
+    @abstractmethod
+    def open(self) -> WrittenFile:
+        """Return the file to write; use it as a context manager."""
+
+
+_FORMS = "write s3://bucket/folder/file, an absolute local path, or an address of another object storage"
+
+
+# --- S3 --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _S3Object(Destination):
+    uri: str
+    bucket: str
+    key: str
+    aws_conn_id: str | None
+
+    @classmethod
+    def of(cls, address: str, aws_conn_id: str | None, argument: str) -> _S3Object:
+        # A file's address follows the same rules as a folder's, and location.py knows the usual mistakes.
+        location = S3Location.parse(address, argument=argument)
+        key = location.prefix.removesuffix("/")
+        if not key or address.endswith("/"):
+            raise ValueError(
+                f"{argument} is {shown(repr(address), longest=200)}, a folder; write the file's name, too."
+            )
+        return cls(f"s3://{location.bucket}/{key}", location.bucket, key, aws_conn_id)
+
+    def check(self) -> None:
+        client = self._client()
+        # To start a multipart upload needs the same permissions as to write the object, and creates no object.
+        with self._explained():
+            upload = client.create_multipart_upload(Bucket=self.bucket, Key=self.key)["UploadId"]
+            client.abort_multipart_upload(Bucket=self.bucket, Key=self.key, UploadId=upload)
+
+    def size(self) -> int | None:
+        from botocore.exceptions import ClientError
+
+        with self._explained():
+            try:
+                return int(self._client().head_object(Bucket=self.bucket, Key=self.key)["ContentLength"])
+            except ClientError as error:
+                if error.response["ResponseMetadata"].get("HTTPStatusCode") == 404:
+                    return None
+                raise
+
+    def open(self) -> WrittenFile:
+        return _S3Upload(self, self._client())
+
+    def _client(self) -> Any:
+        from lightly_provider.hooks.aws import AwsConnection
+
+        return AwsConnection(self.aws_conn_id).client("s3")
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        from lightly_provider.hooks.aws import AwsConnection
+
+        who = AwsConnection(self.aws_conn_id).name
+        try:
+            yield
+        except ClientError as error:
+            answer = error.response.get("Error", {})
+            code, text = str(answer.get("Code")), shown(answer.get("Message", ""), longest=500).rstrip(".")
+            raise LightlyDestinationError(
+                f"{shown(self.uri)} cannot be used as a destination: S3 refused {error.operation_name} to Airflow's "
+                f"own identity ({who}): {shown(code, longest=100)}: {text}; {self._step(code)}."
+            ) from None
+        except BotoCoreError as error:
+            raise LightlyDestinationError(
+                f"{shown(self.uri)} cannot be used as a destination: S3 gave no usable answer ({who}): "
+                f"{shown(error, longest=500)}; check that connection."
+            ) from None
+
+    def _step(self, code: str) -> str:
+        if code == "NoSuchBucket":
+            return "create the bucket, or correct its name"
+        if code in _DENIALS:
+            return (
+                f"allow s3:PutObject and s3:AbortMultipartUpload on arn:aws:s3:::{self.bucket}/{shown(self.key)} to it "
+                "(and kms:GenerateDataKey and kms:Decrypt on the key, if the bucket encrypts with one), or give "
+                "another aws_conn_id"
+            )
+        if code == "NoSuchUpload":
+            return "another task wrote the same file meanwhile; give each task a destination of its own"
+        return "look the code up in AWS's documentation of that operation"
+
+
+class _S3Upload(WrittenFile):
+    def __init__(self, target: _S3Object, client: Any) -> None:
+        super().__init__(target.uri)
+        self._target = target
+        self._client = client
+        self._place = {"Bucket": target.bucket, "Key": target.key}
+        self._pending = bytearray()
+        self._upload: str | None = None
+        self._parts: list[dict[str, Any]] = []
+        self._left_over: list[str] = []
+
+    def _begin(self) -> None:
+        self._left_over = self._unfinished()
+
+    def _append(self, content: bytes) -> None:
+        self._pending += content
+        while len(self._pending) >= PART_SIZE:
+            part = bytes(self._pending[:PART_SIZE])
+            del self._pending[:PART_SIZE]
+            self._send(part)
+
+    def _complete(self) -> None:
+        with self._target._explained():
+            if self._upload is None:
+                # One request is all or nothing, too.
+                self._client.put_object(**self._place, Body=bytes(self._pending))
+                return
+            if self._pending:
+                self._send(bytes(self._pending))
+            self._client.complete_multipart_upload(
+                **self._place, UploadId=self._upload, MultipartUpload={"Parts": self._parts}
+            )
+            self._upload = None
+
+    def _discard(self) -> None:
+        self._pending.clear()
+        if self._upload is not None:
+            self._abort(self._upload)
+            self._upload = None
+
+    def _remove_left_overs(self) -> None:
+        for upload in self._left_over:
+            self._abort(upload)
+
+    def _send(self, part: bytes) -> None:
+        with self._target._explained():
+            if self._upload is None:
+                self._upload = self._client.create_multipart_upload(**self._place)["UploadId"]
+            number = len(self._parts) + 1
+            answer = self._client.upload_part(**self._place, UploadId=self._upload, PartNumber=number, Body=part)
+            # S3 wants the checksums of the parts again, if it computed any.
+            checksums = {name: value for name, value in answer.items() if name.startswith("Checksum")}
+            checksums.pop("ChecksumType", None)
+            self._parts.append({"PartNumber": number, "ETag": answer["ETag"], **checksums})
+
+    def _abort(self, upload: str) -> None:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            self._client.abort_multipart_upload(**self._place, UploadId=upload)
+        except (ClientError, BotoCoreError) as error:
+            if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") == "NoSuchUpload":
+                return
+            log.warning(
+                "An unfinished multipart upload of %s could not be aborted, and is billed until it is: %s. Let a "
+                "lifecycle rule of the bucket abort incomplete uploads.",
+                shown(self.uri),
+                shown(error, longest=300),
+            )
+
+    def _unfinished(self) -> list[str]:
+        """Return the uploads of this very object that earlier tries did not finish."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            listed = self._client.list_multipart_uploads(Bucket=self._place["Bucket"], Prefix=self._place["Key"])
+        except (ClientError, BotoCoreError) as error:
+            log.info(
+                "Whether an earlier try left an unfinished upload of %s is not known (s3:ListBucketMultipartUploads): "
+                "%s.",
+                shown(self.uri),
+                shown(error, longest=300),
+            )
+            return []
+        return [one["UploadId"] for one in listed.get("Uploads", ()) if one["Key"] == self._place["Key"]]
+
+
+# --- a local path ----------------------------------------------------------------------------------------------------
+
+
+def _local(address: str, argument: str, *, path: str) -> _LocalPath:
+    if not path.startswith("/"):
+        raise ValueError(f"{argument} is {shown(repr(address), longest=200)}, which is no absolute path; {_FORMS}.")
+    if path.endswith("/"):
+        raise ValueError(f"{argument} is {shown(repr(address), longest=200)}, a folder; write the file's name, too.")
+    if "\0" in path or len(os.fsencode(PurePosixPath(path).name)) > 200:
+        raise ValueError(
+            f"{argument} is {shown(repr(address), longest=200)}, which is no file name; write a shorter one."
+        )
+    return _LocalPath(f"file://{path}", Path(path))
+
+
+@dataclass(frozen=True)
+class _LocalPath(Destination):
+    uri: str
+    path: Path
+
+    def check(self) -> None:
+        with self._explained():
+            if self.path.is_dir():
+                raise IsADirectoryError("it is a folder; write the file's name, too")
+            folder = next(parent for parent in self.path.parents if parent.exists())
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+
+    def size(self) -> int | None:
+        with self._explained():
+            try:
+                return self.path.stat().st_size
+            except FileNotFoundError:
+                return None
+
+    def open(self) -> WrittenFile:
+        return _LocalFile(self)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise LightlyDestinationError(
+                f"{shown(self.path)} cannot be used as a destination on this machine: "
+                f"{shown(error.strerror or error, longest=300)}; correct the path, or let Airflow's user write there."
+            ) from None
+
+
+class _LocalFile(WrittenFile):
+    def __init__(self, target: _LocalPath) -> None:
+        super().__init__(target.uri)
+        self._target = target
+        self._final = target.path
+        self._part = target.path.with_name(_temporary(target.path.name))
+        self._file: Any = None
+        self._left_over: list[Path] = []
+
+    def _begin(self) -> None:
+        with self._target._explained():
+            self._final.parent.mkdir(parents=True, exist_ok=True)
+            self._left_over = [one for one in self._final.parent.iterdir() if _is_temporary(one.name, self._final.name)]
+            self._file = self._part.open("xb")
+
+    def _append(self, content: bytes) -> None:
+        with self._target._explained():
+            self._file.write(content)
+
+    def _complete(self) -> None:
+        with self._target._explained():
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            os.replace(self._part, self._final)
+
+    def _discard(self) -> None:
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
+            with suppress(OSError):
+                self._part.unlink(missing_ok=True)
+
+    def _remove_left_overs(self) -> None:
+        for path in self._left_over:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def _temporary(name: str) -> str:
+    return f".{name}.{secrets.token_hex(8)}.part"
+
+
+def _is_temporary(name: str, of: str) -> bool:
+    return name.startswith(f".{of}.") and re.fullmatch(r"[0-9a-f]{16}\.part", name[len(of) + 2 :]) is not None
+
+
+# --- another object storage ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _StoredObject(Destination):
+    uri: str
+    scheme: str
+    conn_id: str | None
+
+    @classmethod
+    def of(cls, address: str, scheme: str, conn_id: str | None, argument: str) -> _StoredObject:
+        place = address.split("://", 1)[1]
+        if scheme in ("http", "https"):
+            raise ValueError(f"{argument} is a web address, which cannot be written; {_FORMS}.")
+        container, _, key = place.partition("/")
+        user, _, host = container.rpartition("@")
+        if not host or not key or key.endswith("/") or ":" in user or not place.isprintable():
+            # A user part with a colon may hold a password, which the message must not repeat.
+            raise ValueError(
+                f"{argument} is no address of a file in an object storage; write {scheme}://container/folder/file, "
+                "with the id of an Airflow connection as connection@container if it needs one."
+            )
+        return cls(f"{scheme}://{host}/{key}", scheme, user or conn_id)
+
+    def check(self) -> None:
+        probe = self._path(self._beside())
+        with self._explained():
+            self._write_nothing(probe)
+
+    def size(self) -> int | None:
+        with self._explained():
+            path = self._path()
+            return int(path.fs.size(path.path)) if path.fs.exists(path.path) else None
+
+    def open(self) -> WrittenFile:
+        return _StoredFile(self)
+
+    def _beside(self) -> str:
+        folder, _, name = self.uri.rpartition("/")
+        return f"{folder}/{_temporary(name)}"
+
+    def _write_nothing(self, probe: Any) -> None:
+        try:
+            with probe.open("wb") as file:
+                file.write(b"")
+        finally:
+            with suppress(FileNotFoundError):
+                probe.fs.rm_file(probe.path)
+
+    def _path(self, uri: str | None = None) -> Any:
+        from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+        with self._explained():
+            path = ObjectStoragePath(uri or self.uri, conn_id=self.conn_id)
+            # Loads the storage's own package, which may be missing.
+            if path.fs is None:
+                raise ValueError("Airflow has no file system for it")
+            return path
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except LightlyError:
+            raise
+        except Exception as error:  # noqa: BLE001  (each storage fails by classes of its own)
+            raise LightlyDestinationError(
+                f"{shown(self.uri)} cannot be used as a destination: {type(error).__name__}: "
+                f"{shown(error, longest=500).rstrip('.')}; check the address and its connection "
+                f"({self.conn_id or 'none'}), and that the Airflow provider for {self.scheme}:// is installed."
+            ) from None
+
+
+class _StoredFile(WrittenFile):
+    def __init__(self, target: _StoredObject) -> None:
+        super().__init__(target.uri)
+        self._target = target
+        self._final = target._path()
+        self._part = target._path(target._beside())
+        self._file: Any = None
+        self._left_over: list[str] = []
+
+    def _begin(self) -> None:
+        name = self._target.uri.rpartition("/")[2]
+        with self._target._explained():
+            folder = self._final.fs._parent(self._final.path)
+            with suppress(FileNotFoundError):
+                listed = self._final.fs.ls(folder, detail=False)
+                self._left_over = [one for one in listed if _is_temporary(str(one).rpartition("/")[2], name)]
+            self._final.fs.makedirs(folder, exist_ok=True)
+            self._file = self._part.open("wb")
+            self._file.__enter__()
+
+    def _append(self, content: bytes) -> None:
+        with self._target._explained():
+            self._file.write(content)
+
+    def _complete(self) -> None:
+        with self._target._explained():
+            self._file.close()
+            self._final.fs.mv(self._part.path, self._final.path)
+
+    def _discard(self) -> None:
+        if self._file is not None:
+            # Many a storage makes what was written so far visible here, at the temporary name.
+            with suppress(Exception):
+                self._file.close()
+            with suppress(Exception):
+                self._final.fs.rm_file(self._part.path)
+
+    def _remove_left_overs(self) -> None:
+        for path in self._left_over:
+            with suppress(Exception):
+                self._final.fs.rm_file(path)
