@@ -15,7 +15,14 @@ from urllib.parse import quote
 from pydantic import ConfigDict, TypeAdapter
 
 from lightly_provider.api.models.dataset import Dataset, DatasetCreateRequest, Tag
-from lightly_provider.api.models.datasource import SECRET_MEMBERS, Datasource, PermissionLights, S3Datasource
+from lightly_provider.api.models.datasource import (
+    SECRET_MEMBERS,
+    Datasource,
+    PermissionLights,
+    ProcessedUntil,
+    ProcessedUntilRequest,
+    S3Datasource,
+)
 from lightly_provider.api.models.run import LogPage, Run, ScheduledRun, ScheduleRequest, Worker, WorkerRegistration
 from lightly_provider.api.models.wire import CreatedEntity
 from lightly_provider.api.models.worker_config import StoredWorkerConfig
@@ -263,6 +270,30 @@ def verify_datasource(dataset_id: str) -> Call[PermissionLights]:
         path=f"/v1/datasets/{_segment(dataset_id)}/datasource/verify",
         repeatable=True,
         parse=PermissionLights.model_validate,
+    )
+
+
+def get_processed_until(dataset_id: str) -> Call[int]:
+    """Get until when the dataset's files have been processed, in seconds since the epoch; 0: none were."""
+    return Call(
+        operation="get_datasource_processed_until_timestamp_by_dataset_id",
+        method="GET",
+        path=f"/v1/datasets/{_segment(dataset_id)}/datasource/processedUntilTimestamp",
+        repeatable=True,
+        parse=lambda answer: ProcessedUntil.model_validate(answer).processed_until_timestamp,
+    )
+
+
+def set_processed_until(dataset_id: str, request: ProcessedUntilRequest) -> Call[None]:
+    """Set until when the dataset's files count as processed."""
+    return Call(
+        operation="update_datasource_processed_until_timestamp_by_dataset_id",
+        method="PUT",
+        path=f"/v1/datasets/{_segment(dataset_id)}/datasource/processedUntilTimestamp",
+        body=request.to_wire(),
+        repeatable=True,
+        form=Form.NOTHING,
+        parse=_nothing,
     )
 
 

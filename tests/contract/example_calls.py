@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from lightly_provider.api import calls
 from lightly_provider.api.models.dataset import DatasetCreateRequest
-from lightly_provider.api.models.datasource import S3DelegatedAccessDatasource, S3UserAccessDatasource
+from lightly_provider.api.models.datasource import (
+    ProcessedUntilRequest,
+    S3DelegatedAccessDatasource,
+    S3UserAccessDatasource,
+)
 from lightly_provider.api.models.run import ScheduleRequest, WorkerRegistration
 from lightly_provider.api.models.worker_config import WorkerConfigCreateRequest
 from lightly_provider.contract import DatasetType, Purpose, RunPriority
@@ -171,6 +175,8 @@ EXAMPLES: dict[str, Call[Any]] = {
     "set_datasource, role": calls.set_datasource(DATASET, DELEGATED_ACCESS),
     "set_datasource, role and all options": calls.set_datasource(DATASET, DELEGATED_ACCESS_FULL),
     "verify_datasource": calls.verify_datasource(DATASET),
+    "get_processed_until": calls.get_processed_until(DATASET),
+    "set_processed_until": calls.set_processed_until(DATASET, ProcessedUntilRequest(processed_until_timestamp=0)),
     "create_worker_config, empty": calls.create_worker_config(worker_config()),
     "create_worker_config, selection": calls.create_worker_config(worker_config(selection=SELECTIONS["small"])),
     "create_worker_config, everything": calls.create_worker_config(

@@ -122,6 +122,7 @@ def test_what_the_provider_cannot_do_without_is_required_of_the_answer() -> None
         ("get_dataset", "id"),
         ("get_dataset", "name"),
         ("get_dataset", "type"),
+        ("get_processed_until", "processedUntilTimestamp"),
         ("list_workers", "id"),
         ("register_worker", "id"),
         ("create_dataset", "id"),

@@ -17,6 +17,7 @@ REPEATABLE_WRITES = {
     "create_dataset",
     "create_docker_worker_config_vx",
     "update_datasource_by_dataset_id",
+    "update_datasource_processed_until_timestamp_by_dataset_id",
     "cancel_scheduled_docker_run_state_by_id",
     "register_docker_worker",
     "delete_docker_worker_registry_entry_by_id",

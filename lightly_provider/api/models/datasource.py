@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkabl
 
 from pydantic import Field, StrictBool, StringConstraints
 
-from lightly_provider.api.models.wire import Answer, EntityId, Message, Name, Request, Word, drop_none
+from lightly_provider.api.models.wire import Answer, Count, EntityId, Message, Name, Request, Word, drop_none
 from lightly_provider.contract import (
     EXTERNAL_ID_PATTERN,
     KMS_KEY_ARN_PATTERN,
@@ -155,3 +155,15 @@ class PermissionLights(Answer):
     can_write: StrictBool
     can_overwrite: StrictBool
     errors: PermissionErrors = PermissionErrors()
+
+
+class ProcessedUntilRequest(Request):
+    """Body of ``update_datasource_processed_until_timestamp_by_dataset_id``."""
+
+    processed_until_timestamp: Annotated[int, Field(ge=0)]
+
+
+class ProcessedUntil(Answer):
+    """Until when the dataset's files have been processed; 0: none were."""
+
+    processed_until_timestamp: Count

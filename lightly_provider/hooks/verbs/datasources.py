@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lightly_provider.exceptions import LightlyResponseError
 from lightly_provider.hooks.connection import LightlyBaseHook
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lightly_provider.api.models.datasource import Datasource, PermissionLights, S3Datasource
+
+# In seconds, this is the year 5138; a number of milliseconds passed it in 1973.
+_NO_SECONDS = 10**11
 
 
 class DatasourceVerbs(LightlyBaseHook):
@@ -47,3 +51,44 @@ class DatasourceVerbs(LightlyBaseHook):
         from lightly_provider.api import calls
 
         return self.client.send(calls.verify_datasource(dataset_id))
+
+    def get_processed_until(self, dataset_id: str) -> int:
+        """
+        Return until when the dataset's files have been processed, in seconds since the epoch; 0: none were.
+
+        A run of the worker without ``process_all`` reads only files that were last modified after this second.
+
+        :param dataset_id: Id of the dataset.
+        """
+        from lightly_provider.api import calls
+
+        return self.client.send(calls.get_processed_until(dataset_id))
+
+    def set_processed_until(self, dataset_id: str, seconds: int) -> int | None:
+        """
+        Set until when the dataset's files count as processed, unless it is already so.
+
+        The platform takes seconds: the vendor's client writes ``int(time.time())`` (lightly 1.5.26,
+        api/api_workflow_datasource_listing.py), although the description in its model says milliseconds.
+
+        :param dataset_id: Id of the dataset.
+        :param seconds: Seconds since the epoch; 0: the next run reads all files.
+        :return: The previous value; None if nothing had to be changed.
+        :raises LightlyResponseError: The platform's present value is no number of seconds, so the unit is not the
+            assumed one. Nothing was changed.
+        """
+        from lightly_provider.api import calls
+        from lightly_provider.api.models.datasource import ProcessedUntilRequest
+
+        call = calls.set_processed_until(dataset_id, ProcessedUntilRequest(processed_until_timestamp=seconds))
+        present = self.get_processed_until(dataset_id)
+        if present == seconds:
+            return None
+        if present >= _NO_SECONDS and seconds:
+            raise LightlyResponseError(
+                f"The platform has {present} as the second until which the files of dataset {dataset_id} have been "
+                "processed, which looks like milliseconds; nothing was changed. Reset it to 0, or on the platform.",
+                operation=call.operation,
+            )
+        self.client.send(call)
+        return present

@@ -586,3 +586,47 @@ def test_what_looks_like_a_mistake_is_logged(monkeypatch: pytest.MonkeyPatch, ca
     assert "without TLS" in caplog.text
     assert "extra fields that nothing reads: zzz" in caplog.text
     assert "CANARY" not in caplog.text
+
+
+# --- until when files have been processed -------------------------------------------------------------------------
+
+PROCESSED_UNTIL = f"/v1/datasets/{DATASET}/datasource/processedUntilTimestamp"
+
+
+def processed_until(seconds: int) -> Answer:
+    return Answer(200, {"processedUntilTimestamp": seconds})
+
+
+@pytest.mark.parametrize(("present", "wanted"), [(1_764_000_000, 0), (0, 1_764_000_000), (1_764_000_000_000, 0)])
+def test_the_time_until_which_files_are_processed_is_set_where_it_differs(
+    hook_on: HookOn, present: int, wanted: int
+) -> None:
+    hook, platform = hook_on(processed_until(present), Answer(204))
+
+    assert hook.set_processed_until(DATASET, wanted) == present
+    assert asked(platform) == [("GET", PROCESSED_UNTIL), ("PUT", PROCESSED_UNTIL)]
+    assert platform.received[1].json == {"processedUntilTimestamp": wanted}
+
+
+def test_a_time_that_is_already_so_is_not_set(hook_on: HookOn) -> None:
+    hook, platform = hook_on(processed_until(1_764_000_000), processed_until(0))
+
+    assert hook.set_processed_until(DATASET, 1_764_000_000) is None
+    assert hook.get_processed_until(DATASET) == 0
+    assert asked(platform) == [("GET", PROCESSED_UNTIL)] * 2
+
+
+def test_nothing_is_set_where_the_platform_counts_in_milliseconds(hook_on: HookOn) -> None:
+    hook, platform = hook_on(processed_until(1_764_000_000_000))
+
+    with pytest.raises(LightlyResponseError, match="looks like milliseconds; nothing was changed"):
+        hook.set_processed_until(DATASET, 1_764_000_000)
+    assert asked(platform) == [("GET", PROCESSED_UNTIL)]
+
+
+def test_a_time_before_the_epoch_is_never_sent(hook_on: HookOn) -> None:
+    hook, platform = hook_on()
+
+    with pytest.raises(ValueError, match="greater than or equal to 0"):
+        hook.set_processed_until(DATASET, -1)
+    assert asked(platform) == []
