@@ -145,6 +145,14 @@ class LightlyExtraMissingError(LightlyError):
     """A Python package is not installed, which only some uses of an operator need: an extra of this provider."""
 
 
+class LightlySourceError(LightlyError):
+    """A file or folder that a task reads is missing, too large, or cannot be read."""
+
+
+class LightlyInvalidFilesError(LightlyError):
+    """Files that a task reads have unusable content: predictions, metadata, a schema. Nothing was written."""
+
+
 class LightlyStoredFormError(LightlyError):
     """A newer version of the provider wrote the stored task state or the stored access."""
 
@@ -200,6 +208,7 @@ NEEDS_A_PERSON = (
     LightlyDatasetNotEmptyError,
     LightlySampleFileError,
     LightlyExtraMissingError,
+    LightlyInvalidFilesError,
     LightlyStoredFormError,
 )
 # Errors that may not recur on the next request.
