@@ -23,6 +23,7 @@ SUBJECTS = {
         "lightly_provider.operators.cancellation",
         "lightly_provider.operators.dataset",
         "lightly_provider.operators.datasource",
+        "lightly_provider.operators.results",
         "lightly_provider.operators.verification",
         "lightly_provider.operators.worker",
         "lightly_provider.sensors.worker",

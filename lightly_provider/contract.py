@@ -68,6 +68,22 @@ class DatasetType(StrEnum):
     VIDEOS = "Videos"
 
 
+class SampleType(StrEnum):
+    """What a sample is (models/sample_type.py)."""
+
+    IMAGE = "IMAGE"
+    VIDEO_FRAME = "VIDEO_FRAME"
+    CROP = "CROP"
+
+
+class FileNameFormat(StrEnum):
+    """What an export returns of each sample (models/file_name_format.py)."""
+
+    NAME = "NAME"
+    DATASOURCE_FULL = "DATASOURCE_FULL"
+    REDIRECTED_READ_URL = "REDIRECTED_READ_URL"
+
+
 class Purpose(StrEnum):
     """The purpose of a datasource in a dataset."""
 

@@ -309,6 +309,10 @@ def _value(call: Call[Any], answer: RawAnswer, secrets: Secrets) -> Any:
         return _cleaned(_parsed(answer.content), secrets, call.secret_members)
     if call.form is Form.SECRET:
         return _parsed(answer.content)
+    if call.form is Form.EXACT:
+        if secrets.occur_in(answer.content.decode("utf-8", errors="replace")):
+            raise ValueError("it repeats a secret")
+        return _parsed(answer.content)
     # Invalid UTF-8 becomes lone surrogates, which the call refuses with their position.
     text = answer.content.decode("utf-8", errors="surrogateescape")
     if "json" in answer.content_type.lower():

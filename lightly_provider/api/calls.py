@@ -24,13 +24,14 @@ from lightly_provider.api.models.datasource import (
     S3Datasource,
 )
 from lightly_provider.api.models.run import LogPage, Run, ScheduledRun, ScheduleRequest, Worker, WorkerRegistration
+from lightly_provider.api.models.sample import LabelStudioTask, Sample
 from lightly_provider.api.models.wire import CreatedEntity
 from lightly_provider.api.models.worker_config import StoredWorkerConfig
-from lightly_provider.contract import ScheduledRunState
+from lightly_provider.contract import FileNameFormat, ScheduledRunState
 from lightly_provider.foreign_text import is_storable, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from lightly_provider.api.models.worker_config import WorkerConfigCreateRequest
 
@@ -38,6 +39,9 @@ Result = TypeVar("Result")
 Thing = TypeVar("Thing")
 
 PAGE_SIZE = 5000  # the vendor's client's default (lightly 1.5.26, api/utils.py)
+MAPPINGS_PAGE_SIZE = 25_000  # likewise (lightly 1.5.26, api/api_workflow_datasets.py)
+# A task with all that the platform knows of a sample is some kilobytes, so that the vendor's 2500 could be too much.
+TASKS_PAGE_SIZE = 1000
 
 
 class Form(Enum):
@@ -45,6 +49,7 @@ class Form(Enum):
 
     JSON = auto()
     TEXT = auto()  # passed on unchanged
+    EXACT = auto()  # JSON whose texts are passed on unchanged, because they name files; the call checks them
     SECRET = auto()  # JSON that is entirely secret
     NOTHING = auto()  # ignored
 
@@ -108,10 +113,49 @@ def _filenames(text: str, *, before: int) -> list[str]:
     """
     # Not splitlines(): a name may contain the other characters that it treats as line ends, e.g. U+2028.
     names = [line for line in text.split("\n") if line]
+    if not is_storable(text):
+        _check_names(names, before=before)
+    return names
+
+
+def _check_names(names: Sequence[str], *, before: int) -> None:
     for place, name in enumerate(names, start=before + 1):
         if not is_storable(name):
             raise ValueError(f"file name {place} has NUL in it, or is not UTF-8: {shown(name, longest=100)}")
-    return names
+
+
+def _names(answer: Any, *, before: int) -> list[str]:
+    """Return a list of file names, unchanged; the same conditions as :func:`_filenames`."""
+    if not isinstance(answer, list) or not all(isinstance(name, str) for name in answer):
+        raise ValueError("a list of file names was expected")
+    _check_names(answer, before=before)
+    return answer
+
+
+def _label_studio_tasks(answer: Any, *, before: int) -> list[LabelStudioTask]:
+    tasks: list[LabelStudioTask] = _LABEL_STUDIO_TASKS(answer)
+    _check_names([task.data.image for task in tasks], before=before)
+    _check_names([sample.file_name for task in tasks if (sample := task.data.lightly_meta_info)], before=before)
+    return tasks
+
+
+def _sama_tasks(answer: Any, *, before: int) -> list[dict[str, Any]]:
+    """Return Sama's tasks as the platform made them: what else than the address they hold is Sama's affair."""
+    tasks: list[dict[str, Any]] = list(answer) if isinstance(answer, list) else [{}]
+    if not all(
+        isinstance(task, dict) and isinstance(task.get("data"), dict) and isinstance(task["data"].get("url"), str)
+        for task in tasks
+    ):
+        raise ValueError("a list of tasks was expected, each with the address of its file")
+    _check_names([text for task in tasks for text in _texts_in(task)], before=before)
+    return tasks
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _texts_in(inner)
 
 
 def _signed_address(answer: Any) -> str:
@@ -131,6 +175,7 @@ def _quota(answer: Any) -> str:
 # A list has no model whose configuration hides invalid values, such as a datasource's secret key, in errors.
 _NO_VALUES = ConfigDict(hide_input_in_errors=True)
 _DATASETS = TypeAdapter(list[Dataset], config=_NO_VALUES).validate_python
+_LABEL_STUDIO_TASKS = TypeAdapter(list[LabelStudioTask], config=_NO_VALUES).validate_python
 _DATASOURCES = TypeAdapter(list[Datasource], config=_NO_VALUES).validate_python
 _RUNS = TypeAdapter(list[Run], config=_NO_VALUES).validate_python
 _SCHEDULED_RUNS = TypeAdapter(list[ScheduledRun], config=_NO_VALUES).validate_python
@@ -461,14 +506,93 @@ def get_tags(dataset_id: str) -> Call[list[Tag]]:
     )
 
 
-def export_filenames(dataset_id: str, tag_id: str, *, page_offset: int) -> Call[list[str]]:
-    """Get one page of the filenames of a tag's samples, relative to the input datasource; an empty page is the end."""
+def export_filenames(
+    dataset_id: str,
+    tag_id: str,
+    *,
+    page_offset: int,
+    page_size: int = PAGE_SIZE,
+    name_format: FileNameFormat = FileNameFormat.NAME,
+    expires_in: int | None = None,
+) -> Call[list[str]]:
+    """
+    Get one page of a tag's samples, one text each; an empty page is the end.
+
+    The order of the samples is the same in every format (lightly 1.5.26, api/api_workflow_export.py).
+
+    :param name_format: What is returned of each sample: its name relative to the input datasource, its address in the
+        cloud, or an address at the platform that leads to the file.
+    :param expires_in: Life of the addresses at the platform, in seconds. None (default): unlimited.
+    """
+    query: dict[str, Any] = {"fileNameFormat": str(name_format), "pageSize": page_size, "pageOffset": page_offset}
     return Call(
         operation="export_tag_to_basic_filenames",
         method="GET",
         path=f"/v1/datasets/{_segment(dataset_id)}/tags/{_segment(tag_id)}/export/basic/filenames",
-        query={"fileNameFormat": "NAME", "pageSize": PAGE_SIZE, "pageOffset": page_offset},
+        query=query if expires_in is None else {**query, "expiresIn": expires_in},
         repeatable=True,
         form=Form.TEXT,
         parse=partial(_filenames, before=page_offset),
+    )
+
+
+def export_samples(dataset_id: str, tag_id: str, *, page_offset: int) -> Call[list[LabelStudioTask]]:
+    """Get one page of a tag's samples with their addresses in the cloud and all that the platform knows of them."""
+    return Call(
+        operation="export_tag_to_label_studio_tasks",
+        method="GET",
+        path=f"/v1/datasets/{_segment(dataset_id)}/tags/{_segment(tag_id)}/export/LabelStudio/tasks",
+        query={
+            "fileNameFormat": str(FileNameFormat.DATASOURCE_FULL),
+            "includeMetaData": "True",
+            "pageSize": TASKS_PAGE_SIZE,
+            "pageOffset": page_offset,
+        },
+        repeatable=True,
+        form=Form.EXACT,
+        parse=partial(_label_studio_tasks, before=page_offset),
+    )
+
+
+def export_sama_tasks(
+    dataset_id: str, tag_id: str, *, page_offset: int, expires_in: int | None = None
+) -> Call[list[dict[str, Any]]]:
+    """Get one page of a tag's samples as tasks of Sama; ``expires_in``: see :func:`export_filenames`."""
+    query: dict[str, Any] = {"pageSize": TASKS_PAGE_SIZE, "pageOffset": page_offset}
+    return Call(
+        operation="export_tag_to_sama_tasks",
+        method="GET",
+        path=f"/v1/datasets/{_segment(dataset_id)}/tags/{_segment(tag_id)}/export/Sama/tasks",
+        query=query if expires_in is None else {**query, "expiresIn": expires_in},
+        repeatable=True,
+        form=Form.EXACT,
+        parse=partial(_sama_tasks, before=page_offset),
+    )
+
+
+# --- samples -----------------------------------------------------------------------------------------------------
+
+
+def get_sample_names(dataset_id: str, *, page_offset: int) -> Call[list[str]]:
+    """Get one page of the names of a dataset's samples, in the order of the tags' bits."""
+    return Call(
+        operation="get_sample_mappings_by_dataset_id",
+        method="GET",
+        path=f"/v1/datasets/{_segment(dataset_id)}/mappings",
+        query={"field": "fileName", "pageSize": MAPPINGS_PAGE_SIZE, "pageOffset": page_offset},
+        repeatable=True,
+        form=Form.EXACT,
+        parse=partial(_names, before=page_offset),
+    )
+
+
+def get_sample(dataset_id: str, sample_id: str) -> Call[Sample]:
+    """Get a sample by id."""
+    return Call(
+        operation="get_sample_by_id",
+        method="GET",
+        path=f"/v1/datasets/{_segment(dataset_id)}/samples/{_segment(sample_id)}",
+        repeatable=True,
+        form=Form.EXACT,
+        parse=lambda answer: _same("id", sample_id, Sample.model_validate(answer)),
     )

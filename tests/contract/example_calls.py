@@ -13,12 +13,12 @@ from lightly_provider.api.models.datasource import (
 )
 from lightly_provider.api.models.run import ScheduleRequest, WorkerRegistration
 from lightly_provider.api.models.worker_config import WorkerConfigCreateRequest
-from lightly_provider.contract import DatasetType, Purpose, RunPriority
+from lightly_provider.contract import DatasetType, FileNameFormat, Purpose, RunPriority
 
 if TYPE_CHECKING:
     from lightly_provider.api.calls import Call
 
-DATASET, RUN, SCHEDULED_RUN, TAG, ARTIFACT, CONFIG, WORKER = (digit * 24 for digit in "abcdef1")
+DATASET, RUN, SCHEDULED_RUN, TAG, ARTIFACT, CONFIG, WORKER, SAMPLE = (digit * 24 for digit in "abcdef12")
 
 KMS_KEY = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 THUMBNAILS = ".lightly/thumbnails/[filename]_thumb.[extension]"
@@ -200,4 +200,12 @@ EXAMPLES: dict[str, Call[Any]] = {
     "get_artifact_url": calls.get_artifact_url(RUN, ARTIFACT),
     "get_tags": calls.get_tags(DATASET),
     "export_filenames": calls.export_filenames(DATASET, TAG, page_offset=5000),
+    "export_filenames, read addresses": calls.export_filenames(
+        DATASET, TAG, page_offset=5, page_size=1, name_format=FileNameFormat.REDIRECTED_READ_URL, expires_in=3600
+    ),
+    "export_samples": calls.export_samples(DATASET, TAG, page_offset=0),
+    "export_sama_tasks": calls.export_sama_tasks(DATASET, TAG, page_offset=0),
+    "export_sama_tasks, for a time": calls.export_sama_tasks(DATASET, TAG, page_offset=0, expires_in=3600),
+    "get_sample_names": calls.get_sample_names(DATASET, page_offset=25_000),
+    "get_sample": calls.get_sample(DATASET, SAMPLE),
 }

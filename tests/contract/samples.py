@@ -29,8 +29,9 @@ def sample(schema: dict[str, Any], *, full: bool) -> Any:
     if kind == "string":
         return TEXTS[schema["pattern"]] if "pattern" in schema else "some text"
     if kind == "array":
-        most = 1 if schema.get("uniqueItems") else 2
-        return [sample(schema["items"], full=full) for _ in range(most if full else schema.get("minItems", 0))]
+        least = schema.get("minItems", 0)
+        most = max(least, 1 if schema.get("uniqueItems") else 2)
+        return [sample(schema["items"], full=full) for _ in range(most if full else least)]
     return {"integer": 1, "number": 0.5, "boolean": True, "object": {}}[kind]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.contract.example_calls import CONFIG, DATASET, EXAMPLES, SCHEDULED_RUN
+from tests.contract.example_calls import CONFIG, DATASET, EXAMPLES, SAMPLE, SCHEDULED_RUN
 from tests.contract.samples import sample
 from tests.contract.schema import contract
 
@@ -23,7 +23,7 @@ def fitting(example: str, answer: Any) -> Any:
     """The answer about that which the example asks for."""
     if example == "get_artifact_url":
         return "https://example.com/signed"
-    asked = {"get_dataset": ("id", DATASET), "get_worker_config": ("id", CONFIG)}
+    asked = {"get_dataset": ("id", DATASET), "get_worker_config": ("id", CONFIG), "get_sample": ("id", SAMPLE)}
     member, value = asked.get(example, ("scheduledId", SCHEDULED_RUN))
     if example in (*asked, "get_run_of_scheduled_run") and member in answer:
         return answer | {member: value}
@@ -57,9 +57,9 @@ def test_null_for_what_is_optional_passes(example: str) -> None:
     required, full = (fitting(example, sample(schema, full=full)) for full in (False, True))
     if isinstance(full, dict):
         assert call.parse(dict.fromkeys(full) | required)
-    elif isinstance(full, list) and full:
+    elif isinstance(full, list) and isinstance(full[0], dict):
         needed = sample(schema["items"], full=False)
-        assert call.parse([dict.fromkeys(item) | needed for item in full if isinstance(item, dict)])
+        assert call.parse([dict.fromkeys(item) | needed for item in full])
 
 
 def newer(value: Any, schema: dict[str, Any]) -> Any:
@@ -154,6 +154,11 @@ def test_what_the_provider_cannot_do_without_is_required_of_the_answer() -> None
         ("get_tags", "datasetId"),
         ("get_tags", "name"),
         ("get_tags", "bitMaskData"),
+        ("export_samples", "data"),
+        ("export_sama_tasks", "data"),
+        ("get_sample", "id"),
+        ("get_sample", "type"),
+        ("get_sample", "fileName"),
     }
 
 
@@ -184,6 +189,23 @@ def test_an_artifacts_address_must_be_one(answer: Any) -> None:
         EXAMPLES["get_artifact_url"].parse(answer)
 
 
+@pytest.mark.parametrize(
+    ("example", "answer", "fault"),
+    [
+        ("export_samples", [{"id": 1, "data": {"image": "s3://a/\0"}}], "has NUL"),
+        ("export_sama_tasks", {"data": {"url": "s3://a/b"}}, "a list of tasks was expected"),
+        ("export_sama_tasks", [{"data": {"id": 1}}], "a list of tasks was expected"),
+        ("export_sama_tasks", [{"data": {"id": 1, "url": "s3://a/\0"}}], "has NUL"),
+        ("get_sample_names", {"0": "a.jpg"}, "a list of file names was expected"),
+        ("get_sample_names", ["a.jpg", 1], "a list of file names was expected"),
+        ("get_sample_names", ["a.jpg", "\ud800"], "file name 25002 has NUL in it, or is not UTF-8"),
+    ],
+)
+def test_a_page_that_is_no_use_is_refused(example: str, answer: Any, fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        EXAMPLES[example].parse(answer)
+
+
 @pytest.mark.parametrize("mask", ["zz", "", "0x", "-1", "0x1_0", " 0x1", "0b1", "1"])
 def test_a_mask_that_is_no_hexadecimal_number_breaks_the_contract(mask: str) -> None:
     tag = {"id": "a" * 24, "datasetId": "b" * 24, "name": "initial-tag", "bitMaskData": mask}
@@ -191,7 +213,7 @@ def test_a_mask_that_is_no_hexadecimal_number_breaks_the_contract(mask: str) -> 
         EXAMPLES["get_tags"].parse([tag])
 
 
-@pytest.mark.parametrize("example", ["get_dataset", "get_worker_config", "get_run_of_scheduled_run"])
+@pytest.mark.parametrize("example", ["get_dataset", "get_worker_config", "get_run_of_scheduled_run", "get_sample"])
 def test_an_answer_about_something_else_is_refused(example: str) -> None:
     with pytest.raises(ValueError, match="than was asked for"):
         EXAMPLES[example].parse(full_answer(example))

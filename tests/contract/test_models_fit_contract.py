@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import ValidationError
 
-from lightly_provider.api.models import dataset, datasource, run, wire, worker_config
+from lightly_provider.api.models import dataset, datasource, run, sample, wire, worker_config
 from lightly_provider.api.models.wire import Answer, Request
 from tests.contract.example_calls import (
     DELEGATED_ACCESS_FULL,
@@ -317,6 +317,11 @@ ANSWERS: dict[type[Answer], str] = {
     run.ScheduledRun: "DockerRunScheduledData",
     run.Worker: "DockerWorkerRegistryEntryData",
     worker_config.StoredWorkerConfig: "DockerWorkerConfigV4Data",
+    sample.Sample: "SampleData",
+    sample.VideoFrameData: "VideoFrameData",
+    sample.CropData: "CropData",
+    sample.LabelStudioTask: "LabelStudioTask",
+    sample.LabelStudioTaskData: "LabelStudioTaskData",
 }
 
 

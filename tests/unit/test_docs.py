@@ -34,6 +34,7 @@ from lightly_provider.operators.base import CheckedOperator
 from lightly_provider.operators.cancellation import CancelLightlyRunOperator
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
+from lightly_provider.operators.results import ExportLightlyTagOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
 from lightly_provider.operators.worker_registration import DeleteLightlyWorkerOperator, RegisterLightlyWorkerOperator
@@ -54,6 +55,7 @@ OPERATORS: dict[str, type[Any]] = {
     "configure_s3_datasource": ConfigureS3DatasourceOperator,
     "verify_permissions": VerifyDatasourcePermissionsOperator,
     "run_worker": RunLightlyWorkerOperator,
+    "export_tag": ExportLightlyTagOperator,
     "run_sensor": LightlyRunSensor,
     "cancel_run": CancelLightlyRunOperator,
     "register_worker": RegisterLightlyWorkerOperator,
@@ -69,6 +71,7 @@ REQUIRED = {
     "datasource_aws_conn_id": "lightly_bucket",
     "role_name": "lightly",
     "user_name": "lightly",
+    "tag_name": "initial-tag",
 }
 KMS_KEY = "arn:aws:kms:eu-central-1:123456789012:key/0f3c9a6e-1111-4000-8000-1234567890ab"
 

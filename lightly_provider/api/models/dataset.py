@@ -29,6 +29,7 @@ class Dataset(Answer):
     type: Word
     n_samples: Count = 0
     datasources: list[Name] = []
+    parent_dataset_id: EntityId | None = None
 
 
 class Tag(Answer):
@@ -43,6 +44,11 @@ class Tag(Answer):
     run_id: EntityId | None = None
 
     @property
+    def bits(self) -> int:
+        """The tag's samples: bit k is the dataset's sample k (lightly 1.5.26, api/api_workflow_tags.py)."""
+        return int(self.bit_mask_data, 16)
+
+    @property
     def n_selected(self) -> int:
         """Number of samples in the tag, each of which is one bit (lightly 1.5.26, models/tag_data.py)."""
-        return int(self.bit_mask_data, 16).bit_count()
+        return self.bits.bit_count()

@@ -14,6 +14,7 @@ from lightly_provider.operators.access import (
 from lightly_provider.operators.cancellation import CancelLightlyRunOperator
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
+from lightly_provider.operators.results import ExportLightlyTagOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
 from lightly_provider.operators.worker_registration import DeleteLightlyWorkerOperator, RegisterLightlyWorkerOperator
@@ -142,6 +143,20 @@ OPERATORS: dict[type[CheckedArguments], tuple[dict[str, Any], dict[str, Any]]] =
         {"worker_name": "my worker", "labels": ["gpu"], "lightly_conn_id": "other"},
     ),
     DeleteLightlyWorkerOperator: ({"worker_id": WORKER}, {"lightly_conn_id": "other"}),
+    ExportLightlyTagOperator: (
+        {"dataset_id": DATASET, "tag_name": "initial-tag"},
+        {
+            "format": "manifest",
+            "destination": "s3://my-bucket/curated/selected.jsonl",
+            "aws_conn_id": "my_aws",
+            "since_tag": "yesterday",
+            "union_with": ["by hand"],
+            "intersect_with": ["approved"],
+            "subtract": ["labeled"],
+            "read_urls_expire_in": timedelta(hours=1),
+            "lightly_conn_id": "other",
+        },
+    ),
     LightlyRunSensor: (
         {"dataset_id": DATASET, "scheduled_run_id": SCHEDULED_RUN},
         {"runs_on": ["gpu"], "deferrable": True, "lightly_conn_id": "other"},

@@ -23,6 +23,7 @@ from lightly_provider.operators.arguments import types_of_arguments
 from lightly_provider.operators.cancellation import CancelLightlyRunOperator as Cancel
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
+from lightly_provider.operators.results import ExportLightlyTagOperator as Export
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
 from lightly_provider.operators.worker_registration import DeleteLightlyWorkerOperator as DeleteWorker
@@ -63,6 +64,7 @@ NOT_TEMPLATED = {
     Cancel: {"if_taken"},
     Register: set(),
     DeleteWorker: set(),
+    Export: set(),
     LightlyRunSensor: {"deferrable"},
 }
 
@@ -162,6 +164,12 @@ def test_templates_are_rendered_deep_inside_configurations() -> None:
         (Register, "worker_name", "manual__2026-01-01T00:00:00+00:00", "worker_name is 'manual__2026"),
         (Register, "labels", "gpu", "labels is 'gpu'; give a list"),
         (DeleteWorker, "worker_id", "None", "worker_id is 'None'"),
+        (Export, "tag_name", "None", "tag_name is 'None', which a template renders to"),
+        (Export, "format", "manifests", "format is 'manifests'; did you mean 'manifest'?"),
+        (Export, "format", "parquet", "format is 'parquet' without a destination; give one"),
+        (Export, "destination", "curated.txt", "destination is 'curated.txt', which is no absolute path"),
+        (Export, "subtract", "labeled", "subtract is 'labeled'; give a list, e.g. ['labeled']."),
+        (Export, "read_urls_expire_in", "7 days", "read_urls_expire_in is '7 days'"),
     ],
 )
 def test_a_rendered_value_is_checked_first_thing_when_the_task_runs(
@@ -317,6 +325,7 @@ def test_a_template_of_the_external_id_is_not_rendered_into_a_field(context: dic
         (Configure, [LightlyDatasetLink]),
         (Verify, [LightlyDatasetLink]),
         (Run, [LightlyDatasetLink, LightlyRunsLink]),
+        (Export, [LightlyDatasetLink]),
     ],
 )
 def test_an_operator_links_to_the_platforms_pages(operator: type[CheckedArguments], links: list[type]) -> None:
@@ -341,6 +350,7 @@ MAPPED: dict[type[CheckedArguments], dict[str, list[Any]]] = {
     Cancel: {"scheduled_run_id": ["b" * 24, "c" * 24]},
     Register: {"worker_name": ["one", "two"]},
     DeleteWorker: {"worker_id": ["1" * 24, "2" * 24]},
+    Export: {"dataset_id": [DATASET, "b" * 24], "destination": ["/data/one.jsonl", "/data/two.jsonl"]},
     LightlyRunSensor: {"scheduled_run_id": ["b" * 24, "c" * 24]},
 }
 

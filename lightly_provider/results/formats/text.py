@@ -1,0 +1,37 @@
+"""Plain text: a filename or an address a line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from lightly_provider.results.samples import ExportedSample
+
+
+def filenames(pages: Iterable[list[str]]) -> Iterator[bytes]:
+    """Yield a line for each filename, exactly as in the bucket."""
+    for page in pages:
+        yield ("\n".join(page) + "\n").encode()
+
+
+def uris(pages: Iterable[list[ExportedSample]]) -> Iterator[bytes]:
+    """Yield a line for each address; see :func:`uri`."""
+    for page in pages:
+        yield "".join(f"{uri(sample)}\n" for sample in page).encode()
+
+
+def uri(sample: ExportedSample) -> str:
+    """
+    Return the address of a sample.
+
+    A frame without a file of its own is its video's address with a fragment, its time in the form of W3C's Media
+    Fragments and its number: ``s3://bucket/video.mp4#t=5.1&frame=153``. So is a crop: ``…#crop=3&task=boxes``.
+    """
+    if sample.frame is not None:
+        time = "" if sample.time is None else f"t={sample.time:.6f}".rstrip("0").rstrip(".") + "&"
+        return f"{sample.address}#{time}frame={sample.frame}"
+    if sample.crop_index is not None:
+        return f"{sample.address}#crop={sample.crop_index}&task={sample.crop_task}"
+    return sample.address
