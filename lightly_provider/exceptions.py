@@ -117,6 +117,10 @@ class LightlyDatasetConflictError(LightlyError):
     """A dataset with this name exists and cannot be used: it has another type, or ``if_exists="fail"``."""
 
 
+class LightlyDatasetInUseError(LightlyError):
+    """The dataset has a scheduled or running run, so it must not be deleted."""
+
+
 class LightlyDatasetNotEmptyError(LightlyError):
     """The dataset has samples, and the run does not add to them (``use_datapool``), so the worker would abort it."""
 

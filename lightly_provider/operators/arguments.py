@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import json
 import re
+import time
 from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.foreign_text import is_storable, shown
@@ -23,6 +24,10 @@ SHORTEST_POLL_INTERVAL = 30.0
 LONGEST_POLL_INTERVAL = timedelta(days=1)
 # Longer waits are mistakes, and much longer ones overflow Python's and Airflow's dates.
 LONGEST_DURATION = timedelta(days=366)
+
+# Moments in seconds since the epoch, from 2001 to 5138: none is older than S3, and milliseconds are larger.
+_BEFORE_S3, _AFTER_SECONDS = 10**9, 10**11
+_CLOCKS_DIFFER_BY_S = 60.0
 
 _SHOWN_CHARACTERS = 200
 _LONGEST_TEXT = 2048  # an S3 key has at most 1024 bytes, and all other names of AWS or the platform are shorter
@@ -48,6 +53,8 @@ _TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     # A text may contain the number; seconds_of decides.
     "float": ("a number of seconds", lambda value: _is_number(value) or _is_text(value)),
     "timedelta": ("a timedelta", lambda value: isinstance(value, timedelta)),
+    # A text may contain the moment; moment_of decides.
+    "datetime": ("a datetime", lambda value: isinstance(value, datetime) or _is_text(value)),
     "Sequence[str]": ("a list of texts", _are_texts),
     "Mapping[str, str]": (
         "a mapping of texts to texts",
@@ -282,6 +289,48 @@ def seconds_of(
     bounds = f"{'from 0' if zero_allowed else 'above 0 and up'} to {most:.0f}"
     days = f"{longest.days} days" if longest.days > 1 else "1 day"
     raise ValueError(f"{argument} is {quoted(value)}; give a number of seconds or a timedelta, {bounds} ({days}).")
+
+
+def moment_of(value: float | str | datetime, *, argument: str) -> int:
+    """
+    Return a moment of the past in seconds since the epoch, rounded down.
+
+    :param value: A datetime with a time zone; a number of seconds; or the text of one of them: ISO 8601 with a time
+        zone, a date (its beginning in UTC), or a number.
+    :param argument: The argument's name, for the message.
+    :raises ValueError: The value is no moment, is ambiguous, or is in the future.
+    """
+    seconds: float | None = None
+    moment = value if isinstance(value, datetime) else None
+    if isinstance(value, str):
+        text = value.strip()
+        with suppress(ValueError):
+            seconds = float(text)
+        if seconds is None:
+            with suppress(ValueError):
+                moment = datetime.fromisoformat(text)
+            if moment is not None and re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+                # {{ ds }} is the date of a DAG run in UTC.
+                moment = moment.replace(tzinfo=UTC)
+    elif not isinstance(value, (bool, datetime)):
+        with suppress(OverflowError):
+            seconds = float(value)
+    if moment is not None:
+        if moment.tzinfo is None:
+            raise ValueError(f"{argument} is {quoted(value)}, a time without a time zone; add it, e.g. +00:00.")
+        seconds = moment.timestamp()
+    if seconds is None or not (seconds == 0 or _BEFORE_S3 <= seconds <= _AFTER_SECONDS):
+        why = ", which looks like milliseconds" if seconds is not None and seconds > _AFTER_SECONDS else ""
+        raise ValueError(
+            f"{argument} is {quoted(value)}{why}; give a datetime with a time zone, its ISO 8601 text, or seconds "
+            "since the epoch (0: the beginning)."
+        )
+    if seconds > time.time() + _CLOCKS_DIFFER_BY_S:
+        raise ValueError(
+            f"{argument} is {quoted(value)}, which is in the future, so that the files until then would never be "
+            "processed; give a moment of the past."
+        )
+    return int(seconds)
 
 
 def interval_of(poll_interval: float | timedelta | str, *, is_local: bool, log: Log) -> float:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, conf
 
-from lightly_provider.exceptions import LightlyRunCanceledError, LightlyRunError
+from lightly_provider.contract import Purpose, ScheduledRunState
+from lightly_provider.exceptions import LightlyDatasetInUseError, LightlyRunCanceledError, LightlyRunError
 from lightly_provider.links import LightlyDatasetLink, LightlyRunsLink, push_dataset_link, push_runs_link
 from lightly_provider.operators.arguments import (
     LONGEST_POLL_INTERVAL,
@@ -19,11 +21,12 @@ from lightly_provider.operators.arguments import (
     is_static,
     labels_of,
     mapping_of,
+    moment_of,
     seconds_of,
 )
 from lightly_provider.operators.base import LightlyBaseOperator, failing_for_good
 from lightly_provider.runs.follower import Ending, RunFollower, result
-from lightly_provider.runs.once import WORKER_PRESENCES
+from lightly_provider.runs.once import WORKER_PRESENCES, missing_datasource
 from lightly_provider.runs.state import Limits, Step, Watch
 from lightly_provider.runs.task_state import reason_for_next_try
 
@@ -32,10 +35,14 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
+    from lightly_provider.api.models.datasource import Datasource
     from lightly_provider.api.models.validation import RequestModel
-    from lightly_provider.api.models.worker_config import WorkerConfig
+    from lightly_provider.api.models.worker_config import WorkerConfig, WorkerOptions
+    from lightly_provider.results.relevant_filenames import RelevantFilenames
 
 _CONFIGS = ("selection_config", "worker_config", "lightly_config")
+# States of a scheduled run whose run has not ended yet.
+_ACTIVE = frozenset({ScheduledRunState.OPEN, ScheduledRunState.LOCKED})
 PRIORITIES = ("LOW", "MID", "HIGH", "CRITICAL")
 
 
@@ -63,6 +70,21 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
     :param worker_config: The worker's options, e.g. ``{"use_datapool": True}``; a mapping, or JSON. Default: none.
         Templated.
     :param lightly_config: Options of the embedding model's training; a mapping, or JSON. Default: none. Templated.
+    :param only_new: Which files the run reads. True: only files that were added to the bucket, or changed, since the
+        last run, whose selected files join the dataset's earlier samples (``use_datapool``). False: all files again
+        (``datasource.process_all``). None (default): as ``worker_config`` says. Templated.
+    :param reset_processed_until: Moment in the past: for the platform, files that were last modified after it are new
+        again. A datetime with a time zone, its ISO 8601 text, a date (UTC), or seconds since the epoch; 0: all files
+        are new. Set immediately before the run is scheduled, only if it differs, and not by a retry that finds the
+        run of an earlier try. Refused while another run on the dataset is active, as its end would move it again.
+        Default: None, left as it is. Templated.
+    :param relevant_filenames: Files to which the run is restricted: a list of paths relative to the dataset's input,
+        of patterns (``2026-11-27/*``) or of ``s3://`` addresses; or the address of a file with one of these per line,
+        or of a JSON Lines manifest with ``source-ref``, as ``ExportLightlyTagOperator`` writes it. Duplicates are
+        dropped; whether the files exist is not checked. Written below ``.lightly/relevant_filenames/`` of the LIGHTLY
+        datasource, under a name that depends on the content only. Default: None, all files. Templated.
+    :param aws_conn_id: AWS connection of Airflow's own identity, which reads and writes relevant filenames; it is
+        never passed to Lightly. None: boto3's default credentials. Default: ``aws_default``. Templated.
     :param runs_on: Labels, all of which a worker must have to take the run. Default: none, any worker. Templated.
     :param priority: ``LOW``, ``MID`` (default), ``HIGH`` or ``CRITICAL``. Templated.
     :param wait_for_completion: Wait until the run has ended (default), or return once it is scheduled.
@@ -97,6 +119,10 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         "selection_config",
         "worker_config",
         "lightly_config",
+        "only_new",
+        "reset_processed_until",
+        "relevant_filenames",
+        "aws_conn_id",
         "runs_on",
         "priority",
         "poll_interval",
@@ -116,6 +142,10 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         selection_config: Mapping[str, Any] | str | None = None,
         worker_config: Mapping[str, Any] | str | None = None,
         lightly_config: Mapping[str, Any] | str | None = None,
+        only_new: bool | None = None,
+        reset_processed_until: str | float | datetime | None = None,
+        relevant_filenames: Sequence[str] | str | None = None,
+        aws_conn_id: str | None = "aws_default",
         runs_on: Sequence[str] | None = (),
         priority: str = "MID",
         wait_for_completion: bool = True,
@@ -133,6 +163,10 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         self.selection_config = selection_config
         self.worker_config = worker_config
         self.lightly_config = lightly_config
+        self.only_new = only_new
+        self.reset_processed_until = reset_processed_until
+        self.relevant_filenames = relevant_filenames
+        self.aws_conn_id = aws_conn_id
         self.runs_on = runs_on
         self.priority = priority
         self.wait_for_completion = wait_for_completion
@@ -173,6 +207,10 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
                     "give a shorter one, or leave it out."
                 )
         check_choice(self.worker_presence, WORKER_PRESENCES, argument="worker_presence")
+        if self.reset_processed_until is not None and is_static(self.reset_processed_until):
+            moment_of(self.reset_processed_until, argument="reset_processed_until")
+        if self.relevant_filenames is not None and is_static(self.relevant_filenames):
+            self._check_relevant_filenames()
         if all(is_static(getattr(self, name)) for name in _CONFIGS):
             self._config()
 
@@ -215,6 +253,91 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
             self._kill_error = self._after_kill(self.scheduled_run_id)
         self._killed = True
 
+    # --- which files the run reads -------------------------------------------------------------------------------
+
+    def _check_relevant_filenames(self) -> None:
+        from lightly_provider.results.relevant_filenames import check_entries
+        from lightly_provider.results.sources import Source
+
+        given = self.relevant_filenames
+        if isinstance(given, str):
+            Source.parse(given, aws_conn_id=self.aws_conn_id, argument="relevant_filenames")
+        elif given is not None:
+            check_entries(given, argument="relevant_filenames")
+
+    def _worker_options(self, given: WorkerOptions | None, relevant_filenames_file: str | None) -> WorkerOptions:
+        """Add to the worker's options what ``only_new`` and ``relevant_filenames`` mean."""
+        from lightly_provider.api.models.worker_config import DatasourceOptions, WorkerOptions
+
+        options = given or WorkerOptions()
+        changes: dict[str, Any] = {}
+        if isinstance(self.only_new, bool):
+            datasource = options.datasource or DatasourceOptions()
+            process_all = not self.only_new
+            if datasource.process_all not in (None, process_all) or (self.only_new and options.use_datapool is False):
+                raise ValueError(
+                    f"only_new is {self.only_new}, and worker_config says the opposite by datasource.process_all or "
+                    "use_datapool; leave them out of worker_config, or leave out only_new."
+                )
+            changes["datasource"] = datasource.model_copy(update={"process_all": process_all})
+            if self.only_new:
+                # Without it, the worker aborts a run on a dataset that has samples.
+                changes["use_datapool"] = True
+        if self.relevant_filenames is not None and options.relevant_filenames_file:
+            raise ValueError(
+                "relevant_filenames is given, and worker_config names a relevant_filenames_file too; leave one out."
+            )
+        if relevant_filenames_file is not None:
+            changes["relevant_filenames_file"] = relevant_filenames_file
+        return options.model_copy(update=changes) if changes else options
+
+    def _relevant_filenames(self) -> RelevantFilenames | None:
+        """Read the relevant filenames; None: the run is not restricted."""
+        if self.relevant_filenames is None:
+            return None
+        from lightly_provider.results.relevant_filenames import RelevantFilenames, location_of
+
+        relevant = RelevantFilenames.read(
+            self.relevant_filenames,
+            input_location=location_of(self._datasource(Purpose.INPUT)),
+            aws_conn_id=self.aws_conn_id,
+            argument="relevant_filenames",
+        )
+        self.log.info(
+            "The run is restricted to %d relevant filenames or patterns; %d duplicates were dropped",
+            len(relevant.lines),
+            relevant.n_duplicates,
+        )
+        return relevant
+
+    def _prepare(self, relevant: RelevantFilenames | None) -> None:
+        """Before a run is scheduled: write the relevant filenames, and reset the time of the last processed files."""
+        if relevant is not None:
+            uri = relevant.write(self._datasource(Purpose.LIGHTLY), aws_conn_id=self.aws_conn_id)
+            self.log.info("Wrote the relevant filenames to %s", uri)
+        if self.reset_processed_until is None:
+            return
+        seconds = moment_of(self.reset_processed_until, argument="reset_processed_until")
+        active = [run for run in self.hook.get_scheduled_runs(self.dataset_id) if run.state in _ACTIVE]
+        if active:
+            raise LightlyDatasetInUseError(
+                f"Scheduled run {active[0].id} on dataset {self.dataset_id} is active ({active[0].state}), and its end "
+                "would move the time until which files are processed again; nothing was reset or scheduled. Wait for "
+                "it, e.g. with LightlyRunSensor or max_active_runs=1, and run this task again."
+            )
+        before = self.hook.set_processed_until(self.dataset_id, seconds)
+        self.log.info(
+            "Files last modified after %s count as new%s",
+            _moment(seconds),
+            " already" if before is None else f"; before, it was {_moment(before)}",
+        )
+
+    def _datasource(self, purpose: Purpose) -> Datasource:
+        found = {datasource.purpose: datasource for datasource in self.hook.get_datasources(self.dataset_id)}
+        if (error := missing_datasource(self.dataset_id, found)) is not None:
+            raise error
+        return found.get(purpose) or found[Purpose.INPUT_OUTPUT]
+
     # --- one private method per step -----------------------------------------------------------------------------
 
     def _run(self, context: Context) -> dict[str, Any]:
@@ -235,7 +358,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
             self._defer(follower, limits)
         return self._conclude(follower, ending)
 
-    def _config(self) -> WorkerConfig:
+    def _config(self, relevant_filenames_file: str | None = None) -> WorkerConfig:
         from lightly_provider.api.models.validation import parse_argument
         from lightly_provider.api.models.worker_config import (
             LightlyOptions,
@@ -252,7 +375,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
 
         return WorkerConfig(
             selection=read(SelectionConfig, "selection_config", None),
-            docker=read(WorkerOptions, "worker_config", {}),
+            docker=self._worker_options(read(WorkerOptions, "worker_config", {}), relevant_filenames_file),
             lightly=read(LightlyOptions, "lightly_config", {}),
         )
 
@@ -260,9 +383,10 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         """The id of the scheduled run: that of an earlier try, or a new one."""
         from lightly_provider.runs.once import RunOnce, RunRequest
 
+        relevant = self._relevant_filenames()
         request = RunRequest(
             dataset_id=self.dataset_id,
-            config=self._config(),
+            config=self._config(relevant.file_name if relevant else None),
             priority=self.priority,
             runs_on=tuple(labels_of(self.runs_on, argument="runs_on")),
         )
@@ -274,6 +398,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
             worker_presence=self.worker_presence,
             log=self.log,
             on_scheduled=self._remember_for_kill,
+            before_scheduling=partial(self._prepare, relevant),
         ).find_or_schedule()
 
     def _remember_for_kill(self, scheduled_run_id: str) -> None:
@@ -361,3 +486,11 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
 
     def _interval(self) -> float:
         return interval_of(self.poll_interval, is_local=self.hook.connection.is_local, log=self.log)
+
+
+def _moment(seconds: int) -> str:
+    """Return a time as text for a log line."""
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC" if seconds else "the beginning"
+    except (ValueError, OverflowError, OSError):  # the platform's present value may be any number
+        return str(seconds)

@@ -88,6 +88,9 @@ class RunOnce:
     :param worker_presence: What to do if no worker could take the run: ``warn``, ``require`` it, or ``ignore``.
     :param log: The task's log.
     :param on_scheduled: Called with the id of a run as soon as it is scheduled.
+    :param before_scheduling: Called when a new run is about to be scheduled, after the prerequisites were checked; not
+        when the run of an earlier try is found. A further try after a kill may call it again, as long as nothing is
+        scheduled. Default: nothing.
     """
 
     def __init__(
@@ -100,6 +103,7 @@ class RunOnce:
         worker_presence: str,
         log: Log,
         on_scheduled: Callable[[str], None],
+        before_scheduling: Callable[[], None] = lambda: None,
     ) -> None:
         self._context = context
         self._hook = hook
@@ -108,6 +112,7 @@ class RunOnce:
         self._worker_presence = worker_presence
         self._log = log
         self._on_scheduled = on_scheduled
+        self._before_scheduling = before_scheduling
         self._store: Any = context.get("task_state_store") if is_durable else None
         ti: Any = context["ti"]
         # A clear gives the task more tries (Airflow: ti.max_tries = ti.try_number + task.retries), a retry does not.
@@ -199,6 +204,7 @@ class RunOnce:
         self._check_prerequisites()
         config_id = self._hook.store_worker_config(self._request.config)
         self._keep(config_id)
+        self._before_scheduling()
         scheduled_run_id = self._hook.schedule_stored_config(
             self._request.dataset_id,
             config_id,

@@ -154,6 +154,12 @@ class RunVerbs(LightlyBaseHook):
             return Observation(scheduled_state=state)
         return Observation(run=run)
 
+    def get_scheduled_runs(self, dataset_id: str) -> list[ScheduledRun]:
+        """Return the dataset's schedule: all entries, in all states."""
+        from lightly_provider.api import calls
+
+        return self.client.send(calls.get_scheduled_runs(dataset_id))
+
     def get_run_logs(self, run_id: str, cursor: int = 0, *, within: float | None = None) -> LogPage:
         """Return the run's log lines since ``cursor`` and the next cursor; ``within``: see :meth:`observe_run`."""
         from lightly_provider.api import calls

@@ -32,3 +32,16 @@ with DAG("worker_tries_mapped", schedule=None, start_date=datetime(2026, 1, 1)):
             poll_interval=0.05,
             retries=5,
         ).expand(dataset_id=[f"{{{{ dag_run.conf['dataset_ids'][{index}] }}}}" for index in range(3)])
+
+with DAG("worker_tries_of_a_growing_bucket", schedule=None, start_date=datetime(2026, 1, 1)):
+    RunLightlyWorkerOperator(
+        task_id="run",
+        dataset_id="{{ dag_run.conf['dataset_id'] }}",
+        runs_on=["{{ dag_run.conf['label'] }}"],
+        selection_config=SELECTION,
+        only_new=True,
+        reset_processed_until="{{ dag_run.conf['since'] }}",
+        relevant_filenames="{{ dag_run.conf['names'] }}",
+        poll_interval=0.05,
+        retries=5,
+    )

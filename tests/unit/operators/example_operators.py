@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.operators.access import (
@@ -121,6 +121,10 @@ OPERATORS: dict[type[CheckedArguments], tuple[dict[str, Any], dict[str, Any]]] =
             "selection_config": SELECTION,
             "worker_config": {"use_datapool": True},
             "lightly_config": {"seed": 1},
+            "only_new": True,
+            "reset_processed_until": datetime(2026, 11, 1, tzinfo=UTC),
+            "relevant_filenames": ["a.jpg", "s3://my-bucket/photos/b.jpg"],
+            "aws_conn_id": "my_aws",
             "runs_on": ["gpu"],
             "priority": "HIGH",
             "wait_for_completion": False,

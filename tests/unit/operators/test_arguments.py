@@ -7,14 +7,14 @@ import inspect
 import pkgutil
 import re
 import socket
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, BaseHook
 
-from lightly_provider.operators.arguments import is_static, quoted, types_of_arguments
+from lightly_provider.operators.arguments import is_static, moment_of, quoted, types_of_arguments
 from lightly_provider.operators.base import CheckedArguments
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
@@ -350,7 +350,7 @@ DURATIONS = [
     (operator, argument)
     for operator in OPERATORS
     for argument, types in types_of_arguments(operator).items()
-    if "float" in types
+    if "float" in types and "datetime" not in types
 ]
 OF_SENSORS = [(LightlyRunSensor, "timeout"), (LightlyRunSensor, "poke_interval")]
 
@@ -435,6 +435,7 @@ def test_whatever_is_given_for_an_argument_is_taken_or_refused_by_name_and_value
         "bool": (bool,),
         "float": (int, float, str),
         "timedelta": (timedelta,),
+        "datetime": (datetime,),
         "Sequence[str]": (list, tuple, set),
         "Mapping[str, Any]": (dict,),
         "Mapping[str, str]": (dict,),
@@ -463,7 +464,11 @@ def test_whatever_is_given_for_an_argument_is_taken_or_refused_by_name_and_value
 @pytest.mark.parametrize(("operator", "argument"), [*FLAGS, *FLAGS_OF_SENSORS])
 @pytest.mark.parametrize("value", ["False", "True", "false", "no", "", 0, 1, None, [], [False]])
 def test_a_boolean_is_true_or_false_and_nothing_else(operator: type[Any], argument: str, value: Any) -> None:
-    assert refusal(operator, **{argument: value}) == f"{argument} is {value!r}; give True or False."
+    if value is None and "None" in types_of_arguments(operator).get(argument, ()):
+        assert getattr(operator(**needed(operator)), argument) is None, "left open"
+        return
+    or_none = " or None" if "None" in types_of_arguments(operator).get(argument, ()) else ""
+    assert refusal(operator, **{argument: value}) == f"{argument} is {value!r}; give True or False{or_none}."
 
 
 @pytest.mark.parametrize(("operator", "argument"), FLAGS)
@@ -567,3 +572,100 @@ def test_airflows_references_are_not_known_when_the_dag_is_parsed() -> None:
 def test_each_operator_keeps_to_its_own_id() -> None:
     operator = Verify(**needed(Verify))
     assert (operator.task_id, operator.dataset_id, operator.lightly_conn_id) == ("a_task", DATASET, "lightly_default")
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        (0, 0),
+        ("0", 0),
+        (1_764_201_600, 1_764_201_600),
+        (1_764_201_600.9, 1_764_201_600),
+        ("1764201600", 1_764_201_600),
+        (" 2025-11-27 ", 1_764_201_600),
+        ("2025-11-27T00:00:00Z", 1_764_201_600),
+        ("2025-11-27T01:30:00.5+01:30", 1_764_201_600),
+        ("2025-11-27 00:00:00+00:00", 1_764_201_600),
+        (datetime(2025, 11, 27, tzinfo=UTC), 1_764_201_600),
+        (datetime(2025, 11, 27, 2, tzinfo=timezone(timedelta(hours=2))), 1_764_201_600),
+        (datetime(1970, 1, 1, tzinfo=UTC), 0),
+    ],
+)
+def test_a_moment_may_be_written_in_several_ways(given: Any, seconds: int) -> None:
+    assert moment_of(given, argument="since") == seconds
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ("yesterday", "since is 'yesterday'; give a datetime with a time zone"),
+        ("", "since is ''; give"),
+        ("nan", "since is 'nan'; give"),
+        (float("inf"), "which looks like milliseconds"),
+        (-1, "since is -1; give"),
+        (True, "since is True; give"),
+        # A date without hyphens would be a second of 1970.
+        ("20251127", "since is '20251127'; give"),
+        (1_764_201_600_000, "since is 1764201600000, which looks like milliseconds; give"),
+        ("2025-11-27T00:00:00", "a time without a time zone; add it"),
+        (datetime(2025, 11, 27), "a time without a time zone; add it"),
+        ("2999-01-01", "which is in the future"),
+        (datetime(2999, 1, 1, tzinfo=UTC), "which is in the future"),
+    ],
+)
+def test_a_moment_that_is_ambiguous_or_in_the_future_is_refused(given: Any, fault: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(fault)):
+        moment_of(given, argument="since")
+
+
+def test_what_only_new_means_is_part_of_the_configuration() -> None:
+    def options(**changes: Any) -> dict[str, Any]:
+        config = Run(**needed(Run, **changes))._config().to_wire()
+        docker: dict[str, Any] = config["docker"]
+        return docker
+
+    assert options() == {}
+    assert options(only_new=True) == {"useDatapool": True, "datasource": {"processAll": False}}
+    assert options(only_new=False) == {"datasource": {"processAll": True}}
+    kept = {"use_datapool": True, "datasource": {"bypass_verify": True, "process_all": True}, "num_threads": 2}
+    assert options(only_new=False, worker_config=kept) == {
+        "useDatapool": True,
+        "datasource": {"bypassVerify": True, "processAll": True},
+        "numThreads": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("only_new", "worker_config"),
+    [
+        (True, {"use_datapool": False}),
+        (True, {"datasource": {"process_all": True}}),
+        (False, {"datasource": {"process_all": False}}),
+    ],
+)
+def test_only_new_and_worker_config_must_not_contradict_each_other(
+    only_new: bool, worker_config: dict[str, Any]
+) -> None:
+    text = refusal(Run, only_new=only_new, worker_config=worker_config)
+
+    assert f"only_new is {only_new}, and worker_config says the opposite" in text
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        (["a.jpg", "/b.jpg"], "relevant_filenames[1] is '/b.jpg'"),
+        ([], "relevant_filenames has no file name"),
+        ("names.txt", "relevant_filenames is"),
+        ("s3://NoBucket/names.txt", "relevant_filenames="),
+    ],
+)
+def test_relevant_filenames_that_cannot_be_right_are_refused_when_the_dag_is_parsed(given: Any, fault: str) -> None:
+    assert fault in refusal(Run, relevant_filenames=given)
+
+
+def test_relevant_filenames_have_one_place() -> None:
+    given = {"relevant_filenames_file": ".lightly/names.txt"}
+
+    assert Run(**needed(Run, worker_config=given))._config().docker.relevant_filenames_file == ".lightly/names.txt"
+    assert "names a relevant_filenames_file too" in refusal(Run, worker_config=given, relevant_filenames=["a.jpg"])
