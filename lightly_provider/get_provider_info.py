@@ -51,6 +51,16 @@ CONNECTION_FORM: dict = {  # type: ignore[type-arg]
     },
 }
 
+# The asset scheme lightly://; Airflow 2.11 reads it under its older name.
+_ASSET_URIS: list = [  # type: ignore[type-arg]
+    {
+        "schemes": ["lightly"],
+        "handler": "lightly_provider.assets.sanitize_uri",
+        "factory": "lightly_provider.assets.create_asset",
+        "to_openlineage_converter": "lightly_provider.assets.convert_asset_to_openlineage",
+    }
+]
+
 
 def get_provider_info() -> dict:  # type: ignore[type-arg]
     """Return the provider's metadata, in Airflow's provider_info schema."""
@@ -70,6 +80,8 @@ def get_provider_info() -> dict:  # type: ignore[type-arg]
                 "tags": ["software"],
             }
         ],
+        "asset-uris": _ASSET_URIS,
+        "dataset-uris": _ASSET_URIS,
         "cli": ["lightly_provider.cli.commands.get_cli_commands"],
         "hooks": [{"integration-name": "Lightly", "python-modules": ["lightly_provider.hooks.lightly"]}],
         "operators": [

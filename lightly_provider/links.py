@@ -49,6 +49,16 @@ class LightlyRunsLink(BaseOperatorLink):
         return _address(operator, RUNS_KEY, ti_key)
 
 
+def dataset_page(web_url: str, dataset_id: str) -> str:
+    """Return the URL of a dataset's page (https://app.lightly.ai/dataset/<id> on the public platform)."""
+    return f"{web_url}/dataset/{dataset_id}"
+
+
+def runs_page(web_url: str) -> str:
+    """Return the URL of the runs' page (https://app.lightly.ai/compute/runs on the public platform)."""
+    return f"{web_url}/compute/runs"
+
+
 def push_dataset_link(context: Context, web_url: str, dataset_id: str, *, waits: bool = True) -> str:
     """
     Store the URL of the dataset's page for the link.
@@ -57,9 +67,9 @@ def push_dataset_link(context: Context, web_url: str, dataset_id: str, *, waits:
     :param web_url: Base URL of the platform's web pages.
     :param dataset_id: Id of the dataset.
     :param waits: Whether the task runs long enough that users need the link before it ends. Default: True.
-    :return: The URL (https://app.lightly.ai/dataset/<id> on the public platform).
+    :return: The URL.
     """
-    return _keep(context, DATASET_KEY, f"{web_url}/dataset/{dataset_id}", waits=waits)
+    return _keep(context, DATASET_KEY, dataset_page(web_url, dataset_id), waits=waits)
 
 
 def push_runs_link(context: Context, web_url: str) -> str:
@@ -68,9 +78,9 @@ def push_runs_link(context: Context, web_url: str) -> str:
 
     :param context: Context of the task.
     :param web_url: Base URL of the platform's web pages.
-    :return: The URL (https://app.lightly.ai/compute/runs on the public platform).
+    :return: The URL.
     """
-    return _keep(context, RUNS_KEY, f"{web_url}/compute/runs", waits=True)
+    return _keep(context, RUNS_KEY, runs_page(web_url), waits=True)
 
 
 def _keep(context: Context, key: str, url: str, *, waits: bool) -> str:

@@ -249,6 +249,8 @@ class LightlyBaseHook(BaseHook):
 
     conn_name_attr = "lightly_conn_id"
     default_conn_name = "lightly_default"
+    # Whether calls that move data are reported to Airflow's hook lineage, if OpenLineage is active.
+    reports_lineage = True
 
     def __init__(self, lightly_conn_id: str = default_conn_name) -> None:
         super().__init__()

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
     from lightly_provider.hooks.lightly import LightlyHook
+    from lightly_provider.lineage import Moved, Platform
 
 
 # No Python literal begins with this private-use character.
@@ -66,6 +68,50 @@ class CheckedArguments(BaseOperator):
         return str(super().render_template(f"{_NO_LITERAL}{template}", context)).removeprefix(_NO_LITERAL)
 
 
+class DescribedLineage(BaseOperator):
+    """What operators and sensors that talk to the platform report to OpenLineage."""
+
+    lightly_conn_id: str
+
+    @cached_property
+    def hook(self) -> LightlyHook:
+        """The hook for this operator's connection."""
+        from lightly_provider.hooks.lightly import LightlyHook
+
+        hook = LightlyHook(self.lightly_conn_id)
+        # The operator describes all of it, and collecting what hooks report takes seconds.
+        hook.reports_lineage = False
+        return hook
+
+    @property
+    def platform(self) -> Platform:
+        """The platform of this operator's connection, as lineage and asset events name it."""
+        from lightly_provider.lineage import Platform
+
+        return Platform.of(self.hook.connection)
+
+    def moved(self, platform: Platform) -> Moved | None:
+        """
+        Describe what the task has read and written so far, without any request; None: nothing.
+
+        :param platform: The platform that the task talked to.
+        """
+        return None
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
+        """
+        Describe what the task read and wrote. OpenLineage calls this at the end of the task, also of one that failed.
+
+        :param task_instance: The task instance; not used.
+        """
+        from lightly_provider.lineage import Moved
+
+        hook = self.__dict__.get("hook")
+        # A task that failed before it read its connection has moved nothing.
+        moved = None if hook is None or "connection" not in hook.__dict__ else self.moved(self.platform)
+        return (moved or Moved()).to_openlineage()
+
+
 class CheckedOperator(CheckedArguments):
     """Base of all operators here; they do their work in :meth:`perform`."""
 
@@ -80,7 +126,7 @@ class CheckedOperator(CheckedArguments):
         """Do the operator's work with checked arguments."""
 
 
-class LightlyBaseOperator(CheckedOperator):
+class LightlyBaseOperator(CheckedOperator, DescribedLineage):
     """
     Base of the operators that talk to the platform.
 
@@ -92,13 +138,6 @@ class LightlyBaseOperator(CheckedOperator):
     def __init__(self, *, lightly_conn_id: str = "lightly_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.lightly_conn_id = lightly_conn_id
-
-    @cached_property
-    def hook(self) -> LightlyHook:
-        """The hook for this operator's connection."""
-        from lightly_provider.hooks.lightly import LightlyHook
-
-        return LightlyHook(self.lightly_conn_id)
 
 
 @contextmanager

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
+    from lightly_provider.lineage import Moved, Platform
+
 AUTO = "auto"
 DATASET_TYPES = ("Images", "Videos")
 IF_EXISTS = ("reuse", "fail")
@@ -73,6 +75,7 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
         self.resource_path = resource_path
         self.datasource_aws_conn_id = datasource_aws_conn_id
         self.if_exists = if_exists
+        self._dataset_id: str | None = None
         self.check_arguments()
 
     def check_arguments(self) -> None:
@@ -102,6 +105,7 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
         outcome = self.hook.get_or_create_dataset(
             self.dataset_name, DatasetType(dataset_type), reuse=self.if_exists == "reuse"
         )
+        self._dataset_id = outcome.dataset_id
         url = push_dataset_link(context, self.hook.connection.web_url, outcome.dataset_id, waits=False)
         done = "Created" if outcome.created else "Reusing"
         self.log.info(
@@ -112,7 +116,17 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
             outcome.dataset_id,
             url,
         )
+        self.platform.announce_dataset(self, context, outcome.dataset_id)
         return outcome.dataset_id
+
+    def moved(self, platform: Platform) -> Moved | None:
+        """See :meth:`DescribedLineage.moved`."""
+        from lightly_provider.lineage import Moved, location
+
+        if self._dataset_id is None:
+            return None
+        read = [location(S3Location.parse(self.resource_path, argument="resource_path"))] if self.resource_path else []
+        return Moved(inputs=read, outputs=[platform.dataset(self._dataset_id)])
 
     def _type_of_content(self) -> str:
         from lightly_provider.aws.bucket import choose_dataset_type, survey

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from lightly_provider.api.models.datasource import S3Datasource
     from lightly_provider.hooks.aws import AwsConnection, AwsConnections
+    from lightly_provider.lineage import Moved, Platform
 
 # Where the platform's own page puts thumbnails (lightly 1.5.26, api/api_workflow_datasources.py).
 DEFAULT_THUMBNAIL_SUFFIX = ".lightly/thumbnails/[filename]_thumb.[extension]"
@@ -214,11 +215,20 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
             else:
                 self.log.info("Datasource %s is already up to date: %s", request.purpose, request.public())
         self.log.info("Dataset: %s", url)
+        self.platform.announce_dataset(self, context, self.dataset_id)
         return {
             "dataset_id": self.dataset_id,
             "changed": changed,
             "datasources": {request.purpose: request.public() for request in wanted},
         }
+
+    def moved(self, platform: Platform) -> Moved:
+        """See :meth:`DescribedLineage.moved`."""
+        from lightly_provider.lineage import Moved, location
+
+        # A datasource of purpose LIGHTLY is where Lightly writes.
+        read = [location(target.location) for target in self._targets() if target.purpose is not Purpose.LIGHTLY]
+        return Moved(inputs=read, outputs=[platform.dataset(self.dataset_id)])
 
     def _targets(self) -> list[_Target]:
         location = S3Location.parse(self.resource_path, argument="resource_path")

@@ -12,6 +12,15 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 
+class _Hidden:
+    """A value that neither ``repr`` nor JSON shows."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
 class ExternalIdArgument(CheckedOperator):
     """
     Base of the operators that take an external ID. It is no template field, and is rendered when the task runs.
@@ -20,7 +29,16 @@ class ExternalIdArgument(CheckedOperator):
     """
 
     instead: ClassVar[str]
-    external_id: Any  # what a DAG's author wrote, until it is checked
+
+    @property
+    def external_id(self) -> Any:
+        """What the DAG's author wrote."""
+        return self._external_id.value
+
+    @external_id.setter
+    def external_id(self, value: Any) -> None:
+        # OpenLineage's option include_full_task_info sends all attributes of a task that JSON can hold, and masks none.
+        self._external_id = _Hidden(value)
 
     @classmethod
     def partial(cls, *, external_id: None = None, **kwargs: Any) -> Any:

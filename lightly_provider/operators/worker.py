@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from lightly_provider.api.models.datasource import Datasource
     from lightly_provider.api.models.validation import RequestModel
     from lightly_provider.api.models.worker_config import WorkerConfig, WorkerOptions
+    from lightly_provider.lineage import Moved, Platform
     from lightly_provider.results.relevant_filenames import RelevantFilenames
 
 _CONFIGS = ("selection_config", "worker_config", "lightly_config")
@@ -180,6 +181,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         # Before Airflow renders them: numbers of a template come as text.
         self._rendered_configs = {name for name in _CONFIGS if not is_static(getattr(self, name))}
         self.scheduled_run_id: str | None = None
+        self._outcome: dict[str, Any] | None = None
         self._killed = False
         self._time_is_up = False
         self._ti: Any = None
@@ -239,7 +241,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
             ending = follower.resume(self.hook, event)
             if ending is None:
                 self._defer(follower, Limits(deadline=event["deadline"]))
-            return self._conclude(follower, ending)
+            return self._conclude(context, follower, ending)
 
     def on_kill(self) -> None:
         """
@@ -252,6 +254,10 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         if self.scheduled_run_id:
             self._kill_error = self._after_kill(self.scheduled_run_id)
         self._killed = True
+
+    def moved(self, platform: Platform) -> Moved | None:
+        """See :meth:`DescribedLineage.moved`."""
+        return platform.run(self.dataset_id, self.scheduled_run_id, self._outcome)
 
     # --- which files the run reads -------------------------------------------------------------------------------
 
@@ -350,13 +356,13 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         self.log.info("Scheduled run %s of dataset %s: %s", self.scheduled_run_id, self.dataset_id, runs_url)
         self._stop_if_killed(self.scheduled_run_id)
         if not self.wait_for_completion:
-            return result(self.scheduled_run_id)
+            return self._announced(context, result(self.scheduled_run_id))
         limits = self._limits()
         follower = self._follower(self.scheduled_run_id, limits)
         ending = self._wait(follower)
         if ending is None:
             self._defer(follower, limits)
-        return self._conclude(follower, ending)
+        return self._conclude(context, follower, ending)
 
     def _config(self, relevant_filenames_file: str | None = None) -> WorkerConfig:
         from lightly_provider.api.models.validation import parse_argument
@@ -454,10 +460,20 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
             timeout=backstop(limits, interval),
         )
 
-    def _conclude(self, follower: RunFollower, ending: Ending) -> dict[str, Any]:
+    def _conclude(self, context: Context, follower: RunFollower, ending: Ending) -> dict[str, Any]:
         limit = self.pickup_timeout if ending.decision.step is Step.NOT_TAKEN else self._longest_wait()
         within = "" if limit is None else f"{seconds_of(limit, argument='timeout'):g} s"
-        return follower.conclude(self.hook, ending, within=within)
+        try:
+            outcome = follower.conclude(self.hook, ending, within=within)
+        except LightlyRunError as error:
+            self._outcome = result(follower.scheduled_run_id, run_id=error.run_id)
+            raise
+        return self._announced(context, outcome)
+
+    def _announced(self, context: Context, outcome: dict[str, Any]) -> dict[str, Any]:
+        self._outcome = outcome
+        self.platform.announce_run(self, context, self.dataset_id, outcome)
+        return outcome
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds

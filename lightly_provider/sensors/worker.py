@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseSensorOperator, PokeReturnValue, conf
 
-from lightly_provider.exceptions import LightlyError
+from lightly_provider.exceptions import LightlyError, LightlyRunError
 from lightly_provider.links import LightlyDatasetLink, LightlyRunsLink, push_dataset_link, push_runs_link
 from lightly_provider.operators.arguments import (
     LONGEST_DURATION,
@@ -21,8 +21,8 @@ from lightly_provider.operators.arguments import (
     labels_of,
     seconds_of,
 )
-from lightly_provider.operators.base import CheckedArguments, failing_for_good
-from lightly_provider.runs.follower import RunFollower
+from lightly_provider.operators.base import CheckedArguments, DescribedLineage, failing_for_good
+from lightly_provider.runs.follower import RunFollower, result
 from lightly_provider.runs.state import Limits, Step
 from lightly_provider.runs.task_state import has_task_state_store
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from lightly_provider.hooks.lightly import LightlyHook
-    from lightly_provider.runs.follower import Log
+    from lightly_provider.lineage import Moved, Platform
+    from lightly_provider.runs.follower import Ending, Log
 
 # The key in the task state store.
 _STATE_KEY = "lightly_run_sensor"
@@ -41,7 +41,7 @@ _FLAGS = frozenset({"exponential_backoff", "never_fail", "silent_fail", "soft_fa
 _LONGEST = {"poke_interval": LONGEST_POLL_INTERVAL, "timeout": LONGEST_DURATION}
 
 
-class LightlyRunSensor(CheckedArguments, BaseSensorOperator):
+class LightlyRunSensor(CheckedArguments, DescribedLineage, BaseSensorOperator):
     """
     Wait for a scheduled run, e.g. after ``RunLightlyWorkerOperator(wait_for_completion=False)``, and return its result.
 
@@ -92,14 +92,8 @@ class LightlyRunSensor(CheckedArguments, BaseSensorOperator):
                 "run's log between two looks; set deferrable=True instead."
             )
         self.lightly_conn_id = lightly_conn_id
+        self._outcome: dict[str, Any] | None = None
         self.check_arguments()
-
-    @cached_property
-    def hook(self) -> LightlyHook:
-        """The hook on this sensor's connection."""
-        from lightly_provider.hooks.lightly import LightlyHook
-
-        return LightlyHook(self.lightly_conn_id)
 
     def execute(self, context: Context) -> Any:
         """Look at the run, and wait here or in the triggerer."""
@@ -131,7 +125,7 @@ class LightlyRunSensor(CheckedArguments, BaseSensorOperator):
             return PokeReturnValue(is_done=False)
         if ending.decision.step is Step.TIMED_OUT:
             raise self._timed_out(ending.decision.status)
-        return PokeReturnValue(is_done=True, xcom_value=self._follower.conclude(self.hook, ending))
+        return PokeReturnValue(is_done=True, xcom_value=self._conclude(context, ending))
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Return the result after the wait of a :class:`~lightly_provider.triggers.worker.LightlyRunTrigger`."""
@@ -139,7 +133,20 @@ class LightlyRunSensor(CheckedArguments, BaseSensorOperator):
             ending = self._follower.resume(self.hook, event)
             if ending is None or ending.decision.step is Step.TIMED_OUT:
                 raise self._timed_out(event["status"])
-            return self._follower.conclude(self.hook, ending)
+            return self._conclude(context, ending)
+
+    def moved(self, platform: Platform) -> Moved | None:
+        """See :meth:`DescribedLineage.moved`."""
+        return platform.run(self.dataset_id, self.scheduled_run_id, self._outcome)
+
+    def _conclude(self, context: Context, ending: Ending) -> dict[str, Any]:
+        try:
+            self._outcome = self._follower.conclude(self.hook, ending)
+        except LightlyRunError as error:
+            self._outcome = result(self.scheduled_run_id, run_id=error.run_id)
+            raise
+        self.platform.announce_run(self, context, self.dataset_id, self._outcome)
+        return self._outcome
 
     @cached_property
     def _follower(self) -> RunFollower:

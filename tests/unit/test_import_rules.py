@@ -72,3 +72,10 @@ def test_the_pure_parts_import_neither_airflow_nor_http() -> None:
 def test_the_api_imports_no_airflow_and_requests_only_to_send() -> None:
     ours = added(["lightly_provider.api.client", "lightly_provider.api.calls"], after=[])
     assert not [m for m in ours if m.split(".")[0] in {"airflow", "boto3", "botocore", "requests", "tenacity"}]
+
+
+def test_the_assets_import_the_standard_library_only() -> None:
+    ours = added(["lightly_provider.assets"], after=[])
+    roots = {module.split(".")[0] for module in ours}
+    assert "lightly_provider" in roots
+    assert roots - sys.stdlib_module_names == {"lightly_provider"}

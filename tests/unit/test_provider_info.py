@@ -38,8 +38,8 @@ def test_the_connection_types_are_valid_by_the_schema_for_providers_own_files() 
 
 def test_the_info_holds_no_key_that_airflow_does_not_read() -> None:
     known = schema("provider.yaml.schema.json")["properties"]
-    # Airflow 3.3.2 reads it; 3.1.8 and 2.11.2 pass it over.
-    later = {"cli"} if "cli" not in known else set()
+    # Airflow 3.3.2 reads them; 3.1.8 passes the first over, and 2.11.2 both.
+    later = {"cli", "asset-uris"} - set(known)
     # Airflow's schema lets unknown keys pass in silence, so that a typing error would show nowhere.
     assert set(get_provider_info()) - later <= set(known)
     keys_of_connection = set(known["connection-types"]["items"]["properties"])

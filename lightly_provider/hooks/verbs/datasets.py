@@ -9,6 +9,7 @@ from lightly_provider.contract import DatasetType, value_of
 from lightly_provider.exceptions import LightlyConflictError, LightlyDatasetConflictError, LightlyResponseError
 from lightly_provider.foreign_text import shown
 from lightly_provider.hooks.connection import LightlyBaseHook
+from lightly_provider.hooks.lineage import dataset_asset, report_lineage
 
 if TYPE_CHECKING:
     from lightly_provider.api.models.dataset import Dataset
@@ -62,6 +63,11 @@ class DatasetVerbs(LightlyBaseHook):
         :param reuse: Whether to reuse an existing dataset. Default: True.
         :raises LightlyDatasetConflictError: The dataset exists, and must not be reused or has another type.
         """
+        outcome = self._find_or_create(name, dataset_type, reuse=reuse)
+        report_lineage(self, wrote=dataset_asset(self, outcome.dataset_id))
+        return outcome
+
+    def _find_or_create(self, name: str, dataset_type: DatasetType | str, *, reuse: bool) -> DatasetOutcome:
         from lightly_provider.api import calls
         from lightly_provider.api.models.dataset import DatasetCreateRequest
 

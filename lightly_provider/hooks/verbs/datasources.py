@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lightly_provider.contract import Purpose
 from lightly_provider.exceptions import LightlyResponseError
 from lightly_provider.hooks.connection import LightlyBaseHook
+from lightly_provider.hooks.lineage import dataset_asset, report_lineage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,10 +43,12 @@ class DatasourceVerbs(LightlyBaseHook):
 
         datasources = self.get_datasources(dataset_id) if present is None else present
         current = next((d for d in datasources if d.purpose == wanted.purpose), None)
-        if current is not None and current.same_as(wanted):
-            return False
-        self.client.send(calls.set_datasource(dataset_id, wanted))
-        return True
+        is_other = current is None or not current.same_as(wanted)
+        if is_other:
+            self.client.send(calls.set_datasource(dataset_id, wanted))
+        read = [] if wanted.purpose == Purpose.LIGHTLY else [wanted.full_path]
+        report_lineage(self, read=read, wrote=dataset_asset(self, dataset_id))
+        return is_other
 
     def verify_datasource(self, dataset_id: str) -> PermissionLights:
         """Have the platform verify its permissions on the dataset's datasource."""

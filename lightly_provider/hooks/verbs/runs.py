@@ -18,6 +18,7 @@ from lightly_provider.exceptions import (
     is_transient,
 )
 from lightly_provider.hooks.connection import LightlyBaseHook
+from lightly_provider.hooks.lineage import dataset_asset, report_lineage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +49,9 @@ class RunVerbs(LightlyBaseHook):
         :return: Id of the scheduled run.
         """
         config_id = self.store_worker_config(config)
-        return self.schedule_stored_config(dataset_id, config_id, priority=priority, runs_on=runs_on)
+        scheduled_run_id = self.schedule_stored_config(dataset_id, config_id, priority=priority, runs_on=runs_on)
+        report_lineage(self, read=dataset_asset(self, dataset_id))
+        return scheduled_run_id
 
     def store_worker_config(self, config: WorkerConfig) -> str:
         """Store a worker configuration, which starts no run by itself, and return its id."""

@@ -1,0 +1,246 @@
+"""
+What a task reads and writes, for OpenLineage: from the bucket to the Lightly dataset, its tag, and the exported file.
+
+Operators describe it from what they already know, without a request, and only when OpenLineage asks for it. Nothing of
+OpenLineage is imported before.
+
+=====================  =============================  =====================================
+dataset                namespace                      name
+=====================  =============================  =====================================
+Lightly dataset        ``lightly://<host of the API>``  ``<dataset id>``
+tag                    the same                       ``<dataset id>/tag/<name of the tag>``
+location in S3         ``s3://<bucket>``              the prefix, or ``/``
+object in S3           ``s3://<bucket>``              the key
+=====================  =============================  =====================================
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lightly_provider.assets import SCHEME, Address, address_of, announce, host_of, openlineage_name
+from lightly_provider.foreign_text import shown
+from lightly_provider.links import dataset_page, runs_page
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Protocol
+
+    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    from lightly_provider.aws.location import S3Location
+    from lightly_provider.hooks.connection import LightlyConnection
+    from lightly_provider.runs.follower import Log
+
+    class Task(Protocol):
+        """The attributes of an operator that has outlets."""
+
+        outlets: list[Any]
+
+        @property
+        def log(self) -> Log: ...
+
+
+class Node(NamedTuple):
+    """
+    A dataset in the sense of OpenLineage.
+
+    :param namespace: Namespace.
+    :param name: Name.
+    :param page: URL of its web page. Default: None, it has none.
+    :param rows: Number of samples that the task put into it. Default: None, not known.
+    :param size: Number of bytes that the task wrote. Default: None, not known.
+    """
+
+    namespace: str
+    name: str
+    page: str | None = None
+    rows: int | None = None
+    size: int | None = None
+
+
+class Moved(NamedTuple):
+    """
+    What a task read and wrote.
+
+    :param inputs: What it read.
+    :param outputs: What it wrote.
+    :param run_id: Id of the run, or of the scheduled run, that did the work on the platform. Default: None, no run.
+    :param platform: Namespace of the platform. Default: None; needed with ``run_id``.
+    """
+
+    inputs: Sequence[Node] = ()
+    outputs: Sequence[Node] = ()
+    run_id: str | None = None
+    platform: str | None = None
+
+    def to_openlineage(self) -> OperatorLineage[Any, Any]:
+        """Return what OpenLineage's extractors take."""
+        from airflow.providers.common.compat.openlineage.facet import (
+            Dataset,
+            ExternalQueryRunFacet,
+            OutputDataset,
+            OutputStatisticsOutputDatasetFacet,
+        )
+        from airflow.providers.openlineage.extractors import OperatorLineage
+
+        outputs = []
+        for node in self.outputs:
+            statistics = OutputStatisticsOutputDatasetFacet(rowCount=node.rows, size=node.size)
+            is_known = (node.rows, node.size) != (None, None)
+            outputs.append(
+                OutputDataset(
+                    namespace=node.namespace,
+                    name=node.name,
+                    facets=_facets(node),
+                    outputFacets={"outputStatistics": statistics} if is_known else {},
+                )
+            )
+        run_facets = {}
+        if self.run_id and self.platform:
+            run_facets["externalQuery"] = ExternalQueryRunFacet(externalQueryId=self.run_id, source=self.platform)
+        return OperatorLineage(
+            inputs=[Dataset(namespace=node.namespace, name=node.name, facets=_facets(node)) for node in self.inputs],
+            outputs=outputs,
+            run_facets=run_facets,
+        )
+
+
+class Platform(NamedTuple):
+    """
+    The platform of a connection, as lineage and asset events name it.
+
+    :param host: Host of its API.
+    :param web_url: Base URL of the web pages.
+    """
+
+    host: str
+    web_url: str
+
+    @classmethod
+    def of(cls, connection: LightlyConnection) -> Platform:
+        """Return the platform that a connection leads to."""
+        return cls(host_of(connection.settings.host), connection.web_url)
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of its datasets in OpenLineage."""
+        return f"{SCHEME}://{self.host}"
+
+    def dataset(self, dataset_id: str) -> Node:
+        """Return a dataset."""
+        return self._node(Address(self.host, dataset_id), None)
+
+    def tag(self, dataset_id: str, name: str, *, rows: int | None = None) -> Node:
+        """Return a tag of a dataset."""
+        return self._node(Address(self.host, dataset_id, name), rows)
+
+    def run(self, dataset_id: str, scheduled_run_id: str | None, outcome: Mapping[str, Any] | None) -> Moved | None:
+        """
+        Return what a run moved: from the dataset to the tag that it created, if it has.
+
+        :param dataset_id: Id of the dataset.
+        :param scheduled_run_id: Id of the scheduled run. None: nothing was scheduled yet, so nothing was moved.
+        :param outcome: See :func:`lightly_provider.runs.follower.result`; None: it has not completed.
+        """
+        if scheduled_run_id is None:
+            return None
+        ended = outcome or {}
+        tag = ended.get("tag_name")
+        return Moved(
+            inputs=[self.dataset(dataset_id)],
+            outputs=[self.tag(dataset_id, tag, rows=ended["n_selected"])] if tag else [],
+            run_id=ended.get("run_id") or scheduled_run_id,
+            platform=self.namespace,
+        )
+
+    def announce_dataset(self, task: Task, context: Context, dataset_id: str) -> None:
+        """Fill the events of the outlets of a task that created a dataset or set its datasources."""
+        uri = self.address(dataset_id)
+        extra = {"report_url": dataset_page(self.web_url, dataset_id)}
+        self.announce(task, context, dataset_id, made=uri, about=[uri], extra=extra)
+
+    def announce_run(self, task: Task, context: Context, dataset_id: str, outcome: Mapping[str, Any]) -> None:
+        """Fill the events of the outlets of a task that waited for a run. Without a tag, an alias gets no event."""
+        tag = outcome["tag_name"]
+        made = self.address(dataset_id, tag) if tag else None
+        if tag and made is None:
+            task.log.warning("The tag %r has a name that cannot stand in an asset's address.", shown(tag, longest=100))
+        extra = {
+            "run_id": outcome["run_id"],
+            "tag": tag,
+            "n_selected": outcome["n_selected"],
+            "report_url": runs_page(self.web_url),
+        }
+        self.announce(task, context, dataset_id, made=made, about=[self.address(dataset_id), made], extra=extra)
+
+    def announce(
+        self,
+        task: Task,
+        context: Context,
+        dataset_id: str,
+        *,
+        made: str | None,
+        about: Sequence[str | None],
+        extra: Mapping[str, Any],
+    ) -> None:
+        """
+        Fill the events of a task's outlets, and log which outlets the events do not fit.
+
+        :param task: The task.
+        :param context: Its context.
+        :param dataset_id: Id of the dataset.
+        :param made: Address of the asset that the task made, for the aliases. None: it made none.
+        :param about: The addresses that the events are about; None among them: there is none.
+        :param extra: What the events say beside the dataset's id: JSON values without secrets.
+        """
+        known = [uri for uri in about if uri]
+        others = announce(context, task.outlets, made=made, about=known, extra={"dataset_id": dataset_id, **extra})
+        for uri in others:
+            task.log.warning(
+                "The outlet %s is not what this task worked on (%s); Airflow sends its event all the same.",
+                uri,
+                ", ".join(known),
+            )
+
+    def address(self, dataset_id: str, tag: str | None = None) -> str | None:
+        """Return the address of a dataset or tag as an asset; None if there is none, see :func:`address_of`."""
+        found = address_of(self.host, dataset_id, tag)
+        return found.uri if found else None
+
+    def _node(self, address: Address, rows: int | None) -> Node:
+        namespace, name = openlineage_name(address)
+        return Node(namespace, name, page=dataset_page(self.web_url, address.dataset_id), rows=rows)
+
+
+def location(place: S3Location) -> Node:
+    """Return a location in S3. Airflow drops the last slash of an asset's address, and so does its name here."""
+    return Node(f"s3://{place.bucket}", place.prefix.rstrip("/") or "/")
+
+
+def file(uri: str, *, rows: int | None = None, size: int | None = None) -> Node:
+    """
+    Return a file.
+
+    :param uri: Its address; a path without a scheme is one of this machine.
+    :param rows: Number of samples in it. Default: None, not known.
+    :param size: Its bytes. Default: None, not known.
+    """
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        return Node("file", uri, rows=rows, size=size)
+    authority, _, path = rest.partition("/")
+    # A connection id may stand before the host of an object storage path.
+    host = authority.rpartition("@")[2]
+    if scheme == "file":
+        return Node("file", f"/{path}", rows=rows, size=size)
+    return Node(f"{scheme}://{host}", path.rstrip("/") or "/", rows=rows, size=size)
+
+
+def _facets(node: Node) -> dict[str, Any]:
+    if node.page is None:
+        return {}
+    from openlineage.client.facet_v2 import datasource_dataset
+
+    return {"dataSource": datasource_dataset.DatasourceDatasetFacet(name=node.namespace, uri=node.page)}
