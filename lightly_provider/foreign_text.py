@@ -11,6 +11,9 @@ import re
 
 LONGEST_SHOWN = 2000
 
+# The platform's own parameters (token, publicToken, secret), and those of signed URLs (AWS, Google, Azure).
+_SECRET_IN_URL = re.compile(r"((?:token|secret|signature|\bsig)=)[^&\s\"'<>]+", re.IGNORECASE)
+
 # Characters that PostgreSQL (NUL), UTF-8 (lone surrogates) or a log cannot store. Tabs and line breaks are kept.
 _NOT_STORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _NUL_OR_SURROGATE = re.compile("[\x00\ud800-\udfff]")
@@ -56,6 +59,15 @@ def shown(text: object, *, longest: int = LONGEST_SHOWN) -> str:
         cut = "".join(character if character.isprintable() else _escape(character) for character in cut)
     cut = _LOG_MARKER.sub(lambda marker: "".join(rf"\x{ord(sign):02x}" for sign in marker.group()), cut)
     return cut if len(whole) <= longest else f"{cut}… ({len(whole)} characters)"
+
+
+def without_secret_parameters(text: str) -> str:
+    """
+    Return the text with secret URL parameters (tokens and signatures) replaced by ``***``.
+
+    :param text: Untrusted text.
+    """
+    return _SECRET_IN_URL.sub(r"\1***", text)
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -9,6 +9,7 @@ members, unknown enum values and null for an optional member are accepted.
 
 from __future__ import annotations
 
+import codecs
 import email.utils
 import json
 import logging
@@ -16,7 +17,6 @@ import re
 import time
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote, quote_plus
 
 from lightly_provider.api.calls import Form
 from lightly_provider.contract import ErrorCode
@@ -33,7 +33,7 @@ from lightly_provider.exceptions import (
     LightlyResponseError,
     LightlyServerError,
 )
-from lightly_provider.foreign_text import shown, storable
+from lightly_provider.foreign_text import shown, storable, without_secret_parameters
 
 if TYPE_CHECKING:
     from lightly_provider.api.calls import Call
@@ -48,38 +48,43 @@ _LONGEST_EXPLANATION = 500
 
 # --- secrets ---------------------------------------------------------------------------------------------------------
 
-# The platform's own parameters (token, publicToken, secret), and those of signed URLs (AWS, Google, Azure).
-_SECRET_IN_URL = re.compile(r"((?:token|secret|signature|\bsig)=)[^&\s\"'<>]+", re.IGNORECASE)
-
 
 class Secrets:
     """
     The secrets to redact in the platform's texts: the token, and every secret that was sent or received.
 
-    Each is searched in plain, URL-encoded and form-encoded spelling.
+    Each is searched as it is, and with any of its characters percent-encoded (once or several times, in upper or lower
+    case) or escaped as in JSON.
 
     :param values: Initial secrets; empty ones are ignored.
     """
 
     def __init__(self, *values: str) -> None:
-        self._spellings: set[str] = set()
+        self._values: frozenset[str] = frozenset()
+        self._encoded: re.Pattern[str] | None = None
         self.add(*values)
 
     def add(self, *values: str) -> None:
         """Add secrets to redact."""
-        new = {s for value in values if value for s in (value, quote(value, safe=""), quote(value), quote_plus(value))}
-        if not new <= self._spellings:
-            # Create a new set, because another thread may be reading the old one.
-            self._spellings = self._spellings | new
+        new = frozenset(filter(None, values))
+        if not new <= self._values:
+            # Create new objects, because another thread may be reading the old ones.
+            self._values |= new
+            self._encoded = re.compile("|".join(_in_any_encoding(value) for value in self._longest_first()))
+
+    def _longest_first(self) -> list[str]:
+        return sorted(self._values, key=len, reverse=True)
 
     def occur_in(self, text: str) -> bool:
         """Return whether the text contains one of the secrets."""
-        return any(spelling in text for spelling in self._spellings)
+        return self.redacted(text) != text
 
     def redacted(self, text: str) -> str:
         """Return the text with each secret replaced by ``***``."""
-        for spelling in sorted(self._spellings, key=len, reverse=True):
-            text = text.replace(spelling, "***")
+        for value in self._longest_first():
+            text = text.replace(value, "***")
+        if self._encoded is not None and any(sign in text for sign in _SIGNS_OF_ENCODING):
+            text = self._encoded.sub("***", text)
         return text
 
     def redacted_address(self, text: str) -> str:
@@ -87,9 +92,21 @@ class Secrets:
         return without_secret_parameters(self.redacted(text))
 
 
-def without_secret_parameters(text: str) -> str:
-    """Return the text with secret URL parameters (tokens and signatures) replaced by ``***``."""
-    return _SECRET_IN_URL.sub(r"\1***", text)
+# A text without these has no encoded secret; "+" is a space in a form.
+_SIGNS_OF_ENCODING = "%\\+"
+
+
+def _in_any_encoding(secret: str) -> str:
+    """Return a pattern of a secret in which each character may be percent-encoded or escaped as in JSON."""
+    return "".join(map(_character_in_any_encoding, secret))
+
+
+def _character_in_any_encoding(character: str) -> str:
+    # "%2F" encoded once more is "%252F". The repetitions are bounded, because the text is not ours.
+    percent = "".join(f"%(?:25){{0,3}}(?i:{byte:02x})" for byte in character.encode("utf-8", "surrogatepass"))
+    escaped = rf"\\{{1,4}}u(?i:{ord(character):04x})"
+    space = r"|\+" if character == " " else ""
+    return rf"(?:\\{{0,4}}{re.escape(character)}|{percent}|{escaped}{space})"
 
 
 class _NoSecretsInUrls(logging.Filter):
@@ -97,8 +114,8 @@ class _NoSecretsInUrls(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         text = record.getMessage()
-        if _SECRET_IN_URL.search(text):
-            record.msg, record.args = _SECRET_IN_URL.sub(r"\1***", text), ()
+        if (redacted := without_secret_parameters(text)) != text:
+            record.msg, record.args = redacted, ()
         return True
 
 
@@ -319,14 +336,27 @@ def _value(call: Call[Any], answer: RawAnswer, secrets: Secrets) -> Any:
         text = _parsed(answer.content)
         if not isinstance(text, str):
             raise ValueError("a text was expected")
+    elif text.startswith("{") and _is_object(answer.content):
+        raise ValueError("it is a JSON object, and a text was expected")
     if secrets.occur_in(text):
         raise ValueError("it repeats a secret")
     return text
 
 
+def _is_object(content: bytes | bytearray) -> bool:
+    try:
+        return isinstance(_parsed(content), dict)
+    except ValueError:
+        return False
+
+
+# How web pages and XML errors begin.
+_MARKUP = re.compile(rb"<(?:!--|(?:!doctype|\?xml|html|head|body|title|meta|script|error)\b)", re.IGNORECASE)
+
+
 def _is_web_page(answer: RawAnswer) -> bool:
-    start = bytes(answer.content[:200]).lstrip().lower()
-    return "html" in answer.content_type.lower() or start.startswith((b"<!doctype html", b"<html"))
+    start = bytes(answer.content[:200]).removeprefix(codecs.BOM_UTF8).lstrip()
+    return "html" in answer.content_type.lower() or _MARKUP.match(start) is not None
 
 
 def _parsed(content: bytes | bytearray) -> Any:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 Thing = TypeVar("Thing")
 
+_LONGEST_KEY = 1024  # bytes; AWS docs: S3 user guide, "Naming Amazon S3 objects"
 PAGE_SIZE = 5000  # the vendor's client's default (lightly 1.5.26, api/utils.py)
 MAPPINGS_PAGE_SIZE = 25_000  # likewise (lightly 1.5.26, api/api_workflow_datasets.py)
 # A task with all that the platform knows of a sample is some kilobytes, so that the vendor's 2500 could be too much.
@@ -109,11 +110,12 @@ def _filenames(text: str, *, before: int) -> list[str]:
     Return the names on one page, unchanged.
 
     :param before: Number of names on the previous pages.
-    :raises ValueError: A name contains NUL or is not UTF-8, so it is not a valid S3 key and does not fit into XCom.
+    :raises ValueError: A name is too long, contains NUL or is not UTF-8, so it is no S3 key and does not fit into XCom.
     """
     # Not splitlines(): a name may contain the other characters that it treats as line ends, e.g. U+2028.
     names = [line for line in text.split("\n") if line]
-    if not is_storable(text):
+    # No character takes more than four bytes.
+    if not is_storable(text) or max(map(len, names), default=0) > _LONGEST_KEY // 4:
         _check_names(names, before=before)
     return names
 
@@ -122,6 +124,8 @@ def _check_names(names: Sequence[str], *, before: int) -> None:
     for place, name in enumerate(names, start=before + 1):
         if not is_storable(name):
             raise ValueError(f"file name {place} has NUL in it, or is not UTF-8: {shown(name, longest=100)}")
+        if len(name.encode()) > _LONGEST_KEY:
+            raise ValueError(f"file name {place} is longer than an S3 key can be: {shown(name, longest=100)}")
 
 
 def _names(answer: Any, *, before: int) -> list[str]:
@@ -161,7 +165,8 @@ def _texts_in(value: Any) -> Iterator[str]:
 def _signed_address(answer: Any) -> str:
     if not isinstance(answer, str):
         raise ValueError("a text was expected")
-    if len(answer) > 20_000 or not answer.isascii() or not answer.lower().startswith(("https://", "http://")):
+    is_clean = answer.isascii() and answer.isprintable() and " " not in answer
+    if len(answer) > 20_000 or not is_clean or not answer.lower().startswith(("https://", "http://")):
         raise ValueError("an address was expected")
     return answer
 

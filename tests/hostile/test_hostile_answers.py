@@ -19,7 +19,7 @@ from lightly_provider.exceptions import (
     LightlyResponseError,
     LightlyServerError,
 )
-from tests.contract.example_calls import DATASET, EXAMPLES, RUN
+from tests.contract.example_calls import ARTIFACT, DATASET, EXAMPLES, RUN, TAG
 from tests.hostile.conftest import TOKEN
 from tests.hostile.hostile_server import (
     MIB,
@@ -171,6 +171,45 @@ def test_a_wrong_answer_is_one_of_our_exceptions(server: HostileServer, send: Se
 def test_a_login_page_is_neither_file_names_nor_a_success(server: HostileServer, send: Send, call: Any) -> None:
     server.answers(answer(HTML))
     assert "a web page" in str(ended(send, server.address, call))
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"\xef\xbb\xbf<!DOCTYPE html><h1>login",
+        b"<!-- cached -->\n<html><h1>login",
+        b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>',
+        b"<script>location='/login'</script>",
+        b'{"code":"INTERNAL","error":"no"}',
+        b"x" * 1025,
+    ],
+)
+def test_what_is_no_list_of_file_names_becomes_none(server: HostileServer, send: Send, page: bytes) -> None:
+    server.answers(answer(page, headers=("Content-Type: text/plain",)))
+    with pytest.raises(LightlyResponseError, match="breaks its contract"):
+        send(server.address, calls.export_filenames(DATASET, TAG, page_offset=0))
+
+
+def test_odd_file_names_are_handed_on(server: HostileServer, send: Send) -> None:
+    names = ["{1}.jpg", "<html>.jpg", '{"a": 1}', "<a>.jpg", "ä" * 512]
+    server.answers(answer("\n".join(names).encode(), headers=("Content-Type: text/plain",)))
+    assert send(server.address, calls.export_filenames(DATASET, TAG, page_offset=0)) == names
+
+
+@pytest.mark.parametrize("address", ["https://x/\r\nHost: y", "https://x/a b", "https://x/\x1b[2J"])
+def test_an_address_with_blanks_or_control_characters_is_refused(
+    server: HostileServer, send: Send, address: str
+) -> None:
+    server.answers(answer(json.dumps(address).encode()))
+    with pytest.raises(LightlyResponseError, match="an address was expected"):
+        send(server.address, calls.get_artifact_url(RUN, ARTIFACT))
+
+
+def test_the_signature_of_an_address_in_a_log_line_is_redacted(server: HostileServer, send: Send) -> None:
+    line = "GET https://s3/x?X-Amz-Signature=CANARY&X-Amz-Security-Token=CANARY&x=1 failed, design=ok"
+    server.answers(answer(json.dumps({"cursor": 1, "logs": [{"msg": line}]}).encode()))
+    (entry,) = send(server.address, calls.get_run_logs(RUN, 0)).logs
+    assert entry.msg == "GET https://s3/x?X-Amz-Signature=***&X-Amz-Security-Token=***&x=1 failed, design=ok"
 
 
 @pytest.mark.parametrize("body", [gzipped(b"[]"), answer(b"[]"), answer(b" [ ]\r\n")], ids=["gzip", "plain", "blanks"])

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from pydantic.alias_generators import to_camel
 
 from lightly_provider.contract import ID_PATTERN
+from lightly_provider.foreign_text import without_secret_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,10 +19,13 @@ LONGEST_MESSAGE = 10_000
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}… ({len(text)} characters)"
+    cut = text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}… ({len(text)} characters)"
+    # A worker may log the signed URLs of the files that it reads.
+    return without_secret_parameters(cut)
 
 
-# Types in responses: an enum value, known or not; a name; a text for people, which may be truncated; a count.
+# Types in responses: an enum value, known or not; a name; a text for people, which may be truncated, without secret
+# URL parameters; a count.
 Word = Annotated[str, StringConstraints(max_length=200)]
 Name = Annotated[str, StringConstraints(max_length=2000)]
 Message = Annotated[str, AfterValidator(_cut)]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 import pytest
 
@@ -13,6 +14,10 @@ from lightly_provider.api.answers import Secrets, keep_secrets_out_of_urllib3_lo
         ("a S+/= b", "a *** b"),
         ("a S%2B%2F%3D b", "a *** b"),
         ("a S%2B/%3D b", "a *** b"),
+        ("a S%2b%2f%3d b", "a *** b"),
+        ("a %53%252B%25252f= b", "a *** b"),
+        (r'{"t": "S+\/="} ', '{"t": "***"} '),
+        (r"\u0053+\\/\u003D", "***"),
         ("/v1?a=1&token=abc&b=2", "/v1?a=1&token=***&b=2"),
         ("publicToken=abc secret=def", "publicToken=*** secret=***"),
         ("X-Amz-Signature=abc&X-Amz-Security-Token=def&x=1", "X-Amz-Signature=***&X-Amz-Security-Token=***&x=1"),
@@ -23,6 +28,18 @@ from lightly_provider.api.answers import Secrets, keep_secrets_out_of_urllib3_lo
 )
 def test_secrets_are_replaced_in_any_spelling(value: str, expected: str) -> None:
     assert Secrets("S+/=").redacted_address(value) == expected
+
+
+def test_a_space_is_found_as_a_form_has_it() -> None:
+    assert Secrets("a b").redacted("x a+b a%20b y") == "x *** *** y"
+
+
+def test_looking_for_a_secret_takes_no_longer_than_the_text_deserves() -> None:
+    secrets = Secrets("S+/=" * 10)
+    began = time.process_time()
+    for endless in ("\\" * 300_000, "%25" * 100_000, "S%2B" * 75_000):
+        assert secrets.redacted(endless) == endless
+    assert time.process_time() - began < 3
 
 
 def test_an_empty_secret_replaces_nothing() -> None:
