@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _ACCOUNT_ROOT = r"arn:aws[a-z-]*:iam::([0-9]{12}):root"
 _EXTERNAL_ID_KEY = "sts:externalid"
+# A policy variable, as opposed to the literal characters "${*}", "${?}" and "${$}".
+_VARIABLE = r"\$\{(?![*?$]\})[^}]*\}"
 
 
 class PolicyKind(StrEnum):
@@ -104,23 +106,64 @@ def covers(statement: Statement, action: str, resource: str) -> bool:
     return _is_among(statement, "Action", action.lower(), lowered=True) and _is_among(statement, "Resource", resource)
 
 
-def names_principal(statement: Statement, principal_arn: str) -> bool:
+def may_cover(statement: Statement, action: str, resource: str) -> bool | None:
+    """
+    Return whether a statement covers an action on a resource; None if that depends on a policy variable.
+
+    :param statement: See :func:`covers`, also for the other parameters.
+    """
+    if not _is_among(statement, "Action", action.lower(), lowered=True):
+        return False
+    member = "NotResource" if "NotResource" in statement else "Resource"
+    patterns = [str(one) for one in _listed(statement.get(member))]
+    if not any(re.search(_VARIABLE, pattern) for pattern in patterns):
+        return covers(statement, action, resource)
+    if any(matches(pattern, resource) for pattern in patterns if not re.search(_VARIABLE, pattern)):
+        return member == "Resource"
+    # The value of a variable is not known, so it may be anything.
+    if any(matches(re.sub(_VARIABLE, "*", pattern), resource) for pattern in patterns):
+        return None
+    return member == "NotResource"
+
+
+def names_principal(statement: Statement, principal_arn: str | None) -> bool | None:
     """
     Return whether a statement applies to a user or role, by its ARN, its account or a wildcard.
 
     Conditions are ignored.
 
     :param statement: Policy statement. One without a principal, as in an identity-based policy, always applies.
-    :param principal_arn: ARN of the user or role.
+    :param principal_arn: ARN of the user or role; None if it is not known.
+    :return: None if it may apply: the ARN is not known, or the statement names a session of the role, an account by its
+        canonical user id, or, as NotPrincipal, the ARN without what AWS wants beside it.
     """
-    if "NotPrincipal" in statement:
-        return principal_arn not in _arns(statement["NotPrincipal"])
-    if "Principal" not in statement:
+    member = "NotPrincipal" if "NotPrincipal" in statement else "Principal"
+    if member not in statement:
         return True
+    named, is_not = _arns(statement[member]), member == "NotPrincipal"
+    if "*" in named:
+        return not is_not
+    if principal_arn is None:
+        return None
     account = principal_arn.split(":")[4] if principal_arn.startswith("arn:") else ""
-    return any(
-        arn in ("*", principal_arn) or (account and re.sub(_ACCOUNT_ROOT, r"\1", str(arn)) == account)
-        for arn in _arns(statement["Principal"])
+    has_account = bool(account) and any(re.sub(_ACCOUNT_ROOT, r"\1", str(arn)) == account for arn in named)
+    if is_not:
+        # AWS docs: IAM user guide, "NotPrincipal": a user is left out together with its account only, and a role with
+        # its account and its session only; else the account or the session is denied.
+        if principal_arn in named:
+            return None if not has_account or ":role/" in principal_arn else False
+        return None if _has_session(named, principal_arn) else True
+    if has_account or principal_arn in named:
+        return True
+    is_open = _has_session(named, principal_arn) or "CanonicalUser" in statement[member]
+    return None if is_open else False
+
+
+def _has_session(arns: list[Any], role_arn: str) -> bool:
+    """Whether one of the ARNs is a session of the role."""
+    role = re.fullmatch(r"arn:(aws[a-z-]*):iam::([0-9]{12}):role/(?:.*/)?([^/]+)", role_arn)
+    return role is not None and any(
+        str(arn).startswith(f"arn:{role[1]}:sts::{role[2]}:assumed-role/{role[3]}/") for arn in arns
     )
 
 

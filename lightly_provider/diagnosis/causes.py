@@ -370,6 +370,16 @@ class Cause(StrEnum):
             codes=("InvalidObjectState",),
         ),
     )
+    OBJECT_LOCK = (
+        "protected by Object Lock",
+        Row(
+            remedy=sentence(
+                "The object is under Object Lock, so nobody may delete this version before its retention ends: point "
+                "Lightly's output at a location without Object Lock."
+            ),
+            wordings=(r"protected by object lock",),
+        ),
+    )
     ENDPOINT = (
         "S3-compatible endpoint",
         Row(
@@ -445,10 +455,13 @@ def cause_of(error: ErrorText) -> Cause:
     """
     Return the cause of an error: by its wording, else its code, else the type of policy that it names, else its action.
 
+    A message that names the action also has the object's name, which may be worded like anything, so only its form
+    counts.
+
     :param error: The error that AWS returned.
     """
     for cause in Cause:
-        if any(re.search(pattern, error.text) for pattern in cause.row.wordings):
+        if not error.action and any(re.search(pattern, error.text) for pattern in cause.row.wordings):
             return cause
     found = _by_policy(error)
     if found is None and error.code and error.code not in Cause.DENIED.row.codes:

@@ -105,11 +105,12 @@ def _holds(operator: str, key: str, wanted: Sequence[str], context: Context) -> 
         return any((actual is None) == (value.lower() == "true") for value in wanted)
     base = plain.removesuffix("IfExists")
     is_negated = base in _NEGATED
-    if actual is None:
-        return is_negated or base != plain or quantifier == "ForAllValues"
     fits = _OPERATORS.get(_NEGATED.get(base, base))
+    if actual is None and fits is not None:
+        # For a missing key, AWS evaluates a negated operator as true, but with ForAnyValue every operator as false.
+        return base != plain or quantifier == "ForAllValues" or (is_negated and quantifier != "ForAnyValue")
     # AWS replaces policy variables such as "${aws:username}"; "${*}" stands for the character itself.
-    if fits is None or any("${" in value.replace("${*}", "").replace("${?}", "") for value in wanted):
+    if fits is None or actual is None or any("${" in value.replace("${*}", "").replace("${?}", "") for value in wanted):
         return None
     try:
         return any(fits(value, actual) for value in wanted) != is_negated

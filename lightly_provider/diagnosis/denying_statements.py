@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lightly_provider.aws.policy_documents import covers, names_principal
+from lightly_provider.aws.policy_documents import may_cover, names_principal
 from lightly_provider.diagnosis.conditions import ENCRYPTION, ENCRYPTION_KEY, TRANSPORT, context_of, holds, parts_of
 from lightly_provider.diagnosis.target import PolicyOf
 
@@ -52,13 +52,14 @@ def denies_request(statement: Statement, action: str, resource: str | None, targ
     :param resource: The ARN of the action's resource; None: a representative one at the target.
     :param target: The principal and the location.
     """
-    if not covers(statement, action, resource or target.resource_of(action)):
+    parts = (
+        may_cover(statement, action, resource or target.resource_of(action)),
+        names_principal(statement, target.known_principal),
+        holds(statement.get("Condition"), context_of(target, action)),
+    )
+    if False in parts:
         return False
-    if target.known_principal is None and statement.get("Principal", "*") not in ("*", {"AWS": "*"}):
-        return None if holds(statement.get("Condition"), context_of(target, action)) is not False else False
-    if not names_principal(statement, target.principal):
-        return False
-    return holds(statement.get("Condition"), context_of(target, action))
+    return None if None in parts else True
 
 
 def is_about_transport(statement: Statement) -> bool:

@@ -44,7 +44,10 @@ class ErrorText:
 
 _WHO = re.compile(
     r"(?:User: (?P<principal>arn:\S+) )?is not authorized to perform: (?P<action>[\w-]+:\w+)"
-    r"(?: on (?:the )?resource: \"?(?P<resource>[^\s\"]+)\"?)?"
+    # An object's name may contain anything, also words of AWS's and quotation marks.
+    r"(?: on (?:the )?resource: (?:\"(?P<quoted>arn:.*)\"(?=\W*$| because no | with an explicit )|"
+    r"\"?(?P<bare>[^\s\"]+)\"?))?",
+    re.DOTALL,
 )
 _EXPLICIT = re.compile(
     r"with an explicit deny in an? (?P<kind>[\w -]*?(?:policy|boundary))\b(?:: (?P<arn>arn:[\w-]+:[^\s\",;)]+))?"
@@ -62,10 +65,12 @@ def read_error(code: str, message: str, *, region: str | None = None) -> ErrorTe
     :param message: Its message.
     :param region: The bucket's actual region from a response header; None if there is no such header.
     """
-    who, explicit, implicit = _WHO.search(message), _EXPLICIT.search(message), _IMPLICIT.search(message)
+    who = _WHO.search(message)
+    rest = message[who.end() :] if who else message
+    explicit, implicit = _EXPLICIT.search(rest), _IMPLICIT.search(rest)
     policy = explicit or implicit
     expected, key = _EXPECTED_REGION.search(message), _KMS_KEY.search(message)
-    resource = who["resource"].rstrip(".") if who and who["resource"] else None
+    resource = (who["quoted"] or (who["bare"] or "").rstrip(".") or None) if who else None
     return ErrorText(
         code=code,
         text=one_line(f"{code}: {message}" if code else message),

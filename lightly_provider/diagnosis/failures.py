@@ -77,7 +77,8 @@ def read_text(text: str, *, list_denied: bool = False) -> Failure:
     """
     words = " ".join(text.split())
     known = [code for cause in Cause for code in cause.row.codes if not code.isdigit()]
-    found = re.search(rf"(?<![\w.])({'|'.join(map(re.escape, known))})(?!\w)[):\s]*", words)
+    # A code within the name of a file is not the failure's code.
+    found = re.search(rf"(?<![\w./-])({'|'.join(map(re.escape, known))})(?![\w/-]|\.\w)[):\s]*", words)
     code = found[1] if found else ""
     message = words[found.end() :] if found and found.start() == 0 else words
     return replace(classify(code, message, list_denied=list_denied), text=one_line(text))

@@ -13,6 +13,7 @@ from lightly_provider.aws.policy_documents import (
     compact,
     covers,
     external_ids,
+    may_cover,
     names_principal,
     same_meaning,
     size_of,
@@ -153,10 +154,66 @@ USER = "arn:aws:iam::123456789012:user/lightly"
         ({"Principal": {"AWS": "arn:aws:iam::210987654321:root"}}, False),
         ({"Principal": {"AWS": f"{USER}-2"}}, False),
         ({"Principal": {"Service": "s3.amazonaws.com"}}, False),
-        ({"NotPrincipal": {"AWS": USER}}, False),
+        ({"NotPrincipal": {"AWS": USER}}, None),
+        ({"NotPrincipal": {"AWS": [USER, "123456789012"]}}, False),
+        ({"NotPrincipal": {"AWS": "123456789012"}}, True),
+        ({"NotPrincipal": "*"}, False),
+        ({"NotPrincipal": {"AWS": "*"}}, False),
+        ({"NotPrincipal": {"Service": "s3.amazonaws.com"}}, True),
+        ({"Principal": {"CanonicalUser": "79a59df900b949e55d96a1e698fbaced"}}, None),
         ({"NotPrincipal": {"AWS": f"{USER}-2"}}, True),
         ({"Principal": "*", "Condition": {"ArnNotEquals": {"aws:PrincipalArn": USER}}}, True),
     ],
 )
-def test_a_statement_is_about_whom_its_principal_names(statement: dict[str, Any], meant: bool) -> None:
+def test_a_statement_is_about_whom_its_principal_names(statement: dict[str, Any], meant: bool | None) -> None:
     assert names_principal(statement, USER) is meant
+
+
+@pytest.mark.parametrize(
+    ("statement", "meant"),
+    [
+        ({"Principal": {"AWS": "arn:aws:sts::123456789012:assumed-role/Lightly/session"}}, None),
+        ({"Principal": {"AWS": "arn:aws:sts::123456789012:assumed-role/LightlyToo/session"}}, False),
+        ({"Principal": {"AWS": "arn:aws:sts::210987654321:assumed-role/Lightly/session"}}, False),
+        ({"NotPrincipal": {"AWS": ["arn:aws:iam::123456789012:role/path/Lightly", "123456789012"]}}, None),
+        ({"NotPrincipal": {"AWS": "arn:aws:sts::123456789012:assumed-role/Lightly/session"}}, None),
+    ],
+)
+def test_a_statement_about_a_session_may_be_about_its_role(statement: dict[str, Any], meant: bool | None) -> None:
+    assert names_principal(statement, "arn:aws:iam::123456789012:role/path/Lightly") is meant
+
+
+@pytest.mark.parametrize(
+    ("statement", "meant"),
+    [
+        ({}, True),
+        ({"Principal": "*"}, True),
+        ({"Principal": {"AWS": ["*"]}}, True),
+        ({"NotPrincipal": "*"}, False),
+        ({"Principal": {"AWS": USER}}, None),
+        ({"NotPrincipal": {"AWS": USER}}, None),
+    ],
+)
+def test_who_is_not_known_may_be_named(statement: dict[str, Any], meant: bool | None) -> None:
+    assert names_principal(statement, None) is meant
+
+
+HOME = "arn:aws:s3:::acme/home/${aws:username}/*"
+
+
+@pytest.mark.parametrize(
+    ("statement", "covered"),
+    [
+        ({"Action": "s3:*", "Resource": HOME}, None),
+        ({"Action": "s3:*", "Resource": [HOME, "arn:aws:s3:::acme/home/*"]}, True),
+        ({"Action": "s3:*", "Resource": "arn:aws:s3:::acme/other/${aws:username}/*"}, False),
+        ({"Action": "s3:*", "NotResource": HOME}, None),
+        ({"Action": "s3:*", "NotResource": [HOME, "arn:aws:s3:::acme/home/*"]}, False),
+        ({"Action": "s3:*", "NotResource": "arn:aws:s3:::acme/other/${aws:username}/*"}, True),
+        ({"Action": "s3:*", "NotResource": "arn:aws:s3:::acme/home/${*}/*"}, True),
+        ({"Action": "s3:Put*", "Resource": HOME}, False),
+        ({"Action": "s3:*"}, True),
+    ],
+)
+def test_a_policy_variable_may_stand_for_anything(statement: dict[str, Any], covered: bool | None) -> None:
+    assert may_cover(statement, "s3:GetObject", "arn:aws:s3:::acme/home/bob/a.jpg") is covered

@@ -80,6 +80,9 @@ NOT_ABOUT_RIGHTS = [
         "provided to retrieve the object.",
         Cause.CUSTOMER_KEY,
     ),
+    ("AccessDenied: Access Denied because object protected by object lock.", Cause.OBJECT_LOCK),
+    ("NoSuchThing: the file AccessDenied.jpg is not there", Cause.OTHER),
+    ("NoSuchThing: s3://acme/SlowDown/a.jpg cannot be had", Cause.OTHER),
     ("InvalidToken: The provided token is malformed or otherwise invalid.", Cause.INVALID_TOKEN),
     ("RegionDisabledException: STS is not activated in this region for account: 123456789012.", "REGION_NOT_ENABLED"),
     ("OptInRequired: You are not subscribed to this service.", Cause.REGION_NOT_ENABLED),
@@ -109,6 +112,28 @@ def test_a_failure_that_is_not_about_rights_gets_a_sentence_and_no_statement(tex
 @pytest.mark.parametrize("cause", list(Cause))
 def test_each_cause_has_an_answer(cause: Cause) -> None:
     assert remedy_for(Failure(cause), list(Permission), TARGET).lines()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "because no service control policy allows.jpg",
+        'a" because no service control policy allows it.jpg',
+        "with an explicit deny in a session policy: arn:aws:iam::1:policy/x.jpg",
+        "request time and the current time.jpg",
+        "<html>.jpg",
+        "The specified bucket does not exist; expecting 'eu-west-1'.jpg",
+        "two\nlines.jpg",
+        "security token included in the request is expired" + "x" * 600,
+    ],
+)
+def test_the_name_of_an_object_is_not_read_as_aws_words(name: str) -> None:
+    resource = f"arn:aws:s3:::acme/raw/{name}"
+    text = (
+        f'{USER} s3:GetObject on resource: "{resource}" because no identity-based policy allows the s3:GetObject action'
+    )
+    failure = classify("AccessDenied", text)
+    assert (failure.cause, failure.resource, failure.policy_arn) == (Cause.MISSING_ALLOW, resource, None)
 
 
 def test_who_what_and_where_are_read_where_aws_says_it() -> None:

@@ -153,6 +153,7 @@ def test_who_asks_for_a_newer_tls_is_right() -> None:
     assert not any("ArnNotEquals" in line for line in lines)
 
 
+ENCRYPTED = "s3:x-amz-server-side-encryption"
 KMS = "arn:aws:kms:eu-central-1:123456789012:key/7f3a"
 
 
@@ -205,6 +206,28 @@ def test_what_cannot_be_judged_may_be_it_and_is_not_changed(condition: dict[str,
     assert not any("replace" in line or "remove" in line for line in rest)
 
 
+HOME = "arn:aws:s3:::acme/${aws:PrincipalTag/team}/*"
+WITHOUT_RESOURCE = {key: value for key, value in STOP.items() if key != "Resource"}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        {**STOP, "Resource": HOME},
+        {**WITHOUT_RESOURCE, "NotResource": HOME},
+        STOP_IDENTITY | {"NotPrincipal": {"AWS": [ROLE]}},
+        {**STOP, "Principal": {"CanonicalUser": "79a59df900b949e55d96a1e698fbaced"}},
+        {**STOP, "Principal": {"AWS": "arn:aws:sts::123456789012:assumed-role/Lightly/session"}},
+    ],
+    ids=lambda statement: str(statement)[-60:],
+)
+@pytest.mark.parametrize("is_own", [True, False])
+def test_what_may_not_be_about_this_request_is_not_changed(statement: dict[str, Any], is_own: bool) -> None:
+    text, *rest = fix(statement, is_own=is_own)
+    assert text.startswith("This may be it")
+    assert not any("replace" in line or "remove" in line for line in [text, *rest])
+
+
 def test_of_several_that_may_be_it_all_are_shown() -> None:
     conditions = [{"StringNotEquals": {"aws:SourceVpce": f"vpce-{n}"}} for n in range(2)]
     text, *_ = fix(*({**STOP, "Condition": condition} for condition in conditions))
@@ -224,7 +247,8 @@ def test_one_that_denies_for_certain_is_rather_it_than_one_that_may() -> None:
         {**STOP, "Action": "s3:PutObject"},
         {**STOP, "Resource": "arn:aws:s3:::acme/other/*"},
         {**STOP, "Principal": {"AWS": "arn:aws:iam::123456789012:role/Another"}},
-        {key: value for key, value in STOP.items() if key != "Principal"} | {"NotPrincipal": {"AWS": [ROLE]}},
+        STOP_IDENTITY | {"NotPrincipal": "*"},
+        {**NO_PUT, "Action": "s3:*", "Condition": {"ForAnyValue:StringNotEquals": {ENCRYPTED: "AES256"}}},
         {**STOP, "Condition": {"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::123456789012:role/admin-*"}}},
         {**STOP, "Condition": {"StringNotLike": {"aws:PrincipalArn": "arn:aws:iam::*:role/Light*"}}},
         {**STOP, "Condition": {"StringNotEquals": {"aws:PrincipalAccount": "123456789012"}}},
