@@ -17,6 +17,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
     from typing import Self
+
+    from lightly_provider.hooks.aws import AwsConnection
 
 log = logging.getLogger(__name__)
 
@@ -210,18 +213,20 @@ class _S3Object(Destination):
     def open(self) -> WrittenFile:
         return _S3Upload(self, self._client())
 
-    def _client(self) -> Any:
+    @cached_property
+    def _connection(self) -> AwsConnection:
         from lightly_provider.hooks.aws import AwsConnection
 
-        return AwsConnection(self.aws_conn_id).client("s3")
+        return AwsConnection(self.aws_conn_id)
+
+    def _client(self) -> Any:
+        return self._connection.client("s3")
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
         from botocore.exceptions import BotoCoreError, ClientError
 
-        from lightly_provider.hooks.aws import AwsConnection
-
-        who = AwsConnection(self.aws_conn_id).name
+        who = self._connection.name
         try:
             yield
         except ClientError as error:

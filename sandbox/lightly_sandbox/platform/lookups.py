@@ -97,6 +97,15 @@ def tag(session: Session, dataset_id: str, tag_id: str) -> Tag:
     return found
 
 
+def tag_version(session: Session, dataset_id: str, tag_id: str) -> int:
+    """When the tag of the dataset was modified last, without reading its bit mask, or 404 TAG_UNKNOWN."""
+    query = select(Tag.last_modified_at).where(Tag.id == tag_id, Tag.dataset_id == dataset_id)
+    version = session.scalar(query)
+    if version is None:
+        raise unknown(ApiErrorCode.TAG_UNKNOWN, "tag", tag_id)
+    return version
+
+
 def datasource_config(of: Dataset, purpose: DatasourcePurpose) -> S3Config | None:
     """The datasource for ``purpose``: the one set for it, else the one for INPUT_OUTPUT, else None."""
     stored = {datasource.purpose: datasource.config for datasource in of.datasources}

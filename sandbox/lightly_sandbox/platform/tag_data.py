@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from array import array
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from lightly_sandbox.platform.models.tags import TagChangeEntry, TagData
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lightly_sandbox.platform.tables import Tag
 
 
@@ -37,3 +42,36 @@ def positions(bit_mask: str) -> list[int]:
     """Return the positions of the samples in the bit mask, ascending."""
     bits = bin(int(bit_mask, 16))[:1:-1]
     return [position for position, bit in enumerate(bits) if bit == "1"]
+
+
+class PositionsOfTags:
+    """The positions of the samples in the tags that were read last.
+
+    A page of an export must not cost more the larger its tag is, so the bit mask is not read for each page.
+    """
+
+    _MOST = 8
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[str, int], array[int]] = OrderedDict()
+
+    def of(self, tag_id: str, version: int, bit_mask: Callable[[], str]) -> array[int]:
+        """Return the positions of a tag's samples, ascending.
+
+        Args:
+            tag_id: the tag.
+            version: when it was modified last; no two versions of a tag have the same.
+            bit_mask: reads its bit mask.
+        """
+        key = (tag_id, version)
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        found = array("L", positions(bit_mask()))
+        with self._lock:
+            self._kept[key] = found
+            while len(self._kept) > self._MOST:
+                self._kept.popitem(last=False)
+        return found

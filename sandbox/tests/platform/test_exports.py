@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
-from tests.lab.sandbox import LIST, READ, allow, wait_until, with_keys
+from tests.lab.sandbox import LIST, READ, WRITE, allow, wait_until, with_keys
 
 if TYPE_CHECKING:
     from tests.lab.sandbox import Api, Customer
@@ -32,6 +32,66 @@ def selected(api: Api, customer: Customer) -> tuple[str, str]:
     initial = api.ok("POST", f"{path}/initial", {"imgType": "full"})["id"]
     body = {"name": "selected", "prevTagId": initial, "bitMaskData": "0x17", "totSize": len(NAMES)}
     return f"{path}/{api.ok('POST', path, body)['id']}/export", f"s3://{bucket}/in"
+
+
+def test_a_tag_whose_samples_are_far_apart_is_exported_in_their_order(api: Api) -> None:
+    dataset_id = api.new_dataset()
+    path = f"/v1/datasets/{dataset_id}"
+    names = [f"{number}.jpg" for number in range(40)]
+    for name in names:
+        api.ok("POST", f"{path}/samples", {"fileName": name})
+    initial = api.ok("POST", f"{path}/tags/initial", {"imgType": "full"})["id"]
+    body = {
+        "name": "far apart",
+        "prevTagId": initial,
+        "bitMaskData": hex(1 | 1 << 20 | 1 << 39),
+        "totSize": 40,
+    }
+    export = f"{path}/tags/{api.ok('POST', f'{path}/tags', body)['id']}/export"
+    assert api.send("GET", f"{export}/basic/filenames").text.split("\n") == ["0.jpg", "20.jpg", "39.jpg"]
+    rows = api.ok("GET", f"{export}/LabelStudio/tasks", fileNameFormat="NAME", pageOffset=1)
+    assert [row["data"]["image"] for row in rows] == ["20.jpg", "39.jpg"]
+
+
+def test_a_tag_that_was_changed_is_exported_as_it_is_now(api: Api) -> None:
+    path = f"/v1/datasets/{(dataset_id := api.new_dataset())}"
+    for name in NAMES:
+        api.ok("POST", f"{path}/samples", {"fileName": name})
+    tag = f"{path}/tags/{api.ok('POST', f'{path}/tags/initial', {'imgType': 'full'})['id']}"
+    for mask, selection in (("0x3", NAMES[:2]), ("0x1", NAMES[:1]), ("0x11", [NAMES[0], NAMES[4]])):
+        # At once after one another: the tag's time of change may be the same millisecond.
+        assert api.send("PUT", tag, {"name": f"tag {mask}", "bitMaskData": mask}).status_code == 204
+        assert api.send("GET", f"{tag}/export/basic/filenames").text.split("\n") == selection, dataset_id
+
+
+def test_a_crop_is_exported_where_it_was_written(api: Api, customer: Customer) -> None:
+    bucket = customer.bucket("in/a.jpg")
+    keys = customer.user(*allow(bucket, LIST, READ, WRITE))
+    dataset_id = api.new_dataset(type="Crops", parentDatasetId=api.new_dataset())
+    api.put_datasource(dataset_id, **with_keys(f"s3://{bucket}/in/", "INPUT", keys))
+    api.put_datasource(dataset_id, **with_keys(f"s3://{bucket}/out/", "LIGHTLY", keys))
+    crop = {
+        "parentId": "0" * 24,
+        "predictionUUIDTimestamp": 1,
+        "predictionIndex": 3,
+        "predictionTaskName": "boxes",
+        "predictionTaskCategoryId": 0,
+        "predictionTaskScore": 0.5,
+    }
+    path = f"/v1/datasets/{dataset_id}"
+    body = {"fileName": "a-crop-3.png", "cropData": crop}
+    written = api.ok("POST", f"{path}/samples/withWriteUrls", body)["sampleWriteUrls"]["full"]
+    assert requests.put(written, b"cut out", timeout=30).ok
+    tag_id = api.ok("POST", f"{path}/tags/initial", {"imgType": "full"})["id"]
+    export = f"{path}/tags/{tag_id}/export"
+    (row,) = api.ok("GET", f"{export}/LabelStudio/tasks", includeMetaData=True)
+    assert requests.get(row["data"]["image"], timeout=30).content == b"cut out"
+    assert (row["data"]["lightlyMetaInfo"]["type"], row["data"]["lightlyMetaInfo"]["cropData"]) == (
+        "CROP",
+        crop,
+    )
+    full = api.send("GET", f"{export}/basic/filenames", fileNameFormat="DATASOURCE_FULL").text
+    assert full == f"s3://{bucket}/out/.lightly/crops/a-crop-3.png"
 
 
 def test_an_archive_has_the_tags_files_under_their_names(api: Api, selected: tuple[str, str]) -> None:

@@ -112,7 +112,8 @@ def upsize(
             {"runId": body.run_id, "from": float(tag.tot_size), "to": float(size)}
         )
         change = changes_by(config.user_id, body.upsize_tag_creator, TagChangeData(upsize=of), now)
-        tag.changes, tag.tot_size, tag.last_modified_at = [*tag.changes, *change], size, now
+        tag.changes, tag.tot_size = [*tag.changes, *change], size
+        tag.last_modified_at = max(now, tag.last_modified_at + 1)
     initial.bit_mask = hex(everything)
     made = Tag(
         id=new_id(),

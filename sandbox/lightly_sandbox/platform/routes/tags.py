@@ -177,7 +177,8 @@ def update(
     """Rename a tag, or change which samples it has."""
     lookups.dataset(db, dataset_id, config.user_id)
     tag = lookups.tag(db, dataset_id, tag_id)
-    now = now_ms()
+    # Later than before, whatever the clock says: it is the tag's version.
+    now = max(now_ms(), tag.last_modified_at + 1)
     tag.name, tag.last_modified_at = body.name, now
     tag.changes = [*tag.changes, *changes_by(config.user_id, body.update_creator, body.changes, now)]
     if body.bit_mask_data is not None:
