@@ -117,10 +117,24 @@ class WorkerState(StrEnum):
     BUSY = "BUSY"
 
 
-class ArtifactType(StrEnum):
-    """The types of a run's artifacts that this provider reads (models/docker_run_artifact_type.py has more)."""
+class SharedAccessType(StrEnum):
+    """How a dataset is shared (models/shared_access_type.py has only this one)."""
 
+    WRITE = "WRITE"
+
+
+class ArtifactType(StrEnum):
+    """The types of a run's artifacts (models/docker_run_artifact_type.py)."""
+
+    LOG = "LOG"
+    MEMLOG = "MEMLOG"
+    CHECKPOINT = "CHECKPOINT"
+    REPORT_PDF = "REPORT_PDF"
+    REPORT_JSON = "REPORT_JSON"
     REPORT_V2_JSON = "REPORT_V2_JSON"
+    CORRUPTNESS_CHECK_INFORMATION = "CORRUPTNESS_CHECK_INFORMATION"
+    SEQUENCE_INFORMATION = "SEQUENCE_INFORMATION"
+    RELEVANT_FILENAMES = "RELEVANT_FILENAMES"
 
 
 class RunPriority(StrEnum):
@@ -222,6 +236,7 @@ class ErrorCode(StrEnum):
     DOCKER_WORKER_CONFIG_UNKNOWN = "DOCKER_WORKER_CONFIG_UNKNOWN"
     DOCKER_WORKER_SCHEDULE_UNKNOWN = "DOCKER_WORKER_SCHEDULE_UNKNOWN"
     DOCKER_RUN_ARTIFACT_UNKNOWN = "DOCKER_RUN_ARTIFACT_UNKNOWN"
+    DOCKER_RUN_ARTIFACT_UNAVAILABLE = "DOCKER_RUN_ARTIFACT_UNAVAILABLE"
     DATASET_DATASOURCE_UNKNOWN = "DATASET_DATASOURCE_UNKNOWN"
     DATASET_DATASOURCE_CREDENTIALS_ERROR = "DATASET_DATASOURCE_CREDENTIALS_ERROR"
     DATASET_DATASOURCE_INVALID = "DATASET_DATASOURCE_INVALID"

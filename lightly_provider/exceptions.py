@@ -114,7 +114,14 @@ class LightlyServerError(LightlyApiError):
 
 
 class LightlyDatasetConflictError(LightlyError):
-    """A dataset with this name exists and cannot be used: it has another type, or ``if_exists="fail"``."""
+    """
+    A dataset is not the one that is meant: it has another type or another name than confirmed, its name is not unique,
+    or it exists and ``if_exists="fail"``.
+    """
+
+
+class LightlyDatasetInUseError(LightlyError):
+    """The dataset has a scheduled or running run, so it must not be deleted."""
 
 
 class LightlyDatasetInUseError(LightlyError):

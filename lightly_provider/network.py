@@ -22,17 +22,20 @@ import threading
 import time
 import urllib.request
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import requests
     from requests.adapters import HTTPAdapter
+
+Result = TypeVar("Result")
 
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 _PIECE = 64 * 1024
@@ -221,49 +224,47 @@ class Transport:
         :param headers: Headers of this request only. Default: none.
         :raises NoAnswerError: No complete response arrived within the limits.
         """
+        with self._cut_off(limits) as cut_off:
+            return _explaining(
+                lambda: self._sent(method, url, limits, cut_off, params=query, json=json, headers=headers),
+                limits,
+                cut_off,
+            )
+
+    @contextmanager
+    def open(self, url: str, *, limits: Limits) -> Iterator[OpenAnswer]:
+        """
+        Send a GET request, and read the response piece by piece.
+
+        The time between two pieces counts, too: with ``lowest_rate``, each received byte extends the deadline.
+
+        :param url: URL, including the scheme.
+        :param limits: Limits of time and size.
+        :raises NoAnswerError: No response began within the limits.
+        """
+        # The size of a compressed response says nothing about the size of the file.
+        headers = {"Accept-Encoding": "identity"}
+        with self._cut_off(limits) as cut_off:
+            response = _explaining(lambda: self._response("GET", url, limits, headers=headers), limits, cut_off)
+            try:
+                yield OpenAnswer(response, limits, cut_off)
+            finally:
+                response.close()
+
+    @contextmanager
+    def _cut_off(self, limits: Limits) -> Iterator[_CutOff]:
         cut_off = _CutOff(limits.total)
         with self._lock:
             self._running.add(cut_off)
-        failure: NoAnswerError
         try:
             with cut_off:
-                answer = self._sent(method, url, limits, cut_off, params=query, json=json, headers=headers)
-            # The library treats a cut connection as the end of the headers, or of a body without a length.
-            if not cut_off.is_over:
-                return answer
-            failure = _too_late(limits)
-        except NoAnswerError as error:
-            is_late = cut_off.is_over and not isinstance(error, AnswerTooLargeError)
-            failure = _too_late(limits) if is_late else error
-        except Exception as error:
-            import requests
-            import urllib3
-
-            if not isinstance(error, (OSError, ValueError, requests.RequestException, urllib3.exceptions.HTTPError)):
-                raise
-            failure = _explained(error, limits, is_late=cut_off.is_over)
+                yield cut_off
         finally:
             with self._lock:
                 self._running.discard(cut_off)
-        # Raised outside the except block, so that the library's exception, which contains the URL, is not its context.
-        raise failure from None
 
     def _sent(self, method: str, url: str, limits: Limits, cut_off: _CutOff, **what: Any) -> RawAnswer:
-        with self._lock:
-            if self._session is None:
-                self._session = _new_session(self._headers)
-            session = self._session
-        response = session.request(
-            method,
-            url,
-            timeout=(min(limits.connect_timeout, limits.total), limits.total),
-            # A redirect would send secrets to another address.
-            allow_redirects=False,
-            proxies=proxies_for(url, self._proxies),
-            verify=ca_bundle_for(self._ca_bundle) or True,
-            stream=True,
-            **what,
-        )
+        response = self._response(method, url, limits, **what)
         try:
             content = _content_of(response, limits, cut_off)
         except BaseException:
@@ -275,6 +276,87 @@ class Transport:
             content_type=response.headers.get("Content-Type") or "",
             retry_after=response.headers.get("Retry-After"),
         )
+
+    def _response(self, method: str, url: str, limits: Limits, **what: Any) -> requests.Response:
+        with self._lock:
+            if self._session is None:
+                self._session = _new_session(self._headers)
+            session = self._session
+        return session.request(
+            method,
+            url,
+            timeout=(min(limits.connect_timeout, limits.total), limits.total),
+            # A redirect would send secrets to another address.
+            allow_redirects=False,
+            proxies=proxies_for(url, self._proxies),
+            verify=ca_bundle_for(self._ca_bundle) or True,
+            stream=True,
+            **what,
+        )
+
+
+class OpenAnswer:
+    """
+    A response whose body is read piece by piece.
+
+    :param response: The response of the ``requests`` library.
+    :param limits: Limits of time and size.
+    :param cut_off: Deadline of the request.
+    """
+
+    def __init__(self, response: requests.Response, limits: Limits, cut_off: _CutOff) -> None:
+        self._response = response
+        self._limits = limits
+        self._cut_off = cut_off
+        self.status: int = response.status_code
+        length = response.headers.get("Content-Length") or ""
+        # Size of the body in bytes, as the server announced it; None: not announced.
+        self.size = int(length) if length.isdecimal() and len(length) < 19 else None
+
+    def pieces(self) -> Iterator[bytes]:
+        """
+        Yield the body in pieces, and check that it is complete.
+
+        :raises NoAnswerError: The body is not as large as announced, larger than allowed, compressed, or did not arrive
+            in time.
+        """
+        limits = self._limits
+        if (self._response.headers.get("Content-Encoding") or "identity").lower() != "identity":
+            raise AnswerTooLargeError("the answer is compressed in a way that was not asked for")
+        if (self.size or 0) > limits.size:
+            raise AnswerTooLargeError(f"the answer is larger than {limits.size / 2**20:g} MiB")
+        stream = _counted(self._response.raw.stream(_PIECE, decode_content=False), limits, self._cut_off)
+        received = 0
+        while piece := _explaining(lambda: next(stream, b""), limits, self._cut_off):
+            received += len(piece)
+            if received > limits.size:
+                raise AnswerTooLargeError(f"the answer is larger than {limits.size / 2**20:g} MiB")
+            yield piece
+        if self.size is not None and received != self.size:
+            raise NoAnswerError(f"the answer has {received} bytes, and {self.size} were announced")
+
+
+def _explaining(act: Callable[[], Result], limits: Limits, cut_off: _CutOff) -> Result:
+    """Do something of a request; a library's exception becomes one without the URL."""
+    failure: NoAnswerError
+    try:
+        result = act()
+        # The library treats a cut connection as the end of the headers, or of a body without a length.
+        if not cut_off.is_over:
+            return result
+        failure = _too_late(limits)
+    except NoAnswerError as error:
+        is_late = cut_off.is_over and not isinstance(error, AnswerTooLargeError)
+        failure = _too_late(limits) if is_late else error
+    except Exception as error:
+        import requests
+        import urllib3
+
+        if not isinstance(error, (OSError, ValueError, requests.RequestException, urllib3.exceptions.HTTPError)):
+            raise
+        failure = _explained(error, limits, is_late=cut_off.is_over)
+    # Raised outside the except block, so that the library's exception, which contains the URL, is not its context.
+    raise failure from None
 
 
 def _content_of(response: requests.Response, limits: Limits, cut_off: _CutOff) -> bytearray:

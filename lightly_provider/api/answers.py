@@ -170,6 +170,7 @@ _BY_CODE: dict[str, type[LightlyApiError]] = {
             ErrorCode.DOCKER_WORKER_CONFIG_UNKNOWN,
             ErrorCode.DOCKER_WORKER_SCHEDULE_UNKNOWN,
             ErrorCode.DOCKER_RUN_ARTIFACT_UNKNOWN,
+            ErrorCode.DOCKER_RUN_ARTIFACT_UNAVAILABLE,
         ),
         LightlyNotFoundError,
     ),

@@ -14,7 +14,14 @@ from urllib.parse import quote
 
 from pydantic import ConfigDict, TypeAdapter
 
-from lightly_provider.api.models.dataset import Dataset, DatasetCreateRequest, Tag
+from lightly_provider.api.models.dataset import (
+    Dataset,
+    DatasetCreateRequest,
+    SharedAccess,
+    SharedAccessRequest,
+    Tag,
+    TagCreateRequest,
+)
 from lightly_provider.api.models.datasource import (
     SECRET_MEMBERS,
     Datasource,
@@ -183,6 +190,7 @@ _DATASETS = TypeAdapter(list[Dataset], config=_NO_VALUES).validate_python
 _LABEL_STUDIO_TASKS = TypeAdapter(list[LabelStudioTask], config=_NO_VALUES).validate_python
 _DATASOURCES = TypeAdapter(list[Datasource], config=_NO_VALUES).validate_python
 _RUNS = TypeAdapter(list[Run], config=_NO_VALUES).validate_python
+_SHARED_ACCESSES = TypeAdapter(list[SharedAccess], config=_NO_VALUES).validate_python
 _SCHEDULED_RUNS = TypeAdapter(list[ScheduledRun], config=_NO_VALUES).validate_python
 _TAGS = TypeAdapter(list[Tag], config=_NO_VALUES).validate_python
 _WORKERS = TypeAdapter(list[Worker], config=_NO_VALUES).validate_python
@@ -280,6 +288,44 @@ def get_dataset(dataset_id: str) -> Call[Dataset]:
         path=f"/v1/datasets/{_segment(dataset_id)}",
         repeatable=True,
         parse=lambda answer: _same("id", dataset_id, Dataset.model_validate(answer)),
+    )
+
+
+def delete_dataset(dataset_id: str) -> Call[None]:
+    """
+    Delete a dataset, without ``force``, so that the platform may refuse it while it is in use. Repeatable: a second
+    request is refused.
+    """
+    return Call(
+        operation="delete_dataset_by_id",
+        method="DELETE",
+        path=f"/v1/datasets/{_segment(dataset_id)}",
+        repeatable=True,
+        form=Form.NOTHING,
+        parse=_nothing,
+    )
+
+
+def get_shared_access(dataset_id: str) -> Call[list[SharedAccess]]:
+    """List whom a dataset is shared with, at most one entry per kind of access."""
+    return Call(
+        operation="get_shared_access_configs_by_dataset_id",
+        method="GET",
+        path=f"/v1/datasets/{_segment(dataset_id)}/collaboration/access",
+        repeatable=True,
+        parse=_SHARED_ACCESSES,
+    )
+
+
+def set_shared_access(dataset_id: str, request: SharedAccessRequest) -> Call[str]:
+    """Share a dataset with exactly these users and teams. Repeatable: a second request sets the same."""
+    return Call(
+        operation="create_or_update_shared_access_config_by_dataset_id",
+        method="POST",
+        path=f"/v1/datasets/{_segment(dataset_id)}/collaboration/access",
+        body=request.to_wire(),
+        repeatable=True,
+        parse=_id,
     )
 
 
@@ -427,15 +473,26 @@ def list_runs(*, page_size: int) -> Call[list[Run]]:
     )
 
 
-def list_runs_of_dataset(dataset_id: str) -> Call[list[Run]]:
-    """List the runs on a dataset, at most :data:`PAGE_SIZE`."""
+def list_runs_of_dataset(dataset_id: str, *, page_offset: int = 0) -> Call[list[Run]]:
+    """List the runs on a dataset, at most :data:`PAGE_SIZE`, starting at ``page_offset``."""
     return Call(
         operation="get_docker_runs_query_by_dataset_id",
         method="GET",
         path=f"/v1/docker/runs/query/datasetId/{_segment(dataset_id)}",
-        query={"pageSize": PAGE_SIZE, "pageOffset": 0},
+        query={"pageSize": PAGE_SIZE, "pageOffset": page_offset},
         repeatable=True,
         parse=_RUNS,
+    )
+
+
+def get_run(run_id: str) -> Call[Run]:
+    """Get a run by its own id, which is not that of its scheduled run."""
+    return Call(
+        operation="get_docker_run_by_id",
+        method="GET",
+        path=f"/v1/docker/runs/{_segment(run_id)}",
+        repeatable=True,
+        parse=lambda answer: _same("id", run_id, Run.model_validate(answer)),
     )
 
 
@@ -572,6 +629,30 @@ def export_sama_tasks(
         repeatable=True,
         form=Form.EXACT,
         parse=partial(_sama_tasks, before=page_offset),
+    )
+
+
+def create_tag(dataset_id: str, request: TagCreateRequest) -> Call[str]:
+    """Create a tag; returns its id. Repeatable, because names are unique per dataset: a second request is refused."""
+    return Call(
+        operation="create_tag_by_dataset_id",
+        method="POST",
+        path=f"/v1/datasets/{_segment(dataset_id)}/tags",
+        body=request.to_wire(),
+        repeatable=True,
+        parse=_id,
+    )
+
+
+def delete_tag(dataset_id: str, tag_id: str) -> Call[None]:
+    """Delete a tag that no other tag is derived from. Repeatable: a second request is refused."""
+    return Call(
+        operation="delete_tag_by_tag_id",
+        method="DELETE",
+        path=f"/v1/datasets/{_segment(dataset_id)}/tags/{_segment(tag_id)}",
+        repeatable=True,
+        form=Form.NOTHING,
+        parse=_nothing,
     )
 
 

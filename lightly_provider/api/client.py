@@ -6,12 +6,15 @@ secret: no text that leaves this module contains one.
 
 from __future__ import annotations
 
+import ipaddress
 import platform
 import time
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from lightly_provider.api.answers import Secrets, keep_secrets_out_of_urllib3_logs, read_answer, read_file
 from lightly_provider.api.retries import policy
@@ -24,15 +27,19 @@ from lightly_provider.exceptions import (
 from lightly_provider.network import AnswerTooLargeError, Limits, NoAnswerError, Transport, UnusableSettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+    from urllib.parse import SplitResult
 
     from lightly_provider.api.calls import Call
+    from lightly_provider.network import OpenAnswer
 
 Result = TypeVar("Result")
 
 DISTRIBUTION = "airflow-provider-lightly"
 # Minimum download rate of a file, in bytes per second; a slower download is aborted.
 LOWEST_RATE = 16 * 1024
+# Maximum size of a file that is read piece by piece, in bytes; a checkpoint has some hundred MiB.
+LARGEST_FILE = 64 * 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,37 +150,63 @@ class LightlyClient:
         :raises LightlyConnectionError: No complete response arrived.
         :raises LightlyResponseError: The response is not a success, or not usable JSON.
         """
+        self._check_signed_address(operation, url)
+        limits = self._limits(total=self._settings.read_timeout, lowest_rate=LOWEST_RATE)
         failure: LightlyError
         try:
-            answer = self._transport.send(
-                "GET", url, limits=self._limits(total=self._settings.read_timeout, lowest_rate=LOWEST_RATE)
-            )
-        except AnswerTooLargeError as error:
-            failure = LightlyResponseError(
-                f"The file at the address that {operation} returned cannot be used: {error}.", operation=operation
-            )
-        except NoAnswerError:
-            failure = LightlyConnectionError(
-                f"The address that {operation} returned could not be read: no whole answer came.",
-                operation=operation,
-                maybe_applied=False,
-            )
+            answer = self._transport.send("GET", url, limits=limits)
+        except NoAnswerError as error:
+            failure = _file_failure(operation, error)
         else:
             if answer.status == 200:
                 return read_file(operation, answer.content, self._secrets)
-            failure = LightlyResponseError(
-                f"The address that {operation} returned could not be read: HTTP {answer.status}.",
-                operation=operation,
-                status=answer.status,
-            )
+            failure = _no_file(operation, answer.status)
         raise failure
 
-    def _limits(self, *, total: float, lowest_rate: float | None = None) -> Limits:
+    @contextmanager
+    def open(self, operation: str, url: str) -> Iterator[Download]:
+        """
+        Open a file at a signed URL that the platform returned, without the token, to read it piece by piece.
+
+        :param operation: Operation that returned the URL, for messages.
+        :param url: The URL, which is a secret and appears in no text.
+        :raises LightlyConnectionError: No response arrived.
+        :raises LightlyResponseError: The URL or the response is not usable.
+        """
+        self._check_signed_address(operation, url)
+        limits = self._limits(total=self._settings.read_timeout, lowest_rate=LOWEST_RATE, size=LARGEST_FILE)
+        with ExitStack() as stack:
+            failure: LightlyError | None = None
+            try:
+                answer = stack.enter_context(self._transport.open(url, limits=limits))
+                if answer.status != 200:
+                    failure = _no_file(operation, answer.status)
+            except NoAnswerError as error:
+                failure = _file_failure(operation, error)
+            if failure is not None:
+                raise failure
+            yield Download(operation, answer)
+
+    def _check_signed_address(self, operation: str, url: str) -> None:
+        """
+        Refuse a URL that no storage has: a platform on the internet must not lead a task to this machine or to a
+        service beside it, such as the cloud's metadata, nor to an address without TLS.
+
+        :raises LightlyResponseError: The message does not contain the URL, which is a secret.
+        """
+        if fault := _fault_of_address(urlsplit(self._settings.host), url):
+            raise LightlyResponseError(
+                f"The address that {operation} returned was not read: {fault}; check the host in the Airflow "
+                "connection, and report it to the platform's support if that is right.",
+                operation=operation,
+            )
+
+    def _limits(self, *, total: float, lowest_rate: float | None = None, size: int | None = None) -> Limits:
         settings = self._settings
         return Limits(
             connect_timeout=settings.connect_timeout,
             total=total,
-            size=settings.largest_answer,
+            size=settings.largest_answer if size is None else size,
             lowest_rate=lowest_rate,
         )
 
@@ -188,6 +221,86 @@ class LightlyClient:
             operation=operation,
             maybe_applied=not error.never_sent,
         )
+
+
+class Download:
+    """
+    A file that is read piece by piece.
+
+    :param operation: Operation that returned its address, for messages.
+    :param answer: The open response.
+    """
+
+    def __init__(self, operation: str, answer: OpenAnswer) -> None:
+        self._operation = operation
+        self._answer = answer
+
+    @property
+    def size(self) -> int | None:
+        """Size in bytes, as the storage announced it; None: it did not."""
+        return self._answer.size
+
+    def pieces(self) -> Iterator[bytes]:
+        """
+        Yield the content in pieces of at most 64 KiB, and check at the end that it is complete.
+
+        :raises LightlyConnectionError: The content is not complete, or did not arrive in time.
+        :raises LightlyResponseError: It is larger than allowed, or compressed.
+        """
+        pieces = self._answer.pieces()
+        while True:
+            failure: LightlyError | None = None
+            piece = b""
+            try:
+                piece = next(pieces, b"")
+            except NoAnswerError as error:
+                failure = _file_failure(self._operation, error)
+            if failure is not None:
+                raise failure
+            if not piece:
+                return
+            yield piece
+
+
+def _file_failure(operation: str, error: NoAnswerError) -> LightlyError:
+    if isinstance(error, AnswerTooLargeError):
+        return LightlyResponseError(
+            f"The file at the address that {operation} returned cannot be used: {error}.", operation=operation
+        )
+    return LightlyConnectionError(
+        f"The address that {operation} returned could not be read: no whole answer came ({error}).",
+        operation=operation,
+        maybe_applied=False,
+    )
+
+
+def _no_file(operation: str, status: int) -> LightlyError:
+    return LightlyResponseError(
+        f"The address that {operation} returned could not be read: HTTP {status}.", operation=operation, status=status
+    )
+
+
+def _fault_of_address(api: SplitResult, url: str) -> str:
+    if _is_beside_this_machine(api.hostname or ""):
+        return ""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return "it is not valid"
+    if api.scheme == "https" and parts.scheme.lower() != "https":
+        return "it has no TLS, and the platform has"
+    return "it leads to this machine or its own network" if _is_beside_this_machine(host) else ""
+
+
+def _is_beside_this_machine(host: str) -> bool:
+    if host.rstrip(".").lower() == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_link_local or address.is_unspecified
 
 
 def retrying(settings: ClientSettings, call: Call[Any], within: float | None) -> dict[str, Any]:

@@ -6,19 +6,26 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-from lightly_provider.exceptions import LightlyError
+from lightly_provider.contract import RunState, ScheduledRunState
+from lightly_provider.exceptions import (
+    LightlyDatasetConflictError,
+    LightlyDatasetInUseError,
+    LightlyError,
+    LightlyNotFoundError,
+)
 from lightly_provider.foreign_text import shown
 from lightly_provider.get_provider_info import CONNECTION_FORM
-from lightly_provider.hooks.verbs.datasets import DatasetOutcome, DatasetVerbs
+from lightly_provider.hooks.verbs.datasets import DatasetOutcome, DatasetVerbs, Sharing, SharingOutcome
 from lightly_provider.hooks.verbs.datasources import DatasourceVerbs
 from lightly_provider.hooks.verbs.runs import RunVerbs
+from lightly_provider.hooks.verbs.tag_creation import TagCreationVerbs, TagOutcome
 from lightly_provider.hooks.verbs.tags import TagVerbs
 from lightly_provider.hooks.verbs.workers import WorkerOutcome, WorkerVerbs
 
-__all__ = ["DatasetOutcome", "LightlyHook", "WorkerOutcome"]
+__all__ = ["DatasetOutcome", "LightlyHook", "Sharing", "SharingOutcome", "TagOutcome", "WorkerOutcome"]
 
 
-class LightlyHook(DatasetVerbs, DatasourceVerbs, RunVerbs, WorkerVerbs, TagVerbs):
+class LightlyHook(DatasetVerbs, DatasourceVerbs, RunVerbs, WorkerVerbs, TagVerbs, TagCreationVerbs):
     """
     Interact with the Lightly platform through an Airflow connection of type ``lightly``.
 
@@ -61,6 +68,47 @@ class LightlyHook(DatasetVerbs, DatasourceVerbs, RunVerbs, WorkerVerbs, TagVerbs
                 validators=[Optional()],
             )
         return widgets
+
+    def delete_dataset(self, dataset_id: str, *, confirm_name: str) -> None:
+        """
+        Delete a dataset with its datasources, samples and tags. The files in the bucket stay.
+
+        :param dataset_id: Id of the dataset.
+        :param confirm_name: The dataset's name, as a confirmation. If it is not exactly that, nothing is deleted.
+        :raises LightlyNotFoundError: There is no such dataset.
+        :raises LightlyDatasetConflictError: The dataset has another name.
+        :raises LightlyDatasetInUseError: A run on the dataset is scheduled or running.
+        """
+        from lightly_provider.api import calls
+
+        dataset = self.get_dataset(dataset_id)
+        if dataset.name != confirm_name:
+            raise LightlyDatasetConflictError(
+                f"Dataset {dataset_id} is called {shown(dataset.name, longest=100)!r}, and confirm_name is "
+                f"{shown(confirm_name, longest=100)!r}, so it was not deleted; check which dataset is meant, and give "
+                "its name."
+            )
+        if active := self._active_run(dataset_id):
+            raise LightlyDatasetInUseError(
+                f"Dataset {confirm_name!r} (id {dataset_id}) was not deleted: {active}; cancel it, or wait until it "
+                "has ended."
+            )
+        try:
+            self.client.send(calls.delete_dataset(dataset_id))
+        except LightlyNotFoundError:
+            # It was there a moment ago: the answer to the first attempt was lost, or somebody else deleted it.
+            self.log.info("Dataset %s is gone already.", dataset_id)
+
+    def _active_run(self, dataset_id: str) -> str:
+        """Return what is active on the dataset; empty: nothing. An unknown state counts as active."""
+        for entry in self.get_scheduled_runs(dataset_id):
+            if entry.state not in (ScheduledRunState.DONE, ScheduledRunState.CANCELED):
+                return f"scheduled run {entry.id} is {shown(entry.state, longest=100)}"
+        # A worker can also start a run without a schedule.
+        for run in self.get_runs(dataset_id):
+            if (state := RunState.parse(run.state)) is None or not state.is_terminal:
+                return f"run {run.id} is {shown(run.state, longest=100)}"
+        return ""
 
     def test_connection(self) -> tuple[bool, str]:
         """

@@ -260,6 +260,22 @@ def labels_of(value: Sequence[str] | None, *, argument: str) -> list[str]:
     return list(value)
 
 
+def names_of(value: Sequence[str] | None, *, argument: str) -> list[str]:
+    """
+    Return a list of names that must not be empty: neither is no name meant, nor all of them.
+
+    :raises ValueError: The value is not a list of texts, is empty, or has an empty or unprintable name.
+    """
+    if not _are_texts(value):
+        raise ValueError(f"{argument} is {quoted(value)}; give a list of texts.")
+    names = list(value or ())
+    if not names:
+        raise ValueError(f"{argument} is {quoted(value)}, which is empty; give at least one, or leave it out.")
+    if wrong := [name for name in names if not name.strip() or not is_storable(name) or len(name) > _LONGEST_TEXT]:
+        raise ValueError(f"{argument} has {quoted(wrong[0])}, which is no name; correct it, or leave it out.")
+    return names
+
+
 def seconds_of(
     value: float | str | timedelta,
     *,

@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from lightly_provider.exceptions import LightlyError, no_retry_can_cure
 from lightly_provider.operators.arguments import check_types, read_rendered, types_of_arguments
+from lightly_provider.operators.map_index import look_up_dataset_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -138,6 +139,33 @@ class LightlyBaseOperator(CheckedOperator, DescribedLineage):
     def __init__(self, *, lightly_conn_id: str = "lightly_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.lightly_conn_id = lightly_conn_id
+
+    def execute(self, context: Context) -> Any:
+        """Check the rendered arguments, name a mapped task instance after its dataset, and do the work."""
+        with failing_for_good():
+            self.check_arguments()
+            self.name_map_index(context)
+            return self.perform(context)
+
+    def name_map_index(self, context: Context) -> None:
+        """
+        Show the dataset's name in place of the number of a mapped task instance, unless the user set a template.
+
+        A method that continues after a deferral calls this again: Airflow renders the name only at the end of a try.
+        """
+        if isinstance(dataset_id := getattr(self, "dataset_id", None), str):
+            look_up_dataset_name(context, self.hook, dataset_id)
+
+
+def push_members(context: Context, result: dict[str, Any]) -> dict[str, Any]:
+    """
+    Push each member of a result as an XCom of its own, so that another task can take ``this.output["member"]``.
+
+    :return: The result.
+    """
+    for key, value in result.items():
+        context["ti"].xcom_push(key=key, value=value)
+    return result
 
 
 @contextmanager

@@ -163,6 +163,7 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         :param granted: When access was granted in this DAG run, in seconds since 1970; None: not in this one.
         """
         self.log.debug("Going on after the pause: %s", event)
+        self.name_map_index(context)
         return self._verify_until(context, started, patience, granted, _LONGEST_PAUSE_S)
 
     def _verify_until(

@@ -24,7 +24,7 @@ from lightly_provider.operators.arguments import (
     moment_of,
     seconds_of,
 )
-from lightly_provider.operators.base import LightlyBaseOperator, failing_for_good
+from lightly_provider.operators.base import LightlyBaseOperator, failing_for_good, push_members
 from lightly_provider.runs.follower import Ending, RunFollower, result
 from lightly_provider.runs.once import WORKER_PRESENCES, missing_datasource
 from lightly_provider.runs.state import Limits, Step, Watch
@@ -103,10 +103,13 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         schedule nothing, or ``ignore``.
     :param durable: Find the run of earlier tries. False: each try schedules a run of its own. Default: True.
     :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
-    :return: ``{"scheduled_run_id", "run_id", "tag_name", "n_selected", "report"}``. ``tag_name`` is the newest tag
-        that the run created and ``n_selected`` the number of its samples; None and 0 if it created none. ``report``
-        holds the run's counts (``nInput``, ``nCorrupt``, ``nSelected`` …), or None. Without waiting, all but the first
-        are None. ``scheduled_run_id`` is also pushed under that key as soon as it is known.
+    :return: ``{"scheduled_run_id", "run_id", "tag_name", "n_selected", "report", "dataset_id", "dataset_name",
+        "dataset_url", "run_url", "input_path", "output_path"}``, and each of them as an XCom of its own, so that
+        ``run.output["tag_name"]`` is what another task takes. ``tag_name`` is the newest tag that the run created and
+        ``n_selected`` the number of its samples; None and 0 if it created none. ``report`` holds the run's counts
+        (``nInput``, ``nCorrupt``, ``nSelected`` …), or None. The paths are those of the datasources. Without waiting,
+        ``run_id``, ``tag_name``, ``n_selected`` and ``report`` are None. ``scheduled_run_id`` is pushed as soon as it
+        is known, and ``run_id`` also if the run fails.
     :raises ValueError: An argument is not valid.
     :raises LightlyDatasetNotEmptyError: The worker would abort the run. Likewise LightlyDatasourceError, and
         LightlyNoWorkerError. Nothing was scheduled.
@@ -237,6 +240,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         with failing_for_good():
             self._ti = context["ti"]
             self.scheduled_run_id = event["scheduled_run_id"]
+            self.name_map_index(context)
             follower = self._follower(event["scheduled_run_id"])
             ending = follower.resume(self.hook, event)
             if ending is None:
@@ -356,7 +360,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         self.log.info("Scheduled run %s of dataset %s: %s", self.scheduled_run_id, self.dataset_id, runs_url)
         self._stop_if_killed(self.scheduled_run_id)
         if not self.wait_for_completion:
-            return self._announced(context, result(self.scheduled_run_id))
+            return self._announced(context, self._follower(self.scheduled_run_id).result_so_far(self.hook))
         limits = self._limits()
         follower = self._follower(self.scheduled_run_id, limits)
         ending = self._wait(follower)
@@ -461,6 +465,9 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         )
 
     def _conclude(self, context: Context, follower: RunFollower, ending: Ending) -> dict[str, Any]:
+        if ending.run is not None:
+            # Also of a run that failed, whose log can be downloaded by this id.
+            context["ti"].xcom_push(key="run_id", value=ending.run.id)
         limit = self.pickup_timeout if ending.decision.step is Step.NOT_TAKEN else self._longest_wait()
         within = "" if limit is None else f"{seconds_of(limit, argument='timeout'):g} s"
         try:
@@ -473,7 +480,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
     def _announced(self, context: Context, outcome: dict[str, Any]) -> dict[str, Any]:
         self._outcome = outcome
         self.platform.announce_run(self, context, self.dataset_id, outcome)
-        return outcome
+        return push_members(context, outcome)
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds

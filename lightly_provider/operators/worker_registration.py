@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.operators.arguments import check_id, is_static, labels_of
-from lightly_provider.operators.base import LightlyBaseOperator
+from lightly_provider.operators.base import LightlyBaseOperator, push_members
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,10 +71,7 @@ class RegisterLightlyWorkerOperator(LightlyBaseOperator):
         outcome = self.hook.get_or_register_worker(name, labels)
         done = "Registered" if outcome.registered else "Reusing"
         self.log.info("%s worker %r, id %s, labels: %s", done, name, outcome.worker_id, ", ".join(labels) or "-")
-        result = {"worker_id": outcome.worker_id, "worker_name": name, "labels": labels}
-        for key, value in result.items():
-            context["ti"].xcom_push(key=key, value=value)
-        return result
+        return push_members(context, {"worker_id": outcome.worker_id, "worker_name": name, "labels": labels})
 
 
 class DeleteLightlyWorkerOperator(LightlyBaseOperator):

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lightly_provider.contract import ArtifactType, RunState, ScheduledRunState
+from lightly_provider.contract import ArtifactType, Purpose, RunState, ScheduledRunState
 from lightly_provider.exceptions import (
     LightlyApiError,
     LightlyAuthenticationError,
@@ -263,6 +263,10 @@ class RunFollower:
             run_id=run.id if run else None,
         )
 
+    def result_so_far(self, hook: LightlyHook) -> dict[str, Any]:
+        """Return the task's result without a wait: what is known before the run has ended."""
+        return result(self.scheduled_run_id, self._dataset_of_result(hook))
+
     def cancel(self, hook: LightlyHook) -> tuple[bool, str]:
         """
         Cancel the scheduled run if that is still possible. Never raises, and takes less than 20 s.
@@ -331,11 +335,32 @@ class RunFollower:
             self._log.info("Run %s selected %d samples: tag '%s'.", run.id, tag.n_selected, shown(tag.name))
         return result(
             self.scheduled_run_id,
+            self._dataset_of_result(hook),
             run_id=run.id,
             tag_name=storable(tag.name) if tag else None,
             n_selected=tag.n_selected if tag else 0,
             report=report,
         )
+
+    def _dataset_of_result(self, hook: LightlyHook) -> dict[str, str | None]:
+        """Return what the result holds of the dataset, so that a mapped task needs the output of one task only."""
+        name, paths = None, {}
+        try:
+            name = storable(_asking(hook, lambda: hook.get_dataset(self.dataset_id)).name)
+            datasources = _asking(hook, lambda: hook.get_datasources(self.dataset_id))
+            paths = {datasource.purpose: storable(datasource.full_path) for datasource in datasources}
+        except LightlyError as error:
+            # The run does not depend on it.
+            self._log.warning("The dataset's name or paths could not be read for the result: %s", error)
+        both = paths.get(Purpose.INPUT_OUTPUT)
+        return {
+            "dataset_id": self.dataset_id,
+            "dataset_name": name,
+            "dataset_url": f"{hook.connection.web_url}/dataset/{self.dataset_id}",
+            "run_url": _runs_page(hook),
+            "input_path": paths.get(Purpose.INPUT, both),
+            "output_path": paths.get(Purpose.LIGHTLY, both),
+        }
 
 
 def _may_pass(error: LightlyError, *, worked_before: bool) -> bool:
@@ -389,6 +414,7 @@ def _runs_page(hook: LightlyHook) -> str:
 
 def result(
     scheduled_run_id: str,
+    dataset: Mapping[str, str | None] | None = None,
     *,
     run_id: str | None = None,
     tag_name: str | None = None,
@@ -402,4 +428,5 @@ def result(
         "tag_name": tag_name,
         "n_selected": n_selected,
         "report": report,
+        **(dataset or {}),
     }

@@ -21,7 +21,8 @@ from lightly_provider.operators.arguments import (
     labels_of,
     seconds_of,
 )
-from lightly_provider.operators.base import CheckedArguments, DescribedLineage, failing_for_good
+from lightly_provider.operators.base import CheckedArguments, DescribedLineage, failing_for_good, push_members
+from lightly_provider.operators.map_index import look_up_dataset_name
 from lightly_provider.runs.follower import RunFollower, result
 from lightly_provider.runs.state import Limits, Step
 from lightly_provider.runs.task_state import has_task_state_store
@@ -57,7 +58,7 @@ class LightlyRunSensor(CheckedArguments, DescribedLineage, BaseSensorOperator):
     :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
     :param kwargs: Those of every Airflow sensor, e.g. ``timeout`` (default: 7 days), ``mode`` and ``soft_fail``.
         ``mode="reschedule"`` needs Airflow 3.3, which remembers failed looks between two looks.
-    :return: ``{"scheduled_run_id", "run_id", "tag_name", "n_selected", "report"}``.
+    :return: As :class:`~lightly_provider.operators.worker.RunLightlyWorkerOperator`, in XComs of their own too.
     :raises LightlyRunFailedError: The run failed; likewise the other run errors.
     """
 
@@ -99,6 +100,7 @@ class LightlyRunSensor(CheckedArguments, DescribedLineage, BaseSensorOperator):
         """Look at the run, and wait here or in the triggerer."""
         with failing_for_good():
             self.check_arguments()
+            look_up_dataset_name(context, self.hook, self.dataset_id)
             web_url = self.hook.connection.web_url
             push_dataset_link(context, web_url, self.dataset_id)
             push_runs_link(context, web_url)
@@ -130,6 +132,7 @@ class LightlyRunSensor(CheckedArguments, DescribedLineage, BaseSensorOperator):
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Return the result after the wait of a :class:`~lightly_provider.triggers.worker.LightlyRunTrigger`."""
         with failing_for_good(), self._failing_softly():
+            look_up_dataset_name(context, self.hook, self.dataset_id)
             ending = self._follower.resume(self.hook, event)
             if ending is None or ending.decision.step is Step.TIMED_OUT:
                 raise self._timed_out(event["status"])
@@ -140,13 +143,15 @@ class LightlyRunSensor(CheckedArguments, DescribedLineage, BaseSensorOperator):
         return platform.run(self.dataset_id, self.scheduled_run_id, self._outcome)
 
     def _conclude(self, context: Context, ending: Ending) -> dict[str, Any]:
+        if ending.run is not None:
+            context["ti"].xcom_push(key="run_id", value=ending.run.id)
         try:
             self._outcome = self._follower.conclude(self.hook, ending)
         except LightlyRunError as error:
             self._outcome = result(self.scheduled_run_id, run_id=error.run_id)
             raise
         self.platform.announce_run(self, context, self.dataset_id, self._outcome)
-        return self._outcome
+        return push_members(context, self._outcome)
 
     @cached_property
     def _follower(self) -> RunFollower:

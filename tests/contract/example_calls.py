@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.api import calls
-from lightly_provider.api.models.dataset import DatasetCreateRequest
+from lightly_provider.api.models.dataset import DatasetCreateRequest, SharedAccessRequest, TagCreateRequest
 from lightly_provider.api.models.datasource import (
     ProcessedUntilRequest,
     S3DelegatedAccessDatasource,
@@ -13,7 +13,7 @@ from lightly_provider.api.models.datasource import (
 )
 from lightly_provider.api.models.run import ScheduleRequest, WorkerRegistration
 from lightly_provider.api.models.worker_config import WorkerConfigCreateRequest
-from lightly_provider.contract import DatasetType, FileNameFormat, Purpose, RunPriority
+from lightly_provider.contract import DatasetType, FileNameFormat, Purpose, RunPriority, SharedAccessType
 
 if TYPE_CHECKING:
     from lightly_provider.api.calls import Call
@@ -169,6 +169,12 @@ EXAMPLES: dict[str, Call[Any]] = {
     "find_datasets": calls.find_datasets("my photos_2"),
     "find_datasets, a name that needs encoding": calls.find_datasets("a/b?c=ü&d#e%"),
     "get_dataset": calls.get_dataset(DATASET),
+    "delete_dataset": calls.delete_dataset(DATASET),
+    "get_shared_access": calls.get_shared_access(DATASET),
+    "set_shared_access": calls.set_shared_access(
+        DATASET,
+        SharedAccessRequest(access_type=SharedAccessType.WRITE, users=["ann@example.com"], teams=["a-team"]),
+    ),
     "get_datasources": calls.get_datasources(DATASET),
     "set_datasource, keys": calls.set_datasource(DATASET, USER_ACCESS),
     "set_datasource, keys and all options": calls.set_datasource(DATASET, USER_ACCESS_FULL),
@@ -193,6 +199,7 @@ EXAMPLES: dict[str, Call[Any]] = {
     "list_open_runs, with labels": calls.list_open_runs(["gpu", "ü"]),
     "list_runs": calls.list_runs(page_size=200),
     "list_runs_of_dataset": calls.list_runs_of_dataset(DATASET),
+    "get_run": calls.get_run(RUN),
     "cancel_scheduled_run": calls.cancel_scheduled_run(DATASET, SCHEDULED_RUN),
     "get_run_of_scheduled_run": calls.get_run_of_scheduled_run(SCHEDULED_RUN),
     "get_run_logs": calls.get_run_logs(RUN, 17),
@@ -208,4 +215,8 @@ EXAMPLES: dict[str, Call[Any]] = {
     "export_sama_tasks, for a time": calls.export_sama_tasks(DATASET, TAG, page_offset=0, expires_in=3600),
     "get_sample_names": calls.get_sample_names(DATASET, page_offset=25_000),
     "get_sample": calls.get_sample(DATASET, SAMPLE),
+    "create_tag": calls.create_tag(
+        DATASET, TagCreateRequest(name="my tag:1", prev_tag_id=TAG, bit_mask_data="0xff01", tot_size=16)
+    ),
+    "delete_tag": calls.delete_tag(DATASET, TAG),
 }

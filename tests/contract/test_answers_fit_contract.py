@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.contract.example_calls import CONFIG, DATASET, EXAMPLES, SAMPLE, SCHEDULED_RUN
+from tests.contract.example_calls import CONFIG, DATASET, EXAMPLES, RUN, SAMPLE, SCHEDULED_RUN
 from tests.contract.samples import sample
 from tests.contract.schema import contract
 
@@ -23,7 +23,12 @@ def fitting(example: str, answer: Any) -> Any:
     """The answer about that which the example asks for."""
     if example == "get_artifact_url":
         return "https://example.com/signed"
-    asked = {"get_dataset": ("id", DATASET), "get_worker_config": ("id", CONFIG), "get_sample": ("id", SAMPLE)}
+    asked = {
+        "get_dataset": ("id", DATASET),
+        "get_run": ("id", RUN),
+        "get_worker_config": ("id", CONFIG),
+        "get_sample": ("id", SAMPLE),
+    }
     member, value = asked.get(example, ("scheduledId", SCHEDULED_RUN))
     if example in (*asked, "get_run_of_scheduled_run") and member in answer:
         return answer | {member: value}
@@ -123,6 +128,10 @@ def test_what_the_provider_cannot_do_without_is_required_of_the_answer() -> None
         ("get_dataset", "name"),
         ("get_dataset", "type"),
         ("get_processed_until", "processedUntilTimestamp"),
+        ("get_shared_access", "accessType"),
+        ("get_shared_access", "teams"),
+        ("get_shared_access", "users"),
+        ("set_shared_access", "id"),
         ("list_workers", "id"),
         ("register_worker", "id"),
         ("create_dataset", "id"),
@@ -144,6 +153,8 @@ def test_what_the_provider_cannot_do_without_is_required_of_the_answer() -> None
         ("list_runs", "state"),
         ("list_runs_of_dataset", "id"),
         ("list_runs_of_dataset", "state"),
+        ("get_run", "id"),
+        ("get_run", "state"),
         ("get_run_of_scheduled_run", "id"),
         ("get_run_of_scheduled_run", "state"),
         ("get_run_tags", "id"),
@@ -159,6 +170,7 @@ def test_what_the_provider_cannot_do_without_is_required_of_the_answer() -> None
         ("get_sample", "id"),
         ("get_sample", "type"),
         ("get_sample", "fileName"),
+        ("create_tag", "id"),
     }
 
 
@@ -213,7 +225,9 @@ def test_a_mask_that_is_no_hexadecimal_number_breaks_the_contract(mask: str) -> 
         EXAMPLES["get_tags"].parse([tag])
 
 
-@pytest.mark.parametrize("example", ["get_dataset", "get_worker_config", "get_run_of_scheduled_run", "get_sample"])
+@pytest.mark.parametrize(
+    "example", ["get_dataset", "get_run", "get_worker_config", "get_run_of_scheduled_run", "get_sample"]
+)
 def test_an_answer_about_something_else_is_refused(example: str) -> None:
     with pytest.raises(ValueError, match="than was asked for"):
         EXAMPLES[example].parse(full_answer(example))

@@ -21,6 +21,10 @@ REPEATABLE_WRITES = {
     "cancel_scheduled_docker_run_state_by_id",
     "register_docker_worker",
     "delete_docker_worker_registry_entry_by_id",
+    "delete_dataset_by_id",
+    "create_or_update_shared_access_config_by_dataset_id",
+    "create_tag_by_dataset_id",
+    "delete_tag_by_tag_id",
 }
 
 
@@ -99,5 +103,10 @@ def test_the_maximal_examples_use_every_member_that_the_contract_has_for_a_reque
         "DatasetCreateRequest.parentDatasetId",
         "DatasourceConfigS3.id",
         "DatasourceConfigS3DelegatedAccess.id",
+        # How a tag came about, beside its samples.
+        "TagCreateRequest.changes",
+        "TagCreateRequest.preselectedTagId",
+        "TagCreateRequest.queryTagId",
+        "TagCreateRequest.runId",
     }
     assert every - used == never_sent

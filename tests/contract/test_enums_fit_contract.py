@@ -26,6 +26,7 @@ from lightly_provider.contract import (
     RunPriority,
     RunState,
     ScheduledRunState,
+    SharedAccessType,
     WorkerState,
     WorkerType,
 )
@@ -77,8 +78,12 @@ def test_every_error_code_with_a_class_of_its_own_is_in_the_contract() -> None:
     assert set(errors._BY_CODE) == set(ErrorCode)
 
 
-def test_the_artifacts_that_are_read_are_in_the_contract() -> None:
-    assert set(ArtifactType) <= set(values("DockerRunArtifactType"))
+def test_the_types_of_artifacts_are_the_contracts() -> None:
+    assert list(ArtifactType) == values("DockerRunArtifactType")
+
+
+def test_the_kinds_of_shared_access_are_the_contracts() -> None:
+    assert list(SharedAccessType) == values("SharedAccessType")
 
 
 def test_creator_and_type_of_worker_are_in_the_contract() -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 REQUESTS: dict[type[Request], str] = {
     dataset.DatasetCreateRequest: "DatasetCreateRequest",
+    dataset.SharedAccessRequest: "SharedAccessConfigCreateRequest",
+    dataset.TagCreateRequest: "TagCreateRequest",
     datasource.S3UserAccessDatasource: "DatasourceConfigS3",
     datasource.S3DelegatedAccessDatasource: "DatasourceConfigS3DelegatedAccess",
     datasource.ProcessedUntilRequest: "DatasourceProcessedUntilTimestampRequest",
@@ -38,6 +40,16 @@ DEVIATIONS = {
     "DatasetCreateRequest.type: required here only",
     "DatasetCreateRequest.type: only the values Images, Videos",
     "DatasetCreateRequest.creator: only the values USER_PIP",
+    # The whole list is written each time, also where it is empty.
+    "SharedAccessConfigCreateRequest.users: required here only",
+    "SharedAccessConfigCreateRequest.teams: required here only",
+    "SharedAccessConfigCreateRequest.creator: only the values USER_PIP",
+    "TagCreateRequest.creator: only the values USER_PIP",
+    # How a tag came about, beside its samples.
+    "TagCreateRequest.changes: not here",
+    "TagCreateRequest.preselectedTagId: not here",
+    "TagCreateRequest.queryTagId: not here",
+    "TagCreateRequest.runId: not here",
     # Of datasets that the platform itself makes.
     "DatasetCreateRequest.imgType: not here",
     "DatasetCreateRequest.parentDatasetId: not here",
@@ -306,6 +318,7 @@ def test_wire_names_are_taken_as_well_as_python_names(section: type[Request], va
 ANSWERS: dict[type[Answer], str] = {
     wire.CreatedEntity: "CreateEntityResponse",
     dataset.Dataset: "DatasetData",
+    dataset.SharedAccess: "SharedAccessConfigData",
     dataset.Tag: "TagData",
     datasource.PermissionLights: "DatasourceConfigVerifyData",
     datasource.ProcessedUntil: "DatasourceProcessedUntilTimestampResponse",

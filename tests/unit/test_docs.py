@@ -32,9 +32,14 @@ from lightly_provider.operators.access import (
 )
 from lightly_provider.operators.base import CheckedOperator
 from lightly_provider.operators.cancellation import CancelLightlyRunOperator
-from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
+from lightly_provider.operators.dataset import (
+    CreateLightlyDatasetOperator,
+    DeleteLightlyDatasetOperator,
+    ShareLightlyDatasetOperator,
+)
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.results import ExportLightlyTagOperator
+from lightly_provider.operators.tag import CreateLightlyTagOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
 from lightly_provider.operators.worker_registration import DeleteLightlyWorkerOperator, RegisterLightlyWorkerOperator
@@ -52,6 +57,9 @@ OPERATORS: dict[str, type[Any]] = {
     "rotate_access": RotateLightlyAccessOperator,
     "delete_access": DeleteLightlyAccessOperator,
     "create_dataset": CreateLightlyDatasetOperator,
+    "share_dataset": ShareLightlyDatasetOperator,
+    "delete_dataset": DeleteLightlyDatasetOperator,
+    "create_tag": CreateLightlyTagOperator,
     "configure_s3_datasource": ConfigureS3DatasourceOperator,
     "verify_permissions": VerifyDatasourcePermissionsOperator,
     "run_worker": RunLightlyWorkerOperator,
@@ -63,6 +71,8 @@ OPERATORS: dict[str, type[Any]] = {
 }
 REQUIRED = {
     "dataset_name": "my-photos",
+    "confirm_name": "my-photos",
+    "tag_name": "my tag",
     "dataset_id": "6a9c21d4e8b05f7312c4d9ab",
     "resource_path": "s3://my-bucket/a/",
     "worker_id": "1d687363aa7bbbdce2a08328",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,9 +22,10 @@ from lightly_provider.hooks.connection import LightlyBaseHook
 from lightly_provider.hooks.lineage import dataset_asset, report_lineage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from lightly_provider.api.models.run import LogPage, Observation, Run, ScheduledRun
+    from lightly_provider.api.client import Download
+    from lightly_provider.api.models.run import Artifact, LogPage, Observation, Run, ScheduledRun
     from lightly_provider.api.models.worker_config import WorkerConfig
 
 # Maximum time for canceling, in seconds.
@@ -157,6 +159,41 @@ class RunVerbs(LightlyBaseHook):
             return Observation(scheduled_state=state)
         return Observation(run=run)
 
+    def get_run(self, run_id: str) -> Run:
+        """
+        Return a run by its own id, e.g. the ``run_id`` that ``RunLightlyWorkerOperator`` returns.
+
+        :param run_id: Id of the run, which is not that of its scheduled run.
+        :raises LightlyNotFoundError: There is no such run.
+        """
+        from lightly_provider.api import calls
+
+        return self.client.send(calls.get_run(run_id))
+
+    def get_runs(self, dataset_id: str) -> Iterator[Run]:
+        """
+        Yield the runs on a dataset, page by page, in the platform's order.
+
+        :param dataset_id: Id of the dataset.
+        """
+        from lightly_provider.api import calls
+
+        seen: set[str] = set()
+        for offset in itertools.count(0, calls.PAGE_SIZE):
+            call = calls.list_runs_of_dataset(dataset_id, page_offset=offset)
+            page = self.client.send(call)
+            new = [run for run in page if run.id not in seen]
+            yield from new
+            seen.update(run.id for run in new)
+            if len(page) < calls.PAGE_SIZE:
+                return
+            if not new:
+                raise LightlyResponseError(
+                    f"The platform repeats the same page of {call.operation} from {offset} on, so the list of runs "
+                    "cannot be completed.",
+                    operation=call.operation,
+                )
+
     def get_scheduled_runs(self, dataset_id: str) -> list[ScheduledRun]:
         """Return the dataset's schedule: all entries, in all states."""
         from lightly_provider.api import calls
@@ -215,6 +252,23 @@ class RunVerbs(LightlyBaseHook):
                         operation="cancel_scheduled_docker_run_state_by_id",
                     )
                 time.sleep(0.5)
+
+    @contextmanager
+    def open_artifact(self, run_id: str, artifact: Artifact) -> Iterator[Download]:
+        """
+        Open a file that a run created, to read it piece by piece.
+
+        :param run_id: Id of the run.
+        :param artifact: One of the run's ``artifacts``.
+        :return: A context manager of the open download: its size, its type, and its pieces.
+        :raises LightlyNotFoundError: The run has no such artifact, or its file was not uploaded.
+        :raises LightlyResponseError: The storage answered with an error.
+        """
+        from lightly_provider.api import calls
+
+        call = calls.get_artifact_url(run_id, artifact.id)
+        with self.client.open(call.operation, self.client.send(call)) as download:
+            yield download
 
     def get_report_sizes(self, run: Run) -> dict[str, int] | None:
         """

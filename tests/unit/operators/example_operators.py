@@ -12,9 +12,14 @@ from lightly_provider.operators.access import (
     RotateLightlyAccessOperator,
 )
 from lightly_provider.operators.cancellation import CancelLightlyRunOperator
-from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
+from lightly_provider.operators.dataset import (
+    CreateLightlyDatasetOperator,
+    DeleteLightlyDatasetOperator,
+    ShareLightlyDatasetOperator,
+)
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.results import ExportLightlyTagOperator
+from lightly_provider.operators.tag import CreateLightlyTagOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
 from lightly_provider.operators.worker_registration import DeleteLightlyWorkerOperator, RegisterLightlyWorkerOperator
@@ -80,6 +85,25 @@ OPERATORS: dict[type[CheckedArguments], tuple[dict[str, Any], dict[str, Any]]] =
             "resource_path": "s3://my-bucket/photos/",
             "datasource_aws_conn_id": "my_aws",
             "if_exists": "fail",
+            "if_missing": "create",
+            "lightly_conn_id": "other",
+        },
+    ),
+    ShareLightlyDatasetOperator: (
+        {"dataset_id": DATASET, "emails": ["ann@example.com"]},
+        {"teams": ["a-team"], "replace": True, "share_with_nobody": False, "lightly_conn_id": "other"},
+    ),
+    DeleteLightlyDatasetOperator: (
+        {"dataset_id": DATASET, "confirm_name": "my photos"},
+        {"ignore_if_missing": True, "lightly_conn_id": "other"},
+    ),
+    CreateLightlyTagOperator: (
+        {"dataset_id": DATASET, "tag_name": "my tag", "from_tag": "initial-tag"},
+        {
+            "filenames": None,
+            "union_with": ["a tag"],
+            "intersect_with": ["b tag"],
+            "subtract": ["c tag"],
             "lightly_conn_id": "other",
         },
     ),

@@ -21,9 +21,14 @@ from lightly_provider.operators.access import (
 )
 from lightly_provider.operators.arguments import types_of_arguments
 from lightly_provider.operators.cancellation import CancelLightlyRunOperator as Cancel
-from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
+from lightly_provider.operators.dataset import (
+    CreateLightlyDatasetOperator,
+    DeleteLightlyDatasetOperator,
+    ShareLightlyDatasetOperator,
+)
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.results import ExportLightlyTagOperator as Export
+from lightly_provider.operators.tag import CreateLightlyTagOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
 from lightly_provider.operators.worker_registration import DeleteLightlyWorkerOperator as DeleteWorker
@@ -48,6 +53,9 @@ NOT_TEMPLATED = {
     RotateAccess: {"external_id", "grace", "propagation_timeout"},
     DeleteAccess: {"allow_unmanaged"},
     Create: set(),
+    ShareLightlyDatasetOperator: {"replace", "share_with_nobody"},
+    DeleteLightlyDatasetOperator: set(),
+    CreateLightlyTagOperator: set(),
     Configure: {"external_id"},
     Verify: {
         "propagation_timeout",
@@ -344,6 +352,9 @@ MAPPED: dict[type[CheckedArguments], dict[str, list[Any]]] = {
     DeleteAccess: {"role_name": ["one", "two"]},
     RotateAccess: {"role_name": ["one", "two"]},
     Create: {"dataset_name": ["abc", "def"]},
+    ShareLightlyDatasetOperator: {"dataset_id": [DATASET, "b" * 24]},
+    DeleteLightlyDatasetOperator: {"dataset_id": [DATASET, "b" * 24], "confirm_name": ["abc", "def"]},
+    CreateLightlyTagOperator: {"dataset_id": [DATASET, "b" * 24]},
     Configure: {"dataset_id": [DATASET, "b" * 24], "resource_path": ["s3://my-bucket/a/", "s3://my-bucket/b/"]},
     Verify: {"dataset_id": [DATASET]},
     Run: {"dataset_id": [DATASET], "selection_config": [SELECTION]},

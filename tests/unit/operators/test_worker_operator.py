@@ -112,6 +112,17 @@ def workers(*items: dict[str, Any]) -> Answer:
 # What is asked before a run is scheduled.
 CHECKS = [("GET", DATASET_PATH), ("GET", SOURCES_PATH), ("GET", WORKERS_PATH)]
 
+# What is asked for the result.
+OF_THE_RESULT = [("GET", DATASET_PATH), ("GET", SOURCES_PATH)]
+OF_THE_DATASET = {
+    "dataset_id": DATASET,
+    "dataset_name": "my name",
+    "dataset_url": f"https://app.lightly.ai/dataset/{DATASET}",
+    "run_url": "https://app.lightly.ai/compute/runs",
+    "input_path": "s3://bucket/",
+    "output_path": "s3://bucket/",
+}
+
 BASE: dict[tuple[str, str], list[Step]] = {
     ("GET", DATASET_PATH): [dataset()],
     ("GET", SOURCES_PATH): [sources("INPUT_OUTPUT")],
@@ -220,17 +231,16 @@ def test_a_run_is_followed_to_its_result(
             selection_config=SELECTION, worker_config={"use_datapool": True}, runs_on=["gpu"], priority="HIGH"
         ).execute(context)  # type: ignore[arg-type]
 
-    assert result == {
+    assert result == OF_THE_DATASET | {
         "scheduled_run_id": SCHEDULED_RUN,
         "run_id": RUN,
         "tag_name": "a tag",
         "n_selected": 8,
         "report": sizes,
     }
-    assert context["ti"].xcoms == {
+    assert context["ti"].xcoms == result | {
         "lightly_dataset_url": f"https://app.lightly.ai/dataset/{DATASET}",
         "lightly_runs_url": "https://app.lightly.ai/compute/runs",
-        "scheduled_run_id": SCHEDULED_RUN,
     }
     (config,) = own.asked("POST", "/v1/docker/worker/config/vX")
     assert config.json["config"]["docker"] == {"useDatapool": True}
@@ -262,11 +272,13 @@ def test_without_waiting_only_the_scheduled_run_is_told(
 ) -> None:
     own = routed({})
     result = operator(wait_for_completion=False).execute(context)  # type: ignore[arg-type]
-    assert result == dict.fromkeys(("run_id", "tag_name", "n_selected", "report")) | {"scheduled_run_id": SCHEDULED_RUN}
+    nothing_yet = dict.fromkeys(("run_id", "tag_name", "n_selected", "report"))
+    assert result == OF_THE_DATASET | nothing_yet | {"scheduled_run_id": SCHEDULED_RUN}
     assert [(r.method, r.path) for r in own.received] == [
         *CHECKS,
         ("POST", "/v1/docker/worker/config/vX"),
         ("POST", SCHEDULE_PATH),
+        *OF_THE_RESULT,
     ]
     assert clock.pauses == []
 
