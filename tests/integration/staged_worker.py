@@ -42,6 +42,18 @@ def ready_dataset(sandbox: Sandbox, name: str) -> str:
     return dataset_id
 
 
+def of_the_dataset(sandbox: Sandbox, dataset_id: str) -> dict[str, str]:
+    """What the result of a run on a :func:`ready_dataset` holds of the dataset."""
+    return {
+        "dataset_id": dataset_id,
+        "dataset_name": str(platform(sandbox, "GET", f"/v1/datasets/{dataset_id}")["name"]),
+        "dataset_url": f"{sandbox.web_url}/dataset/{dataset_id}",
+        "run_url": f"{sandbox.web_url}/compute/runs",
+        "input_path": "s3://a-bucket/raw/",
+        "output_path": "s3://a-bucket/raw/",
+    }
+
+
 class StagedWorker:
     """
     A worker with its own label.

@@ -16,7 +16,7 @@ import pytest
 
 from tests.integration.airflow_run import outcome_of
 from tests.integration.lossy_proxy import LossyProxy
-from tests.integration.staged_worker import SIZES, StagedWorker, ready_dataset
+from tests.integration.staged_worker import SIZES, StagedWorker, of_the_dataset, ready_dataset
 from tests.thinning import thinned
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def play(
     entries = worker.schedule(scene.dataset_id)
     assert [entry["state"] for entry in entries] == ["DONE"], where
     result: dict[str, Any] = outcome_of(database, "worker_tries", run_id).xcoms[mode, "return_value"]
-    assert result == {
+    assert result == of_the_dataset(sandbox, scene.dataset_id) | {
         "scheduled_run_id": entries[0]["id"],
         "run_id": scene.run_id,
         "tag_name": None,

@@ -21,7 +21,7 @@ from lightly_provider.operators.cancellation import CancelLightlyRunOperator
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
 from lightly_provider.sensors.worker import LightlyRunSensor
 from tests.integration.airflow_run import outcome_of
-from tests.integration.staged_worker import SIZES, StagedWorker, ready_dataset
+from tests.integration.staged_worker import SIZES, StagedWorker, of_the_dataset, ready_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -278,17 +278,16 @@ def test_the_result_the_links_and_the_failure_are_the_same_in_both_modes(
 
     result = ran(operator(), context, lambda: work("COMPLETED"))
     entry = worker.schedule(dataset_id)[0]
-    assert result == {
+    assert result == of_the_dataset(lightly, dataset_id) | {
         "scheduled_run_id": entry["id"],
         "run_id": result["run_id"],
         "tag_name": None,
         "n_selected": 0,
         "report": SIZES,
     }
-    assert context["ti"].pushed == {
+    assert context["ti"].pushed == result | {
         "lightly_dataset_url": f"{lightly.web_url}/dataset/{dataset_id}",
         "lightly_runs_url": f"{lightly.web_url}/compute/runs",
-        "scheduled_run_id": entry["id"],
     }
     with pytest.raises(LightlyRunFailedError, match=r"ended as FAILED: ended as FAILED\. Its log and report: http"):
         ran(operator(), context, lambda: work("FAILED"))

@@ -20,7 +20,7 @@ from lightly_provider.exceptions import (
     LightlyStoredFormError,
 )
 from lightly_provider.hooks.lightly import LightlyHook
-from tests.integration.staged_worker import SIZES, platform
+from tests.integration.staged_worker import SIZES, of_the_dataset, platform
 from tests.upgrade.present_runs import Present, config_of, event_of
 from tests.upgrade.recordings import Recording, Scene, scenes
 
@@ -55,7 +55,7 @@ def test_a_run_that_was_deferred_is_followed_to_its_result(
     event = event_of(scene.trigger(), lambda: run_ids.append(run.end("COMPLETED")))
     result = resumed(scene, context, event=event)
 
-    assert result == {
+    assert result == of_the_dataset(lightly, run.dataset_id) | {
         "scheduled_run_id": run.scheduled_run_id,
         "run_id": run_ids[0],
         "tag_name": None,
