@@ -121,11 +121,7 @@ class LightlyDatasetConflictError(LightlyError):
 
 
 class LightlyDatasetInUseError(LightlyError):
-    """The dataset has a scheduled or running run, so it must not be deleted."""
-
-
-class LightlyDatasetInUseError(LightlyError):
-    """The dataset has a scheduled or running run, so it must not be deleted."""
+    """The dataset has a scheduled or running run, so it must not be deleted, nor reset."""
 
 
 class LightlyDatasetNotEmptyError(LightlyError):

@@ -72,7 +72,6 @@ OPERATORS: dict[str, type[Any]] = {
 REQUIRED = {
     "dataset_name": "my-photos",
     "confirm_name": "my-photos",
-    "tag_name": "my tag",
     "dataset_id": "6a9c21d4e8b05f7312c4d9ab",
     "resource_path": "s3://my-bucket/a/",
     "worker_id": "1d687363aa7bbbdce2a08328",

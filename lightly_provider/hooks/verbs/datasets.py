@@ -128,11 +128,13 @@ class DatasetVerbs(LightlyBaseHook):
         :raises LightlyDatasetConflictError: The dataset exists, and must not be reused or has another type.
         :raises LightlyNotFoundError: It does not exist, and must not be created. The message has the nearest names.
         """
-        outcome = self._find_or_create(name, dataset_type, reuse=reuse)
+        outcome = self._find_or_create(name, dataset_type, reuse=reuse, create=create)
         report_lineage(self, wrote=dataset_asset(self, outcome.dataset_id))
         return outcome
 
-    def _find_or_create(self, name: str, dataset_type: DatasetType | str, *, reuse: bool) -> DatasetOutcome:
+    def _find_or_create(
+        self, name: str, dataset_type: DatasetType | str, *, reuse: bool, create: bool
+    ) -> DatasetOutcome:
         from lightly_provider.api import calls
         from lightly_provider.api.models.dataset import DatasetCreateRequest
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lightly_provider.exceptions import LightlyConflictError, LightlyNotFoundError, LightlyResponseError
 from lightly_provider.foreign_text import shown
 from lightly_provider.hooks.connection import LightlyBaseHook
+from lightly_provider.hooks.tag_selection import combine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -116,20 +117,17 @@ class TagCreationVerbs(LightlyBaseHook):
         :raises LightlyNotFoundError: The dataset has no such tag, or no sample is left. Nothing was created.
         :raises LightlyConflictError: The dataset has a tag of this name with other samples.
         """
-        by_name = {tag.name: tag for tag in self._tags_of(dataset_id)}
-        absent = [name for name in (from_tag, *union_with, *intersect_with, *subtract) if name not in by_name]
-        if absent:
-            raise self._no_tag(dataset_id, absent[0], by_name)
-        masks = {name: int(tag.bit_mask_data, 16) for name, tag in by_name.items()}
-        mask = masks[from_tag]
-        for name in union_with:
-            mask |= masks[name]
-        for name in intersect_with:
-            mask &= masks[name]
-        for name in subtract:
-            mask &= ~masks[name]
-        n_samples = max(tag.tot_size for tag in by_name.values())
-        return self._create_tag(dataset_id, tag_name, mask, previous=by_name[from_tag], n_samples=n_samples)
+        tags = self._tags_of(dataset_id)
+        selection = combine(
+            dataset_id,
+            tags,
+            from_tag,
+            union_with=union_with,
+            intersect_with=intersect_with,
+            subtract=subtract,
+        )
+        n_samples = max(tag.tot_size for tag in tags)
+        return self._create_tag(dataset_id, tag_name, selection.bits, previous=selection.tags[0], n_samples=n_samples)
 
     def delete_tag(self, dataset_id: str, tag_name: str) -> bool:
         """
@@ -175,7 +173,7 @@ class TagCreationVerbs(LightlyBaseHook):
         tag = next((tag for tag in self._tags_of(dataset_id) if tag.name == tag_name), None)
         if tag is None:
             return None
-        if int(tag.bit_mask_data, 16) != mask:
+        if tag.bits != mask:
             raise LightlyConflictError(
                 f"Dataset {dataset_id} has a tag {tag_name!r} already, whose {tag.n_selected} samples are not the "
                 f"{mask.bit_count()} wanted; choose another tag_name, or delete that tag.",
@@ -196,15 +194,3 @@ class TagCreationVerbs(LightlyBaseHook):
         from lightly_provider.api import calls
 
         return self.client.send(calls.get_tags(dataset_id))
-
-    @staticmethod
-    def _no_tag(dataset_id: str, tag_name: str, present: Iterable[str]) -> LightlyNotFoundError:
-        import difflib
-
-        present = list(present)
-        near = difflib.get_close_matches(tag_name, present, n=3)
-        listed = ", ".join(shown(name, longest=100) for name in near or present[:20]) or "none"
-        return LightlyNotFoundError(
-            f"Dataset {dataset_id} has no tag {tag_name!r}; {'the nearest are' if near else 'its tags'}: {listed}.",
-            operation="get_tags_by_dataset_id",
-        )

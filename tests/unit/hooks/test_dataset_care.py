@@ -352,7 +352,7 @@ def test_a_tag_without_a_sample_is_not_created(hook_on: HookOn) -> None:
 
 def test_a_tag_that_is_not_there_is_told_with_the_nearest(hook_on: HookOn) -> None:
     hook, _ = hook_on(tags(INITIAL, tag("batch one", "0x3")))
-    with pytest.raises(LightlyNotFoundError, match=r"has no tag 'bacth one'.*'?batch one"):
+    with pytest.raises(LightlyNotFoundError, match=r"has no tag 'bacth one'; did you mean 'batch one'\?"):
         hook.create_tag_from_tags(DATASET, "my tag", from_tag="initial-tag", subtract=["bacth one"])
 
 
