@@ -28,7 +28,9 @@ SCHEME = "lightly"
 DEFAULT_HOST = "api.lightly.ai"
 
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
-# The longest that a tag's name may be; Airflow stores addresses of up to 1500 characters.
+# Airflow takes no longer ones (airflow 3.3.2, sdk/definitions/asset, `_validate_identifier`).
+LONGEST_ADDRESS = 1500
+# The longest name of a tag, so that its address is never longer than that.
 _LONGEST_TAG = 300
 # These may stand in a path as they are (RFC 3986, section 3.3), and in a tag's name (contract.TAG_NAME_PATTERN).
 _PLAIN_IN_TAG = ":;=@"

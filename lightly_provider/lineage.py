@@ -17,8 +17,9 @@ object in S3           ``s3://<bucket>``              the key
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
 
-from lightly_provider.assets import SCHEME, Address, address_of, announce, host_of, openlineage_name
+from lightly_provider.assets import LONGEST_ADDRESS, SCHEME, Address, address_of, announce, host_of, openlineage_name
 from lightly_provider.foreign_text import shown
 from lightly_provider.links import dataset_page, runs_page
 
@@ -175,6 +176,38 @@ class Platform(NamedTuple):
         }
         self.announce(task, context, dataset_id, made=made, about=[self.address(dataset_id), made], extra=extra)
 
+    def announce_export(
+        self,
+        task: Task,
+        context: Context,
+        dataset_id: str,
+        *,
+        tag: str | None,
+        run_id: str | None,
+        n_selected: int,
+        uri: str | None,
+    ) -> None:
+        """
+        Fill the events of the outlets of a task that exported a tag.
+
+        :param task: The task.
+        :param context: Its context.
+        :param dataset_id: Id of the dataset.
+        :param tag: Name of the tag. None: nothing was selected.
+        :param run_id: Id of the run that created the tag; None: no run, or not known.
+        :param n_selected: Number of samples in the file.
+        :param uri: Address of the file. None: there is none, so that an alias gets no event.
+        """
+        made = file_asset(uri) if uri else None
+        extra = {
+            "run_id": run_id,
+            "tag": tag,
+            "n_selected": n_selected,
+            "report_url": dataset_page(self.web_url, dataset_id),
+        }
+        about = [made, self.address(dataset_id), self.address(dataset_id, tag) if tag else None]
+        self.announce(task, context, dataset_id, made=made, about=about, extra=extra)
+
     def announce(
         self,
         task: Task,
@@ -223,19 +256,37 @@ def file(uri: str, *, rows: int | None = None, size: int | None = None) -> Node:
     """
     Return a file.
 
-    :param uri: Its address; a path without a scheme is one of this machine.
+    :param uri: Its address; a path without a scheme is one of this machine. A connection id in it is left out.
     :param rows: Number of samples in it. Default: None, not known.
     :param size: Its bytes. Default: None, not known.
     """
+    scheme, host, path = _parts(uri)
+    if scheme == "file":
+        return Node("file", path, rows=rows, size=size)
+    return Node(f"{scheme}://{host}", path.strip("/") or "/", rows=rows, size=size)
+
+
+def file_asset(uri: str) -> str | None:
+    """
+    Return the address of a file as an asset, percent-encoded where Airflow would cut or refuse it.
+
+    :param uri: See :func:`file`.
+    :return: The address; None if it is longer than an asset's may be.
+    """
+    scheme, host, path = _parts(uri)
+    encoded = "".join(quote(sign) if sign in "?#%" or not sign.isascii() else sign for sign in path)
+    address = f"{scheme}://{host}{encoded}"
+    return address if len(address) <= LONGEST_ADDRESS else None
+
+
+def _parts(uri: str) -> tuple[str, str, str]:
+    """Return scheme, host and path of a file's address."""
     scheme, separator, rest = uri.partition("://")
     if not separator:
-        return Node("file", uri, rows=rows, size=size)
-    authority, _, path = rest.partition("/")
-    # A connection id may stand before the host of an object storage path.
-    host = authority.rpartition("@")[2]
-    if scheme == "file":
-        return Node("file", f"/{path}", rows=rows, size=size)
-    return Node(f"{scheme}://{host}", path.rstrip("/") or "/", rows=rows, size=size)
+        return "file", "", uri
+    authority, slash, path = rest.partition("/")
+    # An object storage path may name its connection before the host.
+    return scheme, authority.rpartition("@")[2], f"{slash}{path}"
 
 
 def _facets(node: Node) -> dict[str, Any]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from lightly_provider.hooks.tag_selection import TagSelection
+    from lightly_provider.lineage import Moved, Platform
     from lightly_provider.results.export import Export
 
 _MOST_NAMES_IN_XCOM = 1000
@@ -105,6 +106,7 @@ class ExportLightlyTagOperator(LightlyBaseOperator):
         self.intersect_with = intersect_with
         self.subtract = subtract
         self.read_urls_expire_in = read_urls_expire_in
+        self._exported: dict[str, Any] | None = None
         self._killed = False
         self.check_arguments()
 
@@ -154,7 +156,31 @@ class ExportLightlyTagOperator(LightlyBaseOperator):
             shown(result["uri"] or "XCom"),
             result["bytes"],
         )
+        self._exported = result
+        self.platform.announce_export(
+            self,
+            context,
+            self.dataset_id,
+            tag=self.tag_name,
+            run_id=selection.tags[0].run_id if selection.tags else None,
+            n_selected=result["count"],
+            uri=result["uri"],
+        )
         return result
+
+    def moved(self, platform: Platform) -> Moved:
+        """See :meth:`DescribedLineage.moved`."""
+        from lightly_provider.lineage import Moved, file
+
+        given = [self.tag_name, self.since_tag]
+        for argument in _TAG_LISTS:
+            given += labels_of(getattr(self, argument), argument=argument)
+        tags = dict.fromkeys(name for name in given if name)
+        done = self._exported or {"uri": None}
+        return Moved(
+            inputs=[platform.tag(self.dataset_id, name) for name in tags] or [platform.dataset(self.dataset_id)],
+            outputs=[file(done["uri"], rows=done["count"], size=done["bytes"])] if done["uri"] else [],
+        )
 
     def on_kill(self) -> None:
         """End the export before its next page; what was written so far is discarded."""

@@ -102,7 +102,7 @@ def _decoded(value: Any) -> Any:
     if not isinstance(value, str | bytes):  # SQLite returns numbers as numbers
         return value
     decoded = json.loads(value)
-    return json.loads(decoded) if isinstance(decoded, str) and decoded[:1] in '{["' else decoded
+    return json.loads(decoded) if isinstance(decoded, str) and decoded[:1] in {"{", "[", '"'} else decoded
 
 
 def lines_with(secret: str, *places: str) -> list[str]:

@@ -117,6 +117,7 @@ def build(plan: dict[str, Any]) -> Any:
 
     from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
     from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
+    from lightly_provider.operators.results import ExportLightlyTagOperator
     from lightly_provider.operators.worker import RunLightlyWorkerOperator
 
     bucket = plan["bucket"]
@@ -159,7 +160,15 @@ def build(plan: dict[str, Any]) -> Any:
             outlets=[AssetAlias(SELECTIONS)],
             **fast,
         )
-        configure >> run >> again
+        export = ExportLightlyTagOperator(
+            task_id="export",
+            dataset_id=create.output,
+            tag_name="{{ ti.xcom_pull('run')['tag_name'] }}",
+            format="manifest",
+            destination=f"s3://{bucket}/curated/lineage.jsonl",
+            outlets=[AssetAlias(SELECTIONS)],
+        )
+        configure >> run >> export >> again
 
         refused = RunLightlyWorkerOperator(
             task_id="run_refused", dataset_id="0" * 24, lightly_conn_id="refused", **fast

@@ -117,6 +117,15 @@ def test_a_run_leads_from_the_dataset_to_its_tag_in_both_modes(
     assert output["facets"]["dataSource"]["uri"] == f"{sandbox.web_url}/dataset/{dataset}"
 
 
+def test_an_export_leads_from_the_tag_to_the_file(ran: LineageRun, photos: str, namespace: str) -> None:
+    dataset, result = dataset_of(ran, "create"), ran.outcome.xcoms["export", "return_value"]
+    tag = f"{dataset}/tag/{ran.outcome.xcoms['run', 'return_value']['tag_name']}"
+
+    assert ran.edges("export") == ("COMPLETE", [(namespace, tag)], [(f"s3://{photos}", "curated/lineage.jsonl")])
+    statistics = ran.last_event("export")["outputs"][0]["outputFacets"]["outputStatistics"]
+    assert (statistics["rowCount"], statistics["size"]) == (4, result["bytes"])
+
+
 def test_a_run_that_selects_nothing_has_no_output(ran: LineageRun, namespace: str) -> None:
     assert ran.outcome.xcoms["run_again", "return_value"]["tag_name"] is None
     assert ran.edges("run_again") == ("COMPLETE", [(namespace, dataset_of(ran, "create"))], [])
@@ -161,6 +170,8 @@ def test_aliases_get_an_event_of_what_was_made_and_assets_get_the_extra(
         expected.append((task_id, f"{namespace}/{dataset}/tag/{result['tag_name']}", extra))
         if task_id == "run":
             expected.append((task_id, CURATED, extra))
+            of_dataset = extra | {"report_url": f"{sandbox.web_url}/dataset/{dataset}"}
+            expected.append(("export", ran.outcome.xcoms["export", "return_value"]["uri"], of_dataset))
 
     assert sorted(ran.asset_events, key=str) == sorted(expected, key=str)
 

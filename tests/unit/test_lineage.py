@@ -8,11 +8,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.providers.common.compat.sdk import Asset
 
 from lightly_provider.aws.location import S3Location
 from lightly_provider.hooks.lightly import LightlyHook
 from lightly_provider.hooks.lineage import is_openlineage_active
-from lightly_provider.lineage import Moved, Node, Platform, file, location
+from lightly_provider.lineage import Moved, Node, Platform, file, file_asset, location
 from tests.contract.example_calls import DATASET, USER_ACCESS
 from tests.contract.samples import documented_answer
 from tests.unit.api.scripted_platform import Answer, ScriptedPlatform
@@ -50,6 +51,22 @@ def test_a_location_is_named_as_the_asset_of_its_address(uri: str, name: str) ->
 )
 def test_a_file_is_named_by_its_address_without_the_connection(uri: str, namespace: str, name: str) -> None:
     assert file(uri, rows=2, size=90) == Node(namespace, name, rows=2, size=90)
+
+
+@pytest.mark.parametrize(
+    ("uri", "address"),
+    [
+        ("s3://bucket/a b/c=1.jsonl", "s3://bucket/a b/c=1.jsonl"),
+        ("s3://bucket/a#b?c%20ü", "s3://bucket/a%23b%3Fc%2520%C3%BC"),
+        ("gs://team_conn@bucket/a", "gs://bucket/a"),
+        ("/data/a.jsonl", "file:///data/a.jsonl"),
+        (f"s3://bucket/{'a' * 1500}", None),
+    ],
+)
+def test_an_exported_file_is_an_asset_that_airflow_takes_as_it_is(uri: str, address: str | None) -> None:
+    assert file_asset(uri) == address
+    if address and not address.startswith("gs"):
+        assert Asset(address).uri == address
 
 
 def test_a_run_moves_from_its_dataset_to_the_tag_that_it_created() -> None:
