@@ -69,12 +69,14 @@ class RawAnswer:
     :param content: Body, decompressed.
     :param content_type: ``Content-Type`` header; empty (default) if missing.
     :param retry_after: ``Retry-After`` header; None (default) if missing.
+    :param etag: ``ETag`` header; None (default) if missing.
     """
 
     status: int
     content: bytes | bytearray = field(repr=False)
     content_type: str = ""
     retry_after: str | None = None
+    etag: str | None = None
 
 
 class NoAnswerError(Exception):
@@ -211,6 +213,7 @@ class Transport:
         limits: Limits,
         query: Mapping[str, Any] | None = None,
         json: Any = None,
+        content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> RawAnswer:
         """
@@ -221,12 +224,15 @@ class Transport:
         :param limits: Limits of time and size.
         :param query: Query parameters; a sequence repeats its key. Default: none.
         :param json: JSON body. None (default): no body.
+        :param content: Body as it is, instead of ``json``. None (default): no body.
         :param headers: Headers of this request only. Default: none.
         :raises NoAnswerError: No complete response arrived within the limits.
         """
         with self._cut_off(limits) as cut_off:
             return _explaining(
-                lambda: self._sent(method, url, limits, cut_off, params=query, json=json, headers=headers),
+                lambda: self._sent(
+                    method, url, limits, cut_off, params=query, json=json, data=content, headers=headers
+                ),
                 limits,
                 cut_off,
             )
@@ -275,6 +281,7 @@ class Transport:
             content=content,
             content_type=response.headers.get("Content-Type") or "",
             retry_after=response.headers.get("Retry-After"),
+            etag=response.headers.get("ETag"),
         )
 
     def _response(self, method: str, url: str, limits: Limits, **what: Any) -> requests.Response:

@@ -169,6 +169,33 @@ def _texts_in(value: Any) -> Iterator[str]:
         yield from _texts_in(inner)
 
 
+@dataclass(frozen=True)
+class FilePage:
+    """
+    One page of a listing of files. Their signed URLs are left out.
+
+    :param names: Names of the files.
+    :param cursor: Where the next page begins; None: this is the last one.
+    """
+
+    names: list[str]
+    cursor: str | None
+
+
+def _page_of_files(answer: Any) -> FilePage:
+    match answer:
+        case {"hasMore": bool(has_more), "cursor": str(cursor), "data": [*rows]}:
+            names = [row["fileName"] if isinstance(row, dict) and "fileName" in row else "" for row in rows]
+        case _:
+            raise ValueError("it has no hasMore, cursor and data")
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise ValueError("a file has no name")
+        if not is_storable(name):
+            raise ValueError(f"a file name has NUL in it, or is not UTF-8: {shown(name, longest=100)}")
+    return FilePage(names, cursor if has_more else None)
+
+
 def _signed_address(answer: Any) -> str:
     if not isinstance(answer, str):
         raise ValueError("a text was expected")
@@ -390,6 +417,78 @@ def set_processed_until(dataset_id: str, request: ProcessedUntilRequest) -> Call
         repeatable=True,
         form=Form.NOTHING,
         parse=_nothing,
+    )
+
+
+def list_input_files(dataset_id: str, *, cursor: str | None = None) -> Call[FilePage]:
+    """List one page of the images or videos in the dataset's input, all that were ever added."""
+    # The platform's clock decides what "to" means, so the end is left out.
+    return _file_page("get_list_of_raw_samples_from_datasource_by_dataset_id", dataset_id, "list", {}, cursor)
+
+
+def list_prediction_files(dataset_id: str, task_name: str, *, cursor: str | None = None) -> Call[FilePage]:
+    """List one page of a prediction task's files, without its schema; names are relative to the task's folder."""
+    return _file_page(
+        "get_list_of_raw_samples_predictions_from_datasource_by_dataset_id",
+        dataset_id,
+        "predictions/list",
+        {"taskName": task_name},
+        cursor,
+    )
+
+
+def list_metadata_files(dataset_id: str, *, cursor: str | None = None) -> Call[FilePage]:
+    """List one page of the metadata files, without their schema."""
+    return _file_page(
+        "get_list_of_raw_samples_metadata_from_datasource_by_dataset_id", dataset_id, "metadata/list", {}, cursor
+    )
+
+
+def _file_page(
+    operation: str, dataset_id: str, listing: str, query: Mapping[str, str], cursor: str | None
+) -> Call[FilePage]:
+    start: Mapping[str, str | int] = {"from": 0} if cursor is None else {"cursor": cursor}
+    return Call(
+        operation=operation,
+        method="GET",
+        path=f"/v1/datasets/{_segment(dataset_id)}/datasource/{listing}",
+        query={**query, **start},
+        repeatable=True,
+        form=Form.SECRET,
+        parse=_page_of_files,
+    )
+
+
+def get_prediction_file_url(dataset_id: str, file_name: str) -> Call[str]:
+    """Get a signed URL to read a file below ``.lightly/predictions/``, which need not exist."""
+    return _own_file_url(
+        "get_prediction_file_read_url_from_datasource_by_dataset_id", dataset_id, "predictions/file", file_name
+    )
+
+
+def get_prediction_file_write_url(dataset_id: str, file_name: str) -> Call[str]:
+    """Get a signed URL to write a file below ``.lightly/predictions/``."""
+    return _own_file_url(
+        "get_prediction_file_write_url_from_datasource_by_dataset_id", dataset_id, "predictions/writeUrl", file_name
+    )
+
+
+def get_metadata_file_url(dataset_id: str, file_name: str) -> Call[str]:
+    """Get a signed URL to read a file below ``.lightly/metadata/``, which need not exist."""
+    return _own_file_url(
+        "get_metadata_file_read_url_from_datasource_by_dataset_id", dataset_id, "metadata/file", file_name
+    )
+
+
+def _own_file_url(operation: str, dataset_id: str, kind: str, file_name: str) -> Call[str]:
+    return Call(
+        operation=operation,
+        method="GET",
+        path=f"/v1/datasets/{_segment(dataset_id)}/datasource/{kind}",
+        query={"fileName": file_name},
+        repeatable=True,
+        form=Form.SECRET,
+        parse=_signed_address,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import platform
+import re
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
     from lightly_provider.api.calls import Call
-    from lightly_provider.network import OpenAnswer
+    from lightly_provider.network import OpenAnswer, RawAnswer
 
 Result = TypeVar("Result")
 
@@ -40,6 +41,7 @@ DISTRIBUTION = "airflow-provider-lightly"
 LOWEST_RATE = 16 * 1024
 # Maximum size of a file that is read piece by piece, in bytes; a checkpoint has some hundred MiB.
 LARGEST_FILE = 64 * 2**30
+_STORAGE_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,14 @@ class ClientSettings:
     max_attempts: int = 6
     longest_wait: float = 60.0
     largest_answer: int = 32 * 2**20
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """The content of an object in the storage, and its ETag; None: unknown."""
+
+    content: bytes = field(repr=False)
+    etag: str | None
 
 
 class LightlyClient:
@@ -200,6 +210,101 @@ class LightlyClient:
                 "connection, and report it to the platform's support if that is right.",
                 operation=operation,
             )
+
+    def read_object(self, operation: str, url: str, *, most: int) -> StoredObject | None:
+        """
+        Read an object of any content at a signed URL that the platform returned, without the token.
+
+        :param operation: Operation that returned the URL, for messages.
+        :param url: The URL, which is a secret and appears in no text.
+        :param most: Maximum size of the object, in bytes.
+        :return: The object; None if there is none.
+        :raises LightlyConnectionError: No complete response arrived.
+        :raises LightlyResponseError: The object cannot be read, or is too large.
+        """
+        answer = self._storage_answer("read", operation, "GET", url, size=most)
+        if answer.status == 404:
+            return None
+        if answer.status != 200:
+            raise self._storage_refusal("read", operation, answer)
+        return StoredObject(bytes(answer.content), answer.etag)
+
+    def write_object(
+        self, operation: str, url: str, content: bytes, *, headers: Mapping[str, str] | None = None
+    ) -> bool:
+        """
+        Write an object at a signed URL that the platform returned, without the token.
+
+        :param operation: Operation that returned the URL, for messages.
+        :param url: The URL, which is a secret and appears in no text.
+        :param content: Content of the object.
+        :param headers: Headers of the request, e.g. a condition. Default: none.
+        :return: Whether it was written; False: the condition in the headers was not met.
+        :raises LightlyConnectionError: No complete response arrived.
+        :raises LightlyResponseError: The object cannot be written.
+        """
+        answer = self._storage_answer("written", operation, "PUT", url, content=content, headers=headers)
+        if answer.status in (409, 412):
+            return False
+        if not 200 <= answer.status < 300:
+            raise self._storage_refusal("written", operation, answer)
+        return True
+
+    def _storage_answer(
+        self,
+        what: str,
+        operation: str,
+        method: str,
+        url: str,
+        *,
+        size: int = 2**20,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> RawAnswer:
+        """Send a request to the object storage; again after a lost connection or a fault of the storage."""
+        self._check_signed_address(operation, url)
+        settings, n_tries = self._settings, 0
+        while True:
+            n_tries += 1
+            failure: LightlyError
+            try:
+                answer = self._transport.send(
+                    method,
+                    url,
+                    limits=self._limits(total=settings.read_timeout, lowest_rate=LOWEST_RATE, size=size),
+                    content=content,
+                    headers=headers,
+                )
+            except AnswerTooLargeError as error:
+                failure = LightlyResponseError(
+                    f"The object at the address that {operation} returned cannot be used: {error}.", operation=operation
+                )
+                break
+            except NoAnswerError as error:
+                failure = LightlyConnectionError(
+                    f"The address that {operation} returned could not be {what}: {error}.",
+                    operation=operation,
+                    maybe_applied=method == "PUT" and not error.never_sent,
+                )
+            else:
+                if answer.status < 500 and answer.status != 429:
+                    return answer
+                failure = self._storage_refusal(what, operation, answer)
+            if n_tries >= min(settings.max_attempts, _STORAGE_ATTEMPTS):
+                break
+            time.sleep(min(settings.longest_wait, 0.5 * 2 ** (n_tries - 1)))
+        raise failure
+
+    def _storage_refusal(self, what: str, operation: str, answer: RawAnswer) -> LightlyResponseError:
+        # S3 answers with a small XML document; the rest of it may repeat the signed request.
+        code = re.search(rb"<Code>([A-Za-z0-9.]{1,60})</Code>", bytes(answer.content[:10_000]))
+        named = f" {code[1].decode()}" if code else ""
+        return LightlyResponseError(
+            f"The address that {operation} returned could not be {what}: HTTP {answer.status}{named}; check the "
+            "permissions of the dataset's datasource (VerifyDatasourcePermissionsOperator).",
+            operation=operation,
+            status=answer.status,
+        )
 
     def _limits(self, *, total: float, lowest_rate: float | None = None, size: int | None = None) -> Limits:
         settings = self._settings

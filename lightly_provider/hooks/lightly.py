@@ -17,6 +17,7 @@ from lightly_provider.foreign_text import shown
 from lightly_provider.get_provider_info import CONNECTION_FORM
 from lightly_provider.hooks.verbs.datasets import DatasetOutcome, DatasetVerbs, Sharing, SharingOutcome
 from lightly_provider.hooks.verbs.datasources import DatasourceVerbs
+from lightly_provider.hooks.verbs.own_files import OwnFileVerbs
 from lightly_provider.hooks.verbs.runs import RunVerbs
 from lightly_provider.hooks.verbs.tag_creation import TagCreationVerbs, TagOutcome
 from lightly_provider.hooks.verbs.tags import TagVerbs
@@ -25,7 +26,7 @@ from lightly_provider.hooks.verbs.workers import WorkerOutcome, WorkerVerbs
 __all__ = ["DatasetOutcome", "LightlyHook", "Sharing", "SharingOutcome", "TagOutcome", "WorkerOutcome"]
 
 
-class LightlyHook(DatasetVerbs, DatasourceVerbs, RunVerbs, WorkerVerbs, TagVerbs, TagCreationVerbs):
+class LightlyHook(DatasetVerbs, DatasourceVerbs, OwnFileVerbs, RunVerbs, WorkerVerbs, TagVerbs, TagCreationVerbs):
     """
     Interact with the Lightly platform through an Airflow connection of type ``lightly``.
 

@@ -15,6 +15,9 @@ from lightly_provider.foreign_text import is_storable, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+    from typing import TypeAlias
+
+    Share: TypeAlias = float  # from 0 to 1
 
     from lightly_provider.runs.follower import Log
 
@@ -52,6 +55,7 @@ _TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "str": ("a text", _is_text),
     # A text may contain the number; seconds_of decides.
     "float": ("a number of seconds", lambda value: _is_number(value) or _is_text(value)),
+    "Share": ("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1),
     "timedelta": ("a timedelta", lambda value: isinstance(value, timedelta)),
     # A text may contain the moment; moment_of decides.
     "datetime": ("a datetime", lambda value: isinstance(value, datetime) or _is_text(value)),

@@ -183,6 +183,13 @@ EXAMPLES: dict[str, Call[Any]] = {
     "verify_datasource": calls.verify_datasource(DATASET),
     "get_processed_until": calls.get_processed_until(DATASET),
     "set_processed_until": calls.set_processed_until(DATASET, ProcessedUntilRequest(processed_until_timestamp=0)),
+    "list_input_files": calls.list_input_files(DATASET),
+    "list_input_files, next page": calls.list_input_files(DATASET, cursor="cursor+/="),
+    "list_prediction_files": calls.list_prediction_files(DATASET, "my/task+1"),
+    "list_metadata_files": calls.list_metadata_files(DATASET),
+    "get_prediction_file_url": calls.get_prediction_file_url(DATASET, "boxes/ü #1?.json"),
+    "get_prediction_file_write_url": calls.get_prediction_file_write_url(DATASET, "boxes/ü #1?.json"),
+    "get_metadata_file_url": calls.get_metadata_file_url(DATASET, "schema.json"),
     "create_worker_config, empty": calls.create_worker_config(worker_config()),
     "create_worker_config, selection": calls.create_worker_config(worker_config(selection=SELECTIONS["small"])),
     "create_worker_config, everything": calls.create_worker_config(

@@ -1,0 +1,484 @@
+"""Predictions: what each format becomes, what is refused before anything is written, and the order of the writes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lightly_provider.exceptions import LightlyInvalidFilesError, LightlySourceError
+from lightly_provider.results.predictions.formats import PredictionFormat, check_format
+from lightly_provider.results.predictions.schema import TaskType, check_task_name
+from lightly_provider.results.upload import add_task
+from tests.unit.results.prediction_files import INPUT, MemoryFolder, coco, upload, written
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lightly_provider.results.lightly_folder import OwnFile
+
+
+@pytest.fixture
+def folder() -> MemoryFolder:
+    return MemoryFolder(INPUT)
+
+
+def refused(folder: MemoryFolder, path: Path, kind: str = "coco", **arguments: Any) -> str:
+    """Upload what must be refused, and return the message; nothing was written."""
+    with pytest.raises(LightlyInvalidFilesError) as caught:
+        upload(folder, path, kind, **arguments)
+    assert folder.writes == []
+    return str(caught.value)
+
+
+# --- what the formats become ---------------------------------------------------------------------------------------
+
+
+def test_coco_becomes_a_file_for_each_image_also_for_one_without_predictions(
+    folder: MemoryFolder, tmp_path: Path
+) -> None:
+    done = upload(folder, written(tmp_path / "coco.json", coco()), "coco")
+
+    assert folder.json("boxes/a.json") == {
+        "file_name": "a.jpg",
+        "predictions": [{"category_id": 1, "bbox": [0, 0, 10.5, 10], "score": 1}],
+    }
+    assert folder.json("boxes/sub/b ü#.json") == {
+        "file_name": "sub/b ü#.png",
+        "predictions": [
+            {"category_id": 3, "bbox": [1, 2, 30, 40], "score": 0.25},
+            {"category_id": 1, "bbox": [5, 5, 5, 5], "score": 0.5},
+        ],
+    }
+    assert folder.json("boxes/c.json") == {"file_name": "c.jpg", "predictions": []}
+    assert folder.json("boxes/schema.json") == {
+        "task_type": "object-detection",
+        "categories": [{"id": 1, "name": "cat"}, {"id": 3, "name": "dog"}],
+    }
+    assert folder.json("tasks.json") == ["boxes"]
+    assert (done.predictions, done.files, done.written, done.unchanged, done.unmatched) == (3, 3, 3, 0, 0)
+    assert done.schema_written
+    assert done.task_added
+
+
+def test_the_schema_follows_the_files_and_the_task_comes_last(folder: MemoryFolder, tmp_path: Path) -> None:
+    upload(folder, written(tmp_path / "coco.json", coco()), "coco")
+
+    assert folder.writes[-2:] == ["boxes/schema.json", "tasks.json"]
+    assert sorted(folder.writes[:-2]) == ["boxes/a.json", "boxes/c.json", "boxes/sub/b ü#.json"]
+
+
+def test_annotations_may_come_before_their_images(folder: MemoryFolder, tmp_path: Path) -> None:
+    content = dict(reversed(coco().items()))
+    assert next(iter(content)) == "categories"
+
+    assert upload(folder, written(tmp_path / "coco.json", content), "coco").predictions == 3
+
+
+def test_probabilities_and_keypoints_of_coco_are_kept(folder: MemoryFolder, tmp_path: Path) -> None:
+    categories = [{"id": 0, "name": "person", "keypoints": ["nose", "tail"], "skeleton": [[1, 2]]}]
+    pose = {"image_id": 1, "category_id": 0, "keypoints": [1, 2, 0.5, 3, 4, 1], "score": 0.5, "probabilities": [1]}
+
+    upload(
+        folder,
+        written(tmp_path / "coco.json", coco(annotations=[pose], categories=categories)),
+        "coco",
+        task_type=TaskType.KEYPOINT_DETECTION,
+    )
+
+    (found,) = folder.json("boxes/a.json")["predictions"]
+    assert found == {"category_id": 0, "keypoints": [1, 2, 0.5, 3, 4, 1], "score": 0.5, "probabilities": [1]}
+    assert folder.json("boxes/schema.json")["categories"] == [
+        {"id": 0, "name": "person", "keypoint_names": ["nose", "tail"], "keypoint_skeleton": [[0, 1]]}
+    ]
+
+
+# A mask of 4 x 2 pixels: columns 1 and 2 of the first row, and column 2 of the second. Compressed by pycocotools 2.0.
+MASK = {"counts": [2, 1, 1, 2, 2], "size": [2, 4]}
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "runs"),
+    [
+        (MASK, [1, 2, 3, 1, 1]),
+        ({"counts": "21111", "size": [2, 4]}, [1, 2, 3, 1, 1]),
+        ([[0, 0, 3, 0, 3, 1, 0, 1]], [0, 8]),
+        ([[1, 0, 2, 0, 2, 1, 1, 1]], [1, 2, 2, 2, 1]),
+    ],
+    ids=["runs", "compressed runs", "polygon of all", "polygon"],
+)
+def test_masks_of_coco_become_runs_row_by_row(
+    segmentation: Any, runs: list[int], folder: MemoryFolder, tmp_path: Path
+) -> None:
+    images = [{"id": 1, "file_name": "a.jpg", "width": 4, "height": 2}]
+    annotation = {"image_id": 1, "category_id": 1, "segmentation": segmentation, "score": 0.75}
+
+    upload(
+        folder,
+        written(tmp_path / "coco.json", coco(images=images, annotations=[annotation])),
+        "coco",
+        task_type=TaskType.INSTANCE_SEGMENTATION,
+    )
+
+    (found,) = folder.json("boxes/a.json")["predictions"]
+    assert found["segmentation"] == runs
+    assert sum(runs) == 8
+    assert found["score"] == 0.75
+    assert len(found["bbox"]) == 4
+
+
+def test_lightlys_own_files_are_written_as_they_are(folder: MemoryFolder, tmp_path: Path) -> None:
+    schema = {"task_type": "classification", "categories": [{"id": 0, "name": "sun"}, {"id": 5, "name": "rain"}]}
+    written(tmp_path / "schema.json", schema)
+    text = '{ "file_name": "sub/b ü#.png",\n "predictions": [{"category_id": 5, "probabilities": [0.25, 0.75]}] }'
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/b ü#.json").write_text(text)
+
+    done = upload(folder, tmp_path, "lightly")
+
+    assert folder.files["boxes/sub/b ü#.json"] == text.encode()
+    assert folder.json("boxes/schema.json") == schema
+    assert (done.files, done.predictions) == (1, 1)
+
+
+def test_kitti_and_its_scores(folder: MemoryFolder, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(
+        "cat 0 0 -10 10 20 30 40 -1 -1 -1 -1000 -1000 -1000 -10 0.5\n"
+        "big dog 0 0 -10 1.5 2 3 4 -1 -1 -1 -1000 -1000 -1000 -10 1\n"
+        "DontCare -1 -1 -10 0 0 1 1 -1 -1 -1 -1000 -1000 -1000 -10\n\n"
+    )
+
+    upload(folder, tmp_path, "kitti", categories=["cat", "big dog"])
+
+    assert folder.json("boxes/a.json") == {
+        "file_name": "a.jpg",
+        "predictions": [
+            {"category_id": 0, "bbox": [10, 20, 20, 20], "score": 0.5},
+            {"category_id": 1, "bbox": [1.5, 2, 1.5, 2], "score": 1},
+        ],
+    }
+
+
+CVAT = """<?xml version="1.0" encoding="utf-8"?>
+<annotations><meta><task><labels><label><name>cat</name></label><label><name>dog</name></label></labels></task></meta>
+<image id="0" name="sub/b ü#.png" width="100" height="50"><box label="dog" xtl="1" ytl="2" xbr="31" ybr="42"/></image>
+</annotations>"""
+VOC = """<annotation><filename>b ü#.png</filename><size><width>100</width><height>50</height></size>
+<object><name>dog</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>31</xmax><ymax>42</ymax></bndbox></object>
+</annotation>"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "content", "arguments", "category"),
+    [
+        ("cvat", "annotations.xml", CVAT, {}, 2),
+        ("pascalvoc", "sub/b ü#.xml", VOC, {"categories": ["cat", "dog"]}, 1),
+    ],
+)
+def test_labels_without_scores_get_that_of_missing_score(
+    kind: str,
+    file: str,
+    content: str,
+    arguments: dict[str, Any],
+    category: int,
+    folder: MemoryFolder,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text(content, encoding="utf-8")
+    place = tmp_path / file if kind == "cvat" else tmp_path
+
+    upload(folder, place, kind, missing_score=1.0, **arguments)
+
+    assert folder.json("boxes/sub/b ü#.json") == {
+        "file_name": "sub/b ü#.png",
+        "predictions": [{"category_id": category, "bbox": [1, 2, 30, 40], "score": 1.0}],
+    }
+
+
+def test_frames_of_videos_are_matched_by_their_video(tmp_path: Path) -> None:
+    folder = MemoryFolder(["sub/b.mp4"])
+    frames = [{"id": n, "file_name": f"sub/{name}", "width": 100, "height": 50} for n, name in enumerate(FRAMES)]
+
+    done = upload(folder, written(tmp_path / "c.json", coco(images=frames, annotations=[])), "coco", has_frames=True)
+
+    assert sorted(folder.files) == ["boxes/schema.json", "boxes/sub/b-099-mp4.json", "tasks.json"]
+    assert folder.json("boxes/sub/b-099-mp4.json")["file_name"] == "sub/b-099-mp4.png"
+    assert done.unmatched_examples == ["sub/c-099-mp4.png"]
+
+
+FRAMES = ("b-099-mp4.png", "c-099-mp4.png")
+
+
+# --- again ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kms", [False, True], ids=["ETag is MD5", "ETag is no MD5"])
+def test_a_second_upload_writes_only_what_has_changed(kms: bool, tmp_path: Path) -> None:
+    folder = MemoryFolder(INPUT, kms=kms)
+    upload(folder, written(tmp_path / "coco.json", coco()), "coco")
+    folder.writes.clear()
+    folder.reads.clear()
+
+    again = upload(folder, tmp_path / "coco.json", "coco")
+    assert folder.writes == []
+    assert (again.written, again.unchanged, again.schema_written, again.task_added) == (0, 3, False, False)
+    # Where the ETag proves that the content is the same, it is not read.
+    assert len([name for name in folder.reads if "schema" not in name and name != "tasks.json"]) == (3 if kms else 0)
+
+    annotations = coco()["annotations"]
+    annotations[1]["score"] = 0  # the same number of characters
+    changed = upload(folder, written(tmp_path / "coco.json", coco(annotations=annotations)), "coco")
+    assert folder.writes == ["boxes/a.json"]
+    assert (changed.written, changed.unchanged) == (1, 2)
+    assert folder.json("boxes/a.json")["predictions"][0]["score"] == 0
+
+
+def test_a_task_does_not_change_its_meaning(folder: MemoryFolder, tmp_path: Path) -> None:
+    upload(folder, written(tmp_path / "coco.json", coco()), "coco")
+    folder.writes.clear()
+    renamed = written(tmp_path / "coco.json", coco(categories=[{"id": 1, "name": "cat"}, {"id": 3, "name": "bus"}]))
+
+    assert "its category 3 is dog and not bus" in refused(folder, renamed)
+
+    upload(folder, renamed, "coco", replace_schema=True)
+    assert folder.json("boxes/schema.json")["categories"][1]["name"] == "bus"
+
+
+class ContendedFolder(MemoryFolder):
+    """Another process adds a task between a read and the write, as often as told."""
+
+    def __init__(self, *others: str, is_conditional: bool = True) -> None:
+        super().__init__(())
+        self.others = list(others)
+        self.is_conditional = is_conditional
+
+    def replace(self, name: str, content: bytes, before: OwnFile | None) -> bool:
+        """See the base."""
+        if self.others:
+            tasks = [*json.loads(self.files.get(name, b"[]")), self.others.pop(0)]
+            self.files[name] = json.dumps(tasks).encode()
+        if self.is_conditional:
+            return super().replace(name, content, before)
+        self.write(name, content)
+        # The other process, which read before as well, writes after us.
+        if self.others:
+            self.files[name] = json.dumps([self.others.pop(0)]).encode()
+        return True
+
+
+def test_tasks_that_others_add_at_the_same_time_are_kept() -> None:
+    folder = ContendedFolder("b", "c", "d")
+    assert add_task(folder, "a")
+    assert sorted(folder.json("tasks.json")) == ["a", "b", "c", "d"]
+
+
+def test_a_task_that_others_overwrote_is_added_again() -> None:
+    folder = ContendedFolder("b", "c", is_conditional=False)
+    assert add_task(folder, "a")
+    assert "a" in folder.json("tasks.json")
+
+
+def test_tasks_that_are_no_list_are_not_overwritten() -> None:
+    folder = MemoryFolder(())
+    folder.files["tasks.json"] = b'{"a": 1}'
+    with pytest.raises(LightlySourceError, match=r"tasks\.json is no JSON list"):
+        add_task(folder, "a")
+    assert folder.files["tasks.json"] == b'{"a": 1}'
+
+
+# --- files that are not in the input -------------------------------------------------------------------------------
+
+
+def test_predictions_for_other_files_are_left_out_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = MemoryFolder(["a.jpg", "c.png"])
+
+    done = upload(folder, written(tmp_path / "coco.json", coco()), "coco")
+
+    assert sorted(folder.files) == ["boxes/a.json", "boxes/schema.json", "tasks.json"]
+    assert (done.files, done.unmatched) == (1, 2)
+    assert done.unmatched_examples == ["c.jpg", "sub/b ü#.png"]
+    assert "2 of 3 files of predictions are about files that are not in the datasource: c.jpg, sub/b ü#.png" in (
+        caplog.text
+    )
+
+
+def test_they_fail_or_are_uploaded_if_asked_for(tmp_path: Path) -> None:
+    folder, path = MemoryFolder(["a.jpg"]), written(tmp_path / "coco.json", coco())
+
+    assert "2 of 3 files" in refused(folder, path, if_unmatched="fail")
+    assert upload(folder, path, "coco", if_unmatched="upload").files == 3
+
+
+def test_predictions_of_which_none_has_a_file_are_a_mistake(tmp_path: Path) -> None:
+    folder, path = MemoryFolder(["train/a.jpg", "train/sub/b ü#.png"]), written(tmp_path / "coco.json", coco())
+
+    message = refused(folder, path)
+    assert message.startswith("3 of 3 files of predictions are about files that are not in the datasource: a.jpg,")
+    assert "filename_prefix" in message
+
+    assert upload(folder, path, "coco", filename_prefix="train/").unmatched_examples == ["train/c.jpg"]
+    assert folder.json("boxes/train/a.json")["file_name"] == "train/a.jpg"
+
+
+# --- faults --------------------------------------------------------------------------------------------------------
+
+
+def annotation(**changes: Any) -> dict[str, Any]:
+    return {"image_id": 1, "category_id": 1, "bbox": [0, 0, 10, 10], "score": 0.5, **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"score": None}, r"a\.jpg: prediction 2: it has no score \(a missing score would be written as 0"),
+        ({"score": 1.01}, "its score is 1.01, outside 0 to 1"),
+        ({"score": "0.5"}, "its score is '0.5', outside 0 to 1"),
+        ({"score": True}, "outside 0 to 1"),
+        ({"bbox": [95, 0, 10, 10]}, r"its bbox \[95, 0, 10, 10\] leaves its image of 100 x 50 pixels"),
+        ({"bbox": [0, -5, 10, 10]}, "leaves its image"),
+        ({"bbox": [0, 0, 0, 10]}, "has no area"),
+        ({"bbox": [0, 0, 10]}, "is no"),
+        ({"bbox": None}, "is no"),
+        ({"category_id": 2}, "its category_id is 2, which the schema does not have"),
+        ({"category_id": "1"}, "its category_id is '1'"),
+        ({"category_id": True}, "its category_id is True"),
+        ({"probabilities": [1.0]}, "it has 1 probabilities, and the schema has 2 categories"),
+        ({"probabilities": [0.5, 0.6]}, "its probabilities sum up to 1.1"),
+        ({"probabilities": [1.5, -0.5]}, "one of its probabilities is outside 0 to 1"),
+        ({"image_id": 99}, "1 are about the image_id 99, which no image has"),
+    ],
+)
+def test_a_prediction_that_breaks_a_rule_is_named_before_the_first_byte(
+    changes: dict[str, Any], fault: str, folder: MemoryFolder, tmp_path: Path
+) -> None:
+    path = written(tmp_path / "coco.json", coco(annotations=[annotation(), annotation(**changes)]))
+    with pytest.raises(LightlyInvalidFilesError, match=fault):
+        upload(folder, path, "coco")
+    assert folder.writes == []
+
+
+def test_a_box_may_miss_its_image_by_a_pixel_and_is_cut(folder: MemoryFolder, tmp_path: Path) -> None:
+    boxes = [annotation(bbox=[-0.5, 0, 10, 10]), annotation(bbox=[90, 45, 10.25, 5.5])]
+    upload(folder, written(tmp_path / "coco.json", coco(annotations=boxes)), "coco")
+    found = [one["bbox"] for one in folder.json("boxes/a.json")["predictions"]]
+    assert found == [[0, 0, 9.5, 10], [90, 45, 10, 5]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        (
+            {"categories": [{"id": 1, "name": "cat"}, {"id": 1, "name": "dog"}]},
+            "the category id 1 is that of 'cat' and of",
+        ),
+        ({"categories": [{"id": 1, "name": "cat"}, {"id": 3, "name": "cat"}]}, "two categories are called 'cat'"),
+        ({"categories": []}, "it has no list of categories"),
+        ({"categories": [{"id": -1, "name": "cat"}]}, "ids are whole numbers from 0"),
+        ({"images": [{"id": 1, "file_name": "a.jpg"}] * 2}, "two images have the id 1"),
+        ({"images": [{"id": 1, "file_name": "../a.jpg"}]}, "is not relative to the input datasource"),
+        ({"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "a.png"}]}, "about the same image"),
+        ({"images": [{"id": 1, "file_name": "schema.png"}]}, "which is the schema's"),
+        ({"images": [{"id": 1, "width": 5}]}, "an image has no id and file_name"),
+    ],
+)
+def test_a_coco_file_that_breaks_a_rule_is_refused(
+    changes: dict[str, Any], fault: str, folder: MemoryFolder, tmp_path: Path
+) -> None:
+    assert fault in refused(folder, written(tmp_path / "coco.json", coco(annotations=[]) | changes))
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("[]", "a list of COCO results, which has neither images nor categories"),
+        ("", "it is no JSON"),
+        ('{"images": [', "it is no JSON"),
+        ('{"images": [{"id": 1, "file_name": "a.jpg", "width": NaN}]}', "NaN is no number of JSON"),
+        ('{"images": 5}', "'[' expected"),
+        ("{" + '"a":' + "[" * 100_000, "it is nested too deeply"),
+    ],
+)
+def test_what_is_no_coco_file_is_refused(text: str, fault: str, folder: MemoryFolder, tmp_path: Path) -> None:
+    (tmp_path / "coco.json").write_text(text)
+    assert fault in refused(folder, tmp_path / "coco.json")
+
+
+def test_of_many_faults_the_first_are_named(folder: MemoryFolder, tmp_path: Path) -> None:
+    images = [{"id": n, "file_name": f"{n:03d}.jpg"} for n in range(100)]
+    wrong = [annotation(image_id=n, score=2) for n in range(100)]
+    message = refused(folder, written(tmp_path / "coco.json", coco(images=images, annotations=wrong)))
+    assert message.startswith("100 faults in the predictions of ")
+    assert message.count("its score is 2") == 10
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("0 0.5 0.5 0.2 0.2", "it has no score"),
+        ("0 320 240 100 100 0.9", "parts of the image from 0 to 1, and no pixels"),
+        ("7 0.5 0.5 0.2 0.2 0.9", "its category_id is 7"),
+        ("0 0.1 0.1 0.9 0.1 0.9 0.9 0.1", "masks and keypoints cannot be read from YOLO files"),
+        ("cat 0.5 0.5 0.2 0.2 0.9", "a YOLO detection is"),
+        ("0 0.5 0.5 0.2 nan 0.9", "leaves the image"),
+    ],
+)
+def test_a_yolo_line_that_cannot_be_used_is_named(line: str, fault: str, folder: MemoryFolder, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(f"{line}\n")
+    (tmp_path / "data.yaml").write_text("names: [cat, dog]\n")
+    assert fault in refused(folder, tmp_path, "yolo")
+
+
+def test_lightlys_own_files_are_checked(folder: MemoryFolder, tmp_path: Path) -> None:
+    schema = {"task_type": "object-detection", "categories": [{"id": 0, "name": "cat"}]}
+    written(tmp_path / "schema.json", schema)
+    box = {"category_id": 0, "bbox": [0, 0, 1, 1]}
+    written(tmp_path / "a.json", {"file_name": "a.jpg", "predictions": [box]})
+    written(tmp_path / "c.json", {"file_name": "other.jpg", "predictions": []})
+    written(tmp_path / "d.json", [])
+
+    message = refused(folder, tmp_path, "lightly")
+
+    assert message.startswith("3 faults")
+    assert "a.json: prediction 1: it has no score" in message
+    assert "c.json: its file_name is 'other.jpg', so it must be called other.json" in message
+    assert "d.json: it has no file_name and list of predictions" in message
+
+
+@pytest.mark.parametrize("kind", ["lightly", "yolo", "kitti", "pascalvoc"])
+def test_a_folder_without_files_of_the_format_is_refused(kind: str, folder: MemoryFolder, tmp_path: Path) -> None:
+    written(tmp_path / "schema.json", {"task_type": "object-detection", "categories": [{"id": 0, "name": "cat"}]})
+    categories = None if kind == "lightly" else ["cat"]
+    assert "check the address and the format" in refused(
+        folder, tmp_path, kind, categories=categories, missing_score=1.0
+    )
+
+
+@pytest.mark.parametrize("name", ["", "with space", "ü", "a//b", "/a", "a/", "../a", "tasks.json"])
+def test_a_task_name_that_the_platform_does_not_allow_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="task_name is"):
+        check_task_name(name)
+
+
+@pytest.mark.parametrize("name", ["boxes", "model/2026-11-27", "a_b+c=d,e.f@g:h"])
+def test_a_task_name_that_the_platform_allows_passes(name: str) -> None:
+    check_task_name(name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "fault"),
+    [
+        ("cvat", {}, "whose files have no scores"),
+        ("kitti", {}, "without categories"),
+        ("coco", {"categories": ["cat"]}, "with categories, which its files have"),
+        ("lightly", {"task_type": TaskType.CLASSIFICATION}, "which its schema.json has"),
+        ("yolo", {"task_type": TaskType.KEYPOINT_DETECTION}, "only boxes are read"),
+        ("yolo", {"writes_through_platform": True}, "are read from the bucket"),
+        ("pascalvoc", {"categories": ["a,b"], "missing_score": 1.0}, "a name with a comma"),
+    ],
+)
+def test_arguments_that_a_format_cannot_use_are_refused(kind: str, arguments: dict[str, Any], fault: str) -> None:
+    every = {"task_type": None, "categories": None, "missing_score": None, "writes_through_platform": False} | arguments
+    with pytest.raises(ValueError, match=fault):
+        check_format(PredictionFormat(kind), **every)
