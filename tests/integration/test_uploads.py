@@ -1,0 +1,214 @@
+"""Predictions and metadata that are uploaded, and the selections that use them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lightly_provider.hooks.lightly import LightlyHook
+from lightly_provider.operators.uploads import UploadLightlyMetadataOperator, UploadLightlyPredictionsOperator
+from tests.integration.test_worker import onboarded, worker_task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.integration.sandbox import Sandbox
+
+N_SELECTED = 4
+BY_SCORE = {
+    "n_samples": N_SELECTED,
+    "strategies": [
+        {
+            "input": {"type": "SCORES", "task": "boxes", "score": "objectness_least_confidence"},
+            "strategy": {"type": "WEIGHTS"},
+        }
+    ],
+}
+WEIGHTED_BY_METADATA = {
+    "n_samples": N_SELECTED,
+    "strategies": [
+        {"input": {"type": "METADATA", "key": "weather.temperature"}, "strategy": {"type": "WEIGHTS"}},
+    ],
+}
+
+
+@pytest.fixture
+def names(lightly: Sandbox, photos: str) -> list[str]:
+    """The photos' names in the input."""
+    return [key.removeprefix("raw/") for key in lightly.keys_under(photos) if key.startswith("raw/")]
+
+
+@pytest.fixture
+def output(dataset_name: str) -> str:
+    """The prefix of the output, of this test alone."""
+    return f"{dataset_name.split()[-1]}/"
+
+
+@pytest.fixture
+def dataset_id(lightly: Sandbox, photos: str, output: str, dataset_name: str, context: dict[str, Any]) -> str:
+    """A dataset on the bucket of photos."""
+    return onboarded(dataset_name, f"s3://{photos}/raw/", f"s3://{photos}/{output}", context)
+
+
+def unsure(names: list[str]) -> list[str]:
+    """The images of which the model is unsure: not the first ones, which a selection without scores could take."""
+    return sorted(names)[5 : 5 + N_SELECTED * 3 : 3]
+
+
+def score_of(name: str, names: list[str]) -> float:
+    return 0.05 if name in unsure(names) else 0.95
+
+
+def coco_of(names: list[str]) -> str:
+    images = [{"id": n, "file_name": name, "width": 4000, "height": 4000} for n, name in enumerate(names)]
+    annotations = [
+        {"image_id": n, "category_id": 1, "bbox": [1, 1, 20, 20], "score": score_of(name, names)}
+        for n, name in enumerate(names)
+    ]
+    return json.dumps({"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "cat"}]})
+
+
+Put = "Callable[[str, str], None]"
+
+
+def put_coco(names: list[str], put: Callable[[str, str], None]) -> dict[str, Any]:
+    put("predictions.json", coco_of(names))
+    return {"source": "predictions.json", "format": "coco"}
+
+
+def put_yolo(names: list[str], put: Callable[[str, str], None]) -> dict[str, Any]:
+    put("data.yaml", "names:\n  0: cat\n")
+    for name in names:
+        put(f"{name.rpartition('.')[0]}.txt", f"0 0.5 0.5 0.25 0.25 {score_of(name, names)}\n")
+    return {"source": "", "format": "yolo"}
+
+
+def put_lightly(names: list[str], put: Callable[[str, str], None]) -> dict[str, Any]:
+    put("schema.json", json.dumps({"task_type": "object-detection", "categories": [{"id": 0, "name": "cat"}]}))
+    for name in names:
+        found = {"category_id": 0, "bbox": [1, 1, 20, 20], "score": score_of(name, names)}
+        put(f"{name.rpartition('.')[0]}.json", json.dumps({"file_name": name, "predictions": [found]}))
+    return {"source": "", "format": "lightly"}
+
+
+@pytest.mark.parametrize(
+    ("put_files", "write_through"),
+    [
+        pytest.param(put_coco, "bucket", id="coco through the bucket"),
+        pytest.param(put_lightly, "platform", id="lightly through the platform"),
+        pytest.param(put_yolo, "bucket", id="yolo through the bucket"),
+        pytest.param(put_coco, "platform", id="coco through the platform", marks=pytest.mark.exhaustive),
+        pytest.param(put_lightly, "bucket", id="lightly through the bucket", marks=pytest.mark.exhaustive),
+    ],
+)
+def test_a_run_selects_by_the_scores_that_were_uploaded(
+    put_files: Callable[..., dict[str, Any]],
+    write_through: str,
+    lightly: Sandbox,
+    photos: str,
+    names: list[str],
+    output: str,
+    dataset_id: str,
+    context: dict[str, Any],
+) -> None:
+    bucket = lightly.bucket()
+    s3 = lightly.aws("s3")
+    given = put_files(names, lambda key, text: s3.put_object(Bucket=bucket, Key=f"model/{key}", Body=text.encode()))
+    given["source"] = f"s3://{bucket}/model/{given['source']}"
+
+    def upload() -> Any:
+        return UploadLightlyPredictionsOperator(
+            task_id="upload", dataset_id=dataset_id, task_name="boxes", write_through=write_through, **given
+        ).execute(context)
+
+    done = upload()
+    assert (done["files"], done["written"], done["unmatched"]) == (40, 40, 0)
+    assert done["uri"] == f"s3://{photos}/{output}.lightly/predictions/boxes/"
+
+    again = upload()
+    assert (again["written"], again["unchanged"], again["schema_written"], again["task_added"]) == (0, 40, False, False)
+
+    result = worker_task(dataset_id, selection_config=BY_SCORE).execute(context)
+    assert sorted(LightlyHook().get_filenames(dataset_id, result["tag_name"])) == unsure(names)
+
+
+def test_the_boxes_of_yolo_become_pixels_of_the_real_image(
+    lightly: Sandbox, photos: str, names: list[str], output: str, dataset_id: str, context: dict[str, Any]
+) -> None:
+    from PIL import Image
+
+    (name, *_) = names
+    bucket = lightly.bucket()
+    lightly.aws("s3").put_object(
+        Bucket=bucket, Key=f"{name.rpartition('.')[0]}.txt", Body=b"1 0.5 0.5 1.0 0.5 0.75\n0 0.25 0.5 0.5 1 1\n"
+    )
+
+    UploadLightlyPredictionsOperator(
+        task_id="upload",
+        dataset_id=dataset_id,
+        task_name="boxes",
+        source=f"s3://{bucket}/",
+        format="yolo",
+        categories=["cat", "dog"],
+    ).execute(context)
+
+    photo = lightly.aws("s3").get_object(Bucket=photos, Key=f"raw/{name}")["Body"].read()
+    width, height = Image.open(io.BytesIO(photo)).size
+    key = f"{output}.lightly/predictions/boxes/{name.rpartition('.')[0]}.json"
+    stored = json.loads(lightly.aws("s3").get_object(Bucket=photos, Key=key)["Body"].read())
+    assert stored["file_name"] == name
+    assert stored["predictions"] == [
+        {"category_id": 1, "bbox": pytest.approx([0, height / 4, width, height / 2], abs=0.01), "score": 0.75},
+        {"category_id": 0, "bbox": pytest.approx([0, 0, width / 2, height], abs=0.01), "score": 1},
+    ]
+
+
+def test_a_run_selects_by_the_metadata_that_were_uploaded(
+    lightly: Sandbox, names: list[str], dataset_id: str, context: dict[str, Any]
+) -> None:
+    bucket, table = lightly.bucket(), io.StringIO()
+    rows = csv.writer(table)
+    rows.writerow(["file_name", "weather.temperature", "weather.sky", "vehicle"])
+    for name in names:
+        rows.writerow([name, "30.5" if name in unsure(names) else "-1", "sunny, warm", "007"])
+    lightly.aws("s3").put_object(Bucket=bucket, Key="metadata.csv", Body=table.getvalue().encode())
+
+    def upload() -> Any:
+        return UploadLightlyMetadataOperator(
+            task_id="upload", dataset_id=dataset_id, source=f"s3://{bucket}/metadata.csv", format="csv"
+        ).execute(context)
+
+    done = upload()
+    assert done["schema"] == {
+        "weather.temperature": "NUMERIC_FLOAT",
+        "weather.sky": "CATEGORICAL_STRING",
+        "vehicle": "CATEGORICAL_STRING",
+    }
+    assert (done["written"], done["unmatched"]) == (40, 0)
+    again = upload()
+    assert (again["written"], again["unchanged"], again["schema_written"]) == (0, 40, False)
+
+    result = worker_task(dataset_id, selection_config=WEIGHTED_BY_METADATA).execute(context)
+    assert sorted(LightlyHook().get_filenames(dataset_id, result["tag_name"])) == unsure(names)
+
+
+def test_the_hook_reads_and_writes_predictions_without_keys_of_the_bucket(dataset_id: str, names: list[str]) -> None:
+    hook = LightlyHook()
+    assert sorted(hook.list_input_files(dataset_id)) == sorted(names)
+    assert list(hook.list_prediction_files(dataset_id, "boxes")) == []
+    assert hook.read_prediction_file(dataset_id, "boxes/ü #?.json") is None
+
+    assert hook.write_prediction_file(dataset_id, "boxes/ü #?.json", b"{}", if_none=True)
+    assert not hook.write_prediction_file(dataset_id, "boxes/ü #?.json", b"[]", if_none=True)
+    found = hook.read_prediction_file(dataset_id, "boxes/ü #?.json")
+    assert found is not None
+    assert found.content == b"{}"
+    assert list(hook.list_prediction_files(dataset_id, "boxes")) == ["ü #?.json"]
+    assert hook.write_prediction_file(dataset_id, "boxes/ü #?.json", b"[1]", if_match=found.etag)
+    assert not hook.write_prediction_file(dataset_id, "boxes/ü #?.json", b"[2]", if_match=found.etag)
+    assert hook.read_metadata_file(dataset_id, "schema.json") is None
+    assert list(hook.list_metadata_files(dataset_id)) == []
