@@ -94,6 +94,7 @@ def get_provider_info() -> dict:  # type: ignore[type-arg]
                     "lightly_provider.operators.datasource",
                     "lightly_provider.operators.results",
                     "lightly_provider.operators.tag",
+                    "lightly_provider.operators.uploads",
                     "lightly_provider.operators.verification",
                     "lightly_provider.operators.worker",
                     "lightly_provider.operators.worker_registration",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.links import LightlyDatasetLink, push_dataset_link
-from lightly_provider.operators.arguments import check_choice, check_id, is_static
+from lightly_provider.operators.arguments import check_choice, check_id, is_static, quoted
 from lightly_provider.operators.base import LightlyBaseOperator
 
 if TYPE_CHECKING:
@@ -189,9 +189,9 @@ class UploadLightlyPredictionsOperator(_Upload):
         if is_static(self.write_through):
             check_choice(self.write_through, WRITE_THROUGH, argument="write_through")
         if is_static(self.format):
-            check_choice(self.format, tuple(PredictionFormat), argument="format")
+            check_choice(self.format, [str(one) for one in PredictionFormat], argument="format")
         if self.prediction_type and is_static(self.prediction_type):
-            check_choice(self.prediction_type, tuple(TaskType), argument="prediction_type")
+            check_choice(self.prediction_type, [str(one) for one in TaskType], argument="prediction_type")
         if all(map(is_static, (self.format, self.prediction_type, self.categories, self.write_through))):
             check_format(
                 PredictionFormat(str(self.format)),
@@ -316,12 +316,11 @@ class UploadLightlyMetadataOperator(_Upload):
         from lightly_provider.results.metadata.rows import MetadataFormat
 
         if is_static(self.format) and self.format is not None:
-            check_choice(self.format, tuple(MetadataFormat), argument="format")
+            check_choice(self.format, [str(one) for one in MetadataFormat], argument="format")
         if is_static(self.format) and is_static(self.source) and (self.format is None) == isinstance(self.source, str):
-            given = "a text" if self.format is None else "a mapping"
             raise ValueError(
-                f"source is {given} and format is {self.format!r}; give the format of the file at an address "
-                f"({', '.join(MetadataFormat)}), and none with a mapping."
+                f"source is {quoted(self.source)} and format is {self.format!r}; give the format of the file at an "
+                f"address ({', '.join(MetadataFormat)}), and none with a mapping."
             )
 
     def perform(self, context: Context) -> dict[str, Any]:

@@ -38,7 +38,11 @@ from lightly_provider.operators.dataset import (
     ShareLightlyDatasetOperator,
 )
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
-from lightly_provider.operators.results import ExportLightlyTagOperator
+from lightly_provider.operators.results import (
+    ExportLightlyTagOperator,
+    UploadLightlyMetadataOperator,
+    UploadLightlyPredictionsOperator,
+)
 from lightly_provider.operators.tag import CreateLightlyTagOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
@@ -64,6 +68,8 @@ OPERATORS: dict[str, type[Any]] = {
     "verify_permissions": VerifyDatasourcePermissionsOperator,
     "run_worker": RunLightlyWorkerOperator,
     "export_tag": ExportLightlyTagOperator,
+    "upload_predictions": UploadLightlyPredictionsOperator,
+    "upload_metadata": UploadLightlyMetadataOperator,
     "run_sensor": LightlyRunSensor,
     "cancel_run": CancelLightlyRunOperator,
     "register_worker": RegisterLightlyWorkerOperator,
@@ -81,6 +87,9 @@ REQUIRED = {
     "role_name": "lightly",
     "user_name": "lightly",
     "tag_name": "initial-tag",
+    "task_name": "boxes",
+    "source": "s3://my-bucket/predictions/coco.json",
+    "format": "coco",
 }
 KMS_KEY = "arn:aws:kms:eu-central-1:123456789012:key/0f3c9a6e-1111-4000-8000-1234567890ab"
 

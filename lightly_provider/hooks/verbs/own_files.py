@@ -31,7 +31,7 @@ class OwnFileVerbs(LightlyBaseHook):
         """
         from lightly_provider.api import calls
 
-        return self._names(lambda cursor: calls.list_input_files(dataset_id, cursor=cursor))
+        return self._file_names(lambda cursor: calls.list_input_files(dataset_id, cursor=cursor))
 
     def list_prediction_files(self, dataset_id: str, task_name: str) -> Iterator[str]:
         """
@@ -46,7 +46,7 @@ class OwnFileVerbs(LightlyBaseHook):
         """
         from lightly_provider.api import calls
 
-        return self._names(lambda cursor: calls.list_prediction_files(dataset_id, task_name, cursor=cursor))
+        return self._file_names(lambda cursor: calls.list_prediction_files(dataset_id, task_name, cursor=cursor))
 
     def list_metadata_files(self, dataset_id: str) -> Iterator[str]:
         """
@@ -60,7 +60,7 @@ class OwnFileVerbs(LightlyBaseHook):
         """
         from lightly_provider.api import calls
 
-        return self._names(lambda cursor: calls.list_metadata_files(dataset_id, cursor=cursor))
+        return self._file_names(lambda cursor: calls.list_metadata_files(dataset_id, cursor=cursor))
 
     def read_prediction_file(self, dataset_id: str, file_name: str) -> StoredObject | None:
         """
@@ -139,7 +139,7 @@ class OwnFileVerbs(LightlyBaseHook):
             headers["If-None-Match"] = "*"
         return self.client.write_object(call.operation, self.client.send(call), content, headers=headers)
 
-    def _names(self, page_of: Callable[[str | None], Call[FilePage]]) -> Iterator[str]:
+    def _file_names(self, page_of: Callable[[str | None], Call[FilePage]]) -> Iterator[str]:
         page = self.client.send(page_of(None))
         while True:
             yield from page.names

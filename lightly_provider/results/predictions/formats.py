@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from lightly_provider.exceptions import LightlyExtraMissingError, LightlySourceError
+from lightly_provider.foreign_text import shown
 from lightly_provider.results.predictions.schema import TaskType
 
 if TYPE_CHECKING:
@@ -63,9 +64,15 @@ def check_format(
             f"format is {str(chosen)!r} without categories; list their names in the order of their ids, from 0."
         )
     if categories and chosen not in (*_NAMED_BY_THE_USER, PredictionFormat.YOLO):
-        raise ValueError(f"format is {str(chosen)!r} with categories, which its files have; leave categories out.")
+        raise ValueError(
+            f"categories is {shown(repr(list(categories)), longest=200)}, and the files of format {str(chosen)!r} have "
+            "their own; leave it out."
+        )
     if categories and chosen in _WITHOUT_SCORES and any("," in name for name in categories):
-        raise ValueError(f"categories has a name with a comma, which {str(chosen)!r} cannot have; rename it.")
+        raise ValueError(
+            f"categories is {shown(repr(list(categories)), longest=200)}, and in the format {str(chosen)!r} a name has "
+            "no comma; rename it."
+        )
     if chosen in _WITHOUT_SCORES and missing_score is None:
         raise ValueError(
             f"format is {str(chosen)!r}, whose files have no scores, and a score of 0 would read as most uncertain; "

@@ -18,7 +18,11 @@ from lightly_provider.operators.dataset import (
     ShareLightlyDatasetOperator,
 )
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
-from lightly_provider.operators.results import ExportLightlyTagOperator
+from lightly_provider.operators.results import (
+    ExportLightlyTagOperator,
+    UploadLightlyMetadataOperator,
+    UploadLightlyPredictionsOperator,
+)
 from lightly_provider.operators.tag import CreateLightlyTagOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
@@ -182,6 +186,40 @@ OPERATORS: dict[type[CheckedArguments], tuple[dict[str, Any], dict[str, Any]]] =
             "intersect_with": ["approved"],
             "subtract": ["labeled"],
             "read_urls_expire_in": timedelta(hours=1),
+            "lightly_conn_id": "other",
+        },
+    ),
+    UploadLightlyPredictionsOperator: (
+        {
+            "dataset_id": DATASET,
+            "task_name": "boxes",
+            "source": "s3://my-bucket/labels/annotations.xml",
+            "format": "cvat",
+            "missing_score": 1.0,
+        },
+        {
+            "prediction_type": "object-detection",
+            "categories": None,
+            "filename_prefix": "train/",
+            "if_unmatched": "fail",
+            "replace_schema": True,
+            "write_through": "platform",
+            "aws_conn_id": "my_aws",
+            "source_conn_id": "my_storage",
+            "lightly_conn_id": "other",
+        },
+    ),
+    UploadLightlyMetadataOperator: (
+        {"dataset_id": DATASET, "source": "s3://my-bucket/metadata.csv", "format": "csv"},
+        {
+            "file_name_column": "image",
+            "columns": ["weather"],
+            "schema": {"weather": "CATEGORICAL_STRING"},
+            "filename_prefix": "train/",
+            "if_unmatched": "fail",
+            "replace_schema": True,
+            "aws_conn_id": "my_aws",
+            "source_conn_id": "my_storage",
             "lightly_conn_id": "other",
         },
     ),

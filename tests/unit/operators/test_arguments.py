@@ -434,6 +434,7 @@ def test_whatever_is_given_for_an_argument_is_taken_or_refused_by_name_and_value
         "str": (str,),
         "bool": (bool,),
         "float": (int, float, str),
+        "Share": (int, float),
         "timedelta": (timedelta,),
         "datetime": (datetime,),
         "Sequence[str]": (list, tuple, set),

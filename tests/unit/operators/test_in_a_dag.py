@@ -28,6 +28,8 @@ from lightly_provider.operators.dataset import (
 )
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.results import ExportLightlyTagOperator as Export
+from lightly_provider.operators.results import UploadLightlyMetadataOperator as UploadMetadata
+from lightly_provider.operators.results import UploadLightlyPredictionsOperator as UploadPredictions
 from lightly_provider.operators.tag import CreateLightlyTagOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
@@ -74,6 +76,8 @@ NOT_TEMPLATED = {
     DeleteWorker: set(),
     Export: set(),
     LightlyRunSensor: {"deferrable"},
+    UploadPredictions: {"missing_score"},
+    UploadMetadata: set(),
 }
 
 
@@ -334,6 +338,8 @@ def test_a_template_of_the_external_id_is_not_rendered_into_a_field(context: dic
         (Verify, [LightlyDatasetLink]),
         (Run, [LightlyDatasetLink, LightlyRunsLink]),
         (Export, [LightlyDatasetLink]),
+        (UploadPredictions, [LightlyDatasetLink]),
+        (UploadMetadata, [LightlyDatasetLink]),
     ],
 )
 def test_an_operator_links_to_the_platforms_pages(operator: type[CheckedArguments], links: list[type]) -> None:
@@ -363,6 +369,8 @@ MAPPED: dict[type[CheckedArguments], dict[str, list[Any]]] = {
     DeleteWorker: {"worker_id": ["1" * 24, "2" * 24]},
     Export: {"dataset_id": [DATASET, "b" * 24], "destination": ["/data/one.jsonl", "/data/two.jsonl"]},
     LightlyRunSensor: {"scheduled_run_id": ["b" * 24, "c" * 24]},
+    UploadPredictions: {"dataset_id": ["1" * 24, "2" * 24], "source": ["s3://one/a.xml", "s3://two/a.xml"]},
+    UploadMetadata: {"dataset_id": ["1" * 24, "2" * 24]},
 }
 
 

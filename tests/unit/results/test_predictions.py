@@ -471,11 +471,11 @@ def test_a_task_name_that_the_platform_allows_passes(name: str) -> None:
     [
         ("cvat", {}, "whose files have no scores"),
         ("kitti", {}, "without categories"),
-        ("coco", {"categories": ["cat"]}, "with categories, which its files have"),
+        ("coco", {"categories": ["cat"]}, "have their own; leave it out"),
         ("lightly", {"task_type": TaskType.CLASSIFICATION}, "which its schema.json has"),
         ("yolo", {"task_type": TaskType.KEYPOINT_DETECTION}, "only boxes are read"),
         ("yolo", {"writes_through_platform": True}, "are read from the bucket"),
-        ("pascalvoc", {"categories": ["a,b"], "missing_score": 1.0}, "a name with a comma"),
+        ("pascalvoc", {"categories": ["a,b"], "missing_score": 1.0}, "a name has no comma"),
     ],
 )
 def test_arguments_that_a_format_cannot_use_are_refused(kind: str, arguments: dict[str, Any], fault: str) -> None:
