@@ -17,10 +17,11 @@ from lightly_provider.api import calls
 from lightly_provider.exceptions import LightlyDatasetInUseError, LightlySourceError
 from lightly_provider.hooks.lightly import LightlyHook
 from lightly_provider.results.relevant_filenames import FOLDER
-from tests.integration.airflow_run import outcome_of
+from tests.integration.airflow_run import outcome_of, run_own_dag
 from tests.integration.lossy_proxy import LossyProxy
 from tests.integration.staged_worker import SIZES, StagedWorker
 from tests.integration.test_worker import NOBODY, onboarded, schedule, worker_task
+from tests.unit.test_docs import DAG_SNIPPETS, dags_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -259,3 +260,31 @@ def test_a_retry_with_the_same_relevant_filenames_finds_the_run(
     assert [key.split("/", 1)[1] for key in keys] == [config["relevantFilenamesFile"]]
     assert config["useDatapool"] is True
     assert task.scene.writes.count("schedule") == 1
+
+
+# --- the guide ----------------------------------------------------------------------------------------------------
+
+
+def test_the_guides_daily_dag_runs_as_it_is_written(
+    lightly: Sandbox, few_photos: str, context: dict[str, Any], database: Path, tmp_path: Path
+) -> None:
+    (snippet,) = [block for block in DAG_SNIPPETS if '"grows_every_day"' in block.text]
+    name, bucket = f"guide {uuid.uuid4().hex[:12]}", lightly.bucket()
+    (tmp_path / "growing_bucket.py").write_text(snippet.text.replace("my-photos", name).replace("my-bucket", bucket))
+    onboarded(name, f"s3://{few_photos}/raw/", f"s3://{bucket}/lightly/", context)
+    dags, errors = dags_in(tmp_path)
+    assert not errors
+    dag = dags["grows_every_day"]
+    dag.get_task("run_worker").poll_interval = 0.2
+
+    first = run_own_dag(dag, database)
+    second = run_own_dag(dag, database)
+
+    assert first.state == second.state == "success", (first.tasks, second.tasks)
+    exported = first.xcoms["export", "return_value"]
+    assert exported["count"] == first.xcoms["run_worker", "return_value"]["n_selected"] == 1
+    bucket_of_it, _, key = exported["uri"].removeprefix("s3://").partition("/")
+    body = lightly.aws("s3").get_object(Bucket=bucket_of_it, Key=key)["Body"].read()
+    assert json.loads(body)["source-ref"].startswith(f"s3://{few_photos}/raw/")
+    assert second.tasks["export"] == "skipped"
+    assert second.xcoms["run_worker", "return_value"]["tag_name"] is None
