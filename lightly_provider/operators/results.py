@@ -1,4 +1,4 @@
-"""Results: export the samples of a tag; and what comes back, predictions and metadata."""
+"""Results: export the samples of a tag, download the files of a run; and what comes back, predictions and metadata."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from lightly_provider.foreign_text import shown
 from lightly_provider.links import LightlyDatasetLink, push_dataset_link
 from lightly_provider.operators.arguments import check_choice, check_id, is_static, labels_of, seconds_of
 from lightly_provider.operators.base import LightlyBaseOperator
+from lightly_provider.operators.downloads import DownloadLightlyArtifactsOperator
 from lightly_provider.operators.uploads import UploadLightlyMetadataOperator, UploadLightlyPredictionsOperator
 from lightly_provider.results.formats import FORMATS, NAME_FORMATS
 
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
     from lightly_provider.lineage import Moved, Platform
     from lightly_provider.results.export import Export
 
-__all__ = ["ExportLightlyTagOperator", "UploadLightlyMetadataOperator", "UploadLightlyPredictionsOperator"]
+__all__ = [
+    "DownloadLightlyArtifactsOperator",
+    "ExportLightlyTagOperator",
+    "UploadLightlyMetadataOperator",
+    "UploadLightlyPredictionsOperator",
+]
 
 _MOST_NAMES_IN_XCOM = 1000
 _TAG_LISTS = ("union_with", "intersect_with", "subtract")

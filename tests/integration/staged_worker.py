@@ -108,9 +108,13 @@ class StagedWorker:
         platform(self._sandbox, "PUT", path, {"state": "DONE"})
 
     def _upload_report(self, run_id: str) -> None:
-        wanted = {"fileName": "report_v2.json", "type": "REPORT_V2_JSON", "storageLocation": "LIGHTLY"}
-        made = platform(self._sandbox, "POST", f"/v1/docker/runs/{run_id}/artifacts", wanted)
         content = json.dumps({"generalInformation": {"datasetInformation": {"datasetSizes": SIZES}}}).encode()
+        self.upload(run_id, "REPORT_V2_JSON", "report_v2.json", content)
+
+    def upload(self, run_id: str, kind: str, file_name: str, content: bytes) -> None:
+        """Upload a file of the run."""
+        wanted = {"fileName": file_name, "type": kind, "storageLocation": "LIGHTLY"}
+        made = platform(self._sandbox, "POST", f"/v1/docker/runs/{run_id}/artifacts", wanted)
         upload = urllib.request.Request(made["signedWriteUrl"], data=content, method="PUT")
         urllib.request.urlopen(upload).close()
         path = f"/v1/docker/runs/{run_id}/artifacts/{made['artifactId']}/confirmUpload"

@@ -39,6 +39,7 @@ from lightly_provider.operators.dataset import (
 )
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.results import (
+    DownloadLightlyArtifactsOperator,
     ExportLightlyTagOperator,
     UploadLightlyMetadataOperator,
     UploadLightlyPredictionsOperator,
@@ -64,6 +65,7 @@ OPERATORS: dict[str, type[Any]] = {
     "share_dataset": ShareLightlyDatasetOperator,
     "delete_dataset": DeleteLightlyDatasetOperator,
     "create_tag": CreateLightlyTagOperator,
+    "download_artifacts": DownloadLightlyArtifactsOperator,
     "configure_s3_datasource": ConfigureS3DatasourceOperator,
     "verify_permissions": VerifyDatasourcePermissionsOperator,
     "run_worker": RunLightlyWorkerOperator,
@@ -90,6 +92,8 @@ REQUIRED = {
     "task_name": "boxes",
     "source": "s3://my-bucket/predictions/coco.json",
     "format": "coco",
+    "run_id": "9034e0183c4ed9f8a130b0bd",
+    "destination": "s3://my-bucket/a/",
 }
 KMS_KEY = "arn:aws:kms:eu-central-1:123456789012:key/0f3c9a6e-1111-4000-8000-1234567890ab"
 

@@ -19,6 +19,7 @@ from lightly_provider.operators.dataset import (
 )
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.results import (
+    DownloadLightlyArtifactsOperator,
     ExportLightlyTagOperator,
     UploadLightlyMetadataOperator,
     UploadLightlyPredictionsOperator,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from lightly_provider.operators.base import CheckedArguments
 
 DATASET = "a" * 24
+RUN = "b" * 24
 SCHEDULED_RUN = "c" * 24
 WORKER = "1" * 24
 ROLE = "arn:aws:iam::123456789012:role/Lightly"
@@ -169,6 +171,10 @@ OPERATORS: dict[type[CheckedArguments], tuple[dict[str, Any], dict[str, Any]]] =
     CancelLightlyRunOperator: (
         {"dataset_id": DATASET, "scheduled_run_id": SCHEDULED_RUN},
         {"if_taken": "fail", "lightly_conn_id": "other"},
+    ),
+    DownloadLightlyArtifactsOperator: (
+        {"run_id": RUN, "destination": "s3://my-bucket/runs/"},
+        {"types": ["REPORT_PDF", "LOG"], "aws_conn_id": "my_aws", "lightly_conn_id": "other"},
     ),
     RegisterLightlyWorkerOperator: (
         {},

@@ -27,6 +27,7 @@ from lightly_provider.operators.dataset import (
     ShareLightlyDatasetOperator,
 )
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
+from lightly_provider.operators.results import DownloadLightlyArtifactsOperator as Download
 from lightly_provider.operators.results import ExportLightlyTagOperator as Export
 from lightly_provider.operators.results import UploadLightlyMetadataOperator as UploadMetadata
 from lightly_provider.operators.results import UploadLightlyPredictionsOperator as UploadPredictions
@@ -72,6 +73,7 @@ NOT_TEMPLATED = {
         *("cancel_on_kill", "worker_presence", "durable"),
     },
     Cancel: {"if_taken"},
+    Download: set(),
     Register: set(),
     DeleteWorker: set(),
     Export: set(),
@@ -365,6 +367,7 @@ MAPPED: dict[type[CheckedArguments], dict[str, list[Any]]] = {
     Verify: {"dataset_id": [DATASET]},
     Run: {"dataset_id": [DATASET], "selection_config": [SELECTION]},
     Cancel: {"scheduled_run_id": ["b" * 24, "c" * 24]},
+    Download: {"run_id": ["b" * 24, "c" * 24]},
     Register: {"worker_name": ["one", "two"]},
     DeleteWorker: {"worker_id": ["1" * 24, "2" * 24]},
     Export: {"dataset_id": [DATASET, "b" * 24], "destination": ["/data/one.jsonl", "/data/two.jsonl"]},
