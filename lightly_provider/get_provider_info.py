@@ -92,6 +92,7 @@ def get_provider_info() -> dict:  # type: ignore[type-arg]
                     "lightly_provider.operators.cancellation",
                     "lightly_provider.operators.dataset",
                     "lightly_provider.operators.datasource",
+                    "lightly_provider.operators.downloads",
                     "lightly_provider.operators.results",
                     "lightly_provider.operators.tag",
                     "lightly_provider.operators.uploads",
