@@ -47,6 +47,7 @@ from lightly_sandbox.platform.routes import (
     workers,
     zip_export,
 )
+from lightly_sandbox.platform.run_findings import Shelf
 from lightly_sandbox.platform.s3_access import S3Access
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.database = database
     app.state.s3 = S3Access(settings)
     app.state.faults = Faults()
+    app.state.shelf = Shelf()
     app.state.document = openapi_document
     errors.install(app)
 
@@ -135,8 +137,8 @@ def create_app(settings: Settings) -> FastAPI:
     for router in _ROUTERS:
         app.include_router(router, dependencies=[Depends(authenticate)])
     app.include_router(faults.router, dependencies=[Depends(authenticate)])
-    app.include_router(web.root_router)
-    app.include_router(web.router)
+    for router in web.ROUTERS:
+        app.include_router(router)
     app.include_router(openapi.router)
     return app
 

@@ -44,6 +44,11 @@ def positions(bit_mask: str) -> list[int]:
     return [position for position, bit in enumerate(bits) if bit == "1"]
 
 
+def count(bit_mask: str) -> int:
+    """Return how many samples the bit mask has."""
+    return int(bit_mask, 16).bit_count()
+
+
 class PositionsOfTags:
     """The positions of the samples in the tags that were read last.
 

@@ -8,6 +8,7 @@ PARTS = (
     "av",
     "boto3",
     "fastapi",
+    "jinja2",
     "lightly_mundig",
     "matplotlib",
     "ministack",

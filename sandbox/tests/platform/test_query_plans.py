@@ -191,6 +191,13 @@ def scans(app: FastAPI, asked: list[Asked]) -> list[str]:
         ("GET", f"/v1/datasets/{DATASET}/tags", None),
         ("GET", f"/v1/datasets/{DATASET}/tags/{TAG}", None),
         ("GET", f"/v1/datasets/{DATASET}/tags/{TAG}/export/basic/filenames", None),
+        ("GET", "/web", None),
+        ("GET", f"/web/dataset/{DATASET}?page=2", None),
+        ("GET", f"/web/dataset/{DATASET}/tag/{TAG}", None),
+        ("GET", "/web/compute/runs", None),
+        ("GET", f"/web/compute/runs/{RUN}", None),
+        ("GET", f"/web/compute/runs/{RUN}/progress?after=0", None),
+        ("GET", "/web/workers", None),
     ],
 )
 def test_no_hot_request_reads_a_whole_table(platform: FastAPI, method: str, path: str, body: Any) -> None:

@@ -21,8 +21,9 @@ from lightly_sandbox.platform.models.datasources import (
     DatasourceProcessedUntilTimestampResponse,
 )
 from lightly_sandbox.platform.requests import DONE, S3, Config, Db, answer, done, json_body, refusing
-from lightly_sandbox.platform.s3_access import S3Config
-from lightly_sandbox.platform.tables import Datasource
+from lightly_sandbox.platform.s3_access import S3Access, S3Config
+from lightly_sandbox.platform.settings import Settings
+from lightly_sandbox.platform.tables import Dataset, Datasource
 from lightly_sandbox.platform.verify import verify
 
 router = APIRouter(prefix="/v1/datasets/{dataset_id}/datasource")
@@ -121,10 +122,14 @@ def put_processed_until(
 @router.get("/verify", response_model=DatasourceConfigVerifyData)
 def verify_permissions(dataset_id: str, db: Db, config: Config, access: S3) -> JSONResponse:
     """Try the datasources' permissions with real S3 operations."""
-    dataset = lookups.dataset(db, dataset_id, config.user_id)
+    return answer(verified(lookups.dataset(db, dataset_id, config.user_id), config, access))
+
+
+def verified(dataset: Dataset, config: Settings, access: S3Access) -> DatasourceConfigVerifyData:
+    """Return the four lights of the dataset, or 400 DATASET_DATASOURCE_UNKNOWN."""
     target = lookups.datasource_config(dataset, DatasourcePurpose.LIGHTLY)
     # With one datasource only, all four lights are about that one, whatever the scope.
     source = lookups.datasource_config(dataset, DatasourcePurpose.INPUT) or target
     if source is None:
         raise lookups.no_datasource(dataset, DatasourcePurpose.INPUT)
-    return answer(verify(access, source, target or source, config.verify_scope))
+    return verify(access, source, target or source, config.verify_scope)

@@ -29,6 +29,9 @@ MAX_COMPARED = 5000
 
 _BINS = 20
 _EXAMPLES = 8
+_PAIRS = 1000
+"""So many selected images have the one that was left out for them in the JSON, the first ones in the PDF."""
+_PAIRS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,9 @@ def build_report(
         },
         "selectedAndRemovedImageExamples": [
             {"selectedImage": images.names[row], "removedImage": images.names[removed], "distance": distance}
-            for row, removed, distance in nearest_removed(images, selected)
+            for row, removed, distance in nearest_removed(
+                images, selected, _PAIRS if len(images.names) <= MAX_COMPARED else _EXAMPLES
+            )
         ],
     }
     if video_sizes is not None:
@@ -213,18 +218,25 @@ def _distribution(numbers: NDArray[Any], limits: tuple[float, float]) -> dict[st
     }
 
 
-def nearest_removed(images: Analysed, selected: Sequence[int]) -> list[tuple[int, int, float]]:
-    """Pair the first selected images with the nearest image that was not selected.
+def nearest_removed(
+    images: Analysed, selected: Sequence[int], n_pairs: int = _EXAMPLES
+) -> list[tuple[int, int, float]]:
+    """Pair the first ``n_pairs`` selected images with the nearest image that was not selected.
 
     Returns:
         The two rows and their distance.
     """
     removed = sorted(set(range(images.n_datapool, len(images.names))) - set(selected))
-    shown = list(selected[:_EXAMPLES])
-    if not removed or not shown:
+    shown = list(selected[:n_pairs])
+    if not removed:
         return []
-    apart = distances(images.embeddings[shown], images.embeddings[removed])
-    nearest = apart.argmin(axis=1)
-    return [
-        (row, removed[nearest[place]], float(apart[place, nearest[place]])) for place, row in enumerate(shown)
-    ]
+    left_out, pairs = images.embeddings[removed], []
+    for start in range(0, len(shown), _PAIRS_AT_ONCE):
+        rows = shown[start : start + _PAIRS_AT_ONCE]
+        apart = distances(images.embeddings[rows], left_out)
+        nearest = apart.argmin(axis=1)
+        pairs += [
+            (row, removed[nearest[place]], float(apart[place, nearest[place]]))
+            for place, row in enumerate(rows)
+        ]
+    return pairs

@@ -1,0 +1,1 @@
+"""The pages' templates, style and script. Nothing here knows the platform."""
