@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import time
 from dataclasses import dataclass
 from functools import cache
@@ -73,7 +72,6 @@ def _environment() -> Environment:
     environment.filters.update(
         foreign=_foreign,
         plain=shown,
-        file_name=_file_name,
         moment=_moment,
         duration=duration,
         bytes=_bytes,
@@ -92,14 +90,6 @@ def _foreign(text: str, longest: int = 400) -> Any:
     from markupsafe import Markup
 
     return Markup("<bdi>{}</bdi>").format(shown(text, longest))
-
-
-def _file_name(name: str) -> Any:
-    """Show a file's name, which may be broken after its slashes, underscores and hyphens."""
-    from markupsafe import Markup, escape
-
-    pieces = re.split(r"(?<=[/_-])", shown(name, 200))
-    return Markup("<bdi>{}</bdi>").format(Markup("<wbr>").join(map(escape, pieces)))
 
 
 def shown_lines(text: str) -> str:

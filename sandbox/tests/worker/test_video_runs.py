@@ -128,9 +128,11 @@ def test_the_exports_lead_to_the_frames(lab: Lab, place: Place) -> None:
 def test_the_web_page_shows_the_frames(lab: Lab, place: Place) -> None:
     lab.do(place.dataset_id, nSamples=2)
     page = requests.get(f"{lab.api.url}/web/dataset/{place.dataset_id}", timeout=30).text
-    urls = [html.unescape(url) for url in re.findall(r'<img [^>]*src="([^"]+)"', page)]
-    assert len(urls) == 2
-    assert {requests.get(url, timeout=30).content[:4] for url in urls} == {b"\x89PNG"}
+    for attribute, magic in (("<img [^>]*src", b"\xff\xd8\xff"), ("<figure><a href", b"\x89PNG")):
+        paths = [html.unescape(path) for path in re.findall(rf'{attribute}="([^"]+)"', page)]
+        assert len(paths) == 2
+        contents = [requests.get(lab.api.url + path, timeout=30).content for path in paths]
+        assert all(content.startswith(magic) for content in contents)
 
 
 def test_equal_frames_are_counted_as_duplicates(lab: Lab, tmp_path: Path) -> None:
