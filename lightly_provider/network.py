@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Self, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
     import socket
@@ -121,10 +121,10 @@ def proxies_for(url: str, own: Mapping[str, str] | None = None) -> dict[str, str
     Return the proxy for a URL, in the form that ``requests`` and botocore expect.
 
     :param url: URL of the request.
-    :param own: The connection's proxies by scheme (or by ``scheme://host``, or ``all``), and ``no_proxy``. Default:
-        none.
+    :param own: The connection's proxies by scheme (or by ``scheme://host``, ``all://host`` or ``all``), and
+        ``no_proxy``. Default: none.
     :return: The proxy URL by the scheme of ``url``; empty: no proxy.
-    :raises UnusableSettingError: The proxy is neither http nor https, or ``url`` is invalid.
+    :raises UnusableSettingError: The proxy is neither http nor https or has no valid address, or ``url`` is invalid.
     """
     try:
         parts = urlsplit(url)
@@ -134,7 +134,7 @@ def proxies_for(url: str, own: Mapping[str, str] | None = None) -> dict[str, str
     own = {name.lower(): value for name, value in (own or {}).items()}
     if _is_exempt(host, port, own.get("no_proxy", "")):
         return {}
-    chosen = next((own[key] for key in (f"{parts.scheme}://{host}", parts.scheme, "all") if own.get(key)), None)
+    chosen = next((own[key] for key in _keys(parts.scheme, host) if own.get(key)), None)
     if not chosen:
         environment = urllib.request.getproxies_environment()
         if _is_exempt(host, port, environment.get("no", "")):
@@ -142,12 +142,46 @@ def proxies_for(url: str, own: Mapping[str, str] | None = None) -> dict[str, str
         chosen = environment.get(parts.scheme) or environment.get("all")
     if not chosen:
         return {}
-    address = chosen if "://" in chosen else f"http://{chosen}"
+    address = _with_scheme(chosen)
     if not address.lower().startswith(("http://", "https://")):
         raise UnusableSettingError(
             "the proxy is of another kind than http and https; check the proxies, and HTTPS_PROXY"
         )
+    if not is_address(address):
+        raise UnusableSettingError("a proxy's address is not valid; check the proxies, and HTTPS_PROXY")
     return {parts.scheme: address}
+
+
+def _keys(scheme: str, host: str) -> tuple[str, ...]:
+    return (f"{scheme}://{host}", scheme, f"all://{host}", "all")
+
+
+def is_address(text: str) -> bool:
+    """Return whether a text is the address of a server, with or without a scheme: printable, with a host."""
+    try:
+        parts = urlsplit(_with_scheme(text))
+        # Reading the port validates it.
+        return text.isprintable() and " " not in text.strip() and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def passwords_in(address: str) -> set[str]:
+    """
+    Return the password in an address with or without a scheme, as it is and decoded, to be masked in logs.
+
+    :param address: Address of a server, e.g. of a proxy; any text.
+    """
+    try:
+        password = urlsplit(_with_scheme(address)).password
+    except ValueError:
+        return set()
+    return {password, unquote(password)} if password else set()
+
+
+def _with_scheme(address: str) -> str:
+    # requests treats a proxy without a scheme as http.
+    return address.strip() if "://" in address else f"http://{address.strip()}"
 
 
 def _is_exempt(host: str, port: int | None, no_proxy: str) -> bool:
@@ -158,14 +192,16 @@ def _covers(entry: str, host: str, port: int | None) -> bool:
     """Return whether an entry of NO_PROXY matches the host."""
     if entry == "*":
         return True
+    if entry.startswith("["):
+        name, _, of_port = entry[1:].partition("]")
+    else:
+        name, _, of_port = entry.partition(":") if entry.count(":") == 1 else (entry, "", "")
+    if (of_port := of_port.removeprefix(":")) and of_port != str(port):
+        return False
     try:
-        address = ipaddress.ip_address(host)
-        return address in ipaddress.ip_network(entry.strip("[]"), strict=False)
+        return ipaddress.ip_address(host) in ipaddress.ip_network(name, strict=False)
     except (ValueError, TypeError):
         pass
-    name, _, of_port = entry.partition(":") if entry.count(":") == 1 else (entry, "", "")
-    if of_port and of_port != str(port):
-        return False
     name = name.lower().removeprefix("*").lstrip(".").rstrip(".")
     return bool(name) and (host.rstrip(".") == name or host.rstrip(".").endswith(f".{name}"))
 

@@ -21,7 +21,7 @@ from lightly_provider.aws.credentials import access_from_aws_connection
 from lightly_provider.aws.regions import InvalidRegionError, check_region
 from lightly_provider.aws.secret_address import SecretAddress
 from lightly_provider.exceptions import LightlyAccessError, LightlyConnectionConfigError, LightlyError
-from lightly_provider.network import ca_bundle_for, proxies_for
+from lightly_provider.network import ca_bundle_for, passwords_in, proxies_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -466,10 +466,7 @@ def _mask(fields: Mapping[str, Any], extra: Mapping[str, Any]) -> None:
     proxies = extra.get("config_kwargs", {}).get("proxies")
     addresses = [extra.get("endpoint_url"), *(proxies.values() if isinstance(proxies, Mapping) else ())]
     for address in addresses:
-        try:
-            secrets.append(urlsplit(str(address or "")).password)
-        except ValueError:
-            continue
+        secrets += passwords_in(str(address or ""))
     for secret in secrets:
         if secret:
             mask_secret(str(secret))

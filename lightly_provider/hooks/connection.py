@@ -15,6 +15,7 @@ from lightly_provider.api.client import ClientSettings
 from lightly_provider.exceptions import LightlyConnectionConfigError
 from lightly_provider.foreign_text import shown
 from lightly_provider.get_provider_info import CONNECTION_FORM, DEFAULT_HOST, DEFAULT_WEB_URL
+from lightly_provider.network import is_address, passwords_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
     from lightly_provider.api.client import LightlyClient
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
-# Blanks and control characters, a login, a query, a fragment.
-_NOT_IN_ADDRESS = re.compile(r"[\s\x00-\x1f\x7f@?#\\]")
+# Blanks, a login, a query, a fragment, and what would end the address in a page or a message.
+_NOT_IN_ADDRESS = re.compile(r"[\s@?#\\<>\"]")
+_LONGEST_ADDRESS = 2000
+_PROXY_SCHEMES = ("http", "https", "all", "no_proxy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,13 +112,20 @@ def parse_connection(
             f"Airflow connection {conn_id!r} has extra fields that nothing reads: {shown(', '.join(unknown))}; "
             f"known are {', '.join(known)}."
         )
+    proxies = _proxies(conn_id, extra.get("proxies"))
+    ignored = [key for key in proxies or {} if "://" not in key and key.lower() not in _PROXY_SCHEMES]
+    if ignored:
+        warnings.append(
+            f"Airflow connection {conn_id!r} has proxies that nothing reads: {shown(', '.join(sorted(ignored)))}; "
+            f"known are {', '.join(_PROXY_SCHEMES)}."
+        )
     settings = ClientSettings(
         host=address,
         token=token,
         ca_bundle=_path(conn_id, "ca_bundle", extra),
         connect_timeout=_seconds(conn_id, "connect_timeout", extra, ClientSettings.connect_timeout),
         read_timeout=_seconds(conn_id, "read_timeout", extra, ClientSettings.read_timeout),
-        proxies=_proxies(conn_id, extra.get("proxies")),
+        proxies=proxies,
     )
     web_url = _address(conn_id, "extra web_url", extra.get("web_url"), DEFAULT_WEB_URL)
     return LightlyConnection(settings=settings, web_url=web_url, is_local=is_local, warnings=tuple(warnings))
@@ -126,7 +136,7 @@ def _port(conn_id: str, value: Any) -> int | None:
         return None
     try:
         port = int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         port = 0
     if isinstance(value, bool) or not 0 < port < 65536:
         raise LightlyConnectionConfigError(
@@ -151,7 +161,7 @@ def _address(conn_id: str, field: str, value: Any, default: str) -> str:
 
 
 def _is_web_address(text: str) -> bool:
-    if _NOT_IN_ADDRESS.search(text):
+    if _NOT_IN_ADDRESS.search(text) or not text.isprintable() or len(text) > _LONGEST_ADDRESS:
         return False
     try:
         parts = urlsplit(text)
@@ -201,7 +211,7 @@ def _proxies(conn_id: str, value: Any) -> dict[str, str] | None:
         except (ValueError, RecursionError):
             parsed = None
     if not isinstance(parsed, dict) or not all(
-        isinstance(address, str) and (str(scheme).lower() == "no_proxy" or _has_host(address))
+        isinstance(address, str) and (str(scheme).lower() == "no_proxy" or is_address(address))
         for scheme, address in parsed.items()
     ):
         # The message does not repeat the value, because proxy addresses may contain a password.
@@ -210,14 +220,6 @@ def _proxies(conn_id: str, value: Any) -> dict[str, str] | None:
             'write them like {"https": "http://proxy:3128"}.'
         )
     return {str(scheme): address for scheme, address in parsed.items()}
-
-
-def _has_host(proxy: str) -> bool:
-    # requests treats a proxy without a scheme as http.
-    try:
-        return bool(urlsplit(proxy if "://" in proxy else f"http://{proxy}").hostname)
-    except ValueError:
-        return False
 
 
 async def read_connection(lightly_conn_id: str) -> LightlyConnection:
@@ -276,8 +278,8 @@ class LightlyBaseHook(BaseHook):
         )
         mask_secret(parsed.settings.token)
         for address in (parsed.settings.proxies or {}).values():
-            if "@" in address and (password := urlsplit(address).password):
-                mask_secret(password)
+            for secret in passwords_in(address):
+                mask_secret(secret)
         for warning in parsed.warnings:
             self.log.warning(warning)
         return parsed

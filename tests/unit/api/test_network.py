@@ -14,7 +14,7 @@ import pytest
 from lightly_provider.api import calls
 from lightly_provider.api.async_client import AsyncLightlyClient
 from lightly_provider.api.client import ClientSettings, LightlyClient
-from lightly_provider.network import UnusableSettingError, ca_bundle_for, proxies_for
+from lightly_provider.network import UnusableSettingError, ca_bundle_for, passwords_in, proxies_for
 from tests.unit.api.scripted_platform import Answer, ScriptedPlatform
 
 if TYPE_CHECKING:
@@ -274,6 +274,11 @@ def test_a_host_without_a_scheme_means_https(monkeypatch: pytest.MonkeyPatch, sc
         ("::1", "[::1]", True),
         ("[::1]", "[::1]", True),
         ("::1/128", "127.0.0.1", False),
+        ("[::1]:443", "[::1]", True),
+        ("[::1]:8443", "[::1]", False),
+        ("[::1", "[::1]", True),
+        ("127.0.0.0/8:443", "127.9.9.9", True),
+        ("127.0.0.0/8:8443", "127.9.9.9", False),
         ("example.com", "example.com", True),
         ("example.com", "api.example.com", True),
         (".example.com", "api.example.com", True),
@@ -307,6 +312,8 @@ def test_what_needs_no_proxy(monkeypatch: pytest.MonkeyPatch, no_proxy: str, hos
         ({"HTTPS": "https://proxy:3128"}, "https://proxy:3128"),
         ({"https://api.test": "http://a:1", "https": "http://b:1"}, "http://a:1"),
         ({"all": "http://c:1"}, "http://c:1"),
+        ({"all://api.test": "http://e:1", "all": "http://c:1"}, "http://e:1"),
+        ({"https": " http://f:1 "}, "http://f:1"),
         ({"http": "http://d:1"}, None),
     ],
 )
@@ -319,6 +326,26 @@ def test_a_proxy_of_another_kind_is_refused_without_its_address(proxy: str) -> N
     with pytest.raises(UnusableSettingError) as refused:
         proxies_for("https://api.test", {"https": proxy})
     assert "proxy:1" not in str(refused.value)
+
+
+@pytest.mark.parametrize("proxy", ["//proxy:1", "proxy:99999", "http://pro\nxy:1", "http://", "http://[::1", "a b"])
+def test_an_address_that_is_no_proxys_is_named_as_such(proxy: str) -> None:
+    with pytest.raises(UnusableSettingError, match="a proxy's address is not valid"):
+        proxies_for("https://api.test", {"https": proxy})
+
+
+@pytest.mark.parametrize(
+    ("address", "passwords"),
+    [
+        ("http://u:p%2Fw@proxy:1", {"p%2Fw", "p/w"}),
+        ("u:pw@proxy:1", {"pw"}),
+        ("proxy:1", set()),
+        ("http://u@proxy", set()),
+        ("http://u:pw@[x", set()),
+    ],
+)
+def test_a_password_is_found_without_a_scheme_too(address: str, passwords: set[str]) -> None:
+    assert passwords_in(address) == passwords
 
 
 def test_the_authorities_of_the_environment_come_in_order(monkeypatch: pytest.MonkeyPatch) -> None:

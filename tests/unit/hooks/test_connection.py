@@ -84,6 +84,12 @@ def test_host_and_port_become_one_address(host: str | None, port: int | None, ad
         f"user:{CANARY}@api.test",
         f"https://api.test?token={CANARY}",
         f"https://api.test/{CANARY} x",
+        "https://api.\u200btest",
+        "https://api.\ud800.test",
+        "https://api.test/\u202egpj",
+        "https://api\x9b.test",
+        'https://api.test/"><script>',
+        f"https://{'a' * 2000}.test",
     ],
 )
 def test_what_is_no_address_of_a_web_server_is_refused(host: str) -> None:
@@ -156,6 +162,16 @@ def test_an_extra_that_nothing_reads_is_warned_of_without_its_value() -> None:
     assert CANARY not in warning
 
 
+def test_a_proxy_for_no_scheme_that_is_used_is_warned_of() -> None:
+    (warning,) = parse(proxies={"hppts": "http://p", "https://api.test": "http://p", "NO_PROXY": "x"}).warnings
+    assert "has proxies that nothing reads: hppts; known are http, https, all, no_proxy" in warning
+
+
+@pytest.mark.parametrize("port", ["0x50", -1, 0, 65536, 1.5e6, float("inf"), float("nan"), True, "9" * 5000, []])
+def test_what_is_no_port_is_refused(port: Any) -> None:
+    assert "it must be a number from 1 to 65535" in refusal(port=port)
+
+
 @pytest.mark.parametrize("field", ["connect_timeout", "read_timeout"])
 @pytest.mark.parametrize("value", [0, -1, "soon", "nan", "inf", [], {}, 86400])
 def test_what_is_no_number_of_seconds_is_refused(field: str, value: Any) -> None:
@@ -178,6 +194,11 @@ def test_proxies_are_a_mapping_or_json(value: Any) -> None:
         {"https": ""},
         {"https": f"http://u:{CANARY}@"},
         {"https": f"http://u:{CANARY}@[x"},
+        {"https": f"http://u:{CANARY}@p:99999"},
+        {"https": f"http://u:{CANARY}@p\n:1"},
+        {"https": f"http://u:{CANARY}@p\ud800"},
+        {"https": f"u {CANARY}"},
+        {"https": " "},
     ],
 )
 def test_proxies_of_another_form_are_refused_without_repeating_them(value: Any) -> None:
