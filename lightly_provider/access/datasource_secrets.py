@@ -59,6 +59,19 @@ class DatasourceSecrets:
         }
         return {dataset_id: datasources for dataset_id, datasources in found.items() if datasources}
 
+    def check_named(self, using: Mapping[str, Sequence[Datasource]]) -> None:
+        """
+        Refuse to rotate an access that none of the named datasets uses: the wrong datasets, or the wrong platform.
+
+        :param using: The datasources that use the access, with its old or its new secret, as :meth:`find` returns them.
+        :raises LightlyAccessError: Nothing would be moved before the old secret is deleted.
+        """
+        if self.dataset_ids is not None and not any(self.is_moved(dataset_id) for dataset_id in using):
+            raise LightlyAccessError(
+                f"None of the datasets in dataset_ids uses this access ({', '.join(self.dataset_ids)}), so nothing would "
+                "be moved before the old secret is deleted; correct dataset_ids or lightly_conn_id."
+            )
+
     def is_moved(self, dataset_id: str) -> bool:
         """Return whether the datasources of a dataset are moved."""
         return self.dataset_ids is None or dataset_id in self.dataset_ids

@@ -121,7 +121,10 @@ class AccessRotation:
             return datasource.s3_arn == role.arn and datasource.s3_external_id != present
 
         # Read before any change, so that an unreadable dataset stops the rotation here.
-        using = self.datasources.find(uses_old)
+        of_role = self.datasources.find(lambda datasource: datasource.s3_arn == role.arn)
+        self.datasources.check_named(of_role)
+        old = {dataset_id: list(filter(uses_old, found)) for dataset_id, found in of_role.items()}
+        using = {dataset_id: found for dataset_id, found in old.items() if found}
         both = trust_policy([present, *plan.replaced])
         if not same_meaning(role.trust or {}, both):
             roles.set_trust(name, both)
@@ -151,6 +154,7 @@ class AccessRotation:
         ids = {key.key_id for key in keys}
         # Read before any change, so that an unreadable dataset stops the rotation here.
         using = self.datasources.find(lambda datasource: datasource.s3_access_key_id in ids)
+        self.datasources.check_named(using)
         plan = plan_keys(
             name,
             keys,

@@ -25,6 +25,8 @@ _KMS_KEY_ID = r"(?:mrk-[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})
 # AWS docs: IAM identifiers, "Unique ID prefixes": ASIA marks the temporary keys of STS, AKIA those of a user.
 _LONG_LIVED_KEY_START, _TEMPORARY_KEY_START = "AKIA", "ASIA"
 
+_LONGEST_EXTERNAL_ID = 1224  # AWS docs: STS API reference, AssumeRole
+
 _ROLE_FORM = "arn:aws:iam::123456789012:role/name"
 _KMS_KEY_FORM = "arn:aws:kms:region:123456789012:key/key-id"
 _NO_TEMPORARY_KEYS = "the platform has no field for a session token, so it cannot use temporary credentials"
@@ -161,8 +163,13 @@ def check_external_id(value: str, *, argument: str) -> str:
     :param value: At least 10 of the letters, digits and symbols that the contract allows.
     :param argument: Name of the argument, for the message, which does not repeat the value.
     :return: ``value``, unchanged.
-    :raises InvalidAccessError: The value is too short or contains another character.
+    :raises InvalidAccessError: The value is too short, too long, or contains another character.
     """
+    if len(value) > _LONGEST_EXTERNAL_ID:
+        raise InvalidAccessError(
+            f"{argument} is longer than the {_LONGEST_EXTERNAL_ID} characters that AWS takes; choose another one and "
+            "write the same into the role's trust policy."
+        )
     is_short = len(value) < SHORTEST_EXTERNAL_ID
     if is_short or not re.match(EXTERNAL_ID_PATTERN, value) or value.endswith("\n"):
         cause = (

@@ -162,6 +162,7 @@ def _statement(actions: list[str], resources: list[str], condition: dict[str, An
 
 
 # AWS docs: EC2 user guide, "Resource IDs": 8 characters in old ids, 17 since 2016.
+_CIDR = r"[0-9a-fA-F.:]+(?:/[0-9]{1,3})?"
 _VPC = r"vpc-(?:[0-9a-f]{8}|[0-9a-f]{17})"
 
 
@@ -232,6 +233,9 @@ def network_of(*, source_ips: Sequence[str], source_vpcs: Sequence[str], names: 
     for text in source_ips:
         try:
             ipaddress.ip_network(text)
+            # Python also reads masks and zones, and IAM neither.
+            if not re.fullmatch(_CIDR, text):
+                raise ValueError("it must be an address, or one with the number of its fixed bits after a slash")
         except ValueError as error:
             raise ValueError(f"{names['source_ips']} has {text!r}, which is no address range: {error}.") from None
     for text in source_vpcs:

@@ -59,6 +59,7 @@ def _log_on_standard_error() -> Iterator[None]:
 
 
 def _verdict(arguments: argparse.Namespace) -> Verdict:
+    from lightly_provider.aws.credentials import check_kms_key_arn, check_role_arn
     from lightly_provider.aws.location import S3Location
     from lightly_provider.aws.regions import check_region, partition_of
     from lightly_provider.contract import Purpose
@@ -68,7 +69,11 @@ def _verdict(arguments: argparse.Namespace) -> Verdict:
     from lightly_provider.verification.judging import judge
     from lightly_provider.verification.requirements import AUTO, DatasetUse, required_of
 
-    location = S3Location.parse(arguments.location, argument="the location")
+    if arguments.role_arn is not None:
+        check_role_arn(arguments.role_arn, argument="--role-arn")
+    if arguments.kms_key_arn is not None:
+        check_kms_key_arn(arguments.kms_key_arn, argument="--kms-key-arn")
+    location = S3Location.parse(arguments.location, argument="location")
     purpose = Purpose(arguments.purpose)
     role_arn = arguments.role_arn
     connections = AwsConnections()
@@ -80,6 +85,8 @@ def _verdict(arguments: argparse.Namespace) -> Verdict:
     region = arguments.region or find_bucket_region(location.bucket, connection) or connection.region
     if region:
         check_region(region, argument="--region", known=regions_of_botocore())
+        if arguments.kms_key_arn is not None:
+            check_kms_key_arn(arguments.kms_key_arn, argument="--kms-key-arn", bucket_region=region)
     target = Target(
         location=location,
         access=described,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import sys
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,10 @@ from lightly_provider.aws.regions import check_region
 
 if TYPE_CHECKING:
     import argparse
+
+
+# AWS docs: IAM identifiers. Neither an account nor a wildcard, which would let others use the key, too.
+_PRINCIPAL_ARN = r"(?a)arn:aws[a-z-]*:iam::[0-9]{12}:(?:role|user)/[\w+=,.@/-]+"
 
 
 def print_documents(arguments: argparse.Namespace) -> None:
@@ -83,6 +88,11 @@ def documents_for(arguments: argparse.Namespace) -> dict[str, Any]:
             "trust_policy": trust_policy(_external_id(arguments.external_id_env)),
             "max_session_duration": ROLE_SESSION_SECONDS,
         }
+    if arguments.principal_arn is not None and not re.fullmatch(_PRINCIPAL_ARN, arguments.principal_arn):
+        raise ValueError(
+            f"--principal-arn is {arguments.principal_arn!r}, and the key policy is for one role or user; write its "
+            "ARN, e.g. arn:aws:iam::123456789012:role/lightly."
+        )
     keys = dict.fromkeys(grant.kms_key_arn for grant in grants if grant.kms_key_arn)
     if keys:
         principal = arguments.principal_arn or f"arn:{partition}:iam::<account>:{arguments.access}/<name>"
@@ -95,4 +105,8 @@ def documents_for(arguments: argparse.Namespace) -> dict[str, Any]:
 def _external_id(variable: str | None) -> str:
     if variable is None:
         return secrets.token_urlsafe(EXTERNAL_ID_BYTES)
-    return check_external_id(os.environ.get(variable, ""), argument=f"--external-id-env: the variable {variable}")
+    if variable not in os.environ:
+        raise ValueError(
+            f"--external-id-env is {variable!r}, and there is no such variable; set it, or correct the name."
+        )
+    return check_external_id(os.environ[variable], argument=f"--external-id-env: the variable {variable}")

@@ -14,7 +14,7 @@ from lightly_provider.aws.policy_documents import PolicyKind, check_size
 from lightly_provider.aws.secret_address import check_access_conn_id
 from lightly_provider.contract import Purpose
 from lightly_provider.exceptions import LightlyAccessError
-from lightly_provider.operators.arguments import check_choice, check_id, is_static, labels_of, seconds_of
+from lightly_provider.operators.arguments import check_choice, check_id, is_static, labels_of, quoted, seconds_of
 from lightly_provider.operators.base import CheckedOperator, LightlyBaseOperator
 from lightly_provider.operators.external_id import ExternalIdArgument
 
@@ -130,7 +130,19 @@ class CreateAccessOperator(CheckedOperator):
         if self.tags is not None and is_static(self.tags):
             _check_tags(self.tags)
         seconds_of(self.propagation_timeout, argument="propagation_timeout", zero_allowed=True)
+        self._check_limits()
         self._check_policy()
+
+    def _check_limits(self) -> None:
+        # An upstream list that came out empty must not widen the access.
+        for argument, result in (
+            ("source_ips", "the network would not be limited"),
+            ("source_vpcs", "the network would not be limited"),
+            ("output_resource_path", "Lightly could write to resource_path"),
+        ):
+            value = getattr(self, argument)
+            if value is not None and not isinstance(value, str) and is_static(value) and not value:
+                raise ValueError(f"{argument} is {value!r}, so that {result}; name at least one, or leave it out.")
 
     def _check_policy(self) -> None:
         decisive = [self.resource_path, self.purpose, self.output_resource_path, self.kms_key_arn]
@@ -235,6 +247,9 @@ def _check_tags(tags: Any) -> None:
         raise ValueError(f"tags is {tags!r}; give a mapping of texts to texts.")
     if tags.get(MARK_KEY, MARK_VALUE) != MARK_VALUE:
         raise ValueError(f"tags sets {MARK_KEY!r}, by which the provider knows what it made; leave that one out.")
+    # AWS docs: IAM API reference, "Tag".
+    if not all(0 < len(key) <= 128 and len(value) <= 256 for key, value in tags.items()):
+        raise ValueError(f"tags is {quoted(tags)}; a key of a tag has 1 to 128 characters, and its value at most 256.")
     if len({*tags, MARK_KEY}) > _MAX_TAGS or any(key.lower().startswith("aws:") for key in tags):
         raise ValueError(
             f"tags has more than {_MAX_TAGS - 1} tags, or one whose key begins with 'aws:', which is AWS's."

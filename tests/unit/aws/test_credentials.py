@@ -82,6 +82,7 @@ def test_a_role_without_an_external_id_is_refused_with_the_place_to_put_it(besid
         ({**HELD, "secret_access_key": "hush\n"}, ["The secret access key of AWS connection", "blank"]),
         ({**HELD, "access_key_id": " AKIAIOSFODNN7EXAMPLE"}, ["The access key id of AWS connection", "blank"]),
         ({"role_arn": ROLE, "external_id": "hush"}, ["assume_role_kwargs.ExternalId of the AWS", "shorter than"]),
+        ({"role_arn": ROLE, "external_id": "hush" * 400}, ["assume_role_kwargs.ExternalId", "longer than the 1224"]),
         ({"role_arn": "Lightly", "external_id": EXTERNAL_ID}, ["role_arn of the AWS connection", "not an ARN"]),
     ],
 )

@@ -104,6 +104,20 @@ def test_a_network_and_a_region_are_in_the_policy(capsys: pytest.CaptureFixture[
         ([PHOTOS.uri, "--document", "key-policy"], "policy: there is no key-policy for what was asked"),
         ([PHOTOS.uri, "--source-ip", "here"], "policy: --source-ip has 'here', which is no address range"),
         (
+            [PHOTOS.uri, "--source-ip", "1.2.3.0/255.255.255.0"],
+            "policy: --source-ip has '1.2.3.0/255.255.255.0', which",
+        ),
+        ([PHOTOS.uri, "--source-ip", "fe80::1%eth0"], "policy: --source-ip has 'fe80::1%eth0', which is no address"),
+        ([PHOTOS.uri, "--external-id-env", "NOT_SET"], "policy: --external-id-env is 'NOT_SET', and there is no such"),
+        (
+            [PHOTOS.uri, "--kms-key-arn", KEY, "--principal-arn", "*"],
+            "policy: --principal-arn is '*', and the key policy",
+        ),
+        (
+            [PHOTOS.uri, "--kms-key-arn", KEY, "--principal-arn", "arn:aws:iam::916419735646:root"],
+            "policy: --principal-arn is 'arn:aws:iam::916419735646:root', and the key policy is for one role or user",
+        ),
+        (
             [*(f"s3://bucket-number-{n}/a/prefix/of/some/length/" for n in range(60)), "--access", "user"],
             "policy: location makes a policy of",
         ),
@@ -113,6 +127,36 @@ def test_what_cannot_be_right_is_answered_by_its_message_alone(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert refused(capsys, *arguments).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["S3://my-bucket/x"], "location='S3://my-bucket/x': the scheme must be written s3://"),
+        ([PHOTOS.uri, "--role-arn", "lightly"], "--role-arn='lightly': it is not an ARN"),
+        ([PHOTOS.uri, "--role-arn", ""], "--role-arn='': it is empty"),
+        (
+            [PHOTOS.uri, "--role-arn", "arn:aws:iam::123456789012:user/x"],
+            "--role-arn='arn:aws:iam::123456789012:user/x': it is the ARN of a 'user' and not of a role",
+        ),
+        ([PHOTOS.uri, "--kms-key-arn", "alias/x"], "--kms-key-arn='alias/x': the platform takes no alias"),
+        (
+            [PHOTOS.uri, "--region", "eu-west-1", "--kms-key-arn", KEY],
+            f"--kms-key-arn='{KEY}': the key lies in eu-central-1 and the bucket in eu-west-1",
+        ),
+    ],
+)
+def test_what_cannot_be_right_for_the_doctor_is_answered_by_its_message_alone(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_BUCKET",
+        json.dumps({"conn_type": "aws", "login": "AKIAIOSFODNN7EXAMPLE", "password": "a" * 40}),
+    )
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor", *arguments, "--aws-conn-id", "bucket"])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith(message)
 
 
 def test_every_command_leads_to_a_function() -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG, BaseHook
 
+from lightly_provider.operators.access import CreateLightlyAccessRoleOperator, CreateLightlyAccessUserOperator
 from lightly_provider.operators.arguments import is_static, moment_of, quoted, types_of_arguments
 from lightly_provider.operators.base import CheckedArguments
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
@@ -110,6 +111,40 @@ WRONG_IDS = ["", "my-dataset", "a" * 23, "a" * 25, "A" * 24, "g" * 24, "a" * 24 
 def test_what_is_no_id_is_refused(operator: type[LightlyBaseOperator], value: Any) -> None:
     text = refusal(operator, dataset_id=value)
     assert text.startswith(f"dataset_id is {value!r}, and an id of the platform is 24 hexadecimal digits; pass what")
+
+
+# --- access -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operator", [CreateLightlyAccessRoleOperator, CreateLightlyAccessUserOperator])
+@pytest.mark.parametrize("empty", [[], (), set()])
+@pytest.mark.parametrize(
+    ("argument", "result"),
+    [
+        ("source_ips", "so that the network would not be limited"),
+        ("source_vpcs", "so that the network would not be limited"),
+        ("output_resource_path", "so that Lightly could write to resource_path"),
+    ],
+)
+def test_an_empty_list_does_not_widen_an_access(operator: Any, argument: str, result: str, empty: Any) -> None:
+    text = refusal(operator, **{argument: empty})
+    assert text == f"{argument} is {empty!r}, {result}; name at least one, or leave it out."
+    # Likewise if a template or another task comes out so.
+    task = operator(**needed(operator, **{argument: "{{ x }}"}))
+    setattr(task, argument, empty)
+    with pytest.raises(ValueError, match=f"^{argument} is "):
+        task.check_arguments()
+
+
+@pytest.mark.parametrize("address", ["1.2.3.0/255.255.255.0", "fe80::1%eth0", "1.2.3.4/8", "1", "localhost"])
+def test_what_iam_takes_for_no_address_range_is_refused(address: str) -> None:
+    text = refusal(CreateLightlyAccessRoleOperator, source_ips=[address])
+    assert text.startswith(f"source_ips has {address!r}, which is no address range: ")
+
+
+@pytest.mark.parametrize("tags", [{"": "x"}, {"k" * 129: "x"}, {"k": "x" * 257}])
+def test_tags_that_iam_does_not_take_are_refused(tags: dict[str, str]) -> None:
+    assert "a key of a tag has 1 to 128 characters" in refusal(CreateLightlyAccessRoleOperator, tags=tags)
 
 
 # --- datasource ---------------------------------------------------------------------------------------------------
