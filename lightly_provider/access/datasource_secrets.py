@@ -68,8 +68,8 @@ class DatasourceSecrets:
         """
         if self.dataset_ids is not None and not any(self.is_moved(dataset_id) for dataset_id in using):
             raise LightlyAccessError(
-                f"None of the datasets in dataset_ids uses this access ({', '.join(self.dataset_ids)}), so nothing would "
-                "be moved before the old secret is deleted; correct dataset_ids or lightly_conn_id."
+                f"None of the datasets in dataset_ids uses this access ({', '.join(self.dataset_ids)}), so nothing "
+                "would be moved before the old secret is deleted; correct dataset_ids or lightly_conn_id."
             )
 
     def is_moved(self, dataset_id: str) -> bool:

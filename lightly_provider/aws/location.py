@@ -52,6 +52,8 @@ _ANY_SCHEME = r"(?P<name>[a-zA-Z][a-zA-Z0-9+.-]{0,20})://"
 
 # Invisible characters that are copied from web pages and documents; no Unicode category contains just these two.
 _INVISIBLE = frozenset("\u200b\ufeff")
+# These two belong to the spelling of some languages, and to some emoji.
+_JOINERS = frozenset("\u200c\u200d")
 _ENCODED = r"%(?:20|2[fF])"
 
 
@@ -141,11 +143,16 @@ class S3Location:
         elif odd := {sign for sign in self.prefix if sign != " " and unicodedata.category(sign) == "Zs"}:
             how = f"{', '.join(sorted(map(ascii, odd)))}, which looks like a space"
             meant = "".join(" " if sign in odd else sign for sign in self.prefix)
+        elif odd := {sign for sign in self.prefix if unicodedata.category(sign) == "Cf" and sign not in _JOINERS}:
+            how = f"{', '.join(sorted(map(ascii, odd)))}, which cannot be seen"
+            meant = "".join(sign for sign in self.prefix if sign not in odd)
         else:
             return None
+        is_taken = _fault(f"{_SCHEME}{self.bucket}/{meant}") is None
+        next_step = f"write {meant!r}" if is_taken else "type it anew"
         return (
             f"The prefix {self.prefix!a} holds {how}, and S3 takes it as it is written; "
-            f"if nothing is found there, write {meant!r}."
+            f"if nothing is found there, {next_step}."
         )
 
     def join(self, relative: str) -> str:

@@ -158,8 +158,8 @@ class RunFollower:
             self._log.warning(
                 "[worker] %d more lines were not copied; the platform's page of the run has them.", n_more
             )
-        # The contract allows an answer without a cursor, which must not copy the whole log again.
-        self.log_cursor = page.cursor or self.log_cursor
+        # An answer without a cursor, which the contract allows, or with an earlier one must not copy the log again.
+        self.log_cursor = max(page.cursor, self.log_cursor)
 
     def take_log_error(self, error: LightlyError) -> None:
         """Log that the run's log could not be read."""

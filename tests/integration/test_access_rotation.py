@@ -359,6 +359,24 @@ def test_an_empty_list_of_datasets_changes_nothing(
     assert secrets_on_the_platform(dataset_id) == {before}
 
 
+@pytest.mark.parametrize("create", [create_role, create_user])
+def test_datasets_that_do_not_use_the_access_change_nothing(
+    create: Any, lightly: Sandbox, bucket: str, name: str, dataset_name: str, context: dict[str, Any]
+) -> None:
+    conn_id = f"ssm://aws_default/lightly/{name}"
+    create(name, context, access_conn_id=conn_id, **places(bucket))
+    using = verified(dataset_name, conn_id, bucket, context)
+    other = LightlyHook().get_or_create_dataset(f"{dataset_name} other", "Images").dataset_id
+    before = secret_of(lightly, name)
+
+    with pytest.raises(LightlyAccessError, match=f"None of the datasets in dataset_ids uses this access .{other}"):
+        rotate(create, name, context, access_conn_id=conn_id, dataset_ids=[other])
+
+    assert secret_of(lightly, name) == before
+    assert secrets_in_aws(lightly, create, name) == {before}
+    assert secrets_on_the_platform(using) == {before}
+
+
 def test_what_is_not_there_or_another_s_is_not_rotated(
     lightly: Sandbox, bucket: str, name: str, context: dict[str, Any]
 ) -> None:

@@ -157,6 +157,14 @@ def test_a_flood_of_lines_is_cut_and_the_rest_is_counted() -> None:
     assert following.log_cursor == 70_000
 
 
+@pytest.mark.parametrize("cursor", [0, 1, 50])
+def test_an_earlier_cursor_does_not_copy_the_log_again(cursor: int) -> None:
+    following, _ = follower()
+    following.log_cursor = 50
+    following.take_log(LogPage(cursor=cursor, logs=[LogEntry(msg="a line")]))
+    assert following.log_cursor == 50
+
+
 def test_of_many_artifacts_only_the_report_is_passed_on() -> None:
     following, _ = follower()
     report = Artifact(id="e" * 24, type="REPORT_V2_JSON", file_name="report.json")
