@@ -9,6 +9,7 @@ VENV_COMPAT := .venv-airflow-2.11
 VENV_BENCHMARKS := .venv-benchmarks
 VENV_VENDOR := .venv-vendor
 VENV_SYSTEM := .venv-system
+VENV_FORMATS := .venv-formats
 SANDBOX_STATE := sandbox-state
 SANDBOX_PORT ?= 8420
 AWS_PORT ?= 8421
@@ -58,6 +59,10 @@ test-compat-exhaustive: $(VENV_COMPAT)/.ready $(VENV_SANDBOX)/.ready ## run on A
 test-vendor: $(VENV_VENDOR)/.ready $(VENV_SANDBOX)/.ready ## drive the sandbox with the vendor's own client, lightly 1.5.26
 	cd sandbox && ../$(VENV_VENDOR)/bin/python -m pytest --durations 10 tests_vendor
 
+.PHONY: test-formats
+test-formats: $(VENV_FORMATS)/.ready ## have the labeling tools' own packages check the import files that are made for them
+	$(VENV_FORMATS)/bin/python -m pytest tests_formats
+
 .PHONY: test-system
 test-system: $(VENV_SYSTEM)/.ready $(VENV_SANDBOX)/.ready ## kill, mark and clear worker runs in an Airflow of separate services
 	@scripts/setup-services
@@ -85,17 +90,18 @@ airflow: $(VENV)/.ready $(VENV_SANDBOX)/.ready ## run Airflow with the example D
 	@$(VENV)/bin/python -m demo.standalone --ready-file $(SANDBOX_STATE)/ready.json --port $(AIRFLOW_PORT)
 
 .PHONY: benchmarks
-benchmarks: $(VENV_BENCHMARKS)/.ready $(VENV_SANDBOX)/.ready ## measure what importing the operators costs, a full count of files, onboarding, waiting for runs, a triggerer, and the sandbox
+benchmarks: $(VENV_BENCHMARKS)/.ready $(VENV_SANDBOX)/.ready $(VENV_VENDOR)/.ready ## measure what importing the operators costs, a full count of files, onboarding, waiting for runs, a triggerer, the sandbox, and exports
 	$(VENV_BENCHMARKS)/bin/python benchmarks/import_cost.py
 	$(VENV_BENCHMARKS)/bin/python benchmarks/inventory.py
 	$(VENV_BENCHMARKS)/bin/python benchmarks/waiting.py
 	$(VENV_BENCHMARKS)/bin/python benchmarks/triggerer.py
 	$(VENV_SANDBOX)/bin/python benchmarks/sandbox.py
 	$(VENV_BENCHMARKS)/bin/python benchmarks/onboarding.py
+	$(VENV_BENCHMARKS)/bin/python benchmarks/export.py --vendor-python $(VENV_VENDOR)/bin/python
 
 .PHONY: clean
 clean: ## remove what the targets made, environments included
-	rm -rf $(VENV) $(VENV_SANDBOX) $(VENV_COMPAT) $(VENV_BENCHMARKS) $(VENV_VENDOR) $(VENV_SYSTEM) demo-output $(SANDBOX_STATE) airflow-home
+	rm -rf $(VENV) $(VENV_SANDBOX) $(VENV_COMPAT) $(VENV_BENCHMARKS) $(VENV_VENDOR) $(VENV_SYSTEM) $(VENV_FORMATS) demo-output $(SANDBOX_STATE) airflow-home
 
 $(VENV)/.ready: pyproject.toml constraints.txt scripts/setup-venv
 	@scripts/setup-venv $(VENV) constraints.txt --editable . --group test --group lint
@@ -108,6 +114,9 @@ $(VENV_COMPAT)/.ready: pyproject.toml constraints-airflow-2.11.txt scripts/setup
 
 $(VENV_VENDOR)/.ready: sandbox/vendor-constraints.txt scripts/setup-venv
 	@scripts/setup-venv $(VENV_VENDOR) sandbox/vendor-constraints.txt --no-deps --requirement sandbox/vendor-constraints.txt
+
+$(VENV_FORMATS)/.ready: pyproject.toml constraints-formats.txt scripts/setup-venv
+	@scripts/setup-venv $(VENV_FORMATS) constraints-formats.txt --group formats
 
 $(VENV_SYSTEM)/.ready: pyproject.toml constraints.txt scripts/setup-venv
 	@scripts/setup-venv $(VENV_SYSTEM) constraints.txt --editable . --group test --group system

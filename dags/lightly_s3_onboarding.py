@@ -2,14 +2,16 @@
 ### Onboard a bucket of images into Lightly
 
 Creates the dataset, connects it to your S3 bucket, verifies that Lightly can read and write there, runs the Lightly
-Worker, and prints the images that it selected. You can run it repeatedly: it reuses the dataset, and selects only from
-images that are new in the bucket.
+Worker, prints the images that it selected, and exports them as a manifest, `selected.jsonl` at the location to which
+Lightly writes. You can run it repeatedly: it reuses the dataset, and selects only from images that are new in the
+bucket.
 
-Before the first run, create two connections (Admin > Connections, or environment variables):
+Before the first run, create three connections (Admin > Connections, or environment variables):
 
 * `lightly_default`, type *Lightly*: your API token.
 * `lightly_bucket`, type *Amazon Web Services*: what Lightly shall use to reach the bucket - the keys of an IAM user, or
   a `role_arn` with `assume_role_kwargs.ExternalId` in the extra.
+* `aws_default`, type *Amazon Web Services*: with what Airflow itself writes the manifest. It is not handed over.
 
 Then trigger the DAG, and enter the location of your images in the form.
 """
@@ -23,6 +25,7 @@ from airflow.providers.common.compat.sdk import DAG, Param, task
 from lightly_provider.hooks.lightly import LightlyHook
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
+from lightly_provider.operators.results import ExportLightlyTagOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
 
@@ -86,16 +89,28 @@ with DAG(
     )
 
     @task
-    def print_selection(dataset_id: str, run: dict[str, object]) -> list[str]:
-        """Print and return the filenames that the run selected, or those of the newest tag if there was nothing new."""
-        hook = LightlyHook()
-        tags = hook.get_tags(dataset_id)
-        tag_name = str(run["tag_name"] or tags[-1].name)
-        filenames = hook.get_filenames(dataset_id, tag_name)
-        if run["tag_name"] is None:
-            print(f"Nothing new in the bucket; the newest tag is {tag_name!r}.")
+    def newest_tag(dataset_id: str, run: dict[str, object]) -> str:
+        """Return the tag that the run created, or the newest of earlier runs if there was nothing new."""
+        if run["tag_name"] is not None:
+            return str(run["tag_name"])
+        tag_name = LightlyHook().get_tags(dataset_id)[-1].name
+        print(f"Nothing new in the bucket; the newest tag is {tag_name!r}.")
+        return tag_name
+
+    @task
+    def print_selection(dataset_id: str, tag_name: str) -> list[str]:
+        """Print and return the filenames of the selected images."""
+        filenames = LightlyHook().get_filenames(dataset_id, tag_name)
         print(f"{len(filenames)} images are selected:", *filenames, sep="\n  ")
         return filenames
 
+    tag_name = newest_tag(dataset.output, run.output)
+    export = ExportLightlyTagOperator(
+        task_id="export",
+        dataset_id=dataset.output,
+        tag_name=tag_name,
+        format="manifest",
+        destination="{{ params.lightly_path.rstrip('/') }}/selected.jsonl",
+    )
     dataset >> input_datasource >> lightly_datasource >> verify >> run
-    print_selection(dataset.output, run.output)
+    print_selection(dataset.output, tag_name) >> export

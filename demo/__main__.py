@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 OUTPUT = REPOSITORY / "demo-output"
 DATASET = "demo-photos"
 N_SAMPLES = 24
+SHOWN_LINES = 3
 START_DEADLINE_S = 60.0
 NEEDED_MIB = 500
 
@@ -75,6 +76,7 @@ def _demonstrate(sandbox: Sandbox, ready_file: Path) -> None:
     _show_dataset(client, returned, reused=bool(before))
     _show_lights(returned["verify_permissions"])
     _show_selection(returned, ready_file)
+    _show_export(sandbox, returned)
 
 
 def _run_dag(client: LightlyClient, environment: dict[str, str], seen: set[str]) -> dict[str, Any]:
@@ -142,6 +144,23 @@ def _show_selection(returned: dict[str, Any], ready_file: Path) -> None:
     command += ["--bucket", provision.BUCKET, "--prefix", "raw/", "--selected", str(names), "--output", str(sheet)]
     _run(command, dict(os.environ), OUTPUT / "contact-sheet.log")
     console.print(f"Contact sheet: {_shown(sheet)}")
+
+
+def _show_export(sandbox: Sandbox, returned: dict[str, Any]) -> None:
+    exported = returned["export"]
+    bucket, _, key = exported["uri"].removeprefix("s3://").partition("/")
+    lines = sandbox.aws("s3").get_object(Bucket=bucket, Key=key)["Body"].read().decode().splitlines()
+    if len(lines) != exported["count"]:
+        raise DemoError(f"{exported['uri']} has {len(lines)} lines, and {exported['count']} images were exported.")
+    console.print(
+        f"\n[bold]Exported[/] as a manifest: {exported['uri']} ({len(lines)} lines, {exported['bytes']} bytes)"
+    )
+    for line in lines[:SHOWN_LINES]:
+        console.print(f"  {line}", markup=False)
+    console.print("  …")
+    console.print(
+        f"Links of the tasks: {sandbox.web_url}/dataset/{returned['create_dataset']} and {sandbox.web_url}/compute/runs"
+    )
 
 
 @contextmanager

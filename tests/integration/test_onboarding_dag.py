@@ -94,6 +94,11 @@ def test_a_bucket_is_onboarded_and_a_second_run_changes_nothing(
     thumbnails = [key for key in lightly.keys_under(onboarding["input_path"].split("/")[2]) if "_thumb." in key]
     mine = [key for key in thumbnails if key.startswith(onboarding["lightly_path"].split("/", 3)[3])]
     assert len(mine) == N_SAMPLES, "thumbnails are on for LIGHTLY"
+    exported = first.xcoms["export", "return_value"]
+    assert exported["uri"] == f"{onboarding['lightly_path']}selected.jsonl"
+    bucket, _, key = exported["uri"].removeprefix("s3://").partition("/")
+    manifest = lightly.aws("s3").get_object(Bucket=bucket, Key=key)["Body"].read().splitlines()
+    assert [json.loads(line)["filename"] for line in manifest] == selection
     link = f"{lightly.web_url}/dataset/{first.xcoms['create_dataset', 'return_value']}"
     assert first.xcoms["create_dataset", "lightly_dataset_url"] == link
 
@@ -101,7 +106,7 @@ def test_a_bucket_is_onboarded_and_a_second_run_changes_nothing(
     second = run_dag(DAG_ID, onboarding, database)
 
     assert second.state == "success", second.tasks
-    for task in ("create_dataset", "print_selection"):
+    for task in ("create_dataset", "print_selection", "export"):
         assert second.xcoms[task, "return_value"] == first.xcoms[task, "return_value"]
     assert second.xcoms["configure_input", "return_value"]["changed"] == []
     assert second.xcoms["configure_lightly", "return_value"]["changed"] == []
