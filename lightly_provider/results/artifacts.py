@@ -173,7 +173,7 @@ def _save(
     attempt = 1
     while True:
         try:
-            with hook.open_artifact(run.id, artifact) as download:
+            with hook.open_artifact(run.id, artifact.id) as download:
                 present = _size_there(destination, log)
                 if present is not None and present == download.size:
                     return SavedArtifact(type=kind, uri=destination.uri, bytes=present, sha256=None)

@@ -82,18 +82,31 @@ def test_every_operation_of_the_client_is_known(client: ApiWorkflowClient, ready
             assert answer.json()["code"] != "NOT_FOUND", (method, path)
 
 
-def test_these_tests_call_every_helper_of_the_client() -> None:
-    helpers = {
+def _helpers() -> set[str]:
+    return {
         name
         for kind in ApiWorkflowClient.__mro__
         for name, member in vars(kind).items()
         if not name.startswith("_") and (callable(member) or isinstance(member, property))
     }
-    helpers |= {
+
+
+def _download_helpers() -> set[str]:
+    return {
         name
         for name, member in vars(download).items()
         if inspect.isfunction(member) and member.__module__ == download.__name__
     }
+
+
+def test_the_list_of_the_clients_helpers_is_complete() -> None:
+    listed = Path(__file__).parents[2] / "tests" / "contract" / "vendor_helpers.txt"
+    helpers = _helpers() | {f"download.{name}" for name in _download_helpers()}
+    assert set(listed.read_text().split()) == helpers
+
+
+def test_these_tests_call_every_helper_of_the_client() -> None:
+    helpers = _helpers() | _download_helpers()
     used = {
         name
         for path in Path(__file__).parent.glob("*.py")

@@ -6,7 +6,7 @@ import itertools
 import time
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightly_provider.contract import ArtifactType, RunPriority, ScheduledRunState, value_of
 from lightly_provider.exceptions import (
@@ -22,10 +22,10 @@ from lightly_provider.hooks.connection import LightlyBaseHook
 from lightly_provider.hooks.lineage import dataset_asset, report_lineage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from lightly_provider.api.client import Download
-    from lightly_provider.api.models.run import Artifact, LogPage, Observation, Run, ScheduledRun
+    from lightly_provider.api.models.run import LogPage, Observation, Run, ScheduledRun
     from lightly_provider.api.models.worker_config import WorkerConfig
 
 # Maximum time for canceling, in seconds.
@@ -36,7 +36,12 @@ class RunVerbs(LightlyBaseHook):
     """The hook's methods for scheduled runs and runs."""
 
     def schedule_run(
-        self, dataset_id: str, config: WorkerConfig, *, priority: RunPriority | str, runs_on: Sequence[str] = ()
+        self,
+        dataset_id: str,
+        config: WorkerConfig | Mapping[str, Any],
+        *,
+        priority: RunPriority | str,
+        runs_on: Sequence[str] = (),
     ) -> str:
         """
         Schedule a run of the Lightly Worker, exactly once.
@@ -45,7 +50,7 @@ class RunVerbs(LightlyBaseHook):
         submission: if the response to the scheduling request is lost, the dataset's schedule is searched for that id.
 
         :param dataset_id: Id of the dataset.
-        :param config: Worker configuration.
+        :param config: Worker configuration, see :meth:`store_worker_config`.
         :param priority: Priority; workers take scheduled runs of higher priority first.
         :param runs_on: Labels, all of which a worker must have to take the run. Default: none, any worker.
         :return: Id of the scheduled run.
@@ -55,12 +60,19 @@ class RunVerbs(LightlyBaseHook):
         report_lineage(self, read=dataset_asset(self, dataset_id))
         return scheduled_run_id
 
-    def store_worker_config(self, config: WorkerConfig) -> str:
-        """Store a worker configuration, which starts no run by itself, and return its id."""
+    def store_worker_config(self, config: WorkerConfig | Mapping[str, Any]) -> str:
+        """
+        Store a worker configuration, which starts no run by itself, and return its id.
+
+        :param config: Configuration, e.g. ``{"selection": {"n_samples": 10, "strategies": […]}, "docker": {…}}``.
+        :raises ValueError: The configuration does not fit the contract.
+        """
         from lightly_provider.api import calls
         from lightly_provider.api.models.worker_config import WorkerConfigCreateRequest
 
-        return self.client.send(calls.create_worker_config(WorkerConfigCreateRequest(config=config)))
+        return self.client.send(
+            calls.create_worker_config(WorkerConfigCreateRequest.model_validate({"config": config}))
+        )
 
     def schedule_stored_config(
         self, dataset_id: str, config_id: str, *, priority: RunPriority | str, runs_on: Sequence[str] = ()
@@ -254,19 +266,19 @@ class RunVerbs(LightlyBaseHook):
                 time.sleep(0.5)
 
     @contextmanager
-    def open_artifact(self, run_id: str, artifact: Artifact) -> Iterator[Download]:
+    def open_artifact(self, run_id: str, artifact_id: str) -> Iterator[Download]:
         """
         Open a file that a run created, to read it piece by piece.
 
         :param run_id: Id of the run.
-        :param artifact: One of the run's ``artifacts``.
-        :return: A context manager of the open download: its size, its type, and its pieces.
+        :param artifact_id: Id of one of the run's ``artifacts``, see :meth:`get_run`.
+        :return: A context manager of the open download: its ``size``, and its ``pieces()``.
         :raises LightlyNotFoundError: The run has no such artifact, or its file was not uploaded.
         :raises LightlyResponseError: The storage answered with an error.
         """
         from lightly_provider.api import calls
 
-        call = calls.get_artifact_url(run_id, artifact.id)
+        call = calls.get_artifact_url(run_id, artifact_id)
         with self.client.open(call.operation, self.client.send(call)) as download:
             yield download
 

@@ -390,3 +390,17 @@ def test_a_tag_from_which_another_was_made_is_refused_by_the_platform(hook_on: H
     hook, _ = hook_on(tags(INITIAL, tag("my tag", "0x5")), refusal(400, "TAG_UNDELETABLE_NOT_A_LEAF", "comes after"))
     with pytest.raises(Exception, match="comes after"):
         hook.delete_tag(DATASET, "my tag")
+
+
+# --- runs ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_configuration_may_be_a_plain_mapping(hook_on: HookOn) -> None:
+    hook, platform = hook_on(Answer(201, {"id": CONFIG}), Answer(201, {"id": SCHEDULED_RUN}))
+    selection = {"n_samples": 10, "strategies": [{"input": {"type": "RANDOM"}, "strategy": {"type": "WEIGHTS"}}]}
+    config = {"selection": selection, "docker": {"use_datapool": True}}
+    assert hook.schedule_run(DATASET, config, priority="LOW") == SCHEDULED_RUN
+    asked(platform)
+    assert platform.received[0].json["config"]["docker"] == {"useDatapool": True}
+    with pytest.raises(ValueError, match="n_sample"):
+        hook.store_worker_config({"selection": {"n_sample": 10}})
