@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 MOST_WALL, MOST_CPU, MOST_MIB = 1.1, 0.5, 60.0
 # Between a tenth of the samples and all of them.
 MOST_GROWTH_MIB = 8.0
-N_KILLS = 10
-PAGE = 5000
+# The pages that the two ask for, the operator's first.
+PAGE_SIZES = (25_000, 5_000)
 TAG_NAME = "initial-tag"
 DATASET_ID, TAG_ID = "a" * 24, "b" * 24
 BUCKET = "export-benchmark"
@@ -117,7 +117,7 @@ class Memory(BaseHTTPRequestHandler):
     """The platform's answers about one tag, from memory."""
 
     protocol_version = "HTTP/1.1"
-    pages: list[bytes]
+    pages: dict[int, list[bytes]]
     tag: bytes
     stop_at: Path
 
@@ -126,13 +126,14 @@ class Memory(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         query = parse_qs(parts.query)
         if parts.path.endswith("/export/basic/filenames"):
-            number = int(query["pageOffset"][0]) // PAGE
+            size = int(query["pageSize"][0])
+            number, pages = int(query["pageOffset"][0]) // size, self.pages[size]
             if self.stop_at.exists() and self.stop_at.read_text() == str(number):
                 self.stop_at.write_text("reached")
                 while self.stop_at.exists():
                     time.sleep(0.05)
                 return
-            self._answer(self.pages[number] if number < len(self.pages) else b"", "text/plain")
+            self._answer(pages[number] if number < len(pages) else b"", "text/plain")
         elif parts.path.endswith("/tags"):
             self._answer(b"[" + self.tag + b"]", "application/json")
         elif parts.path.endswith(f"/tags/{TAG_ID}"):
@@ -154,7 +155,10 @@ class Memory(BaseHTTPRequestHandler):
 def serve(n_samples: int, stop_at: str, ready: Any) -> None:
     """A process of its own, so that it costs those who are measured no processor time of theirs."""
     names = [name_of(number) for number in range(n_samples)]
-    Memory.pages = ["\n".join(names[start : start + PAGE]).encode() for start in range(0, n_samples, PAGE)]
+    Memory.pages = {
+        size: ["\n".join(names[start : start + size]).encode() for start in range(0, n_samples, size)]
+        for size in PAGE_SIZES
+    }
     Memory.stop_at = Path(stop_at)
     tag: dict[str, Any] = {
         "id": TAG_ID,
@@ -234,8 +238,7 @@ class Sandbox:
         url, token = self.ready["lightly_url"], {"token": self.ready["token"]}
         body = {"name": f"export {secrets.token_hex(6)}", "type": "Images"}
         dataset_id: str = requests.post(f"{url}/v1/datasets", params=token, json=body, timeout=60).json()["id"]
-        (path,) = self._state.glob("**/*.db")
-        with sqlite3.connect(path, timeout=60) as database:
+        with sqlite3.connect(self._state / "platform.sqlite", timeout=60) as database:
             database.executemany(
                 "INSERT INTO sample (id, dataset_id, file_name, position, type, details, size_in_bytes, created_at,"
                 " last_modified_at) VALUES (?, ?, ?, ?, 'IMAGE', '{}', 0, 1, 1)",
@@ -347,9 +350,9 @@ def side_by_side(exports: Exports, address: str, token: str, dataset_id: str, n_
     return found
 
 
-def kill_and_retry(exports: Exports, address: str, stop_at: Path, n_samples: int) -> None:
+def kill_and_retry(exports: Exports, address: str, stop_at: Path, n_samples: int, n_kills: int) -> None:
     """Kill the operator at random pages, start it again each time, and check what is there."""
-    pages = random.Random(4711).sample(range(n_samples // PAGE), N_KILLS)  # noqa: S311
+    pages = random.Random(4711).sample(range(n_samples // PAGE_SIZES[0]), n_kills)  # noqa: S311
     for number in pages:
         stop_at.write_text(str(number))
         process = exports.ours(address, TOKEN, DATASET_ID)
@@ -373,9 +376,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("--samples", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3, help="runs of each (default 3)")
+    parser.add_argument("--kills", type=int, default=10, help="times that the operator is killed (default 10)")
     parser.add_argument("--vendor-python", required=True, help="the Python of an environment with lightly 1.5.26")
     arguments = parser.parse_args()
-    n_samples = arguments.samples // PAGE * PAGE
+    n_samples = arguments.samples // PAGE_SIZES[0] * PAGE_SIZES[0]
     with tempfile.TemporaryDirectory() as folder:
         stop_at = Path(folder) / "stop-at"
         sandbox = Sandbox(Path(folder))
@@ -384,7 +388,7 @@ def main() -> int:
             with from_memory(n_samples // 10, stop_at) as address:
                 tenth = finished(exports.ours(address, TOKEN, DATASET_ID))
             with from_memory(n_samples, stop_at) as address:
-                print(f"{n_samples} filenames, each page from memory")
+                print(f"{n_samples} filenames, each page from memory", flush=True)
                 ours, vendors = side_by_side(exports, address, TOKEN, DATASET_ID, n_samples, arguments.rounds)
                 wall, cpu = ours["wall"] / vendors["wall"], ours["cpu"] / vendors["cpu"]
                 print(
@@ -394,8 +398,8 @@ def main() -> int:
                     f"  memory over the start: {tenth['mib']:.1f} MiB for {n_samples // 10}, {ours['mib']:.1f} MiB for "
                     f"{n_samples} (at most {MOST_MIB:g})"
                 )
-                kill_and_retry(exports, address, stop_at, n_samples)
-            print(f"{n_samples} filenames, from a sandbox")
+                kill_and_retry(exports, address, stop_at, n_samples, arguments.kills)
+            print(f"{n_samples} filenames, from a sandbox", flush=True)
             dataset_id = sandbox.dataset_with_tag(n_samples)
             ready = sandbox.ready
             side_by_side(exports, ready["lightly_url"], ready["token"], dataset_id, n_samples, 1)

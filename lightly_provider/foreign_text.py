@@ -39,7 +39,8 @@ def is_storable(text: str) -> bool:
 
     :param text: Untrusted text.
     """
-    return _NUL_OR_SURROGATE.search(text) is None
+    # The first is a hundred times faster, and most texts are ASCII.
+    return "\0" not in text if text.isascii() else _NUL_OR_SURROGATE.search(text) is None
 
 
 def shown(text: object, *, longest: int = LONGEST_SHOWN) -> str:

@@ -31,7 +31,7 @@ from lightly_provider.api.models.datasource import (
     S3Datasource,
 )
 from lightly_provider.api.models.run import LogPage, Run, ScheduledRun, ScheduleRequest, Worker, WorkerRegistration
-from lightly_provider.api.models.sample import LabelStudioTask, Sample
+from lightly_provider.api.models.sample import LabelStudioTask, NamePage, Sample
 from lightly_provider.api.models.wire import CreatedEntity
 from lightly_provider.api.models.worker_config import StoredWorkerConfig
 from lightly_provider.contract import FileNameFormat, ScheduledRunState
@@ -47,7 +47,8 @@ Thing = TypeVar("Thing")
 
 _LONGEST_KEY = 1024  # bytes; AWS docs: S3 user guide, "Naming Amazon S3 objects"
 PAGE_SIZE = 5000  # the vendor's client's default (lightly 1.5.26, api/utils.py)
-MAPPINGS_PAGE_SIZE = 25_000  # likewise (lightly 1.5.26, api/api_workflow_datasets.py)
+# What it asks for where there are names only (lightly 1.5.26, api/api_workflow_datasets.py).
+NAMES_PAGE_SIZE = 25_000
 # A task with all that the platform knows of a sample is some kilobytes, so that the vendor's 2500 could be too much.
 TASKS_PAGE_SIZE = 1000
 
@@ -112,17 +113,15 @@ def _same(member: str, asked: str, thing: Thing) -> Thing:
     return thing
 
 
-def _filenames(text: str, *, before: int) -> list[str]:
+def _filenames(text: str, *, before: int) -> NamePage:
     """
     Return the names on one page, unchanged.
 
     :param before: Number of names on the previous pages.
-    :raises ValueError: A name is too long, contains NUL or is not UTF-8, so it is no S3 key and does not fit into XCom.
+    :raises ValueError: A name contains NUL or is not UTF-8, so it is not a valid S3 key and does not fit into XCom.
     """
-    # Not splitlines(): a name may contain the other characters that it treats as line ends, e.g. U+2028.
-    names = [line for line in text.split("\n") if line]
-    # No character takes more than four bytes.
-    if not is_storable(text) or max(map(len, names), default=0) > _LONGEST_KEY // 4:
+    names = NamePage(text)
+    if not is_storable(text):
         _check_names(names, before=before)
     return names
 
@@ -675,7 +674,7 @@ def export_filenames(
     page_size: int = PAGE_SIZE,
     name_format: FileNameFormat = FileNameFormat.NAME,
     expires_in: int | None = None,
-) -> Call[list[str]]:
+) -> Call[NamePage]:
     """
     Get one page of a tag's samples, one text each; an empty page is the end.
 
@@ -764,7 +763,7 @@ def get_sample_names(dataset_id: str, *, page_offset: int) -> Call[list[str]]:
         operation="get_sample_mappings_by_dataset_id",
         method="GET",
         path=f"/v1/datasets/{_segment(dataset_id)}/mappings",
-        query={"field": "fileName", "pageSize": MAPPINGS_PAGE_SIZE, "pageOffset": page_offset},
+        query={"field": "fileName", "pageSize": NAMES_PAGE_SIZE, "pageOffset": page_offset},
         repeatable=True,
         form=Form.EXACT,
         parse=partial(_names, before=page_offset),

@@ -9,6 +9,7 @@ killed, is removed once the file is whole.
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import os
 import re
@@ -262,7 +263,8 @@ class _S3Upload(WrittenFile):
         self._target = target
         self._client = client
         self._place = {"Bucket": target.bucket, "Key": target.key}
-        self._pending = bytearray()
+        # boto3 reads from it, so that the part is in memory once.
+        self._part = io.BytesIO()
         self._upload: str | None = None
         self._parts: list[dict[str, Any]] = []
         self._left_over: list[str] = []
@@ -271,27 +273,26 @@ class _S3Upload(WrittenFile):
         self._left_over = self._unfinished()
 
     def _append(self, content: bytes) -> None:
-        self._pending += content
-        while len(self._pending) >= PART_SIZE:
-            part = bytes(self._pending[:PART_SIZE])
-            del self._pending[:PART_SIZE]
-            self._send(part)
+        self._part.write(content)
+        if self._part.tell() >= PART_SIZE:
+            self._send()
 
     def _complete(self) -> None:
         with self._target._explained():
             if self._upload is None:
                 # One request is all or nothing, too.
-                self._client.put_object(**self._place, Body=bytes(self._pending))
+                self._part.seek(0)
+                self._client.put_object(**self._place, Body=self._part)
                 return
-            if self._pending:
-                self._send(bytes(self._pending))
+            if self._part.tell():
+                self._send()
             self._client.complete_multipart_upload(
                 **self._place, UploadId=self._upload, MultipartUpload={"Parts": self._parts}
             )
             self._upload = None
 
     def _discard(self) -> None:
-        self._pending.clear()
+        self._part.close()
         if self._upload is not None:
             self._abort(self._upload)
             self._upload = None
@@ -300,12 +301,15 @@ class _S3Upload(WrittenFile):
         for upload in self._left_over:
             self._abort(upload)
 
-    def _send(self, part: bytes) -> None:
+    def _send(self) -> None:
         with self._target._explained():
             if self._upload is None:
                 self._upload = self._client.create_multipart_upload(**self._place)["UploadId"]
             number = len(self._parts) + 1
-            answer = self._client.upload_part(**self._place, UploadId=self._upload, PartNumber=number, Body=part)
+            self._part.seek(0)
+            answer = self._client.upload_part(**self._place, UploadId=self._upload, PartNumber=number, Body=self._part)
+            self._part.seek(0)
+            self._part.truncate()
             # S3 wants the checksums of the parts again, if it computed any.
             checksums = {name: value for name, value in answer.items() if name.startswith("Checksum")}
             checksums.pop("ChecksumType", None)

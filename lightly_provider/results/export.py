@@ -12,7 +12,7 @@ from lightly_provider.results.formats import labeling, records, text
 from lightly_provider.results.samples import ExportedSample, SampleFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from lightly_provider.api.models.dataset import Dataset, Tag
     from lightly_provider.hooks.aws import AwsConnection
@@ -108,7 +108,7 @@ class Export:
             case _:
                 return records.read_urls(self._counted(self._read_urls()))
 
-    def _samples(self) -> Iterator[tuple[Tag, list[ExportedSample]]]:
+    def _samples(self) -> Iterator[tuple[Tag, Sequence[ExportedSample]]]:
         if self._is_of_images:
             for tag, files in self.hook.address_pages(self.selection):
                 yield tag, [ExportedSample(file.filename, file.address, tag.name, tag.run_id) for file in files]
@@ -116,13 +116,13 @@ class Export:
             for tag, page in self.hook.sample_pages(self.selection):
                 yield tag, self._files.samples(tag, page)
 
-    def _sama_tasks(self) -> Iterator[tuple[Tag, list[tuple[ExportedSample, dict[str, Any]]]]]:
+    def _sama_tasks(self) -> Iterator[tuple[Tag, Sequence[tuple[ExportedSample, dict[str, Any]]]]]:
         pages = self.hook.sample_and_sama_task_pages(self.selection, expire_in=self.expire_in)
         for tag, page in pages:
             samples = self._files.samples(tag, [one for one, _ in page])
             yield tag, list(zip(samples, (made for _, made in page), strict=True))
 
-    def _read_urls(self) -> Iterator[tuple[Tag, list[TaggedFile]]]:
+    def _read_urls(self) -> Iterator[tuple[Tag, Sequence[TaggedFile]]]:
         from lightly_provider.hooks.verbs.tags import TaggedFile
 
         if self._is_of_images:
@@ -145,7 +145,7 @@ class Export:
     def _files(self) -> SampleFiles:
         return SampleFiles(self.hook, self._dataset, self.connection)
 
-    def _counted(self, pages: Iterator[tuple[Tag, list[Item]]]) -> Iterator[list[Item]]:
+    def _counted(self, pages: Iterator[tuple[Tag, Sequence[Item]]]) -> Iterator[Sequence[Item]]:
         for _, page in pages:
             self.count += len(page)
             yield page

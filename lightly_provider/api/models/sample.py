@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from pydantic import Field
 
 from lightly_provider.api.models.wire import Answer, Count, EntityId, Name, Word
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # A key of S3 has at most 1024 bytes, to which an address adds its bucket.
 FileName = Annotated[str, Field(min_length=1, max_length=2000)]
@@ -61,3 +65,36 @@ class LocatedSample(NamedTuple):
 
     sample: Sample
     address: str
+
+
+class NamePage(Sequence[str]):
+    """
+    A page of names as the platform sent it: a line each. The lines are split only where single names are needed.
+
+    :param text: The lines; blank ones do not count.
+    """
+
+    def __init__(self, text: str) -> None:
+        # Not splitlines(): a name may contain the other characters that it treats as line ends, e.g. U+2028.
+        if text.startswith("\n") or "\n\n" in text:
+            text = "\n".join(line for line in text.split("\n") if line)
+        self.text = text.removesuffix("\n")
+        self._n_names = self.text.count("\n") + 1 if self.text else 0
+
+    def __len__(self) -> int:
+        return self._n_names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __getitem__(self, index: int | slice) -> str | list[str]:  # type: ignore[override]
+        return self._names[index]
+
+    def __eq__(self, other: object) -> bool:
+        return self.text == other.text if isinstance(other, NamePage) else self._names == other
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def _names(self) -> list[str]:
+        return self.text.split("\n") if self.text else []

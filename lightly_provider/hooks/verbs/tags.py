@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from lightly_provider.exceptions import LightlyResponseError
+from lightly_provider.exceptions import LightlyBadRequestError, LightlyResponseError
 from lightly_provider.foreign_text import shown
 from lightly_provider.hooks.connection import LightlyBaseHook
 from lightly_provider.hooks.tag_selection import TagSelection, combine, find, flags
@@ -101,7 +101,7 @@ class TagVerbs(LightlyBaseHook):
 
     def iter_filenames(self, dataset_id: str, tag_name: str, **combined: Any) -> Iterator[str]:
         """
-        Yield the filenames of a tag's samples, exactly as in the bucket; a page of 5000 is in memory at a time.
+        Yield the filenames of a tag's samples, exactly as in the bucket; a page is in memory at a time.
 
         :param dataset_id: Id of the dataset.
         :param tag_name: Name of the tag.
@@ -138,13 +138,13 @@ class TagVerbs(LightlyBaseHook):
 
     # --- pages of a selection: each with the tag in which its samples are -----------------------------------------
 
-    def filename_pages(self, selection: TagSelection) -> Iterator[tuple[Tag, list[str]]]:
+    def filename_pages(self, selection: TagSelection) -> Iterator[tuple[Tag, Sequence[str]]]:
         """Yield the filenames of a selection's samples."""
         from lightly_provider.api.calls import PAGE_SIZE
 
-        return self._pages(selection, self._names(selection.dataset_id), lambda name: name, PAGE_SIZE)
+        return self._pages(selection, self._many_names(selection.dataset_id), lambda name: name, PAGE_SIZE)
 
-    def address_pages(self, selection: TagSelection) -> Iterator[tuple[Tag, list[TaggedFile]]]:
+    def address_pages(self, selection: TagSelection) -> Iterator[tuple[Tag, Sequence[TaggedFile]]]:
         """Yield the filenames and addresses of a selection's samples."""
         from lightly_provider.contract import FileNameFormat
 
@@ -152,13 +152,13 @@ class TagVerbs(LightlyBaseHook):
 
     def read_url_pages(
         self, selection: TagSelection, *, expire_in: int | None
-    ) -> Iterator[tuple[Tag, list[TaggedFile]]]:
+    ) -> Iterator[tuple[Tag, Sequence[TaggedFile]]]:
         """Yield the filenames and read addresses of a selection's samples; see :meth:`iter_read_urls`."""
         from lightly_provider.contract import FileNameFormat
 
         return self._files(selection, name_format=FileNameFormat.REDIRECTED_READ_URL, expires_in=expire_in)
 
-    def sample_pages(self, selection: TagSelection) -> Iterator[tuple[Tag, list[LocatedSample]]]:
+    def sample_pages(self, selection: TagSelection) -> Iterator[tuple[Tag, Sequence[LocatedSample]]]:
         """Yield all that the platform knows of a selection's samples, with their addresses in the cloud."""
         from lightly_provider.api.calls import TASKS_PAGE_SIZE
 
@@ -167,7 +167,7 @@ class TagVerbs(LightlyBaseHook):
 
     def sample_and_read_url_pages(
         self, selection: TagSelection, *, expire_in: int | None
-    ) -> Iterator[tuple[Tag, list[tuple[LocatedSample, str]]]]:
+    ) -> Iterator[tuple[Tag, Sequence[tuple[LocatedSample, str]]]]:
         """Yield the same, each with a read address; see :meth:`iter_read_urls`."""
         from lightly_provider.api.calls import TASKS_PAGE_SIZE
         from lightly_provider.contract import FileNameFormat
@@ -183,7 +183,7 @@ class TagVerbs(LightlyBaseHook):
 
     def sample_and_sama_task_pages(
         self, selection: TagSelection, *, expire_in: int | None
-    ) -> Iterator[tuple[Tag, list[tuple[LocatedSample, dict[str, Any]]]]]:
+    ) -> Iterator[tuple[Tag, Sequence[tuple[LocatedSample, dict[str, Any]]]]]:
         """Yield the same, each with the platform's task for Sama, whose read address lives ``expire_in`` seconds."""
         from lightly_provider.api import calls
         from lightly_provider.api.calls import TASKS_PAGE_SIZE
@@ -195,7 +195,7 @@ class TagVerbs(LightlyBaseHook):
         fetch = _beside(self._located(selection.dataset_id), sama)
         return self._pages(selection, fetch, lambda pair: pair[0].sample.file_name, TASKS_PAGE_SIZE)
 
-    def _files(self, selection: TagSelection, **query: Any) -> Iterator[tuple[Tag, list[TaggedFile]]]:
+    def _files(self, selection: TagSelection, **query: Any) -> Iterator[tuple[Tag, Sequence[TaggedFile]]]:
         from lightly_provider.api.calls import PAGE_SIZE
 
         pairs = _beside(self._names(selection.dataset_id), self._names(selection.dataset_id, **query))
@@ -205,12 +205,29 @@ class TagVerbs(LightlyBaseHook):
 
         return self._pages(selection, files, lambda file: file.filename, PAGE_SIZE)
 
-    def _names(self, dataset_id: str, **query: Any) -> Callable[[Tag, int], list[str]]:
+    def _names(self, dataset_id: str, **query: Any) -> Callable[[Tag, int], Sequence[str]]:
         from lightly_provider.api import calls
 
         return lambda tag, offset: self.client.send(
             calls.export_filenames(dataset_id, tag.id, page_offset=offset, **query)
         )
+
+    def _many_names(self, dataset_id: str) -> Callable[[Tag, int], Sequence[str]]:
+        """Return what fetches pages of names that are as large as the platform allows."""
+        from lightly_provider.api.calls import NAMES_PAGE_SIZE, PAGE_SIZE
+
+        sizes = [PAGE_SIZE, NAMES_PAGE_SIZE]
+
+        def fetch(tag: Tag, offset: int) -> Sequence[str]:
+            try:
+                return self._names(dataset_id, page_size=sizes[-1])(tag, offset)
+            except LightlyBadRequestError:
+                # How large a page may be is not documented.
+                if sizes.pop() == PAGE_SIZE:
+                    raise
+                return fetch(tag, offset)
+
+        return fetch
 
     def _located(self, dataset_id: str) -> Callable[[Tag, int], list[LocatedSample]]:
         from lightly_provider.api import calls
@@ -234,10 +251,10 @@ class TagVerbs(LightlyBaseHook):
     def _pages(
         self,
         selection: TagSelection,
-        fetch: Callable[[Tag, int], list[Item]],
+        fetch: Callable[[Tag, int], Sequence[Item]],
         name_of: Callable[[Item], str],
         page_size: int,
-    ) -> Iterator[tuple[Tag, list[Item]]]:
+    ) -> Iterator[tuple[Tag, Sequence[Item]]]:
         for tag, own in selection.parts():
             pages = self._pages_of_tag(selection.dataset_id, tag, fetch, page_size)
             if own != tag.bits:
@@ -246,12 +263,12 @@ class TagVerbs(LightlyBaseHook):
                 yield tag, page
 
     def _pages_of_tag(
-        self, dataset_id: str, tag: Tag, fetch: Callable[[Tag, int], list[Item]], page_size: int
-    ) -> Iterator[list[Item]]:
+        self, dataset_id: str, tag: Tag, fetch: Callable[[Tag, int], Sequence[Item]], page_size: int
+    ) -> Iterator[Sequence[Item]]:
         """Yield what the platform returns for a tag, until it is complete."""
         n_selected = tag.n_selected
         n_found = 0
-        page: list[Item] = []
+        page: Sequence[Item] = []
         # A full page may not be the last one.
         while n_found < n_selected or len(page) >= page_size:
             before, page = page, fetch(tag, n_found)
@@ -275,9 +292,9 @@ class TagVerbs(LightlyBaseHook):
         dataset_id: str,
         tag: Tag,
         own: int,
-        pages: Iterator[list[Item]],
+        pages: Iterator[Sequence[Item]],
         name_of: Callable[[Item], str],
-    ) -> Iterator[list[Item]]:
+    ) -> Iterator[Sequence[Item]]:
         """
         Yield those samples of a tag whose bits are in ``own``.
 
@@ -325,7 +342,7 @@ Other = TypeVar("Other")
 
 
 def _beside(
-    first: Callable[[Tag, int], list[Item]], second: Callable[[Tag, int], list[Other]]
+    first: Callable[[Tag, int], Sequence[Item]], second: Callable[[Tag, int], Sequence[Other]]
 ) -> Callable[[Tag, int], list[tuple[Item, Other]]]:
     """Return what fetches the same page of two exports, whose order is the same (see ``calls.export_filenames``)."""
 

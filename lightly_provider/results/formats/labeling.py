@@ -12,7 +12,7 @@ from lightly_provider.foreign_text import shown
 from lightly_provider.results.formats.records import place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from lightly_provider.results.samples import ExportedSample
 
@@ -22,7 +22,7 @@ _LONGEST_GLOBAL_KEY = 200
 _GOVCLOUD = {"us-gov-east": "us-gov-east-1", "us-gov-west": "us-gov-west-1"}
 
 
-def label_studio(pages: Iterable[list[ExportedSample]], *, dataset_id: str) -> Iterator[bytes]:
+def label_studio(pages: Iterable[Sequence[ExportedSample]], *, dataset_id: str) -> Iterator[bytes]:
     """
     Yield tasks of Label Studio, whose source storage resolves ``s3://``.
 
@@ -43,7 +43,9 @@ def label_studio(pages: Iterable[list[ExportedSample]], *, dataset_id: str) -> I
     return _array(map(task, page) for page in pages)
 
 
-def labelbox(pages: Iterable[list[ExportedSample]], *, dataset_id: str, regions: Mapping[str, str]) -> Iterator[bytes]:
+def labelbox(
+    pages: Iterable[Sequence[ExportedSample]], *, dataset_id: str, regions: Mapping[str, str]
+) -> Iterator[bytes]:
     """
     Yield data rows of Labelbox, which takes no ``s3://`` but virtual-hosted addresses of objects.
 
@@ -66,7 +68,7 @@ def labelbox(pages: Iterable[list[ExportedSample]], *, dataset_id: str, regions:
     return _array(map(row, page) for page in pages)
 
 
-def sama(pages: Iterable[list[tuple[ExportedSample, dict[str, Any]]]]) -> Iterator[bytes]:
+def sama(pages: Iterable[Sequence[tuple[ExportedSample, dict[str, Any]]]]) -> Iterator[bytes]:
     """Yield the platform's own tasks for Sama; one whose sample has no file shows what it was cut from."""
 
     def task(pair: tuple[ExportedSample, dict[str, Any]]) -> dict[str, Any]:

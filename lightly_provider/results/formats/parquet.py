@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from lightly_provider.results.formats.records import record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from lightly_provider.results.samples import ExportedSample
 
 ROW_GROUP = 50_000
 
 
-def parquet(pages: Iterable[list[ExportedSample]], *, dataset_id: str) -> Iterator[bytes]:
+def parquet(pages: Iterable[Sequence[ExportedSample]], *, dataset_id: str) -> Iterator[bytes]:
     """
     Yield a Parquet file with the members of the manifest as columns, and where a sample without a file is.
 

@@ -6,13 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from lightly_provider.hooks.verbs.tags import TaggedFile
     from lightly_provider.results.samples import ExportedSample
 
 
-def manifest(pages: Iterable[list[ExportedSample]], *, dataset_id: str) -> Iterator[bytes]:
+def manifest(pages: Iterable[Sequence[ExportedSample]], *, dataset_id: str) -> Iterator[bytes]:
     """
     Yield a line for each sample: ``source-ref``, ``filename``, ``dataset_id``, ``tag_name``, ``run_id``.
 
@@ -23,7 +23,7 @@ def manifest(pages: Iterable[list[ExportedSample]], *, dataset_id: str) -> Itera
         yield _lines(record(sample, dataset_id=dataset_id) for sample in page)
 
 
-def read_urls(pages: Iterable[list[TaggedFile]]) -> Iterator[bytes]:
+def read_urls(pages: Iterable[Sequence[TaggedFile]]) -> Iterator[bytes]:
     """Yield a line for each file: ``filename`` and ``read_url``, at which anybody can read it until it expires."""
     for page in pages:
         yield _lines({"filename": file.filename, "read_url": file.address} for file in page)

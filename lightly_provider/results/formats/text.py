@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from lightly_provider.results.samples import ExportedSample
 
 
-def filenames(pages: Iterable[list[str]]) -> Iterator[bytes]:
+def filenames(pages: Iterable[Sequence[str]]) -> Iterator[bytes]:
     """Yield a line for each filename, exactly as in the bucket."""
     for page in pages:
-        yield ("\n".join(page) + "\n").encode()
+        # A page of the platform is lines already.
+        lines = getattr(page, "text", None) or "\n".join(page)
+        yield f"{lines}\n".encode()
 
 
-def uris(pages: Iterable[list[ExportedSample]]) -> Iterator[bytes]:
+def uris(pages: Iterable[Sequence[ExportedSample]]) -> Iterator[bytes]:
     """Yield a line for each address; see :func:`uri`."""
     for page in pages:
         yield "".join(f"{uri(sample)}\n" for sample in page).encode()

@@ -14,6 +14,7 @@ from lightly_provider.api.models.run import Observation, Run
 from lightly_provider.api.models.worker_config import WorkerConfig
 from lightly_provider.contract import DatasetType, RunPriority
 from lightly_provider.exceptions import (
+    LightlyBadRequestError,
     LightlyConflictError,
     LightlyConnectionConfigError,
     LightlyConnectionError,
@@ -436,6 +437,25 @@ def test_a_platform_with_smaller_pages_is_asked_until_the_tag_is_complete(hook_o
     )
     assert hook.get_filenames(DATASET, "initial-tag") == ["a", "b", "c"]
     assert len(asked(platform)) == 3
+
+
+def test_a_platform_that_refuses_large_pages_is_asked_for_smaller_ones(hook_on: HookOn) -> None:
+    refused = Answer(400, {"code": "MALFORMED_REQUEST", "error": "pageSize is too large"})
+    hook, platform = hook_on(
+        tags("get_tags_by_dataset_id", tag_of(3)), refused, Answer(200, b"a\nb"), Answer(200, b"c")
+    )
+    assert hook.get_filenames(DATASET, "initial-tag") == ["a", "b", "c"]
+    sizes = [dict(received.query)["pageSize"] for received in platform.received[1:]]
+    assert sizes == ["25000", str(PAGE_SIZE), str(PAGE_SIZE)]
+
+
+def test_a_platform_that_refuses_every_page_is_asked_twice(hook_on: HookOn) -> None:
+    hook, platform = hook_on(
+        tags("get_tags_by_dataset_id", tag_of(3)), Answer(400, {"code": "BAD_REQUEST", "error": "x"})
+    )
+    with pytest.raises(LightlyBadRequestError):
+        hook.get_filenames(DATASET, "initial-tag")
+    assert len(platform.received) == 3
 
 
 @pytest.mark.parametrize(
