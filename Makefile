@@ -98,6 +98,7 @@ benchmarks: $(VENV_BENCHMARKS)/.ready $(VENV_SANDBOX)/.ready $(VENV_VENDOR)/.rea
 	$(VENV_SANDBOX)/bin/python benchmarks/sandbox.py
 	$(VENV_BENCHMARKS)/bin/python benchmarks/onboarding.py
 	$(VENV_BENCHMARKS)/bin/python benchmarks/export.py --vendor-python $(VENV_VENDOR)/bin/python
+	$(VENV_BENCHMARKS)/bin/python benchmarks/predictions.py
 
 .PHONY: clean
 clean: ## remove what the targets made, environments included

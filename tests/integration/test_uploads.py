@@ -5,16 +5,27 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
+import re
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lightly_provider.exceptions import LightlyResponseError
 from lightly_provider.hooks.lightly import LightlyHook
+from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
+from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.uploads import UploadLightlyMetadataOperator, UploadLightlyPredictionsOperator
+from tests.final_errors import final
+from tests.integration.sandbox import REPOSITORY
 from tests.integration.test_worker import onboarded, worker_task
+from tests.thinning import thinned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.integration.sandbox import Sandbox
 
@@ -70,9 +81,6 @@ def coco_of(names: list[str]) -> str:
         for n, name in enumerate(names)
     ]
     return json.dumps({"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "cat"}]})
-
-
-Put = "Callable[[str, str], None]"
 
 
 def put_coco(names: list[str], put: Callable[[str, str], None]) -> dict[str, Any]:
@@ -212,3 +220,133 @@ def test_the_hook_reads_and_writes_predictions_without_keys_of_the_bucket(datase
     assert not hook.write_prediction_file(dataset_id, "boxes/ü #?.json", b"[2]", if_match=found.etag)
     assert hook.read_metadata_file(dataset_id, "schema.json") is None
     assert list(hook.list_metadata_files(dataset_id)) == []
+
+
+_KILLED = """
+import json, os, signal, sys
+from botocore.client import BaseClient
+from lightly_provider.operators.uploads import UploadLightlyPredictionsOperator
+from tests.integration.conftest import TaskInstance
+
+call, left = BaseClient._make_api_call, [int(sys.argv[1])]
+
+def counted(client, operation, arguments):
+    if operation == "PutObject":
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left[0] -= 1
+    return call(client, operation, arguments)
+
+BaseClient._make_api_call = counted
+UploadLightlyPredictionsOperator(task_id="upload", **json.loads(sys.argv[2])).execute({"ti": TaskInstance()})
+"""
+# Forty files, the schema, and the list of tasks.
+N_WRITES = 42
+
+
+@pytest.mark.parametrize("n_writes", thinned(range(N_WRITES), keep=2, seed=3))
+def test_an_upload_that_was_killed_at_any_write_is_seen_by_nobody_and_completed_by_the_next(
+    n_writes: int,
+    lightly: Sandbox,
+    photos: str,
+    names: list[str],
+    output: str,
+    dataset_id: str,
+    context: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "coco.json").write_text(coco_of(names))
+    given = {
+        "dataset_id": dataset_id,
+        "task_name": "boxes",
+        "source": str(tmp_path / "coco.json"),
+        "format": "coco",
+    }
+    killed = subprocess.run(
+        [sys.executable, "-c", _KILLED, str(n_writes), json.dumps(given)],
+        cwd=REPOSITORY,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert killed.returncode == -9, killed.stderr[-2000:]
+    folder = f"{output}.lightly/predictions/"
+    present = {key.removeprefix(folder) for key in lightly.keys_under(photos) if key.startswith(folder)}
+    assert "tasks.json" not in present
+    assert "boxes/schema.json" not in present or len(present) == 41
+
+    done = UploadLightlyPredictionsOperator(task_id="upload", **given).execute(context)
+
+    assert done["files"] == done["written"] + done["unchanged"] == 40
+    assert done["unchanged"] == len(present - {"boxes/schema.json"})
+    assert done["task_added"]
+    whole = {key.removeprefix(folder) for key in lightly.keys_under(photos) if key.startswith(folder)}
+    assert len(whole) == N_WRITES
+
+
+def test_what_is_written_is_encrypted_with_the_key_of_the_datasource(
+    lightly: Sandbox, photos: str, names: list[str], output: str, dataset_id: str, context: dict[str, Any]
+) -> None:
+    key = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    ConfigureS3DatasourceOperator(
+        task_id="configure",
+        dataset_id=dataset_id,
+        resource_path=f"s3://{photos}/raw/",
+        output_resource_path=f"s3://{photos}/{output}",
+        datasource_aws_conn_id="aws_default",
+        kms_key_arn=key,
+    ).execute(context)
+
+    UploadLightlyMetadataOperator(task_id="upload", dataset_id=dataset_id, source={names[0]: {"sky": "blue"}}).execute(
+        context
+    )
+
+    stored = f"{output}.lightly/metadata/{names[0].rpartition('.')[0]}.json"
+    for name in (stored, f"{output}.lightly/metadata/schema.json"):
+        head = lightly.aws("s3").head_object(Bucket=photos, Key=name)
+        assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", key)
+
+
+def test_a_write_that_lightly_may_not_do_names_the_remedy_and_no_signature(
+    lightly: Sandbox,
+    photos: str,
+    names: list[str],
+    output: str,
+    dataset_name: str,
+    context: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    may_read = {"Effect": "Allow", "Action": ["s3:ListBucket", "s3:GetObject"], "Resource": f"arn:aws:s3:::{photos}*"}
+    keys = lightly.user(may_read)
+    monkeypatch.setenv("AIRFLOW_CONN_READER", lightly.aws_connection(keys))
+    dataset_id = CreateLightlyDatasetOperator(task_id="create", dataset_name=dataset_name).execute(context)
+    ConfigureS3DatasourceOperator(
+        task_id="configure",
+        dataset_id=dataset_id,
+        resource_path=f"s3://{photos}/raw/",
+        output_resource_path=f"s3://{photos}/{output}",
+        datasource_aws_conn_id="reader",
+    ).execute(context)
+    (tmp_path / "coco.json").write_text(coco_of(names))
+
+    with pytest.raises(final(LightlyResponseError)) as refused:
+        UploadLightlyPredictionsOperator(
+            task_id="upload",
+            dataset_id=dataset_id,
+            task_name="boxes",
+            source=str(tmp_path / "coco.json"),
+            format="coco",
+            write_through="platform",
+            # Nothing in AWS is asked.
+            aws_conn_id="there-is-no-such-connection",
+        ).execute(context)
+
+    text = f"{refused.value!r}\n{caplog.text}"
+    assert "HTTP 403 AccessDenied; check the permissions of the dataset's datasource" in text
+    signatures = re.findall(r"(?:X-Amz-Signature|Signature|X-Amz-Security-Token)=([^&\s]+)", text)
+    assert set(signatures) <= {"***"}
+    assert signatures, "nothing of the signed addresses was logged, so this proves nothing"
+    assert keys.secret_access_key not in text

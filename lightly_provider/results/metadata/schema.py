@@ -150,8 +150,9 @@ def kind_of_text(text: str) -> Kind:
     # With a zero at its start it is an identifier, and no number.
     if re.fullmatch(r"-?(?:0|[1-9][0-9]{0,15})", text):
         return Kind.WHOLE
-    if re.fullmatch(r"-?(?:0|[1-9][0-9]*)?\.?[0-9]*(?:[eE][+-]?[0-9]{1,3})?", text) and re.search("[0-9]", text):
-        return Kind.NUMBER if math.isfinite(float(text)) and not re.match(r"-?0[0-9]", text) else Kind.TEXT
+    number = r"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?"
+    if re.fullmatch(number, text) and math.isfinite(float(text)):
+        return Kind.NUMBER
     return Kind.TEXT
 
 

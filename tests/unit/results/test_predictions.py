@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lightly_provider.exceptions import LightlyInvalidFilesError, LightlySourceError
+from lightly_provider.exceptions import LightlyExtraMissingError, LightlyInvalidFilesError, LightlySourceError
 from lightly_provider.results.predictions.formats import PredictionFormat, check_format
 from lightly_provider.results.predictions.schema import TaskType, check_task_name
 from lightly_provider.results.upload import add_task
@@ -403,6 +404,27 @@ def test_a_coco_file_that_breaks_a_rule_is_refused(
 def test_what_is_no_coco_file_is_refused(text: str, fault: str, folder: MemoryFolder, tmp_path: Path) -> None:
     (tmp_path / "coco.json").write_text(text)
     assert fault in refused(folder, tmp_path / "coco.json")
+
+
+@pytest.mark.parametrize(
+    ("kind", "package", "arguments"),
+    [
+        ("cvat", "labelformat", {}),
+        ("yolo", "PIL", {}),
+        ("coco", "numpy", {"task_type": TaskType.INSTANCE_SEGMENTATION}),
+    ],
+)
+def test_a_missing_extra_is_one_sentence(
+    kind: str,
+    package: str,
+    arguments: dict[str, Any],
+    folder: MemoryFolder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(LightlyExtraMissingError, match=r"needs the extra labelformat; install .*\[labelformat\] where"):
+        upload(folder, tmp_path, kind, **arguments)
 
 
 def test_of_many_faults_the_first_are_named(folder: MemoryFolder, tmp_path: Path) -> None:
