@@ -287,7 +287,7 @@ def test_an_upload_that_was_killed_at_any_write_is_seen_by_nobody_and_completed_
 def test_what_is_written_is_encrypted_with_the_key_of_the_datasource(
     lightly: Sandbox, photos: str, names: list[str], output: str, dataset_id: str, context: dict[str, Any]
 ) -> None:
-    key = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    key = lightly.aws("kms").create_key()["KeyMetadata"]["Arn"]
     ConfigureS3DatasourceOperator(
         task_id="configure",
         dataset_id=dataset_id,
