@@ -164,15 +164,46 @@ class Platform(NamedTuple):
 
     def announce_run(self, task: Task, context: Context, dataset_id: str, outcome: Mapping[str, Any]) -> None:
         """Fill the events of the outlets of a task that waited for a run. Without a tag, an alias gets no event."""
-        tag = outcome["tag_name"]
+        self.announce_tag(
+            task,
+            context,
+            dataset_id,
+            tag=outcome["tag_name"],
+            run_id=outcome["run_id"],
+            n_selected=outcome["n_selected"],
+            report_url=runs_page(self.web_url),
+        )
+
+    def announce_tag(
+        self,
+        task: Task,
+        context: Context,
+        dataset_id: str,
+        *,
+        tag: str | None,
+        run_id: str | None = None,
+        n_selected: int | None,
+        report_url: str | None = None,
+    ) -> None:
+        """
+        Fill the events of the outlets of a task that created a tag.
+
+        :param task: The task.
+        :param context: Its context.
+        :param dataset_id: Id of the dataset.
+        :param tag: Name of the tag. None: there is none, so that an alias gets no event.
+        :param run_id: Id of the run that created it. Default: None, no run.
+        :param n_selected: Number of its samples; None: not known yet.
+        :param report_url: URL of the page about it. Default: None, the dataset's page.
+        """
         made = self.address(dataset_id, tag) if tag else None
         if tag and made is None:
             task.log.warning("The tag %r has a name that cannot stand in an asset's address.", shown(tag, longest=100))
         extra = {
-            "run_id": outcome["run_id"],
+            "run_id": run_id,
             "tag": tag,
-            "n_selected": outcome["n_selected"],
-            "report_url": runs_page(self.web_url),
+            "n_selected": n_selected,
+            "report_url": report_url or dataset_page(self.web_url, dataset_id),
         }
         self.announce(task, context, dataset_id, made=made, about=[self.address(dataset_id), made], extra=extra)
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
+    from lightly_provider.lineage import Moved, Platform
+
 # lightly 1.5.26, models/tag_create_request.py
 _TAG_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9 .:;=@_-]{2,}")
 _OPERATIONS = ("union_with", "intersect_with", "subtract")
@@ -76,6 +78,7 @@ class CreateLightlyTagOperator(LightlyBaseOperator):
         self.union_with = union_with
         self.intersect_with = intersect_with
         self.subtract = subtract
+        self._n_selected: int | None = None
         # Before Airflow renders them: a template that renders to nothing is not the same as an argument left out.
         self._given = {name for name in ("filenames", "from_tag", *_OPERATIONS) if getattr(self, name) is not None}
         self.check_arguments()
@@ -127,6 +130,8 @@ class CreateLightlyTagOperator(LightlyBaseOperator):
             self.dataset_id,
             url,
         )
+        self._n_selected = outcome.n_selected
+        self.platform.announce_tag(self, context, self.dataset_id, tag=self.tag_name, n_selected=outcome.n_selected)
         return push_members(
             context,
             {
@@ -136,4 +141,18 @@ class CreateLightlyTagOperator(LightlyBaseOperator):
                 "n_selected": outcome.n_selected,
                 "created": outcome.created,
             },
+        )
+
+    def moved(self, platform: Platform) -> Moved:
+        """See :meth:`DescribedLineage.moved`."""
+        from lightly_provider.lineage import Moved
+
+        given = [self.from_tag] if self.from_tag else []
+        for argument in _OPERATIONS:
+            given += getattr(self, argument) or ()
+        done = self._n_selected is not None
+        return Moved(
+            inputs=[platform.tag(self.dataset_id, name) for name in dict.fromkeys(given)]
+            or [platform.dataset(self.dataset_id)],
+            outputs=[platform.tag(self.dataset_id, self.tag_name, rows=self._n_selected)] if done else [],
         )

@@ -35,7 +35,7 @@ class LineageRun:
     :param outcome: States and XComs.
     :param events: The OpenLineage events of its tasks, in order.
     :param asset_events: Its asset events: task id, address of the asset, extra.
-    :param everything: All that OpenLineage wrote, and all that the process printed at DEBUG.
+    :param everything: All that OpenLineage wrote, and all that the process printed.
     """
 
     outcome: DagOutcome
@@ -72,7 +72,6 @@ def run_with_lineage(plan: dict[str, Any], folder: Path, database: Path, **envir
             "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
             # What OpenLineage sends at most.
             "AIRFLOW__OPENLINEAGE__INCLUDE_FULL_TASK_INFO": "True",
-            "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
             **environment,
         },
         cwd=REPOSITORY,
@@ -85,13 +84,11 @@ def run_with_lineage(plan: dict[str, Any], folder: Path, database: Path, **envir
     with sqlite3.connect(database) as connection:
         ((run_id,),) = connection.execute("SELECT run_id FROM dag_run WHERE dag_id = ?", (DAG_ID,)).fetchall()
     lines = written.read_text().splitlines()
-    # At DEBUG, the supervisor that Airflow 3 runs inside dag.test prints each message, those that ask for masking too.
-    printed = "\n".join(line for line in done.stdout.splitlines() if "loc=supervisor.py" not in line)
     return LineageRun(
         outcome=outcome_of(database, DAG_ID, run_id),
         events=[event for event in map(json.loads, lines) if "." in event["job"]["name"]],
         asset_events=asset_events(database, run_id),
-        everything="\n".join([*lines, printed]),
+        everything="\n".join([*lines, done.stdout]),
     )
 
 
@@ -118,6 +115,7 @@ def build(plan: dict[str, Any]) -> Any:
     from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
     from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
     from lightly_provider.operators.results import ExportLightlyTagOperator
+    from lightly_provider.operators.tag import CreateLightlyTagOperator
     from lightly_provider.operators.worker import RunLightlyWorkerOperator
 
     bucket = plan["bucket"]
@@ -163,12 +161,19 @@ def build(plan: dict[str, Any]) -> Any:
         export = ExportLightlyTagOperator(
             task_id="export",
             dataset_id=create.output,
-            tag_name="{{ ti.xcom_pull('run')['tag_name'] }}",
+            tag_name=run.output["tag_name"],
             format="manifest",
             destination=f"s3://{bucket}/curated/lineage.jsonl",
             outlets=[AssetAlias(SELECTIONS)],
         )
-        configure >> run >> export >> again
+        tag = CreateLightlyTagOperator(
+            task_id="create_tag",
+            dataset_id=create.output,
+            tag_name="lineage night",
+            from_tag=run.output["tag_name"],
+            outlets=[AssetAlias(SELECTIONS)],
+        )
+        configure >> run >> [export, tag] >> again
 
         refused = RunLightlyWorkerOperator(
             task_id="run_refused", dataset_id="0" * 24, lightly_conn_id="refused", **fast

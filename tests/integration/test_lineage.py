@@ -126,6 +126,13 @@ def test_an_export_leads_from_the_tag_to_the_file(ran: LineageRun, photos: str, 
     assert (statistics["rowCount"], statistics["size"]) == (4, result["bytes"])
 
 
+def test_a_tag_leads_from_the_tags_that_it_was_made_of(ran: LineageRun, namespace: str) -> None:
+    dataset, run = dataset_of(ran, "create"), ran.outcome.xcoms["run", "return_value"]
+    tags = [(namespace, f"{dataset}/tag/{name}") for name in (run["tag_name"], "lineage night")]
+
+    assert ran.edges("create_tag") == ("COMPLETE", tags[:1], tags[1:])
+
+
 def test_a_run_that_selects_nothing_has_no_output(ran: LineageRun, namespace: str) -> None:
     assert ran.outcome.xcoms["run_again", "return_value"]["tag_name"] is None
     assert ran.edges("run_again") == ("COMPLETE", [(namespace, dataset_of(ran, "create"))], [])
@@ -172,6 +179,8 @@ def test_aliases_get_an_event_of_what_was_made_and_assets_get_the_extra(
             expected.append((task_id, CURATED, extra))
             of_dataset = extra | {"report_url": f"{sandbox.web_url}/dataset/{dataset}"}
             expected.append(("export", ran.outcome.xcoms["export", "return_value"]["uri"], of_dataset))
+            of_tag = of_dataset | {"tag": "lineage night", "run_id": None}
+            expected.append(("create_tag", f"{namespace}/{dataset}/tag/lineage%20night", of_tag))
 
     assert sorted(ran.asset_events, key=str) == sorted(expected, key=str)
 
