@@ -13,11 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lightly_provider.exceptions import LightlyResponseError
+from lightly_provider.contract import Purpose
+from lightly_provider.exceptions import LightlyAccessError, LightlyResponseError, LightlySourceError
+from lightly_provider.hooks.aws import AwsConnection
 from lightly_provider.hooks.lightly import LightlyHook
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.uploads import UploadLightlyMetadataOperator, UploadLightlyPredictionsOperator
+from lightly_provider.results.lightly_folder import BucketFolder, PlatformPredictions, datasource_for
+from lightly_provider.results.own_files import PREDICTIONS
+from lightly_provider.results.parallel import spread
+from lightly_provider.results.sources import Source
+from lightly_provider.results.upload import add_task
 from tests.final_errors import final
 from tests.integration.sandbox import REPOSITORY
 from tests.integration.test_worker import onboarded, worker_task
@@ -108,7 +115,7 @@ def put_lightly(names: list[str], put: Callable[[str, str], None]) -> dict[str, 
     [
         pytest.param(put_coco, "bucket", id="coco through the bucket"),
         pytest.param(put_lightly, "platform", id="lightly through the platform"),
-        pytest.param(put_yolo, "bucket", id="yolo through the bucket"),
+        pytest.param(put_yolo, "bucket", id="yolo through the bucket", marks=pytest.mark.exhaustive),
         pytest.param(put_coco, "platform", id="coco through the platform", marks=pytest.mark.exhaustive),
         pytest.param(put_lightly, "bucket", id="lightly through the bucket", marks=pytest.mark.exhaustive),
     ],
@@ -350,3 +357,53 @@ def test_a_write_that_lightly_may_not_do_names_the_remedy_and_no_signature(
     assert set(signatures) <= {"***"}
     assert signatures, "nothing of the signed addresses was logged, so this proves nothing"
     assert keys.secret_access_key not in text
+
+
+def test_tasks_that_are_added_at_the_same_time_are_all_listed(
+    lightly: Sandbox, photos: str, output: str, dataset_id: str
+) -> None:
+    tasks = [f"task-{number}" for number in range(12)]
+    hook = LightlyHook()
+    datasources = hook.get_datasources(dataset_id)
+    folders = [
+        BucketFolder(
+            PREDICTIONS,
+            connection=AwsConnection("aws_default"),
+            input_datasource=datasource_for(datasources, Purpose.INPUT, dataset_id),
+            own=datasource_for(datasources, Purpose.LIGHTLY, dataset_id),
+            dataset_type="Images",
+        ),
+        PlatformPredictions(hook, dataset_id, datasource_for(datasources, Purpose.LIGHTLY, dataset_id)),
+    ]
+
+    added = list(spread(lambda number: add_task(folders[number % 2], tasks[number]), range(12), threads=6))
+
+    assert added == [True] * 12
+    stored = lightly.aws("s3").get_object(Bucket=photos, Key=f"{output}.lightly/predictions/tasks.json")["Body"]
+    assert sorted(json.load(stored)) == sorted(tasks)
+
+
+def test_a_source_in_s3_is_listed_read_and_refused(lightly: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket, s3 = lightly.bucket(), lightly.aws("s3")
+    keys = ["model/a #1?.json", "model/sub/b.json", "model/sub/", "model/c.txt", "model.json", "modelling/d.json"]
+    for key in keys:
+        s3.put_object(Bucket=bucket, Key=key, Body=key.encode())
+
+    def names(address: str, *suffixes: str) -> list[str]:
+        return [file.name for file in Source.parse(address, aws_conn_id="aws_default").files(*suffixes)]
+
+    assert names(f"s3://{bucket}/model/") == names(f"s3://{bucket}/model") == ["a #1?.json", "c.txt", "sub/b.json"]
+    assert names(f"s3://{bucket}/model/", ".json") == ["a #1?.json", "sub/b.json"]
+    assert names(f"s3://{bucket}/model/*.json") == ["a #1?.json"]
+    assert names(f"s3://{bucket}/model/**/*.json") == ["a #1?.json", "sub/b.json"]
+    assert names(f"s3://{bucket}/model.json") == ["model.json"]
+    single = Source.parse(f"s3://{bucket}/model/a #1?.json", aws_conn_id="aws_default").file()
+    assert single.read(most=100) == b"model/a #1?.json"
+
+    with pytest.raises(LightlySourceError, match=rf"There is nothing at s3://{bucket}/missing/; check the address"):
+        names(f"s3://{bucket}/missing/")
+    with pytest.raises(LightlySourceError, match="There is no bucket 'no-such-bucket-4711'"):
+        names("s3://no-such-bucket-4711/model/")
+    monkeypatch.setenv("AIRFLOW_CONN_NOBODY", lightly.aws_connection(lightly.user()))
+    with pytest.raises(LightlyAccessError, match=r"AWS refused ListObjectsV2 .*'nobody'.*AccessDenied"):
+        list(Source.parse(f"s3://{bucket}/model/", aws_conn_id="nobody").files())
