@@ -19,6 +19,7 @@ from lightly_provider.operators.dataset import (
     ShareLightlyDatasetOperator,
 )
 from lightly_provider.operators.tag import CreateLightlyTagOperator
+from tests.final_errors import final
 from tests.integration.airflow_run import run_own_dag
 from tests.integration.staged_worker import StagedWorker, platform, ready_dataset
 
@@ -112,7 +113,7 @@ def test_tags_are_created_from_names_and_from_tags_and_found_again(
     assert again == first | {"created": False}
     with pytest.raises(LightlyConflictError, match="has a tag 'by name' already, whose 2 samples are not the 3 wanted"):
         create("by name", from_tag="the rest")
-    with pytest.raises(LightlyNotFoundError, match=r"has no sample for 1 of 2 filenames, e\.g\. 'b\.jpg'"):
+    with pytest.raises(final(LightlyNotFoundError), match=r"has no sample for 1 of 2 filenames, e\.g\. 'b\.jpg'"):
         create("another", filenames=["a.jpg", "b.jpg"])
     assert len(traffic.writes()) == writes
     assert hook.delete_tag(dataset_id, "both")

@@ -9,6 +9,8 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG
 from airflow.providers.standard.operators.empty import EmptyOperator
 
+from lightly_provider.operators.arguments import types_of_arguments
+from lightly_provider.operators.base import LightlyBaseOperator
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator, DeleteLightlyDatasetOperator
 from lightly_provider.operators.map_index import show_dataset_name
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
@@ -17,7 +19,7 @@ from tests.contract.example_calls import RUN, SCHEDULED_RUN
 from tests.unit.api.scripted_platform import Answer
 from tests.unit.hooks.test_dataset_care import GONE, dataset
 from tests.unit.operators.conftest import TaskInstance
-from tests.unit.operators.example_operators import DATASET
+from tests.unit.operators.example_operators import DATASET, OPERATORS, needed
 
 
 def mapped(*, map_index: int = 0, template: str | None = None) -> dict[str, Any]:
@@ -69,6 +71,22 @@ def test_the_name_is_asked_for_only_if_it_is_shown(platform: Any, context: dict[
         before = len(started.received)
         run.name_map_index(values)  # type: ignore[arg-type]
         assert len(started.received) - before == requests
+
+
+WITH_A_DATASET = [
+    operator
+    for operator in OPERATORS
+    if "dataset_id" in types_of_arguments(operator) and issubclass(operator, LightlyBaseOperator)
+]
+
+
+@pytest.mark.parametrize("operator", WITH_A_DATASET)
+def test_every_operator_with_a_dataset_shows_its_name(platform: Any, operator: type[Any]) -> None:
+    platform(dataset("my photos"))
+    context = mapped()
+    operator(**needed(operator)).name_map_index(context)
+    assert len(WITH_A_DATASET) > 8
+    assert shown_name(context) == "my photos"
 
 
 def test_a_new_dataset_is_shown_by_the_name_that_it_is_given(platform: Any) -> None:
