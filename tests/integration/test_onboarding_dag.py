@@ -201,6 +201,7 @@ def test_all_example_dags_parse_and_serialize_without_a_connection(database: Pat
         "ingest_and_announce",
         "lightly_on_new_images",
         "lightly_access_health",
+        "lightly_active_learning",
     }
     for dag in dags.values():
         assert dag.doc_md

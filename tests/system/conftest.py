@@ -53,6 +53,8 @@ def airflow(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with PoisoningProxy(platform.sandbox.lightly_url) as proxy:
         connections = {
             "AIRFLOW_CONN_LIGHTLY_DEFAULT": platform.sandbox.lightly_connection(),
+            "AIRFLOW_CONN_AWS_DEFAULT": platform.sandbox.aws_connection(platform.sandbox.admin),
+            "AIRFLOW_CONN_LIGHTLY_BUCKET": platform.sandbox.aws_connection(platform.sandbox.admin),
             "AIRFLOW_CONN_LIGHTLY_POISONED": platform.sandbox.lightly_connection(host=proxy.url),
         }
         with Services(home, Path(__file__).parent / "dags", connections) as services:

@@ -81,6 +81,15 @@ class AirflowRest:
         answer = self._session.get(f"{self.url}/api/v2/{path}", timeout=30)
         return answer.json()["value"] if answer.ok else None
 
+    def approval(self, task: TaskKey) -> dict[str, Any]:
+        """What a task asks a person."""
+        return dict(self._send("GET", f"{task.path_without_index}/{task.map_index}/hitlDetails"))
+
+    def answer(self, task: TaskKey, option: str) -> None:
+        """What the buttons of the page "Required Actions" do."""
+        path = f"{task.path_without_index}/{task.map_index}/hitlDetails"
+        self._send("PATCH", path, {"chosen_options": [option]})
+
     def mark(self, task: TaskKey, state: str) -> None:
         """What the buttons "mark as failed" and "mark as success" do."""
         self._send("PATCH", task.path, {"new_state": state})
