@@ -239,6 +239,20 @@ class Platform(NamedTuple):
         about = [made, self.address(dataset_id), self.address(dataset_id, tag) if tag else None]
         self.announce(task, context, dataset_id, made=made, about=about, extra=extra)
 
+    def announce_files(self, task: Task, context: Context, dataset_id: str, *, run_id: str, folder: str | None) -> None:
+        """
+        Fill the events of the outlets of a task that saved the files of a run.
+
+        :param task: The task.
+        :param context: Its context.
+        :param dataset_id: Id of the run's dataset.
+        :param run_id: Id of the run.
+        :param folder: Address of the folder with the files. None: the run has none, so that an alias gets no event.
+        """
+        made = file_asset(folder) if folder else None
+        extra = {"run_id": run_id, "report_url": runs_page(self.web_url)}
+        self.announce(task, context, dataset_id, made=made, about=[made, self.address(dataset_id)], extra=extra)
+
     def announce(
         self,
         task: Task,
@@ -308,6 +322,12 @@ def file_asset(uri: str) -> str | None:
     encoded = "".join(quote(sign) if sign in "?#%" or not sign.isascii() else sign for sign in path)
     address = f"{scheme}://{host}{encoded}"
     return address if len(address) <= LONGEST_ADDRESS else None
+
+
+def folder_of_pattern(uri: str) -> str:
+    """Return the folder in which the files of a pattern with ``*`` are; an address without one is returned as it is."""
+    before, star, _ = uri.partition("*")
+    return before.rpartition("/")[0] if star else uri
 
 
 def _parts(uri: str) -> tuple[str, str, str]:

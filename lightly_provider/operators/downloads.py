@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
+    from lightly_provider.lineage import Moved, Platform
     from lightly_provider.results.destinations import Destination
 
 # Stands for the run's id while that is a template.
@@ -65,6 +66,8 @@ class DownloadLightlyArtifactsOperator(LightlyBaseOperator):
         self.destination = destination
         self.types = types
         self.aws_conn_id = aws_conn_id
+        self._dataset_id: str | None = None
+        self._saved: list[tuple[str, int]] = []
         self._killed = False
         self.check_arguments()
 
@@ -87,6 +90,7 @@ class DownloadLightlyArtifactsOperator(LightlyBaseOperator):
         web_url = self.hook.connection.web_url
         push_runs_link(context, web_url)
         run = self.hook.get_run(self.run_id)
+        self._dataset_id = run.dataset_id
         if run.dataset_id is not None:
             push_dataset_link(context, web_url, run.dataset_id)
             look_up_dataset_name(context, self.hook, run.dataset_id)
@@ -102,6 +106,10 @@ class DownloadLightlyArtifactsOperator(LightlyBaseOperator):
             log=self.log,
             is_killed=lambda: self._killed,
         )
+        self._saved = [(one.uri, one.bytes) for one in saved]
+        if run.dataset_id is not None:
+            folder = f"{self.destination.rstrip('/')}/{run.id}" if saved else None
+            self.platform.announce_files(self, context, run.dataset_id, run_id=run.id, folder=folder)
         try:
             sizes = self.hook.get_report_sizes(run)
         except LightlyNotFoundError as error:
@@ -115,6 +123,19 @@ class DownloadLightlyArtifactsOperator(LightlyBaseOperator):
                 "files": [one.as_dict() for one in saved],
                 "report": None if sizes is None else that_fits_xcom(sizes),
             },
+        )
+
+    def moved(self, platform: Platform) -> Moved | None:
+        """See :meth:`DescribedLineage.moved`."""
+        from lightly_provider.lineage import Moved, file
+
+        if self._dataset_id is None:
+            return None
+        return Moved(
+            inputs=[platform.dataset(self._dataset_id)],
+            outputs=[file(uri, size=size) for uri, size in self._saved],
+            run_id=self.run_id,
+            platform=platform.namespace,
         )
 
     def on_kill(self) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
+    from lightly_provider.lineage import Moved, Platform
     from lightly_provider.operators.arguments import Share
     from lightly_provider.results.lightly_folder import LightlyFolder
     from lightly_provider.results.sources import Source
@@ -46,6 +47,23 @@ class _Upload(LightlyBaseOperator):
     if_unmatched: str
     aws_conn_id: str | None
     source_conn_id: str | None
+
+    # Where the files were written; None: nothing was uploaded yet.
+    _uploaded_to: str | None = None
+
+    def moved(self, platform: Platform) -> Moved:
+        """See :meth:`DescribedLineage.moved`."""
+        from lightly_provider.lineage import Moved, file, folder_of_pattern
+
+        read = [file(folder_of_pattern(self.source))] if isinstance(self.source, str) else []
+        if self._uploaded_to is None:
+            return Moved(inputs=read)
+        return Moved(inputs=read, outputs=[file(self._uploaded_to), platform.dataset(self.dataset_id)])
+
+    def _end(self, context: Context, uri: str) -> None:
+        """Remember where the files are, for the lineage, and fill the events of the outlets."""
+        self._uploaded_to = uri
+        self.platform.announce_dataset(self, context, self.dataset_id)
 
     def check_arguments(self) -> None:
         """See :meth:`CheckedArguments.check_arguments`."""
@@ -233,6 +251,7 @@ class UploadLightlyPredictionsOperator(_Upload):
             outcome.uri,
             url,
         )
+        self._end(context, outcome.uri)
         return outcome.to_json()
 
 
@@ -352,4 +371,5 @@ class UploadLightlyMetadataOperator(_Upload):
             outcome.uri,
             url,
         )
+        self._end(context, outcome.uri)
         return outcome.to_json()

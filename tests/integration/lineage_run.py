@@ -114,7 +114,11 @@ def build(plan: dict[str, Any]) -> Any:
 
     from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
     from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
-    from lightly_provider.operators.results import ExportLightlyTagOperator
+    from lightly_provider.operators.results import (
+        DownloadLightlyArtifactsOperator,
+        ExportLightlyTagOperator,
+        UploadLightlyMetadataOperator,
+    )
     from lightly_provider.operators.tag import CreateLightlyTagOperator
     from lightly_provider.operators.worker import RunLightlyWorkerOperator
 
@@ -173,7 +177,22 @@ def build(plan: dict[str, Any]) -> Any:
             from_tag=run.output["tag_name"],
             outlets=[AssetAlias(SELECTIONS)],
         )
-        configure >> run >> [export, tag] >> again
+        download = DownloadLightlyArtifactsOperator(
+            task_id="download",
+            run_id=run.output["run_id"],
+            destination=f"s3://{bucket}/runs",
+            types=["REPORT_V2_JSON"],
+            outlets=[AssetAlias("lightly-files")],
+        )
+        metadata = UploadLightlyMetadataOperator(
+            task_id="metadata",
+            dataset_id=create.output,
+            source=f"s3://{bucket}/metadata/*.csv",
+            format="csv",
+            if_unmatched="upload",
+            outlets=[AssetAlias(DATASETS)],
+        )
+        configure >> run >> [export, tag, download, metadata] >> again
 
         refused = RunLightlyWorkerOperator(
             task_id="run_refused", dataset_id="0" * 24, lightly_conn_id="refused", **fast

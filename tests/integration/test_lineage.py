@@ -53,6 +53,7 @@ def ran(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> LineageRun:
     """The DAG run."""
+    sandbox.aws("s3").put_object(Bucket=photos, Key="metadata/rows.csv", Body=b"file_name,weather\na.jpg,sunny\n")
     keys = sandbox.user(*statements)
     secrets |= {"secret access key": keys.secret_access_key, "token": sandbox.token}
     plan = {
@@ -133,6 +134,26 @@ def test_a_tag_leads_from_the_tags_that_it_was_made_of(ran: LineageRun, namespac
     assert ran.edges("create_tag") == ("COMPLETE", tags[:1], tags[1:])
 
 
+def test_a_download_leads_from_the_dataset_to_the_files_of_the_run(
+    ran: LineageRun, photos: str, namespace: str
+) -> None:
+    run_id = ran.outcome.xcoms["run", "return_value"]["run_id"]
+    (file,) = ran.outcome.xcoms["download", "return_value"]["files"]
+    dataset = (namespace, dataset_of(ran, "create"))
+
+    assert ran.edges("download") == ("COMPLETE", [dataset], [(f"s3://{photos}", file["uri"].split("/", 3)[3])])
+    assert ran.last_event("download")["run"]["facets"]["externalQuery"]["externalQueryId"] == run_id
+
+
+def test_an_upload_leads_from_its_files_to_the_folder_of_lightly_and_to_the_dataset(
+    ran: LineageRun, photos: str, namespace: str
+) -> None:
+    written = ran.outcome.xcoms["metadata", "return_value"]["uri"].split("/", 3)[3].rstrip("/")
+    outputs = [(f"s3://{photos}", written), (namespace, dataset_of(ran, "create"))]
+
+    assert ran.edges("metadata") == ("COMPLETE", [(f"s3://{photos}", "metadata")], outputs)
+
+
 def test_a_run_that_selects_nothing_has_no_output(ran: LineageRun, namespace: str) -> None:
     assert ran.outcome.xcoms["run_again", "return_value"]["tag_name"] is None
     assert ran.edges("run_again") == ("COMPLETE", [(namespace, dataset_of(ran, "create"))], [])
@@ -159,7 +180,7 @@ def test_what_a_task_does_through_the_hook_is_lineage_and_what_it_only_reads_is_
 
 
 def test_aliases_get_an_event_of_what_was_made_and_assets_get_the_extra(
-    ran: LineageRun, sandbox: Sandbox, namespace: str
+    ran: LineageRun, sandbox: Sandbox, photos: str, namespace: str
 ) -> None:
     first, second = dataset_of(ran, "create"), dataset_of(ran, "by_hook")
     expected = [
@@ -179,6 +200,10 @@ def test_aliases_get_an_event_of_what_was_made_and_assets_get_the_extra(
             expected.append((task_id, CURATED, extra))
             of_dataset = extra | {"report_url": f"{sandbox.web_url}/dataset/{dataset}"}
             expected.append(("export", ran.outcome.xcoms["export", "return_value"]["uri"], of_dataset))
+            uploaded = {"dataset_id": dataset, "report_url": of_dataset["report_url"]}
+            expected.append(("metadata", f"{namespace}/{dataset}", uploaded))
+            saved = {name: extra[name] for name in ("dataset_id", "run_id", "report_url")}
+            expected.append(("download", f"s3://{photos}/runs/{result['run_id']}", saved))
             of_tag = of_dataset | {"tag": "lineage night", "run_id": None}
             expected.append(("create_tag", f"{namespace}/{dataset}/tag/lineage%20night", of_tag))
 

@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import Asset
 from lightly_provider.aws.location import S3Location
 from lightly_provider.hooks.lightly import LightlyHook
 from lightly_provider.hooks.lineage import is_openlineage_active
-from lightly_provider.lineage import Moved, Node, Platform, file, file_asset, location
+from lightly_provider.lineage import Moved, Node, Platform, file, file_asset, folder_of_pattern, location
 from tests.contract.example_calls import DATASET, USER_ACCESS
 from tests.contract.samples import documented_answer
 from tests.unit.api.scripted_platform import Answer, ScriptedPlatform
@@ -67,6 +67,14 @@ def test_an_exported_file_is_an_asset_that_airflow_takes_as_it_is(uri: str, addr
     assert file_asset(uri) == address
     if address and not address.startswith("gs"):
         assert Asset(address).uri == address
+
+
+@pytest.mark.parametrize(
+    ("uri", "folder"),
+    [("s3://bucket/a/*.json", "s3://bucket/a"), ("s3://bucket/a/b*/c.json", "s3://bucket/a"), ("/data/a/", "/data/a/")],
+)
+def test_the_files_of_a_pattern_are_those_of_its_folder(uri: str, folder: str) -> None:
+    assert folder_of_pattern(uri) == folder
 
 
 def test_a_run_moves_from_its_dataset_to_the_tag_that_it_created() -> None:
