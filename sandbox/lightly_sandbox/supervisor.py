@@ -70,7 +70,7 @@ def up(options: Options, say: Callable[[str], None]) -> None:
     os.umask(0o077)
     if options.until_stdin_closes:
         _stop_with_stdin(stop)
-    with _stop_signals(stop), state.locked() as writers, contextlib.ExitStack() as stack:
+    with _stop_signals(stop), state.locked(ready_file) as writers, contextlib.ExitStack() as stack:
         check_writable(ready_file, "--ready-file")
         schema.check(state.database)
         web = stack.enter_context(bind(options.port, "--port"))

@@ -11,6 +11,7 @@ from lightly_sandbox import SIGN_OF_LIFE_SECONDS, __version__
 from lightly_sandbox.aws.wording import AccessDeniedMessages
 from lightly_sandbox.cli import terminal
 from lightly_sandbox.cli.faults import faults
+from lightly_sandbox.cli.state import reset, status, stop
 from lightly_sandbox.cli.worker import worker
 from lightly_sandbox.errors import SandboxError
 from lightly_sandbox.platform.settings import CRASH_AFTER_SECONDS, VerifyScope
@@ -153,3 +154,6 @@ def seed(
 
 app.command()(worker)
 app.command()(faults)
+app.command()(status)
+app.command()(stop)
+app.command()(reset)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 NEEDED_FREE_BYTES = 200 * 1024 * 1024
 WRITERS_END_SECONDS = 20.0
 """More than the grace that ``lifeline`` gives a process whose supervisor is gone."""
+HELD_SECONDS = 0.5
+"""``lightly-sandbox status`` holds the lock for a moment to find out whether it is held."""
 
 # Only this user may read them: the logs contain file names, the databases the datasources' keys.
 PRIVATE_DIR, PRIVATE_FILE = 0o700, 0o600
@@ -66,11 +68,13 @@ class StateDir:
         self.aws = root / "aws"
         self.logs = root / "logs"
         self.ready_file = root / "ready.json"
-        self._credentials = root / "credentials.json"
+        self.lock = root / "lock"
+        self.writers_lock = root / "writers.lock"
+        self.credentials_file = root / "credentials.json"
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[int]:
-        """Create the folder if necessary, and lock it for this ``up``.
+    def locked(self, ready_file: Path | None = None) -> Iterator[int]:
+        """Create the folder if necessary, and lock it for this ``up``, whose ready file is ``ready_file``.
 
         Yields a descriptor that the processes that write to the folder inherit: as long as one of them holds
         it, even after this process was killed, the next ``up`` waits.
@@ -81,42 +85,52 @@ class StateDir:
         try:
             for folder in (self.root, self.aws, self.logs):
                 folder.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
-            lock = (self.root / "lock").open("a+")
         except OSError as failed:
-            raise SandboxError(
-                f"The state folder {self.root} cannot be used: {failed.strerror}. Give another --state-dir."
-            ) from failed
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as held:
-                raise SandboxError(
-                    f"The state folder {self.root} is in use by another lightly-sandbox; stop that one, "
-                    "or give another --state-dir."
-                ) from held
+            raise self._unusable(failed) from failed
+        with self.held() as (lock, writers):
             free = shutil.disk_usage(self.root).free
             if free < NEEDED_FREE_BYTES:
                 raise SandboxError(
                     f"The disk of {self.root} has {free // 2**20} MiB free, and the sandbox needs "
                     f"{NEEDED_FREE_BYTES // 2**20} MiB; make room, or give another --state-dir."
                 )
-            with (self.root / "writers.lock").open("a+") as writers:
-                self._wait_for_writers(writers)
-                yield writers.fileno()
+            holder = {"pid": os.getpid(), "ready_file": str(ready_file or self.ready_file)}
+            lock.truncate(0)
+            lock.write(json.dumps(holder))
+            lock.flush()
+            yield writers.fileno()
 
-    def _wait_for_writers(self, writers: TextIO) -> None:
-        """Wait for the processes of a killed sandbox; they end soon after it."""
-        deadline = time.monotonic() + WRITERS_END_SECONDS
-        while True:
-            try:
-                return fcntl.flock(writers, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as held:
-                if time.monotonic() > deadline:
+    @contextlib.contextmanager
+    def held(self) -> Iterator[tuple[TextIO, TextIO]]:
+        """Lock the folder, which must exist, and wait for the processes that still write to it.
+
+        Yields the two lock files.
+
+        Raises:
+            SandboxError: the folder cannot be written to, or is in use.
+        """
+        try:
+            lock = self.lock.open("a+")
+        except OSError as failed:
+            raise self._unusable(failed) from failed
+        with lock:
+            if not _lock(lock, HELD_SECONDS):
+                raise SandboxError(
+                    f"The state folder {self.root} is in use by another lightly-sandbox; stop that one, "
+                    "or give another --state-dir."
+                )
+            with self.writers_lock.open("a+") as writers:
+                if not _lock(writers, WRITERS_END_SECONDS):
                     raise SandboxError(
                         f"Processes of a sandbox that was killed still write to {self.root} after "
                         f"{WRITERS_END_SECONDS:.0f} s; end them, or give another --state-dir."
-                    ) from held
-                time.sleep(0.05)
+                    )
+                yield lock, writers
+
+    def _unusable(self, failed: OSError) -> SandboxError:
+        return SandboxError(
+            f"The state folder {self.root} cannot be used: {failed.strerror}. Give another --state-dir."
+        )
 
     def credentials(self) -> Credentials:
         """Return the secrets of this folder; the first call creates them.
@@ -125,19 +139,33 @@ class StateDir:
             SandboxError: the file with the secrets is damaged.
         """
         try:
-            return Credentials(**json.loads(self._credentials.read_text()))
+            return Credentials(**json.loads(self.credentials_file.read_text()))
         except FileNotFoundError:
             made = Credentials(secrets.token_hex(24), secrets.token_hex(32), secrets.token_hex(32))
             self.keep(made)
             return made
         except (ValueError, TypeError) as damaged:
             raise SandboxError(
-                f"The file {self._credentials} is damaged; delete {self.root} to start from scratch."
+                f"The file {self.credentials_file} is damaged; delete {self.root} to start from scratch."
             ) from damaged
 
     def keep(self, credentials: Credentials) -> None:
         """Store the secrets."""
-        write_privately(self._credentials, asdict(credentials))
+        write_privately(self.credentials_file, asdict(credentials))
+
+
+def _lock(file: TextIO, seconds: float) -> bool:
+    """Lock the file for this process; False if another one still holds it after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        else:
+            return True
 
 
 def check_writable(path: Path, option: str) -> None:
