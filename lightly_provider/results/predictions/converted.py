@@ -81,7 +81,9 @@ class LabelformatReader:
                     ]
                     # Pascal VOC has only the last part of an image's name; its folder is that of the XML file.
                     of_file = name if "/" in name or not folder else f"{folder}/{name}"
-                    yield Predicted(name, of_file, entries, size=(label.image.width, label.image.height))
+                    # Some tools write 0 where they do not know the size.
+                    size = (label.image.width, label.image.height)
+                    yield Predicted(name, of_file, entries, size=size if all(size) else None)
 
     @cached_property
     def _inputs(self) -> list[tuple[str, Any]]:

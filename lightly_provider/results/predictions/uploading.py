@@ -96,6 +96,11 @@ def upload_predictions(
     :raises LightlyInvalidFilesError: The predictions break a rule. Nothing was written.
     """
     check_extra(source_format, task_type)
+    if source_format is PredictionFormat.YOLO and has_frames:
+        raise LightlyInvalidFilesError(
+            "The boxes of the format 'yolo' are parts of an image, and the frames of videos have no image in the input "
+            "whose size can be read; write the predictions as 'coco'. Nothing was written."
+        )
     with temporary_database() as database:
         staging = Staging(database)
         with reader_of(source, source_format, task_type=task_type, categories=categories, database=database) as reader:
@@ -139,8 +144,10 @@ def _named(schema: TaskSchema) -> str:
 
 def _check_present_schema(folder: LightlyFolder, task_name: str, schema: TaskSchema, *, replace_schema: bool) -> None:
     """Refuse to change the meaning of the files that the task has already."""
+    if replace_schema:
+        return
     content = read_json(folder, f"{task_name}/{SCHEMA_FILE}")
-    if content is None or replace_schema:
+    if content is None:
         return
     try:
         difference = schema.differences(TaskSchema.read(content))

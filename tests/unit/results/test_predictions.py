@@ -212,6 +212,11 @@ def test_frames_of_videos_are_matched_by_their_video(tmp_path: Path) -> None:
 FRAMES = ("b-099-mp4.png", "c-099-mp4.png")
 
 
+def test_yolo_is_refused_for_frames(folder: MemoryFolder, tmp_path: Path) -> None:
+    (tmp_path / "b-099-mp4.txt").write_text("0 0.5 0.5 0.2 0.2 0.9\n")
+    assert "frames of videos have no image" in refused(folder, tmp_path, "yolo", categories=["cat"], has_frames=True)
+
+
 # --- again ---------------------------------------------------------------------------------------------------------
 
 
@@ -243,6 +248,9 @@ def test_a_task_does_not_change_its_meaning(folder: MemoryFolder, tmp_path: Path
 
     assert "its category 3 is dog and not bus" in refused(folder, renamed)
 
+    folder.files["boxes/schema.json"] = b"no JSON"
+    with pytest.raises(LightlySourceError, match=r"boxes/schema\.json cannot be read: it is no JSON"):
+        upload(folder, renamed, "coco")
     upload(folder, renamed, "coco", replace_schema=True)
     assert folder.json("boxes/schema.json")["categories"][1]["name"] == "bus"
 

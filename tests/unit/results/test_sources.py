@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -10,6 +10,7 @@ from lightly_provider.exceptions import LightlySourceError
 from lightly_provider.results.sources import Source
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -90,3 +91,42 @@ def test_an_address_that_cannot_be_read_is_refused(address: str, fault: str) -> 
         Source.parse(address, aws_conn_id="my_aws", argument="source")
     assert str(refused.value).startswith("source")
     assert "CANARY" not in str(refused.value)
+
+
+@pytest.fixture
+def storage() -> Iterator[Any]:
+    """Another object storage, in memory, registered with Airflow."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    try:
+        from airflow.sdk.io import attach
+    except ImportError:  # Airflow 2
+        from airflow.io.store import attach
+
+    MemoryFileSystem.store.clear()
+    filesystem = MemoryFileSystem()
+    attach("memory", fs=filesystem)
+    attach("memory", conn_id="my_store", fs=filesystem)
+    yield filesystem
+    MemoryFileSystem.store.clear()
+
+
+def test_another_object_storage_is_listed_and_read(storage: Any) -> None:
+    for name in ("a.json", "sub/b #1.json", "c.txt"):
+        storage.pipe_file(f"/bucket/folder/{name}", name.encode())
+
+    every = ["a.json", "c.txt", "sub/b #1.json"]
+    for address in ("memory://bucket/folder/", "memory://my_store@bucket/folder"):
+        found = list(source(address).files())
+        assert sorted(file.name for file in found) == every
+        assert sorted(file.read(most=100).decode() for file in found) == every
+    assert names(source("memory://bucket/folder/*.json")) == ["a.json"]
+    assert source("memory://bucket/folder/a.json").file().read(most=10) == b"a.json"
+    assert source("memory://bucket/folder").at("c.txt").file().name == "c.txt"
+    with pytest.raises(LightlySourceError, match="There is nothing at memory://bucket/missing"):
+        names(source("memory://bucket/missing"))
+
+
+def test_a_storage_that_airflow_does_not_know_is_refused_with_its_name() -> None:
+    with pytest.raises(LightlySourceError, match=r"nosuch://bucket/folder cannot be read: .*; check the address"):
+        names(source("nosuch://bucket/folder"))
