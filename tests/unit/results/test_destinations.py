@@ -10,26 +10,7 @@ from lightly_provider.exceptions import LightlyDestinationError
 from lightly_provider.results.destinations import Destination
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture
-def storage() -> Iterator[Any]:
-    """A file system in memory, known to Airflow as the scheme ``memory``; empty."""
-    from fsspec.implementations.memory import MemoryFileSystem
-
-    try:
-        from airflow.sdk.io import attach
-    except ImportError:  # Airflow 2
-        from airflow.io.store import attach
-
-    system = MemoryFileSystem()
-    system.store.clear()
-    attach("memory", fs=system)
-    attach("memory", conn_id="my_store", fs=system)
-    yield system
-    system.store.clear()
 
 
 def write(destination: Destination, *pieces: bytes) -> tuple[str, int, str]:
