@@ -21,6 +21,7 @@ from lightly_provider.aws.credentials import access_from_aws_connection
 from lightly_provider.aws.regions import InvalidRegionError, check_region
 from lightly_provider.aws.secret_address import SecretAddress
 from lightly_provider.exceptions import LightlyAccessError, LightlyConnectionConfigError, LightlyError
+from lightly_provider.foreign_text import shown
 from lightly_provider.network import ca_bundle_for, passwords_in, proxies_for
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ class AwsConnection:
         except Exception as error:  # noqa: BLE001  (a connection's settings fail in many ways, each by its own class)
             fault = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
             raise LightlyConnectionConfigError(
-                f"{self.name} cannot be used: {fault.rstrip('.')}; correct that setting of the connection."
+                f"{self.name} cannot be used: {shown(fault.rstrip('.'))}; correct that setting of the connection."
             ) from None
 
 
@@ -297,7 +298,7 @@ def find_bucket_region(bucket: str, connection: AwsConnection) -> str | None:
                 f"Bucket {bucket!r} does not exist (S3 answered 404); check its name, or create it."
             ) from None
     except BotoCoreError as error:
-        log.warning("S3 could not be asked for the region of bucket %s: %s", bucket, error)
+        log.warning("S3 could not be asked for the region of bucket %s: %s", bucket, shown(error))
         return None
     region = metadata.get("HTTPHeaders", {}).get(_REGION_HEADER)
     return str(region) if region else None
@@ -335,7 +336,7 @@ def connection_fields(text: str, conn_id: str) -> dict[str, Any]:
     """
     try:
         fields = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict) or fields.get("conn_type") != "aws":
         raise LightlyAccessError(
@@ -364,6 +365,12 @@ def extra_of(extra: Any, conn_id: str) -> dict[str, Any]:
     _check_endpoint(parsed, "", place)
     # A number may have lost leading zeros, an underscore or an exponent when it was parsed (YAML and JSON rules).
     _check_text(parsed.get("assume_role_kwargs", {}), "ExternalId", place)
+    for name in ("assume_role_kwargs", "config_kwargs"):
+        if name in parsed:
+            # botocore takes no null for what is left out.
+            parsed[name] = {member: value for member, value in parsed[name].items() if value is not None}
+    if "proxies" in (settings := parsed.get("config_kwargs", {})):
+        settings["proxies"] = dict(_object(settings["proxies"], f"config_kwargs.proxies in the extra of {place}"))
     if isinstance(parsed.get("verify"), str):
         parsed["verify"] = {"true": True, "false": False}.get(parsed["verify"].strip().lower(), parsed["verify"])
         if isinstance(parsed["verify"], str) and not os.path.exists(parsed["verify"]):
@@ -379,7 +386,7 @@ def _object(value: Any, what: str) -> Mapping[str, Any]:
     if isinstance(value, str):
         try:
             parsed = json.loads(value) if value.strip() else {}
-        except ValueError:
+        except (ValueError, RecursionError):
             parsed = value
     if parsed is None:
         return {}
@@ -404,7 +411,12 @@ def _check_endpoint(settings: Mapping[str, Any], service: str, place: str) -> No
         return
     try:
         parts = urlsplit(str(url))
-        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        fits = (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and str(url).isprintable()
+            and (parts.port or 1) > 0
+        )
     except ValueError:
         fits = False
     if not fits or any(sign.isspace() for sign in str(url)):
@@ -436,9 +448,12 @@ def _wrapper_of(conn_id: str, fields: Mapping[str, Any]) -> AwsConnectionWrapper
             f"Airflow connection {conn_id!r} is of the type {fields.get('conn_type')!r}; name one of the type 'aws' "
             "(Amazon Web Services)."
         )
+    place = f"AWS connection {conn_id!r}"
+    for name in ("login", "password"):
+        if not isinstance(fields.get(name), str | None):
+            raise LightlyConnectionConfigError(f"The {name} of {place} is no text; write it in quotation marks.")
     extra = extra_of(fields.get("extra"), conn_id)
     _mask(fields, extra)
-    place = f"AWS connection {conn_id!r}"
     region = extra.get("region_name")
     # An S3 service other than AWS's may have its own regions.
     if region and not extra.get("endpoint_url"):
@@ -452,7 +467,7 @@ def _wrapper_of(conn_id: str, fields: Mapping[str, Any]) -> AwsConnectionWrapper
         )
     except Exception as error:  # noqa: BLE001  (a connection's settings fail in many ways, each by its own class)
         raise LightlyConnectionConfigError(
-            f"{place} cannot be used: {str(error).rstrip('.')}; correct that setting of the connection."
+            f"{place} cannot be used: {shown(str(error).rstrip('.'))}; correct that setting of the connection."
         ) from None
     return wrapper
 
@@ -521,10 +536,11 @@ def refusals_explained(connection: AwsConnection) -> Iterator[None]:
             else "look the code up in AWS's documentation of that operation"
         )
         raise LightlyAccessError(
-            f"AWS refused {error.operation_name} to Airflow's own identity ({connection.name}): {code}: {text}; "
+            f"AWS refused {error.operation_name} to Airflow's own identity ({connection.name}): {shown(code)}: "
+            f"{shown(text)}; "
             f"{step}, and run the task again."
         ) from None
     except BotoCoreError as error:
         raise LightlyAccessError(
-            f"AWS could not be asked ({connection.name}): {error}; check that connection."
+            f"AWS could not be asked ({connection.name}): {shown(error)}; check that connection."
         ) from None

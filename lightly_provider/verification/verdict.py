@@ -12,6 +12,7 @@ from lightly_provider.aws.regions import partition_of
 from lightly_provider.contract import Purpose
 from lightly_provider.diagnosis.findings import Status
 from lightly_provider.diagnosis.target import Target
+from lightly_provider.foreign_text import storable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,7 +111,7 @@ class Check:
         return (" ".join(self.remedy.texts) or None) if self.remedy else None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the check as JSON types."""
+        """Return the check as JSON types, for XCom. A text may contain an S3 key that a database cannot store."""
         return {
             "purpose": str(self.datasource.purpose),
             "location": self.datasource.location.uri,
@@ -120,12 +121,12 @@ class Check:
             "required": self.required,
             "status": str(self.status),
             "cause": str(self.cause) if self.cause else None,
-            "message": self.message,
-            "error": self.error,
+            "message": storable(self.message),
+            "error": self.error and storable(self.error),
             "fix": list(self.fix),
             "fix_elsewhere": [change.as_dict() for change in self.remedy.changes] if self.remedy else [],
-            "commands": list(self.remedy.commands) if self.remedy else [],
-            "advice": self.advice,
+            "commands": [storable(command) for command in self.remedy.commands] if self.remedy else [],
+            "advice": self.advice and storable(self.advice),
             **({"counts": dict(self.counts)} if self.counts else {}),
         }
 

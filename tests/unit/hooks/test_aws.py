@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lightly_provider.aws.credentials import DelegatedAccess, InvalidAccessError, UserAccess
-from lightly_provider.exceptions import LightlyConnectionConfigError
-from lightly_provider.hooks.aws import AwsConnection, AwsConnections, Identity
+from lightly_provider.exceptions import LightlyAccessError, LightlyConnectionConfigError
+from lightly_provider.hooks.aws import AwsConnection, AwsConnections, Identity, connection_fields, refusals_explained
 from lightly_provider.hooks.aws import find_bucket_region as region_of_bucket
 from tests.unit.api.scripted_platform import Answer, NoAnswer, ScriptedPlatform, Step, refusing_address
 
@@ -211,6 +211,13 @@ def test_at_debug_no_secret_of_a_session_is_logged(
             "service_config.s3.endpoint_url .* is no",
         ),
         ({"extra": {"config_kwargs": {"nonsense": 1}}}, "unexpected key"),
+        (
+            {"extra": {"config_kwargs": {"proxies": "http://u:CANARY@p"}}},
+            "config_kwargs.proxies .* is text that is not",
+        ),
+        ({"extra": {"endpoint_url": "http://a\x1bb"}}, "is no address of a server"),
+        ({"extra": {"config_kwargs": {"connect_timeout": "a\nb"}}}, r"Timeout value connect was a\\nb"),
+        ({"extra": {"service_config": "[" * 100_000}}, "service_config in the extra of .* is text that is not JSON"),
         ({"extra": {"config_kwargs": {"retries": 7}}}, "cannot be used"),
         ({"extra": {"verify": "/no/such/bundle.pem"}}, "there is no such file on this machine"),
         ({"extra": {**OF_ROLE, "assume_role_method": "by_magic"}}, "by_magic"),
@@ -231,6 +238,36 @@ def test_a_setting_that_cannot_be_right_is_one_sentence(
     assert "CANARY" not in str(refused.value)
     assert "\n" not in str(refused.value)
     assert refused.value.__suppress_context__ or refused.value.__context__ is None
+
+
+@pytest.mark.parametrize("field", ["login", "password"])
+def test_a_login_or_password_that_is_no_text_is_one_sentence(field: str) -> None:
+    fields = {"conn_type": "aws", **KEYS, field: 12345}
+    with pytest.raises(LightlyConnectionConfigError, match=f"The {field} of AWS connection 'x' is no text; write it"):
+        AwsConnection("x", fields=fields).client("s3")
+
+
+def test_a_secret_of_nested_json_is_no_connection() -> None:
+    with pytest.raises(LightlyAccessError, match="holds something else than an Airflow connection"):
+        connection_fields("[" * 100_000, "ssm://my_aws/x")
+
+
+def test_null_in_the_extra_means_that_it_is_left_out(aws_connection: Callable[..., str]) -> None:
+    extra = {"assume_role_kwargs": {"ExternalId": None}, "config_kwargs": {"connect_timeout": None}}
+    connection = AwsConnection(aws_connection(extra, **KEYS))
+    assert connection.client("s3").meta.config.connect_timeout == 60
+    assert connection.access == UserAccess(KEY_ID, SECRET_KEY)
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "Odd\x1b[2J"])
+def test_what_aws_answers_is_shown_escaped(code: str) -> None:
+    from botocore.exceptions import ClientError
+
+    answer = ClientError({"Error": {"Code": code, "Message": "no\n::group::x"}}, "CreateRole")
+    with pytest.raises(LightlyAccessError) as refused, refusals_explained(AwsConnection(None)):
+        raise answer
+    assert str(refused.value).isprintable()
+    assert "::group::" not in str(refused.value)
 
 
 @pytest.mark.parametrize("conn_id", ["", "  ", 7, ["my_aws"], False])

@@ -12,6 +12,7 @@ from lightly_provider.contract import Permission, Purpose
 from lightly_provider.diagnosis.causes import Cause
 from lightly_provider.diagnosis.failures import Failure
 from lightly_provider.diagnosis.findings import Finding, Status
+from lightly_provider.diagnosis.remedies import Remedy
 from lightly_provider.diagnosis.target import Target
 from lightly_provider.verification.judging import judge
 from lightly_provider.verification.report import changes_between, failure_message, table
@@ -478,6 +479,21 @@ def test_what_is_foreign_forges_no_row_and_reaches_no_terminal() -> None:
         assert "\x07" not in text
         assert "::group::" not in text
     assert not any(row.startswith("    write        PASS") for row in table(verdict).splitlines())
+
+
+@pytest.mark.parametrize("key", ["a\x00.jpg", "a\ud800.jpg", "\x1b[2J.jpg"])
+def test_a_key_that_a_database_cannot_store_is_no_obstacle_to_a_verdict(key: str) -> None:
+    remedy = Remedy((f"move {key}",), commands=(f"rm {key}",))
+    findings = [Finding("read", Status.FAIL, f"one byte of {key}", Failure(Cause.DENIED), remedy)]
+    red = lights(READ, read=f"AccessDenied: {key}")
+    value = judge(DATASET, IMAGES, [INPUT], red, findings={INPUT.purpose: findings}).as_dict()
+    text = json.dumps(value, ensure_ascii=False)
+    assert not any(sign in text for sign in ("\x00", "\\u0000", "\ud800", "\x1b", "\\u001b"))
+    escaped = key.encode("unicode_escape").decode()
+    (check,) = value["from_this_worker"]
+    assert check["message"].endswith(escaped)
+    assert (check["advice"], check["commands"]) == (f"move {escaped}", [f"rm {escaped}"])
+    assert any(escaped in str(one["error"]) for one in value["checks"])
 
 
 @pytest.mark.parametrize(
