@@ -71,14 +71,12 @@ class NamePage(Sequence[str]):
     """
     A page of names as the platform sent it: a line each. The lines are split only where single names are needed.
 
-    :param text: The lines; blank ones do not count.
+    :param text: The lines; blank ones before and after them do not count.
     """
 
     def __init__(self, text: str) -> None:
-        # Not splitlines(): a name may contain the other characters that it treats as line ends, e.g. U+2028.
-        if text.startswith("\n") or "\n\n" in text:
-            text = "\n".join(line for line in text.split("\n") if line)
-        self.text = text.removesuffix("\n")
+        # Only this line end: a name may contain the other characters that splitlines() takes for one, e.g. U+2028.
+        self.text = text.strip("\n")
         self._n_names = self.text.count("\n") + 1 if self.text else 0
 
     def __len__(self) -> int:
