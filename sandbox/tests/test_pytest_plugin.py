@@ -148,32 +148,40 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def test_tests_share_a_sandbox_and_see_nothing_of_each_other(tmp_path: Path) -> None:
-    done = _pytest(tmp_path, ISOLATED)
-    assert done.returncode == 0, done.stdout
-    assert "2 passed" in done.stdout
-    assert _sandboxes(tmp_path) == []
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """A user's pytest with tests that need a sandbox, by another command and with an option; its folder."""
+    folder = tmp_path_factory.mktemp("session")
+    named = folder / "another-command"
+    named.write_text(f'#!/bin/sh\nprintf "%s " "$@" >> {folder / "reported"}\nexec {COMMAND} "$@"\n')
+    named.chmod(0o700)
+    (folder / "pytest.ini").write_text("[pytest]\nlightly_sandbox_options = --verify-scope worst\n")
+    return _pytest(folder, ISOLATED + WORKING, "-rA", LIGHTLY_SANDBOX=str(named)), folder
 
 
-def test_an_account_has_photos_a_worker_and_airflows_connections(tmp_path: Path) -> None:
-    done = _pytest(tmp_path, WORKING)
-    assert done.returncode == 0, done.stdout
+def test_tests_share_a_sandbox_and_see_nothing_of_each_other(
+    session: tuple[subprocess.CompletedProcess[str], Path],
+) -> None:
+    done, folder = session
+    assert "PASSED test_it.py::test_one" in done.stdout, done.stdout
+    assert "PASSED test_it.py::test_another" in done.stdout, done.stdout
+    assert _sandboxes(folder) == []
+
+
+def test_an_account_has_photos_a_worker_and_airflows_connections(
+    session: tuple[subprocess.CompletedProcess[str], Path],
+) -> None:
+    done, _ = session
+    assert "PASSED test_it.py::test_a_run" in done.stdout, done.stdout
+    assert done.returncode == 0
 
 
 def test_the_sandbox_is_the_one_that_the_variable_names_with_the_options_of_the_configuration(
-    tmp_path: Path,
+    session: tuple[subprocess.CompletedProcess[str], Path],
 ) -> None:
-    named = tmp_path / "another-command"
-    reported = tmp_path / "reported"
-    named.write_text(f'#!/bin/sh\nprintf "%s " "$@" >> {reported}\nexec {COMMAND} "$@"\n')
-    named.chmod(0o700)
-    (tmp_path / "pytest.ini").write_text("[pytest]\nlightly_sandbox_options = --verify-scope worst\n")
-    done = _pytest(
-        tmp_path, "def test(lightly_sandbox): assert lightly_sandbox.bucket", LIGHTLY_SANDBOX=str(named)
-    )
-    assert done.returncode == 0, done.stdout
-    assert reported.read_text().startswith("up ")
-    assert "--verify-scope worst" in reported.read_text()
+    _, folder = session
+    (started,) = (folder / "reported").read_text().split("up ")[1:]
+    assert "--verify-scope worst" in started
 
 
 def test_without_the_command_the_error_says_how_to_have_it(tmp_path: Path) -> None:
@@ -190,7 +198,13 @@ def test_a_sandbox_that_does_not_start_is_shown_with_its_words(tmp_path: Path) -
     assert "verify-scope" in done.stdout
 
 
-@pytest.mark.parametrize("xdist", [(), ("-p", "xdist.plugin", "-n", "2")], ids=["alone", "xdist"])
+@pytest.mark.parametrize(
+    "xdist",
+    [
+        pytest.param((), id="alone"),
+        pytest.param(("-p", "xdist.plugin", "-n", "2"), id="xdist", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_all_ends_with_a_pytest_that_is_killed(tmp_path: Path, xdist: tuple[str, ...]) -> None:
     (tmp_path / "test_it.py").write_text(KILLED)
     command = [sys.executable, "-m", "pytest", "-p", PLUGIN, *xdist, f"--basetemp={tmp_path / 'tmp'}"]
@@ -212,6 +226,7 @@ def test_all_ends_with_a_pytest_that_is_killed(tmp_path: Path, xdist: tuple[str,
     wait_until(lambda: not any(map(_runs, pids)))
 
 
+@pytest.mark.exhaustive(sample="test_tests_share_a_sandbox_and_see_nothing_of_each_other")
 def test_tests_in_several_processes_are_as_much_apart(tmp_path: Path) -> None:
     done = _pytest(tmp_path, ISOLATED + ISOLATED_MORE, "-p", "xdist.plugin", "-n", "2")
     assert done.returncode == 0, done.stdout
@@ -251,6 +266,7 @@ def only_the_plugin(tmp_path: Path) -> Path:
     return home
 
 
+@pytest.mark.exhaustive(sample="test_with_the_plugin_alone_and_no_command_the_error_says_how_to_have_it")
 def test_beside_an_environment_with_the_plugin_alone_the_command_of_the_path_is_used(
     tmp_path: Path, only_the_plugin: Path
 ) -> None:

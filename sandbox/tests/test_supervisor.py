@@ -58,6 +58,7 @@ def _alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.exhaustive(sample="test_what_a_killed_sandbox_had_is_still_there")
 def test_a_second_up_goes_on_where_the_first_stopped(started: list[Process], tmp_path: Path) -> None:
     state = tmp_path / "state"
     process, api, customer, before = _up(started, state, "--workers", "0")
@@ -136,6 +137,7 @@ def test_the_worker_takes_a_run_and_the_seed_is_real(started: list[Process], tmp
     assert api.ok("GET", f"/v1/docker/runs/{run['id']}/tags")
 
 
+@pytest.mark.exhaustive(sample="test_a_worker_that_a_run_shuts_down_stays_down")
 def test_a_worker_that_ends_is_started_again(started: list[Process], tmp_path: Path) -> None:
     process, api, _, _ = _up(started, tmp_path / "state", "--workers", "1")
     before = api.ok("GET", "/v1/docker/worker")[0]
@@ -170,10 +172,34 @@ def test_a_worker_that_a_run_shuts_down_stays_down(started: list[Process], tmp_p
     assert "restarting" not in said
 
 
-def test_a_silent_run_crashes_after_the_time_that_up_was_given(
-    started: list[Process], tmp_path: Path
-) -> None:
-    _, api, customer, _ = _up(started, tmp_path / "state", "--workers", "0", "--crash-after", "1.5")
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Process, Path]]:
+    """
+    A sandbox that masks secrets and has little patience with silent runs, and its folder of state.
+
+    It is called in a folder with files of the names of its modules, and its own folder was open to others.
+    """
+    mine = tmp_path_factory.mktemp("mine")
+    for module in ("boto3", "secrets", "uvicorn", "ministack", "numpy", "photos"):
+        (mine / f"{module}.py").write_text("raise AssertionError('a file of the user was imported')\n")
+    state = tmp_path_factory.mktemp("elsewhere") / "state"
+    state.mkdir(mode=0o755)
+    options = ("--workers", "0", "--mask-secrets", "--crash-after", "1.5")
+    process = Process.start(state, *options, cwd=mine)
+    try:
+        process.ready()
+        yield process, state
+    finally:
+        process.stop()
+
+
+def _api(process: Process) -> Api:
+    ready = process.ready()
+    return Api(ready["lightly_url"], ready["token"])
+
+
+def test_a_silent_run_crashes_after_the_time_that_up_was_given(elsewhere: tuple[Process, Path]) -> None:
+    api, customer = _api(elsewhere[0]), Customer(elsewhere[0].ready())
     dataset_id = api.new_dataset()
     keys = customer.user()
     api.put_datasource(dataset_id, **with_keys("s3://bucket/in", "INPUT_OUTPUT", keys))
@@ -250,24 +276,16 @@ def test_a_ready_file_that_cannot_be_written_is_told_before_anything_starts(
 
 
 def test_neither_the_folder_that_it_is_called_in_nor_one_that_is_open_to_others_matters(
-    started: list[Process], tmp_path: Path
+    elsewhere: tuple[Process, Path],
 ) -> None:
-    mine = tmp_path / "mine"
-    mine.mkdir()
-    for module in ("boto3", "secrets", "uvicorn", "ministack", "numpy", "photos"):
-        (mine / f"{module}.py").write_text("raise AssertionError('a file of the user was imported')\n")
-    state = tmp_path / "state"
-    state.mkdir(mode=0o755)
-    process = Process.start(state, cwd=mine)
-    started.append(process)
-    process.ready()
+    _, state = elsewhere
     private = [path for path in state.rglob("*") if path.name not in ("lock", "writers.lock")]
     assert {"platform.sqlite", "aws.log"} <= {path.name for path in private}
     assert [path for path in private if stat.S_IMODE(path.stat().st_mode) & 0o077] == []
 
 
-def test_masked_secrets_are_not_shown(started: list[Process], tmp_path: Path) -> None:
-    _, api, _, _ = _up(started, tmp_path / "state", "--workers", "0", "--mask-secrets")
+def test_masked_secrets_are_not_shown(elsewhere: tuple[Process, Path]) -> None:
+    api = _api(elsewhere[0])
     dataset_id = api.new_dataset()
     api.put_datasource(dataset_id, **with_keys("s3://bucket/a", "INPUT", ("AKIAEXAMPLE", "the-secret")))
     arn = "arn:aws:iam::123456789012:role/x"

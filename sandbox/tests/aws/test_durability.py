@@ -20,7 +20,7 @@ from tests.lab.sandbox import Customer, Process, wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROUNDS, FEWEST, MOST = 3, 20, 70
+FEWEST, MOST = 20, 70
 
 
 @dataclass
@@ -148,19 +148,20 @@ def started() -> Iterator[list[Process]]:
         process.stop()
 
 
+@pytest.mark.parametrize("n_kills", [1, pytest.param(3, marks=pytest.mark.exhaustive)])
 def test_what_the_local_aws_has_acknowledged_outlives_every_kill(
-    started: list[Process], tmp_path: Path
+    started: list[Process], tmp_path: Path, n_kills: int
 ) -> None:
     chance = random.Random()
     streams: list[Acknowledged] = []
-    for turn in range(ROUNDS + 1):
+    for turn in range(n_kills + 1):
         process = Process.start(tmp_path / "state", "--workers", "0")
         started.append(process)
         ready = process.ready()
         customer = Customer(ready)
         for stream in streams:
             stream.check(customer, ready["aws_url"])
-        if turn == ROUNDS:
+        if turn == n_kills:
             break
         stream, moment = Acknowledged(customer), chance.randint(FEWEST, MOST)
         streams.append(stream)
@@ -181,11 +182,14 @@ def test_what_the_local_aws_has_acknowledged_outlives_every_kill(
         process.output()
 
 
-def test_an_upload_goes_on_after_a_kill(started: list[Process], tmp_path: Path) -> None:
+@pytest.mark.exhaustive(sample="test_what_the_local_aws_has_acknowledged_outlives_every_kill")
+def test_an_upload_goes_on_and_an_object_is_not_described_by_what_it_replaces(
+    started: list[Process], tmp_path: Path
+) -> None:
     first = Process.start(tmp_path / "state", "--workers", "0")
     started.append(first)
     customer = Customer(first.ready())
-    bucket = customer.bucket()
+    bucket, with_object = customer.bucket(), customer.bucket("a.jpg")
     parts = [os.urandom(5 * 2**20), os.urandom(1000)]
     upload = customer.s3.create_multipart_upload(Bucket=bucket, Key="big", Metadata={"camera": "1"})
     which = {"Bucket": bucket, "Key": "big", "UploadId": upload["UploadId"]}
@@ -194,10 +198,16 @@ def test_an_upload_goes_on_after_a_kill(started: list[Process], tmp_path: Path) 
     customer.s3.abort_multipart_upload(Bucket=bucket, Key="other", UploadId=other["UploadId"])
     os.kill(_process_of(first.popen.pid, "lightly_sandbox.aws.server"), signal.SIGKILL)
     first.output()
+    # As a kill between the two files of an object leaves it.
+    (content,) = (tmp_path / "state" / "aws" / "s3").rglob("a.jpg")
+    content.write_bytes(b"something longer than before")
+    described = content.with_name("a.jpg.meta.json").stat()
+    os.utime(content, ns=(described.st_mtime_ns + 1, described.st_mtime_ns + 1))
 
     second = Process.start(tmp_path / "state", "--workers", "0")
     started.append(second)
     customer = Customer(second.ready())
+    assert _content(customer, with_object, "a.jpg") == b"something longer than before"
     assert [one["Key"] for one in customer.s3.list_multipart_uploads(Bucket=bucket)["Uploads"]] == ["big"]
     customer.s3.upload_part(**which, PartNumber=2, Body=parts[1])
     listed = customer.s3.list_parts(**which)["Parts"]
@@ -207,20 +217,3 @@ def test_an_upload_goes_on_after_a_kill(started: list[Process], tmp_path: Path) 
     assert answer["Body"].read() == b"".join(parts)
     assert answer["Metadata"] == {"camera": "1"}
     assert not any((tmp_path / "state" / "aws" / "uploads").iterdir())
-
-
-def test_an_object_is_not_described_by_what_it_replaces(started: list[Process], tmp_path: Path) -> None:
-    first = Process.start(tmp_path / "state", "--workers", "0")
-    started.append(first)
-    customer = Customer(first.ready())
-    bucket = customer.bucket("a.jpg")
-    first.stop()
-    # As a kill between the two files of an object leaves it.
-    (content,) = (tmp_path / "state" / "aws" / "s3").rglob("a.jpg")
-    content.write_bytes(b"something longer than before")
-    described = content.with_name("a.jpg.meta.json").stat()
-    os.utime(content, ns=(described.st_mtime_ns + 1, described.st_mtime_ns + 1))
-
-    second = Process.start(tmp_path / "state", "--workers", "0")
-    started.append(second)
-    assert _content(Customer(second.ready()), bucket, "a.jpg") == b"something longer than before"

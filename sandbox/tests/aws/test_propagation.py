@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CONTROL = "/sandbox/faults"
 EXTERNAL_ID = "an-external-id"
-SECONDS = 5.0
+SECONDS = 3.0
 LONG = 300
 
 
@@ -103,6 +103,7 @@ def test_a_new_user_may_do_nothing_yet(api: Api, customer: Customer) -> None:
     assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 1
 
 
+@pytest.mark.exhaustive(sample="test_a_right_that_is_given_comes_after_the_delay")
 def test_of_several_changes_each_has_its_own_delay(api: Api, customer: Customer) -> None:
     bucket = customer.bucket("a.jpg")
     role, dataset_id = _role_and_dataset(api, customer, bucket)

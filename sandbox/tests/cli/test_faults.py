@@ -165,6 +165,7 @@ def test_a_file_that_up_did_not_write_is_told_as_such(
     assert f"{ready_file} is not what `lightly-sandbox up` writes" in result.stderr
 
 
+@pytest.mark.exhaustive(sample="test_they_are_listed_counted_removed_and_cleared")
 def test_faults_end_with_the_sandbox_and_its_log_tells_of_them(tmp_path: Path) -> None:
     state = tmp_path / "state"
     process = Process.start(state, "--workers", "0")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.lab.sandbox import Api, wait_until
+from tests.lab.thinning import thinned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -58,7 +59,7 @@ def _works(lab: Lab, place: Place, label: str) -> None:
     assert lab.wait(place.dataset_id, scheduled_id)["state"] == "COMPLETED"
 
 
-@pytest.mark.parametrize("way", ["--token", "LIGHTLY_TOKEN", "--token-file", "--ready-file"])
+@pytest.mark.parametrize("way", thinned(["--token", "LIGHTLY_TOKEN", "--token-file", "--ready-file"], keep=1))
 def test_a_worker_runs_anywhere_with_an_address_and_a_token(
     lab: Lab, place: Place, ready: Mapping[str, Any], tmp_path: Path, way: str
 ) -> None:
@@ -94,7 +95,7 @@ def test_the_vendors_variables_are_enough(lab: Lab, place: Place, tmp_path: Path
         _works(lab, place, label)
 
 
-@pytest.mark.parametrize("way", ["--worker-id", "LIGHTLY_WORKER_ID"])
+@pytest.mark.parametrize("way", thinned(["--worker-id", "LIGHTLY_WORKER_ID"], keep=1))
 def test_a_worker_can_be_one_that_is_registered_already(
     lab: Lab, place: Place, tmp_path: Path, way: str
 ) -> None:
@@ -109,6 +110,7 @@ def test_a_worker_can_be_one_that_is_registered_already(
     assert (registered["id"], registered["name"]) == (worker_id, body["name"])
 
 
+@pytest.mark.exhaustive(sample="test_the_vendors_variables_are_enough")
 def test_of_a_sandbox_that_was_started_without_options_nothing_need_be_said(
     lab: Lab, place: Place, ready: Mapping[str, Any], tmp_path: Path
 ) -> None:
@@ -160,16 +162,20 @@ def test_a_wrong_token_is_refused_without_being_shown(api: Api) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    [
-        "nonsense",
-        "127.0.0.1:9",
-        "ftp://127.0.0.1:9",
-        "http://",
-        "http://[bad",
-        "http://127.0.0.1:port",
-        "http://user:canary@127.0.0.1:9",
-        "http://127.0.0.1:9/?token=canary",
-    ],
+    thinned(
+        [
+            "nonsense",
+            "127.0.0.1:9",
+            "ftp://127.0.0.1:9",
+            "http://",
+            "http://[bad",
+            "http://127.0.0.1:port",
+            "http://user:canary@127.0.0.1:9",
+            "http://127.0.0.1:9/?token=canary",
+        ],
+        keep=2,
+        covering=lambda address: "canary" in address,
+    ),
 )
 def test_what_is_no_address_is_refused_at_once_and_not_shown(address: str) -> None:
     said = _refused("--url", address, LIGHTLY_TOKEN="some")
@@ -204,6 +210,7 @@ def test_a_worker_ends_with_the_program_that_holds_its_standard_input(lab: Lab, 
     assert state() == "OFFLINE", "it had the time to say so"
 
 
+@pytest.mark.exhaustive(sample="test_the_vendors_variables_are_enough")
 def test_a_worker_waits_for_a_platform_that_is_not_there_yet(tmp_path: Path) -> None:
     with _worker(tmp_path / "elsewhere", "--url", "http://127.0.0.1:9", LIGHTLY_TOKEN="some") as worker:
         wait_until(lambda: "waiting for the platform" in (tmp_path / "log").read_text())

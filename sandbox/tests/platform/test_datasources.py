@@ -82,12 +82,18 @@ def test_the_listing_has_the_datasets_kind_of_files_and_urls_that_read_them(
     assert [row["fileName"] for row in page["data"]] == ["c.mp4"]
 
 
+@pytest.fixture(scope="module")
+def more_than_a_page(customer: Customer) -> tuple[str, list[str]]:
+    """A bucket with more files than one answer names, and their names."""
+    names = [f"{number:04}.jpg" for number in range(1005)]
+    return customer.bucket(*names), names
+
+
 @pytest.mark.parametrize(("shards", "n_pages"), [(1, 2), (3, 3)])
 def test_the_listing_goes_on_at_its_cursor_until_there_is_no_more(
-    api: Api, customer: Customer, shards: int, n_pages: int
+    api: Api, customer: Customer, more_than_a_page: tuple[str, list[str]], shards: int, n_pages: int
 ) -> None:
-    wanted = [f"{number:04}.jpg" for number in range(1005)]
-    bucket = customer.bucket(*wanted)
+    bucket, wanted = more_than_a_page
     dataset_id = api.new_dataset()
     keys = customer.user(*allow(bucket, LIST, READ))
     api.put_datasource(dataset_id, **with_keys(f"s3://{bucket}", "INPUT", keys))

@@ -18,11 +18,22 @@ LIGHTS = ("canList", "canRead", "canWrite", "canOverwrite")
 EVERYTHING = (LIST, READ, WRITE, DELETE)
 
 
-@pytest.fixture(scope="module", params=["combined", "input", "lightly", "worst"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        "combined",
+        *(pytest.param(scope, marks=pytest.mark.exhaustive) for scope in ("input", "lightly")),
+        "worst",
+    ],
+)
 def scoped(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, Api, Customer]]:
     """A scope, and a sandbox that has it."""
+    if request.param == "combined":
+        # The default: the sandbox of all tests has it.
+        yield request.param, request.getfixturevalue("api"), request.getfixturevalue("customer")
+        return
     state = tmp_path_factory.mktemp(request.param) / "state"
     process = Process.start(state, "--workers", "0", "--verify-scope", request.param)
     try:

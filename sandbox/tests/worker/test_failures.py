@@ -6,6 +6,7 @@ import io
 import json
 from typing import TYPE_CHECKING
 
+import pytest
 from PIL import Image
 from pypdf import PdfReader
 
@@ -29,7 +30,7 @@ def test_a_few_corrupt_files_are_counted_and_left_out(lab: Lab, place: Place) ->
     lab.put(place.bucket, "photos/broken.jpg", b"this is no JPEG")
     _, content = next(photos.frames(1))
     lab.put(place.bucket, "photos/cut-off.jpg", content[: len(content) // 2])
-    run = lab.do(place.dataset_id, nSamples=42)
+    run = lab.do(place.dataset_id, report=True, nSamples=42)
     assert run["state"] == "COMPLETED"
     assert run["message"].endswith("; 2 files were corrupt")
     corruptness = json.loads(lab.artifact(run, "CORRUPTNESS_CHECK_INFORMATION"))
@@ -54,6 +55,7 @@ def test_too_many_corrupt_files_fail_the_run(lab: Lab, place: Place) -> None:
     assert list(corruptness["corrupt_samples"]) == ["broken.jpg"]
 
 
+@pytest.mark.exhaustive(sample="test_too_many_corrupt_files_fail_the_run")
 def test_all_kinds_of_images_are_read(lab: Lab, place: Place) -> None:
     _, content = next(photos.frames(1))
     photo = Image.open(io.BytesIO(content))
@@ -75,6 +77,7 @@ def test_all_kinds_of_images_are_read(lab: Lab, place: Place) -> None:
     assert {sample["fileName"] for sample in lab.samples(place.dataset_id)} == set(kinds)
 
 
+@pytest.mark.exhaustive(sample="test_too_many_corrupt_files_fail_the_run")
 def test_a_refused_write_fails_naming_the_key_and_leaves_nothing_in_the_way(lab: Lab, place: Place) -> None:
     keys = lab.customer.user(*allow(place.bucket, LIST, READ))
     lightly = f"s3://{place.bucket}/lightly/"
@@ -116,6 +119,7 @@ def test_a_refused_listing_fails_with_the_words_of_aws(lab: Lab, place: Place) -
     assert "AccessDenied" in run["message"]
 
 
+@pytest.mark.exhaustive(sample="test_a_refused_read_fails_naming_the_key")
 def test_photos_are_read_and_thumbnails_written_by_delegated_access(lab: Lab, place: Place) -> None:
     external_id = "an-external-id"
     reads = lab.customer.role(external_id, *allow(place.bucket, LIST, READ))
@@ -135,6 +139,7 @@ def test_what_the_worker_cannot_do_fails_and_is_named(lab: Lab, place: Place) ->
     assert "docker.enableTraining" in run["message"]
 
 
+@pytest.mark.exhaustive(sample="test_an_empty_prefix_fails_and_is_named")
 def test_nothing_selected_is_no_failure_and_no_tag(lab: Lab, place: Place) -> None:
     never = {
         "input": {"type": "METADATA", "key": "lightly.sharpness"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from PIL import Image
 
 from lightly_sandbox.platform.listing import IMAGE_SUFFIXES, VIDEO_SUFFIXES
@@ -38,13 +39,14 @@ def test_images_of_every_type_are_read(lab: Lab) -> None:
         names.add(f"a{suffix}")
     dataset_id = lab.api.new_dataset()
     lab.datasource(dataset_id, "INPUT_OUTPUT", f"s3://{bucket}/raw/")
-    run = lab.do(dataset_id, nSamples=len(names))
+    run = lab.do(dataset_id, report=True, nSamples=len(names))
     assert run["state"] == "COMPLETED", run["message"]
     sizes = lab.sizes(run)
     assert (sizes["nInput"], sizes["nCorrupt"]) == (len(names), 0)
     assert {sample["fileName"] for sample in lab.samples(dataset_id)} == names
 
 
+@pytest.mark.exhaustive(sample="test_images_of_every_type_are_read")
 def test_videos_of_every_type_are_read_and_a_matroska_file_is_none(lab: Lab, tmp_path: Path) -> None:
     assert CONTAINERS.keys() == VIDEO_SUFFIXES
     bucket = lab.customer.bucket("raw/a.mkv", "raw/a.jpg")
@@ -53,7 +55,7 @@ def test_videos_of_every_type_are_read_and_a_matroska_file_is_none(lab: Lab, tmp
     dataset_id = lab.api.new_dataset(type="Videos")
     lab.datasource(dataset_id, "INPUT_OUTPUT", f"s3://{bucket}/raw/")
     n_frames = N_FRAMES * len(CONTAINERS)
-    run = lab.do(dataset_id, nSamples=n_frames)
+    run = lab.do(dataset_id, report=True, nSamples=n_frames)
     assert run["state"] == "COMPLETED", run["message"]
     assert (lab.sizes(run)["nInput"], lab.sizes(run)["nCorrupt"]) == (n_frames, 0)
     sources = {sample["videoFrameData"]["sourceVideo"] for sample in lab.samples(dataset_id)}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.lab.sandbox import LIST, READ, WRITE, allow, with_role
+from tests.lab.thinning import thinned
 from tests.lab.video import film, pictures
 
 if TYPE_CHECKING:
@@ -43,14 +44,14 @@ def half(lab: Lab, place: Place) -> Place:
     return place
 
 
-@pytest.mark.parametrize("access", ["keys", "role"])
+@pytest.mark.parametrize("access", thinned(["keys", "role"], keep=1))
 def test_files_that_expire_soon_are_skipped_and_named(lab: Lab, half: Place, access: str) -> None:
     if access == "role":
         external_id = "an-external-id"
         role = lab.customer.role(external_id, *allow(half.bucket, LIST, READ, WRITE))
         path = f"s3://{half.bucket}/photos/"
         lab.api.put_datasource(half.dataset_id, **with_role(path, "INPUT", role, external_id))
-    run = lab.do(half.dataset_id, docker=docker("SKIP"), nSamples=41)
+    run = lab.do(half.dataset_id, docker=docker("SKIP"), report=True, nSamples=41)
     assert run["state"] == "COMPLETED", run["message"]
     names = {sample["fileName"] for sample in lab.samples(half.dataset_id)}
     assert len(names) == 40
@@ -69,12 +70,14 @@ def test_a_file_that_expires_soon_ends_the_run_if_that_is_asked_for(lab: Lab, ha
     assert lab.processed_until(half.dataset_id) == 0, "nothing counts as read"
 
 
+@pytest.mark.exhaustive(sample="test_files_that_expire_soon_are_skipped_and_named")
 def test_what_expires_later_is_taken(lab: Lab, half: Place) -> None:
     run = lab.do(half.dataset_id, docker=docker("ABORT", days=1), nSamples=41)
     assert run["state"] == "COMPLETED", run["message"]
     assert len(lab.samples(half.dataset_id)) == 41
 
 
+@pytest.mark.exhaustive(sample="test_files_that_expire_soon_are_skipped_and_named")
 def test_videos_are_skipped_alike(lab: Lab, tmp_path: Path) -> None:
     bucket = lab.customer.bucket()
     clip = film(tmp_path / "clip", pictures(3))
@@ -88,6 +91,7 @@ def test_videos_are_skipped_alike(lab: Lab, tmp_path: Path) -> None:
     assert {sample["videoFrameData"]["sourceVideo"] for sample in lab.samples(dataset_id)} == {"kept.mp4"}
 
 
+@pytest.mark.exhaustive(sample="test_files_that_expire_soon_are_skipped_and_named")
 def test_a_run_whose_files_all_expire_soon_selects_nothing(lab: Lab, place: Place) -> None:
     expire(lab, place.bucket, photos=SOON)
     run = lab.do(place.dataset_id, docker=docker("SKIP"), nSamples=5)

@@ -169,7 +169,7 @@ def _kind(what: str) -> str:
     return "own files" if what in BY_OWN_FILES else "within" if what in WITHIN else "state"
 
 
-@pytest.mark.parametrize("what", thinned([*STATES, *BY_OWN_FILES, *WITHIN], keep=5, covering=_kind))
+@pytest.mark.parametrize("what", thinned([*STATES, *BY_OWN_FILES, *WITHIN], keep=3, covering=_kind))
 def test_a_killed_worker_leaves_a_crashed_run_and_a_dataset_to_go_on_with(
     lab: Lab, bucket: str, dataset_id: str, what: str, tmp_path: Path
 ) -> None:
@@ -212,6 +212,7 @@ def test_a_killed_worker_leaves_a_crashed_run_and_a_dataset_to_go_on_with(
         assert len(_samples(lab, dataset_id)) == len(published) + 2
 
 
+@pytest.mark.exhaustive(sample="test_a_killed_worker_leaves_a_crashed_run_and_a_dataset_to_go_on_with")
 def test_what_a_killed_worker_had_taken_and_not_begun_is_for_another(
     lab: Lab, dataset_id: str, tmp_path: Path
 ) -> None:

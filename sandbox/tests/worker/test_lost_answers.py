@@ -87,7 +87,7 @@ def work_until_done(api: Api, scheduled: tuple[str, str, str], network: Network,
     assert api.token not in log.read_text()
 
 
-@pytest.mark.parametrize("what", thinned(list(LOST), keep=3))
+@pytest.mark.parametrize("what", thinned(list(LOST), keep=1))
 def test_a_run_is_done_once_although_an_answer_was_lost(
     what: str, api: Api, scheduled: tuple[str, str, str], tmp_path: Path
 ) -> None:
@@ -95,6 +95,7 @@ def test_a_run_is_done_once_although_an_answer_was_lost(
         work_until_done(api, scheduled, network, tmp_path / "log")
 
 
+@pytest.mark.exhaustive(sample="test_a_run_is_done_once_although_an_answer_was_lost")
 def test_a_run_is_given_back_although_the_platform_was_away_for_longer_than_the_worker_repeats(
     api: Api, scheduled: tuple[str, str, str], tmp_path: Path
 ) -> None:

@@ -7,6 +7,8 @@ import signal
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+import pytest
+
 from lightly_sandbox.seeding import photos
 from tests.lab.worker import own_worker
 
@@ -32,6 +34,7 @@ def test_sigterm_aborts_the_run_and_ends_the_worker(lab: Lab, place: Place, tmp_
     assert lab.api.token not in (tmp_path / "log").read_text()
 
 
+@pytest.mark.exhaustive(sample="test_sigterm_aborts_the_run_and_ends_the_worker")
 def test_a_killed_workers_run_is_ended_when_it_comes_back(lab: Lab, place: Place, tmp_path: Path) -> None:
     photos.seed(lab.customer.s3, place.bucket, "photos", 300)
     label = secrets.token_hex(8)
@@ -74,6 +77,7 @@ def test_three_workers_share_the_runs_of_six_datasets(lab: Lab, tmp_path: Path) 
     assert len(owners) > 1, "they share the load"
 
 
+@pytest.mark.exhaustive(sample="test_three_workers_share_the_runs_of_six_datasets")
 def test_a_worker_takes_the_urgent_first(lab: Lab, place: Place, tmp_path: Path) -> None:
     label, other = secrets.token_hex(8), lab.api.new_dataset()
     lab.datasource(other, "INPUT_OUTPUT", f"s3://{place.bucket}/photos/")
@@ -95,6 +99,7 @@ def test_the_last_run_shuts_the_worker_down(lab: Lab, place: Place, tmp_path: Pa
     assert registered["state"] == "OFFLINE"
 
 
+@pytest.mark.exhaustive(sample="test_the_last_run_shuts_the_worker_down")
 def test_a_last_run_that_fails_shuts_the_worker_down_too(lab: Lab, place: Place, tmp_path: Path) -> None:
     label = secrets.token_hex(8)
     last = {"shutdownWhenJobFinished": True, "enableTraining": True}
@@ -104,6 +109,7 @@ def test_a_last_run_that_fails_shuts_the_worker_down_too(lab: Lab, place: Place,
         assert worker.wait(20) == 0
 
 
+@pytest.mark.exhaustive(sample="test_three_workers_share_the_runs_of_six_datasets")
 def test_a_worker_leaves_runs_alone_that_ask_for_other_labels(lab: Lab, place: Place, tmp_path: Path) -> None:
     label = secrets.token_hex(8)
     elsewhere = lab.schedule(place.dataset_id, nSamples=2, runs_on=(label, "gpu"))

@@ -8,6 +8,7 @@ import json
 import time
 from typing import TYPE_CHECKING
 
+import pytest
 from PIL import Image
 from pypdf import PdfReader
 
@@ -39,7 +40,7 @@ def test_160_photos_become_a_diverse_selection(lab: Lab) -> None:
 
 def test_the_platform_shows_what_the_run_did(lab: Lab, place: Place) -> None:
     before = int(time.time())
-    run = lab.do(place.dataset_id, nSamples=6)
+    run = lab.do(place.dataset_id, report=True, nSamples=6)
 
     states = [line["state"] for line in lab.logs(run)]
     assert [state for state, _ in itertools.groupby(states)] == [
@@ -107,6 +108,7 @@ def test_each_selected_image_has_a_thumbnail_and_no_other(lab: Lab, place: Place
     assert Image.open(io.BytesIO(content)).size == (256, 192)
 
 
+@pytest.mark.exhaustive(sample="test_the_platform_shows_what_the_run_did")
 def test_thumbnails_are_encrypted_with_the_datasources_key(lab: Lab, place: Place) -> None:
     key_arn = lab.customer.client("kms").create_key()["KeyMetadata"]["Arn"]
     lightly = f"s3://{place.bucket}/encrypted/"
@@ -121,6 +123,7 @@ def test_thumbnails_are_encrypted_with_the_datasources_key(lab: Lab, place: Plac
         assert (found["ServerSideEncryption"], found["SSEKMSKeyId"]) == ("aws:kms", key_arn)
 
 
+@pytest.mark.exhaustive(sample="test_the_platform_shows_what_the_run_did")
 def test_without_thumbnails_nothing_is_written_to_the_bucket(lab: Lab) -> None:
     dataset_id, bucket = lab.api.new_dataset(), lab.photos(10, folder="")
     before = lab.customer.keys(bucket)
@@ -143,7 +146,7 @@ def test_a_datapool_grows_by_what_is_new(lab: Lab, place: Place) -> None:
     processed_until = lab.processed_until(place.dataset_id)
     wait_until(lambda: time.time() >= processed_until + 1)
     photos.seed(lab.customer.s3, place.bucket, "photos", 60)
-    grown = lab.do(place.dataset_id, docker=datapool, nSamples=4)
+    grown = lab.do(place.dataset_id, docker=datapool, report=True, nSamples=4)
 
     assert grown["state"] == "COMPLETED"
     first, second = lab.tags(place.dataset_id)
@@ -156,6 +159,7 @@ def test_a_datapool_grows_by_what_is_new(lab: Lab, place: Place) -> None:
     assert (sizes["nInput"], sizes["nPreselectedDatapool"], sizes["nSelectedWithDatapool"]) == (20, 6, 10)
 
 
+@pytest.mark.exhaustive(sample="test_a_datapool_grows_by_what_is_new")
 def test_process_all_considers_what_was_left_out_before(lab: Lab, place: Place) -> None:
     lab.do(place.dataset_id, nSamples=6)
     docker = {"useDatapool": True, "datasource": {"processAll": True}}
@@ -166,7 +170,7 @@ def test_process_all_considers_what_was_left_out_before(lab: Lab, place: Place) 
 
 
 def test_a_run_without_a_report_has_its_lists_all_the_same(lab: Lab, place: Place) -> None:
-    run = lab.do(place.dataset_id, docker={"uploadReport": False}, nSamples=6)
+    run = lab.do(place.dataset_id, report=False, nSamples=6)
     assert {artifact["type"] for artifact in run["artifacts"]} == {
         "CORRUPTNESS_CHECK_INFORMATION",
         "RELEVANT_FILENAMES",
@@ -185,6 +189,7 @@ def test_a_filled_dataset_is_not_touched_without_the_datapool(lab: Lab, place: P
     assert len(lab.samples(place.dataset_id)) == 6
 
 
+@pytest.mark.exhaustive(sample="test_the_platform_shows_what_the_run_did")
 def test_thumbnails_in_the_same_place_are_no_input(lab: Lab) -> None:
     dataset_id, bucket = lab.api.new_dataset(), lab.photos(12)
     lab.datasource(dataset_id, "INPUT_OUTPUT", f"s3://{bucket}/photos/", **THUMBNAILS)

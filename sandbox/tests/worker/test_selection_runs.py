@@ -96,6 +96,7 @@ def test_a_balance_of_predictions_and_one_of_metadata_give_each_scene_its_share(
     assert min(number_of(name) for name in names) >= 1
 
 
+@pytest.mark.exhaustive(sample="test_a_balance_of_predictions_and_one_of_metadata_give_each_scene_its_share")
 def test_scores_and_counts_are_weights_and_thresholds(lab: Lab, dataset_id: str) -> None:
     uncertain = entry(
         {"type": "SCORES", "task": "scene", "score": "uncertainty_entropy"},
@@ -120,6 +121,7 @@ def test_scores_and_counts_are_weights_and_thresholds(lab: Lab, dataset_id: str)
     assert min(number_of(name) for name in names) >= 1
 
 
+@pytest.mark.exhaustive(sample="test_a_balance_of_predictions_and_one_of_metadata_give_each_scene_its_share")
 def test_similarity_finds_the_scene_of_a_tag_in_another_dataset(
     lab: Lab, bucket: str, dataset_id: str
 ) -> None:
@@ -132,6 +134,7 @@ def test_similarity_finds_the_scene_of_a_tag_in_another_dataset(
     assert {photos.scene_of(name) for name in names} == {"chelsea"}
 
 
+@pytest.mark.exhaustive(sample="test_a_balance_of_predictions_and_one_of_metadata_give_each_scene_its_share")
 def test_objects_and_tiles_can_be_diverse_instead_of_images(lab: Lab, dataset_id: str) -> None:
     things = entry({"type": "EMBEDDINGS", "task": "things"}, {"type": "DIVERSITY"})
     tiles = entry({"type": "EMBEDDINGS", "task": "tiles"}, {"type": "TYPICALITY", "numNearestNeighbors": 5})

@@ -74,7 +74,7 @@ def test_two_videos_become_a_tag_of_frames_in_the_bucket(lab: Lab) -> None:
     videos.seed(lab.customer.s3, bucket, "raw", 2)
     place = dataset(lab, bucket, **THUMBNAILS)
 
-    run = lab.do(place.dataset_id, nSamples=12)
+    run = lab.do(place.dataset_id, report=True, nSamples=12)
 
     n_frames = 2 * FRAMES_PER_VIDEO
     message = f"selected 12 of {n_frames} frames of 2 videos into the tag 'initial-tag'"
@@ -95,8 +95,19 @@ def test_two_videos_become_a_tag_of_frames_in_the_bucket(lab: Lab) -> None:
     assert lab.sizes(run)["nInput"] == n_frames
 
 
-def test_a_frame_is_a_sample_that_says_where_it_is_from_and_can_be_read(lab: Lab, place: Place) -> None:
-    lab.do(place.dataset_id, nSamples=3)
+@pytest.fixture(scope="module")
+def selected(lab: Lab, two_videos: str) -> Place:
+    """A dataset of which two frames were selected, for tests that only read it."""
+    place = Place(lab.api.new_dataset(type="Videos"), two_videos)
+    lab.datasource(place.dataset_id, "INPUT", f"s3://{two_videos}/raw/")
+    lab.datasource(place.dataset_id, "LIGHTLY", f"s3://{two_videos}/selected/")
+    lab.do(place.dataset_id, nSamples=2)
+    return place
+
+
+def test_a_frame_is_a_sample_that_says_where_it_is_from_and_can_be_read(lab: Lab, selected: Place) -> None:
+    place = selected
+    assert len(lab.samples(place.dataset_id)) == 2
     for sample in lab.samples(place.dataset_id):
         data, name = sample["videoFrameData"], sample["fileName"]
         position = data["sourceVideoFrameIndex"]
@@ -107,16 +118,16 @@ def test_a_frame_is_a_sample_that_says_where_it_is_from_and_can_be_read(lab: Lab
         path = f"/v1/datasets/{place.dataset_id}/samples/{sample['id']}/readurl"
         read = requests.get(lab.api.ok("GET", path, type="full"), timeout=30)
         shown = Image.open(io.BytesIO(read.content)).convert("RGB")
-        assert shown.tobytes() == frames(lab, place)[name].convert("RGB").tobytes()
+        assert shown.tobytes() == frames(lab, place, "selected")[name].convert("RGB").tobytes()
 
 
-def test_the_exports_lead_to_the_frames(lab: Lab, place: Place) -> None:
-    lab.do(place.dataset_id, nSamples=2)
+def test_the_exports_lead_to_the_frames(lab: Lab, selected: Place) -> None:
+    place = selected
     (tag,) = lab.tags(place.dataset_id)
     export = f"/v1/datasets/{place.dataset_id}/tags/{tag['id']}/export"
     names = lab.filenames(place.dataset_id, tag)
     full = lab.api.send("GET", f"{export}/basic/filenames", fileNameFormat="DATASOURCE_FULL").text.split()
-    assert full == [f"s3://{place.bucket}/lightly/.lightly/frames/{name}" for name in names]
+    assert full == [f"s3://{place.bucket}/selected/.lightly/frames/{name}" for name in names]
     rows = lab.api.ok("GET", f"{export}/basic/filenamesAndReadUrls")
     assert [row["fileName"] for row in rows] == names
     tasks = lab.api.ok("GET", f"{export}/LabelStudio/tasks")
@@ -125,9 +136,8 @@ def test_the_exports_lead_to_the_frames(lab: Lab, place: Place) -> None:
         assert (answer.status_code, answer.content[:4]) == (200, b"\x89PNG")
 
 
-def test_the_web_page_shows_the_frames(lab: Lab, place: Place) -> None:
-    lab.do(place.dataset_id, nSamples=2)
-    page = requests.get(f"{lab.api.url}/web/dataset/{place.dataset_id}", timeout=30).text
+def test_the_web_page_shows_the_frames(lab: Lab, selected: Place) -> None:
+    page = requests.get(f"{lab.api.url}/web/dataset/{selected.dataset_id}", timeout=30).text
     for attribute, magic in (("<img [^>]*src", b"\xff\xd8\xff"), ("<figure><a href", b"\x89PNG")):
         paths = [html.unescape(path) for path in re.findall(rf'{attribute}="([^"]+)"', page)]
         assert len(paths) == 2
@@ -135,17 +145,19 @@ def test_the_web_page_shows_the_frames(lab: Lab, place: Place) -> None:
         assert all(content.startswith(magic) for content in contents)
 
 
+@pytest.mark.exhaustive(sample="test_two_videos_become_a_tag_of_frames_in_the_bucket")
 def test_equal_frames_are_counted_as_duplicates(lab: Lab, tmp_path: Path) -> None:
     bucket = lab.customer.bucket()
     picture = pictures(1)[0]
     # Lossless, or each repetition would come out a little different.
     still = film(tmp_path / "still", [picture] * 4, container="mov", codec="png", pixel_format="rgb24")
     lab.put(bucket, "raw/still.mov", still)
-    run = lab.do(dataset(lab, bucket).dataset_id, nSamples=1)
+    run = lab.do(dataset(lab, bucket).dataset_id, report=True, nSamples=1)
     assert run["state"] == "COMPLETED", run["message"]
     assert (lab.sizes(run)["nInput"], lab.sizes(run)["nDuplicate"]) == (4, 3)
 
 
+@pytest.mark.exhaustive(sample="test_two_videos_become_a_tag_of_frames_in_the_bucket")
 def test_the_output_format_decides_how_frames_are_written(lab: Lab, two_videos: str) -> None:
     place = Place(lab.api.new_dataset(type="Videos"), two_videos)
     lab.datasource(place.dataset_id, "INPUT", f"s3://{two_videos}/raw/")
@@ -157,6 +169,7 @@ def test_the_output_format_decides_how_frames_are_written(lab: Lab, two_videos: 
     assert {image.format for image in written.values()} == {"JPEG"}
 
 
+@pytest.mark.exhaustive(sample="test_two_videos_become_a_tag_of_frames_in_the_bucket")
 def test_frames_are_encrypted_with_the_datasources_key(lab: Lab, two_videos: str) -> None:
     key_arn = lab.customer.client("kms").create_key()["KeyMetadata"]["Arn"]
     dataset_id = lab.api.new_dataset(type="Videos")
@@ -186,6 +199,7 @@ def test_sequences_are_selected_as_a_whole(lab: Lab, place: Place) -> None:
     assert sorted(lab.filenames(place.dataset_id, tag)) == sorted(names)
 
 
+@pytest.mark.exhaustive(sample="test_two_videos_become_a_tag_of_frames_in_the_bucket")
 def test_a_datapool_of_frames_grows_by_new_videos(lab: Lab, clips: tuple[bytes, bytes]) -> None:
     bucket = lab.customer.bucket()
     lab.put(bucket, "raw/a.mp4", clips[0])
@@ -196,7 +210,7 @@ def test_a_datapool_of_frames_grows_by_new_videos(lab: Lab, clips: tuple[bytes, 
     processed_until = lab.processed_until(place.dataset_id)
     wait_until(lambda: time.time() >= processed_until + 1)
     lab.put(bucket, "raw/b.mp4", clips[1])
-    grown = lab.do(place.dataset_id, docker=datapool, nSamples=4)
+    grown = lab.do(place.dataset_id, docker=datapool, report=True, nSamples=4)
 
     assert grown["message"].startswith(f"selected 4 of {N_FRAMES} frames of 1 video")
     sizes = lab.sizes(grown)
@@ -232,7 +246,7 @@ def test_corrupt_videos_are_counted_and_named_and_left_out(lab: Lab, clips: tupl
     assert (len(corruptness["corrupt_videos"]), corruptness["corrupt_samples"]) == (3, {})
     assert lab.samples(place.dataset_id) == []
 
-    run = lab.do(place.dataset_id, nSamples=4, docker=TOLERANT)
+    run = lab.do(place.dataset_id, report=True, nSamples=4, docker=TOLERANT)
     message = f"selected 4 of {N_FRAMES} frames of 1 video into the tag 'initial-tag'; 3 files were corrupt"
     assert (run["state"], run["message"]) == ("COMPLETED", message)
     assert (lab.sizes(run)["nInput"], lab.sizes(run)["nCorrupt"]) == (N_FRAMES, 0)
@@ -252,6 +266,7 @@ def test_a_folder_of_photos_has_no_videos(lab: Lab) -> None:
     assert f"There are no videos at all under s3://{bucket}/raw/" in run["message"]
 
 
+@pytest.mark.exhaustive(sample="test_two_videos_become_a_tag_of_frames_in_the_bucket")
 def test_a_refused_write_names_the_frame(lab: Lab, two_videos: str) -> None:
     keys = lab.customer.user(*allow(two_videos, LIST, READ))
     dataset_id = lab.api.new_dataset(type="Videos")
@@ -265,6 +280,7 @@ def test_a_refused_write_names_the_frame(lab: Lab, two_videos: str) -> None:
     assert "X-Amz" not in run["message"]
 
 
+@pytest.mark.exhaustive(sample="test_two_videos_become_a_tag_of_frames_in_the_bucket")
 def test_videos_are_read_and_frames_written_by_delegated_access(lab: Lab, two_videos: str) -> None:
     external_id = "an-external-id"
     reads = lab.customer.role(external_id, *allow(two_videos, LIST, READ))
@@ -282,6 +298,7 @@ def test_videos_are_read_and_frames_written_by_delegated_access(lab: Lab, two_vi
         assert (answer.status_code, answer.content[:4]) == (200, b"\x89PNG")
 
 
+@pytest.mark.exhaustive(sample="test_two_videos_become_a_tag_of_frames_in_the_bucket")
 def test_one_place_for_both_purposes_does_not_take_its_own_frames_for_input(
     lab: Lab, clips: tuple[bytes, bytes]
 ) -> None:
@@ -295,6 +312,7 @@ def test_one_place_for_both_purposes_does_not_take_its_own_frames_for_input(
     assert again["message"].startswith(f"selected 3 of {N_FRAMES - 3} frames of 1 video")
 
 
+@pytest.mark.exhaustive(sample="test_two_videos_become_a_tag_of_frames_in_the_bucket")
 def test_only_relevant_files_are_considered(lab: Lab, two_videos: str) -> None:
     place = dataset(lab, two_videos)
     lab.put(two_videos, "lightly/.lightly/relevant.txt", b"b.mp4\n")
