@@ -109,7 +109,7 @@ def test_what_a_killed_sandbox_had_is_still_there(started: list[Process], tmp_pa
 
 
 def test_the_worker_takes_a_run_and_the_seed_is_real(started: list[Process], tmp_path: Path) -> None:
-    process, api, customer, _ = _up(started, tmp_path / "state", "--workers", "2")
+    process, api, customer, _ = _up(started, tmp_path / "state", "--workers", "1")
     seed = [sys.executable, "-m", "lightly_sandbox", "seed", "s3://photos/raw", "--photos", "12"]
     subprocess.run([*seed, "--ready-file", str(process.ready_file)], check=True, timeout=60)
     assert len(customer.keys("photos")) == 12
@@ -121,7 +121,8 @@ def test_the_worker_takes_a_run_and_the_seed_is_real(started: list[Process], tmp
         "nSamples": 4,
         "strategies": [{"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}}],
     }
-    body = {"version": "V4", "config": {"workerType": "FULL", "selection": selection}}
+    without_report = {"workerType": "FULL", "docker": {"uploadReport": False}, "selection": selection}
+    body = {"version": "V4", "config": without_report}
     config_id = api.ok("POST", "/v1/docker/worker/config/vX", body)["id"]
     path = f"/v1/datasets/{dataset_id}/docker/worker/schedule"
     scheduled_id = api.ok("POST", path, {"configId": config_id, "priority": "MID"})["id"]

@@ -151,7 +151,7 @@ def test_a_large_answer_takes_little_memory(server: HostileServer, send: Send, l
 
 @pytest.mark.parametrize(
     ("wrong", "call"),
-    thinned([(wrong, call) for wrong in WRONG for call in CALLS], keep=50, covering=lambda wrong, _: wrong),
+    thinned([(wrong, call) for wrong in WRONG for call in CALLS], keep=36, covering=lambda wrong, _: wrong),
 )
 def test_a_wrong_answer_is_one_of_our_exceptions(server: HostileServer, send: Send, call: str, wrong: str) -> None:
     server.answers(WRONG[wrong])

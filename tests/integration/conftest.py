@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.contract.schema import assert_fits_contract
+from tests.integration.dag_process import DagProcess
 from tests.integration.sandbox import RunningSandbox, Sandbox
 from tests.integration.task_tries import TaskTries
 from tests.integration.verified_datasource import TaskLog
@@ -170,6 +171,13 @@ def database(airflow_db: Path) -> Path:
 def tries(airflow_db: Path) -> Iterator[TaskTries]:
     """The process that runs the tries of a task."""
     with TaskTries() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def dag_process(airflow_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagProcess]:
+    """The process that runs example DAGs at DEBUG, for tests that search all that they print."""
+    with DagProcess(tmp_path_factory.mktemp("dag-runs")) as started:
         yield started
 
 

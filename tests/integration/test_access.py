@@ -18,6 +18,7 @@ from lightly_provider.operators.access import (
 from tests.integration.conftest import TaskInstance
 from tests.integration.created_access import create_role, create_user, kept, keys_of, places, verified
 from tests.integration.sandbox import CUSTOMER_ACCOUNT, LIGHTLY_ACCOUNT, Keys, executable
+from tests.thinning import thinned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,8 +30,15 @@ pytestmark = pytest.mark.usefixtures("in_the_sandboxs_region")
 STORES = ["secretsmanager", "ssm"]
 
 
-@pytest.mark.parametrize("store", STORES)
-@pytest.mark.parametrize("create", [create_role, create_user])
+@pytest.mark.parametrize(
+    ("create", "store"),
+    thinned(
+        [(create, store) for create in (create_role, create_user) for store in STORES],
+        keep=2,
+        covering=lambda create, store: create,
+        seed=1,
+    ),
+)
 def test_an_access_is_created_works_and_goes_without_a_trace(
     create: Any,
     store: str,
@@ -263,6 +271,7 @@ def test_a_new_user_is_waited_for_until_its_keys_have_effect(
     assert s3.list_objects_v2(Bucket=bucket, Prefix="raw/")["KeyCount"] == 1, "without waiting any longer"
 
 
+@pytest.mark.exhaustive(sample="test_a_new_user_is_waited_for_until_its_keys_have_effect")
 @pytest.mark.usefixtures("slow_iam")
 def test_a_new_role_works_for_the_platform_within_the_patience_of_the_verification(
     lightly: Sandbox, bucket: str, name: str, dataset_name: str, context: dict[str, Any]
@@ -303,12 +312,19 @@ def take_tasks() -> None:
     ExecutorSafeguard._sentinel.callers = {}
 
 
-@pytest.mark.parametrize("store", STORES)
-@pytest.mark.parametrize("create", [create_role, create_user])
+@pytest.mark.parametrize("n_turns", [2, pytest.param(10, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize(
+    ("create", "store"),
+    thinned(
+        [(create, store) for create in (create_role, create_user) for store in STORES],
+        keep=2,
+        covering=lambda create, store: create,
+    ),
+)
 def test_of_tasks_that_create_the_same_at_once_one_wins_and_the_others_adopt_it(
-    create: Any, store: str, lightly: Sandbox, bucket: str, name: str
+    create: Any, store: str, n_turns: int, lightly: Sandbox, bucket: str, name: str
 ) -> None:
-    for turn in range(12):
+    for turn in range(n_turns):
         conn_id, mine = f"{store}://aws_default/lightly/{name}-{turn}", f"{name}-{turn}"
         together = threading.Barrier(2)
 
@@ -331,12 +347,13 @@ def test_of_tasks_that_create_the_same_at_once_one_wins_and_the_others_adopt_it(
         assert create(mine, {"ti": TaskInstance()}, access_conn_id=conn_id, **places(bucket))["changed"] == []
 
 
+@pytest.mark.parametrize("n_turns", [2, pytest.param(6, marks=pytest.mark.exhaustive)])
 def test_where_the_trust_was_lost_two_tasks_at_once_agree_on_one_external_id(
-    lightly: Sandbox, bucket: str, name: str
+    n_turns: int, lightly: Sandbox, bucket: str, name: str
 ) -> None:
     conn_id, iam = f"ssm://aws_default/lightly/{name}", lightly.aws("iam")
     create_role(name, {"ti": TaskInstance()}, access_conn_id=conn_id, **places(bucket))
-    for _ in range(8):
+    for _ in range(n_turns):
         lost = {"Version": "2012-10-17", "Statement": []}
         iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(lost))
         lightly.aws("ssm").delete_parameter(Name=f"/lightly/{name}")

@@ -16,7 +16,7 @@ from lightly_provider.diagnosis.probes import probe_location
 from lightly_provider.diagnosis.target import Target
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from tests.integration.access_situations import Access
-from tests.integration.test_access_matrix import configure, verdict_of
+from tests.integration.access_verdicts import configure, verdict_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

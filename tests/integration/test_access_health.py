@@ -6,6 +6,8 @@ import json
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from lightly_provider.aws.location import S3Location
 from lightly_provider.aws.policies import PURPOSE_PERMISSIONS, statements_for
 from lightly_provider.contract import Purpose
@@ -16,8 +18,6 @@ from tests.integration.airflow_run import run_dag
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from tests.integration.conftest import Traffic
     from tests.integration.sandbox import Sandbox
@@ -116,10 +116,15 @@ def test_airflows_own_identity_looks_at_roles_beside_the_keys_of_others(
     assert "INPUT list, read, role (Lightly says, from this worker): PASS -> FAIL, short session at s3://" in change
 
 
-def test_a_platform_that_does_not_answer_makes_the_run_fail(
-    masking_sandbox: Sandbox, database: Path, monkeypatch: pytest.MonkeyPatch
+# One that does not answer is asked again for half a minute.
+NO_ANSWER = pytest.param({"host": "http://127.0.0.1:9"}, id="no answer", marks=pytest.mark.exhaustive)
+
+
+@pytest.mark.parametrize("change", [pytest.param({"password": "refused"}, id="a refusal"), NO_ANSWER])
+def test_a_platform_that_cannot_be_asked_makes_the_run_fail(
+    change: dict[str, str], sandbox: Sandbox, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_LIGHTLY_DEFAULT", masking_sandbox.lightly_connection(host="http://127.0.0.1:9"))
+    monkeypatch.setenv("AIRFLOW_CONN_LIGHTLY_DEFAULT", sandbox.lightly_connection(**change))
     run = run_dag(DAG_ID, {}, database)
     assert run.tasks["find_datasets"] == "failed"
     assert run.tasks["report"] == "failed"

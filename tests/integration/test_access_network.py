@@ -18,8 +18,8 @@ from lightly_provider.diagnosis.causes import Cause
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from tests.integration.access_situations import EXTERNAL_ID, PHOTO
+from tests.integration.access_verdicts import not_passed, verdict_of
 from tests.integration.source_relay import INSIDE, SourceRelay
-from tests.integration.test_access_matrix import not_passed, verdict_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

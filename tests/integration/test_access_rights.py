@@ -13,6 +13,7 @@ from lightly_provider.exceptions import LightlyAccessError
 from lightly_provider.operators.access import DeleteLightlyAccessOperator
 from tests.integration.created_access import create_role, create_user, places, rotate
 from tests.integration.sandbox import REPOSITORY
+from tests.thinning import thinned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,8 +28,10 @@ def documented() -> list[dict[str, Any]]:
     return list(json.loads(block)["Statement"])
 
 
-@pytest.mark.parametrize("store", ["secretsmanager", "ssm"])
-@pytest.mark.parametrize("create", [create_role, create_user])
+@pytest.mark.parametrize(
+    ("create", "store"),
+    thinned([(create, store) for create in (create_role, create_user) for store in ("secretsmanager", "ssm")], keep=1),
+)
 def test_the_documented_rights_suffice_and_none_of_them_is_too_many(
     create: Any,
     store: str,

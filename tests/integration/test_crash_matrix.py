@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 FAULTS = ("answer lost", "killed before", "killed after")
 MOST_TRIES = 4
-SAMPLE = 6
+SAMPLE = 3
 # A try is mostly a wait for answers, of the platform and of Airflow's API.
 SIDE_BY_SIDE = 4
 

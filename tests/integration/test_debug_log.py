@@ -17,17 +17,18 @@ from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from tests.integration.access_situations import EXTERNAL_ID, Access
-from tests.integration.airflow_run import everything_stored, lines_with, run_dag_in_a_process
+from tests.integration.airflow_run import everything_stored, lines_with, without_requests_to_mask
 from tests.integration.created_access import create_role, create_user, kept, places, rotate, verified
 from tests.integration.sandbox import CUSTOMER_ACCOUNT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.integration.dag_process import DagProcess
     from tests.integration.sandbox import Sandbox
 
 
-@pytest.fixture(params=["user", "role"])
+@pytest.fixture(params=["user", pytest.param("role", marks=pytest.mark.exhaustive)])
 def access(masking_sandbox: Sandbox, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Access:
     """An access that works, in the connection ``lightly_bucket``, in an account of few datasets."""
     made = Access(masking_sandbox, request.param, Purpose.LIGHTLY)
@@ -48,7 +49,7 @@ def secrets(access: Access) -> list[str]:
 
 def shown(secrets: list[str], *places: str) -> list[str]:
     """The lines that hold a secret, without what Airflow 3's supervisor prints of each message at DEBUG."""
-    kept = ["\n".join(line for line in place.splitlines() if "loc=supervisor.py" not in line) for place in places]
+    kept = [without_requests_to_mask(place) for place in places]
     return [line for secret in secrets for line in lines_with(secret, *kept)]
 
 
@@ -86,6 +87,7 @@ def test_the_health_of_all_datasets_shows_none(
     secrets: list[str],
     dataset_name: str,
     context: dict[str, Any],
+    dag_process: DagProcess,
     database: Path,
     airflow_home: Path,
 ) -> None:
@@ -98,7 +100,7 @@ def test_the_health_of_all_datasets_shows_none(
         datasource_aws_conn_id="lightly_bucket",
     ).execute(context)
 
-    printed = run_dag_in_a_process("lightly_access_health", {"datasource_aws_conn_id": "lightly_bucket"})
+    printed = dag_process.run("lightly_access_health", {"datasource_aws_conn_id": "lightly_bucket"})
 
     assert dataset_id in printed, printed[-3000:]
     assert "botocore" in printed, "nothing was logged at DEBUG, so this proves nothing"

@@ -31,14 +31,15 @@ from tests.integration.airflow_run import (
     example_dags,
     lines_with,
     run_dag,
-    run_dag_in_a_process,
     run_own_dag,
+    without_requests_to_mask,
 )
 from tests.integration.created_access import create_user, kept, places, rotate, verified
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.integration.dag_process import DagProcess
     from tests.integration.sandbox import Sandbox
 
 pytestmark = pytest.mark.usefixtures("in_the_sandboxs_region")
@@ -88,13 +89,12 @@ def test_a_role_is_created_works_at_once_and_is_taken_away(
 
 
 def test_the_external_id_shows_in_no_log_xcom_rendered_field_or_serialized_dag(
-    lightly: Sandbox, conf: dict[str, Any], name: str, database: Path, airflow_home: Path
+    lightly: Sandbox, conf: dict[str, Any], name: str, dag_process: DagProcess, database: Path, airflow_home: Path
 ) -> None:
-    printed = run_dag_in_a_process(DAG_ID, conf, AIRFLOW__LOGGING__LOGGING_LEVEL="DEBUG")
+    printed = dag_process.run(DAG_ID, conf)
 
     assert "DAG run success" in printed, printed[-3000:]
-    # At DEBUG, the supervisor that Airflow 3 runs inside dag.test prints each message, those that ask for masking too.
-    printed = "\n".join(line for line in printed.splitlines() if "loc=supervisor.py" not in line)
+    printed = without_requests_to_mask(printed)
     connection = kept(lightly, "secretsmanager", name)
     assert connection is not None
     external_id = connection["extra"]["assume_role_kwargs"]["ExternalId"]
@@ -127,7 +127,7 @@ def test_the_secret_key_shows_nowhere_but_where_it_is_kept(
     assert lines_with(secret, logged, json.dumps([outcome, again]), json.dumps(context["ti"].pushed)) == []
 
 
-@pytest.mark.parametrize("work_fails", [False, True])
+@pytest.mark.parametrize("work_fails", [True, pytest.param(False, marks=pytest.mark.exhaustive)])
 def test_a_user_that_is_a_setup_is_deleted_by_its_teardown_also_when_the_work_fails(
     work_fails: bool, lightly: Sandbox, bucket: str, name: str, database: Path
 ) -> None:
@@ -281,6 +281,7 @@ def test_on_airflow_3_a_connection_without_the_api_is_refused_before_anything_is
     assert not [r for r in lightly.aws("iam").list_roles()["Roles"] if r["RoleName"] == name]
 
 
+@pytest.mark.exhaustive(sample="test_on_airflow_3_a_connection_without_the_api_is_refused_before_anything_is_created")
 @pytest.mark.skipif(not AIRFLOW_3, reason="Airflow 2's own database is written")
 @pytest.mark.parametrize(
     ("change", "expected"),

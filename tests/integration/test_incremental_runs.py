@@ -20,7 +20,7 @@ from lightly_provider.results.relevant_filenames import FOLDER
 from tests.integration.airflow_run import outcome_of, run_own_dag
 from tests.integration.lossy_proxy import LossyProxy
 from tests.integration.staged_worker import SIZES, StagedWorker
-from tests.integration.test_worker import NOBODY, onboarded, schedule, worker_task
+from tests.integration.worker_runs import NOBODY, onboarded, schedule, worker_task
 from tests.unit.test_docs import DAG_SNIPPETS, dags_in
 
 if TYPE_CHECKING:

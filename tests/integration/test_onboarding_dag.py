@@ -11,12 +11,19 @@ import pytest
 from lightly_provider.aws.location import S3Location
 from lightly_provider.aws.policies import policy_document
 from lightly_provider.contract import Purpose
-from tests.integration.airflow_run import everything_stored, example_dags, lines_with, run_dag, run_dag_in_a_process
+from tests.integration.airflow_run import (
+    everything_stored,
+    example_dags,
+    lines_with,
+    run_dag,
+    without_requests_to_mask,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.integration.conftest import Traffic
+    from tests.integration.dag_process import DagProcess
     from tests.integration.sandbox import Sandbox
 
 DAG_ID = "lightly_s3_onboarding"
@@ -117,13 +124,12 @@ def test_a_bucket_is_onboarded_and_a_second_run_changes_nothing(
 
 
 def test_no_secret_shows_in_logs_xcoms_rendered_fields_or_the_serialized_dag(
-    access: list[str], onboarding: dict[str, Any], database: Path, airflow_home: Path
+    access: list[str], onboarding: dict[str, Any], dag_process: DagProcess, database: Path, airflow_home: Path
 ) -> None:
-    printed = run_dag_in_a_process(DAG_ID, onboarding, AIRFLOW__LOGGING__LOGGING_LEVEL="DEBUG")
+    printed = dag_process.run(DAG_ID, onboarding)
 
     assert "DAG run success" in printed, printed[-3000:]
-    # At DEBUG, the supervisor that Airflow 3 runs inside dag.test prints each message, those that ask for masking too.
-    printed = "\n".join(line for line in printed.splitlines() if "loc=supervisor.py" not in line)
+    printed = without_requests_to_mask(printed)
     stored = everything_stored(database)
     kept = "".join(path.read_text(errors="replace") for path in airflow_home.rglob("*.log"))
     # What is searched does hold what was sent beside the secrets: urllib3's own line for a request, for one.
@@ -135,12 +141,16 @@ def test_no_secret_shows_in_logs_xcoms_rendered_fields_or_the_serialized_dag(
 
 
 def test_no_secret_shows_when_a_task_fails(
-    lightly: Sandbox, onboarding: dict[str, Any], database: Path, monkeypatch: pytest.MonkeyPatch
+    lightly: Sandbox,
+    onboarding: dict[str, Any],
+    dag_process: DagProcess,
+    database: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     token = "canary-token-that-is-refused"
     monkeypatch.setenv("AIRFLOW_CONN_LIGHTLY_DEFAULT", lightly.lightly_connection(password=token))
 
-    printed = run_dag_in_a_process(DAG_ID, onboarding)
+    printed = without_requests_to_mask(dag_process.run(DAG_ID, onboarding))
 
     assert "LightlyAuthenticationError" in printed
     assert "Check the API token" in printed
@@ -148,6 +158,7 @@ def test_no_secret_shows_when_a_task_fails(
     assert token not in everything_stored(database)
 
 
+@pytest.mark.exhaustive(sample="test_a_bucket_is_onboarded_and_a_second_run_changes_nothing")
 def test_a_second_run_selects_from_what_is_new_in_the_bucket(
     lightly: Sandbox, dataset_name: str, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,6 +97,7 @@ def test_a_role_is_assumed_at_the_sandbox_too(pasted: Sandbox, monkeypatch: pyte
     assert pasted.keys_under(bucket) == ["file.txt"]
 
 
+@pytest.mark.exhaustive(sample="test_the_pasted_lightly_connection_is_the_sandboxs")
 def test_with_hidden_secrets_none_is_printed(tmp_path: Path) -> None:
     state_dir = tmp_path / "state"
     with RunningSandbox(state_dir, "--hide-secrets") as running:

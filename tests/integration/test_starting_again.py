@@ -22,6 +22,7 @@ from lightly_provider.operators.worker import RunLightlyWorkerOperator
 from lightly_provider.sensors.worker import LightlyRunSensor
 from tests.integration.airflow_run import outcome_of
 from tests.integration.staged_worker import SIZES, StagedWorker, of_the_dataset, ready_dataset
+from tests.thinning import thinned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,13 +181,17 @@ def test_a_clear_while_the_run_is_active_reattaches(task: Task, tries: TaskTries
 
 @pytest.mark.parametrize(
     ("state", "schedule"),
-    [
-        ("failed", ["CANCELED"]),
-        ("success", ["CANCELED"]),
-        ("skipped", ["CANCELED"]),
-        ("restarting", ["OPEN"]),
-        ("running", ["OPEN"]),
-    ],
+    thinned(
+        [
+            ("failed", ["CANCELED"]),
+            ("success", ["CANCELED"]),
+            ("skipped", ["CANCELED"]),
+            ("restarting", ["OPEN"]),
+            ("running", ["OPEN"]),
+        ],
+        keep=3,
+        covering=lambda state, schedule: schedule[0],
+    ),
 )
 def test_a_kill_cancels_the_run_only_if_no_next_try_will_want_it(
     state: str, schedule: list[str], lightly: Sandbox, tries: TaskTries, worker: StagedWorker, dataset_id: str

@@ -15,7 +15,7 @@ from lightly_provider.operators.worker_registration import DeleteLightlyWorkerOp
 from tests.integration.airflow_run import everything_stored, example_dags, run_dag, run_own_dag
 from tests.integration.ecs_on_this_machine import ecs_on_this_machine
 from tests.integration.staged_worker import platform
-from tests.integration.test_worker import onboarded
+from tests.integration.worker_runs import onboarded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,6 +114,7 @@ def test_a_worker_is_there_for_its_run_and_gone_after_it(
     assert lightly.token not in str(ecs.requests) + everything_stored(database)
 
 
+@pytest.mark.exhaustive(sample="test_a_worker_is_there_for_its_run_and_gone_after_it")
 def test_the_next_dag_run_has_a_worker_of_its_own(ecs: Ecs, conf: dict[str, Any], database: Path) -> None:
     first, second = (run_dag(DAG_ID, conf, database) for _ in range(2))
 
@@ -140,6 +141,7 @@ def test_a_run_that_cannot_be_scheduled_leaves_no_container_and_no_worker(
     assert registered() == before
 
 
+@pytest.mark.exhaustive(sample="test_a_run_that_cannot_be_scheduled_leaves_no_container_and_no_worker")
 def test_a_container_is_stopped_whose_start_never_told_of_it_and_no_other_is(
     ecs: Ecs, conf: dict[str, Any], lightly: Sandbox, database: Path
 ) -> None:
@@ -165,7 +167,7 @@ def test_a_container_is_stopped_whose_start_never_told_of_it_and_no_other_is(
     assert schedule(lightly, conf["dataset_id"]) == []
 
 
-@pytest.mark.parametrize("work_fails", [False, True])
+@pytest.mark.parametrize("work_fails", [False, pytest.param(True, marks=pytest.mark.exhaustive)])
 def test_a_registration_is_found_again_and_deleted_by_its_teardown(
     work_fails: bool, lightly: Sandbox, dataset_name: str, database: Path
 ) -> None:
