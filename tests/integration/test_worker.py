@@ -25,7 +25,6 @@ from lightly_provider.exceptions import (
 )
 from lightly_provider.hooks.lightly import LightlyHook
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
-from lightly_provider.operators.worker import RunLightlyWorkerOperator
 from lightly_provider.sensors.worker import LightlyRunSensor
 from tests.final_errors import final
 from tests.integration.lossy_proxy import LossyProxy
@@ -35,6 +34,7 @@ from tests.thinning import thinned
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from lightly_provider.operators.worker import RunLightlyWorkerOperator
     from tests.integration.sandbox import Sandbox
 
 
