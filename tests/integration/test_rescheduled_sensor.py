@@ -50,6 +50,7 @@ def sensor_dag(scheduled_run_id: str) -> DAG:
     return dag
 
 
+@pytest.mark.exhaustive(sample="test_each_line_of_the_runs_log_is_asked_for_once")
 def test_failed_looks_are_counted_over_all_processes(platform: WaitingPlatform, database: Path) -> None:
     run = platform.add(11)
     platform.fails = [REFUSED] * 100

@@ -232,7 +232,7 @@ def test_retry_after_is_honoured(platform: WaitingPlatform) -> None:
 # --- one poll for all ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n", [2, 300])
+@pytest.mark.parametrize("n", [pytest.param(2, marks=pytest.mark.exhaustive), 300])
 def test_any_number_of_waits_costs_at_most_three_requests_per_interval(
     platform: WaitingPlatform, n: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
