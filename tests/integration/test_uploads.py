@@ -27,7 +27,7 @@ from lightly_provider.results.sources import Source
 from lightly_provider.results.upload import add_task
 from tests.final_errors import final
 from tests.integration.sandbox import REPOSITORY
-from tests.integration.test_worker import onboarded, worker_task
+from tests.integration.worker_runs import onboarded, worker_task
 from tests.thinning import thinned
 
 if TYPE_CHECKING:
