@@ -11,11 +11,14 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic.alias_generators import to_camel
 
+from lightly_provider.foreign_text import shown
+
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping
 
 RequestModel = TypeVar("RequestModel", bound=BaseModel)
 
+_SHOWN_PLACE = 200
 _EXPECTING_NO_TEXT = frozenset({"int_type", "float_type", "bool_type", "literal_error"})
 _SPELLED = {"True": True, "False": False}  # as Jinja writes them
 
@@ -88,7 +91,10 @@ def describe(model: type[BaseModel], error: ValidationError, *, argument: str) -
     # Report an unknown member first: it is often a misspelled required one.
     found = sorted(error.errors(include_url=False, include_input=True), key=lambda e: e["type"] != "extra_forbidden")
     first = found[0]
-    place = argument + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
+    # A member's name may come from a template.
+    place = argument + shown(
+        "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]), longest=_SHOWN_PLACE
+    )
     if first["type"] == "extra_forbidden":
         name = str(first["loc"][-1])
         known = _field_names(model, first["loc"][:-1])

@@ -109,6 +109,8 @@ def test_two_sizes_are_refused_as_such() -> None:
         ({"method": "coreset"}, f"worker_config.method {UNKNOWN}; allowed: checkpoint, checkpoint_run_id,"),
         ({"use_datapool": "yes"}, f"worker_config.use_datapool {CONTRACT}: input should be a valid boolean."),
         ({1: 2}, f"worker_config[1] {CONTRACT}"),
+        ({"a\x1b[2J\n": 1}, rf"worker_config.a\x1b[2J\n {UNKNOWN}; allowed: "),
+        ({"a" * 5000: 1}, f"worker_config.{'a' * 199}… (5001 characters) {UNKNOWN}; allowed: "),
     ],
 )
 def test_worker_options_outside_the_contract_are_refused(value: Any, text: str) -> None:
