@@ -13,7 +13,7 @@ import pytest
 from lightly_provider.hooks.lightly import LightlyHook
 from tests.integration.airflow_run import example_dags, run_dag
 from tests.integration.conftest import TaskInstance
-from tests.integration.test_worker import onboarded, worker_task
+from tests.integration.worker_runs import onboarded, worker_task
 
 if TYPE_CHECKING:
     from pathlib import Path
