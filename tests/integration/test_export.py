@@ -23,6 +23,7 @@ from lightly_provider.exceptions import LightlyAccessError, LightlySampleFileErr
 from lightly_provider.hooks.lightly import LightlyHook
 from lightly_provider.operators.results import ExportLightlyTagOperator
 from lightly_provider.results.formats import FORMATS
+from tests.final_errors import final
 from tests.integration.conftest import TaskInstance
 from tests.integration.sandbox import executable
 from tests.integration.staged_worker import platform
@@ -364,7 +365,7 @@ def test_a_sample_without_a_file_has_no_read_address_and_nothing_is_written(
 ) -> None:
     tagged: Tagged = request.getfixturevalue(kind)
 
-    with pytest.raises(LightlySampleFileError, match=f"has no file at s3://.*{setting}"):
+    with pytest.raises(final(LightlySampleFileError), match=f"has no file at s3://.*{setting}"):
         export(tagged, "no-urls.jsonl", format="read-urls")
     assert not tagged.exists(f"s3://{tagged.bucket}/exports/no-urls.jsonl")
 
@@ -376,7 +377,7 @@ def test_a_frame_without_a_file_and_a_video_is_refused_with_the_setting_of_the_w
     video = f"{name.removesuffix('-mp4.png').rpartition('-')[0]}.mp4"
     for tagged in _without(videos, f"lightly/.lightly/frames/{name}", f"raw/{video}"):
         with pytest.raises(
-            LightlySampleFileError, match=r"its video is not in the bucket either; .*output_image_format"
+            final(LightlySampleFileError), match=r"its video is not in the bucket either; .*output_image_format"
         ):
             export(tagged, "nothing.jsonl", format="manifest")
         assert not tagged.exists(f"s3://{tagged.bucket}/exports/nothing.jsonl")
@@ -388,7 +389,7 @@ def test_a_crop_without_a_file_and_an_image_is_refused_with_the_setting_of_the_w
     name = LightlyHook().get_filenames(crops.dataset_id, crops.tag_name)[0]
     image = LightlyHook().get_filenames(images.dataset_id, images.tag_name)[0]
     for tagged in _without(crops, f"lightly/.lightly/crops/{name}", f"raw/{image}"):
-        with pytest.raises(LightlySampleFileError, match=r"image around it is not in .*crops\.enable_upload"):
+        with pytest.raises(final(LightlySampleFileError), match=r"image around it is not in .*crops\.enable_upload"):
             export(tagged, "nothing.jsonl", format="manifest")
 
 
