@@ -337,18 +337,23 @@ def _value(call: Call[Any], answer: RawAnswer, secrets: Secrets) -> Any:
         text = _parsed(answer.content)
         if not isinstance(text, str):
             raise ValueError("a text was expected")
-    elif text.startswith("{") and _is_object(answer.content):
-        raise ValueError("it is a JSON object, and a text was expected")
+    elif text.startswith("{") and _is_error_object(answer.content):
+        raise ValueError("it is a JSON object with an error, and a text was expected")
     if secrets.occur_in(text):
         raise ValueError("it repeats a secret")
     return text
 
 
-def _is_object(content: bytes | bytearray) -> bool:
+# Members by which the platform, gateways and load balancers report an error; a file may be named like another object.
+_ERROR_MEMBERS = frozenset({"code", "detail", "error", "errors", "message", "status"})
+
+
+def _is_error_object(content: bytes | bytearray) -> bool:
     try:
-        return isinstance(_parsed(content), dict)
+        found = _parsed(content)
     except ValueError:
         return False
+    return isinstance(found, dict) and any(name.lower() in _ERROR_MEMBERS for name in found)
 
 
 # How web pages and XML errors begin.
