@@ -118,12 +118,23 @@ def _filenames(text: str, *, before: int) -> NamePage:
     Return the names on one page, unchanged.
 
     :param before: Number of names on the previous pages.
-    :raises ValueError: A name contains NUL or is not UTF-8, so it is not a valid S3 key and does not fit into XCom.
+    :raises ValueError: A name is too long, contains NUL or is not UTF-8, so it is no S3 key and does not fit into XCom.
     """
     names = NamePage(text)
-    if not is_storable(text):
+    # Most pages pass without a look at each name.
+    if not is_storable(text) or not text.isascii() or _has_a_long_line(text):
         _check_names(names, before=before)
     return names
+
+
+def _has_a_long_line(text: str) -> bool:
+    start = 0
+    while len(text) - start > _LONGEST_KEY:
+        end = text.rfind("\n", start, start + _LONGEST_KEY + 1)
+        if end < 0:
+            return True
+        start = end + 1
+    return False
 
 
 def _check_names(names: Sequence[str], *, before: int) -> None:
