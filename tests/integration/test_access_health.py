@@ -84,6 +84,7 @@ def test_all_datasets_are_verified_and_what_changed_is_told(
     assert first.tasks["find_datasets"] == "success"
 
 
+@pytest.mark.exhaustive(sample="test_all_datasets_are_verified_and_what_changed_is_told")
 def test_airflows_own_identity_looks_at_roles_beside_the_keys_of_others(
     masking_sandbox: Sandbox,
     database: Path,

@@ -115,7 +115,7 @@ def lights(dataset_id: str) -> list[bool]:
     return [answer.can_list, answer.can_read, answer.can_write, answer.can_overwrite]
 
 
-@pytest.mark.parametrize("create", [create_role, create_user])
+@pytest.mark.parametrize("create", thinned([create_role, create_user], keep=1, seed=2))
 def test_a_rotation_moves_every_datasource_and_takes_the_old_secret_away(
     create: Any,
     lightly: Sandbox,

@@ -83,7 +83,7 @@ def in_s3(sandbox: Sandbox, bucket: str, run: dict[str, Any], result: dict[str, 
     return contents
 
 
-@pytest.mark.exhaustive
+@pytest.mark.exhaustive(sample="test_every_file_is_in_s3_and_a_second_run_writes_none")
 def test_every_file_of_a_real_run_is_downloaded_and_its_result_holds_its_dataset(
     lightly: Sandbox, real_run: dict[str, Any], context: dict[str, Any]
 ) -> None:

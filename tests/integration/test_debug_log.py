@@ -140,7 +140,7 @@ def assuming(lightly: Sandbox, monkeypatch: pytest.MonkeyPatch) -> str:
     return keys.secret_access_key
 
 
-@pytest.mark.parametrize("create", [create_role, create_user])
+@pytest.mark.parametrize("create", [create_role, pytest.param(create_user, marks=pytest.mark.exhaustive)])
 def test_no_operator_shows_a_secret_of_a_session(
     create: Any,
     lightly: Sandbox,

@@ -227,6 +227,7 @@ def kept_in_a_connection(name: str, bucket: str, dataset_name: str) -> tuple[DAG
     return onboard, delete
 
 
+@pytest.mark.exhaustive(sample="test_a_connection_that_airflow_finds_elsewhere_is_not_mistaken_for_what_was_written")
 def test_the_access_may_be_kept_in_an_airflow_connection(
     request: pytest.FixtureRequest,
     lightly: Sandbox,

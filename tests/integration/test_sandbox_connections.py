@@ -14,7 +14,6 @@ from lightly_provider.hooks.lightly import LightlyHook
 from tests.integration.sandbox import RunningSandbox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.integration.sandbox import Sandbox
@@ -24,11 +23,9 @@ VARIABLES = ("AIRFLOW_CONN_LIGHTLY_DEFAULT", "AIRFLOW_CONN_AWS_DEFAULT")
 
 
 @pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sandbox, str]]:
-    """A sandbox of its own, and everything that it printed."""
-    state_dir = tmp_path_factory.mktemp("announced") / "state"
-    with RunningSandbox(state_dir) as running:
-        yield running, all_printed(state_dir)
+def started(sandbox: Sandbox) -> tuple[Sandbox, str]:
+    """The running sandbox, and everything that it printed."""
+    return sandbox, all_printed(sandbox.ready_file.parent)
 
 
 def all_printed(state_dir: Path) -> str:

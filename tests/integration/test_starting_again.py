@@ -214,6 +214,7 @@ def test_a_kill_cancels_the_run_only_if_no_next_try_will_want_it(
         assert task.states() == ["DONE"]
 
 
+@pytest.mark.exhaustive(sample="test_a_clear_after_success_starts_over")
 def test_a_second_dag_run_has_a_run_of_its_own(
     lightly: Sandbox, tries: TaskTries, worker: StagedWorker, dataset_id: str, database: Path
 ) -> None:

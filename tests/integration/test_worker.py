@@ -99,6 +99,7 @@ def test_a_second_run_without_the_datapool_is_refused_before_it_is_scheduled(
     assert len(schedule(dataset_id)) == 1
 
 
+@pytest.mark.exhaustive(sample="test_a_failed_run_fails_with_its_own_message")
 def test_a_run_that_the_worker_aborts_fails_with_its_own_message(dataset_id: str, context: dict[str, Any]) -> None:
     # Scheduled together: the dataset is empty for both, and not any more when the second one's turn comes.
     second = worker_task(dataset_id, wait_for_completion=False, priority="LOW", runs_on=[]).execute(context)

@@ -183,6 +183,7 @@ PIECES = ["s3://", "s3a://", "s3:", "exact:", "https://", "acme", "acme/", "//",
 PIECES += ["arn:aws:s3:::", "accesspoint", "bucket", "?prefix=", "s3-accesspoint.", "*.jpg", "photos/", "-s3alias/"]
 
 
+@pytest.mark.exhaustive(sample="test_whatever_a_warning_suggests_is_taken_without_one")
 @given(st.lists(st.sampled_from(PIECES) | st.text(SIGNS, max_size=6), max_size=7).map("".join))
 @settings(max_examples=2000, derandomize=True, deadline=None)
 def test_whatever_a_refusal_suggests_is_taken(uri: str) -> None:

@@ -186,6 +186,7 @@ def test_airflow_has_the_commands(tmp_path: Path) -> None:
     assert json.loads(done.stdout[done.stdout.index("{") :]) == {"policy": document}
 
 
+@pytest.mark.exhaustive(sample="test_airflow_has_the_commands")
 def test_the_module_runs_without_airflows_command_line() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "lightly_provider", "policy", PHOTOS.uri, "--document", "policy"],
