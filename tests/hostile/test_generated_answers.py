@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from lightly_provider.api.async_client import AsyncLightlyClient
-from lightly_provider.api.calls import Call, Form
+from lightly_provider.api.calls import Call, FilePage, Form
 from lightly_provider.api.client import ClientSettings, LightlyClient
+from lightly_provider.api.models.sample import NamePage
 from lightly_provider.exceptions import LightlyError, as_json, from_json
 from tests.contract.example_calls import EXAMPLES
 from tests.contract.samples import sample
@@ -139,7 +140,9 @@ def hostile_answers(draw: st.DrawFn, call: Call[Any]) -> Bytes:
 def plain(result: Any) -> Any:
     if isinstance(result, BaseModel):
         return result.model_dump(mode="json")
-    return [plain(item) for item in result] if isinstance(result, list) else result
+    if isinstance(result, FilePage):
+        return [result.names, result.cursor]
+    return [plain(item) for item in result] if isinstance(result, (list, NamePage)) else result
 
 
 def texts_in(value: Any) -> list[str]:
