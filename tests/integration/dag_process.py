@@ -86,6 +86,8 @@ def main() -> None:
             _run(dags[command["dag_id"]], api, command)
         os.waitpid(pid, 0)
         print("ended", file=answers, flush=True)
+    # Not by the interpreter's own end, which would wait for the thread of Airflow's API.
+    os._exit(0)
 
 
 def _initialized_api() -> Any:
