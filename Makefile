@@ -8,6 +8,7 @@ VENV_SANDBOX := .venv-sandbox
 VENV_COMPAT := .venv-airflow-2.11
 VENV_BENCHMARKS := .venv-benchmarks
 VENV_VENDOR := .venv-vendor
+VENV_BROWSER := .venv-browser
 VENV_SYSTEM := .venv-system
 VENV_FORMATS := .venv-formats
 SANDBOX_STATE := sandbox-state
@@ -62,6 +63,12 @@ test-vendor: $(VENV_VENDOR)/.ready $(VENV_SANDBOX)/.ready ## drive the sandbox w
 .PHONY: test-formats
 test-formats: $(VENV_FORMATS)/.ready ## have the labeling tools' own packages check the import files that are made for them
 	$(VENV_FORMATS)/bin/python -m pytest tests_formats
+
+.PHONY: test-browser
+test-browser: $(VENV_BROWSER)/.ready $(VENV_SANDBOX)/.ready ## look at the sandbox's pages in Chromium, with axe-core; skipped where Chromium cannot be installed
+	@scripts/setup-browser $(VENV_BROWSER) || { [ $$? -eq 3 ] && touch $(VENV_BROWSER)/.skipped; }
+	@if [ -e $(VENV_BROWSER)/.skipped ]; then rm $(VENV_BROWSER)/.skipped; else \
+	  cd sandbox && ../$(VENV_BROWSER)/bin/python -m pytest --durations 10 tests_browser; fi
 
 .PHONY: test-system
 test-system: $(VENV_SYSTEM)/.ready $(VENV_SANDBOX)/.ready ## kill, mark and clear worker runs in an Airflow of separate services
@@ -118,6 +125,9 @@ $(VENV_VENDOR)/.ready: sandbox/vendor-constraints.txt scripts/setup-venv
 
 $(VENV_FORMATS)/.ready: pyproject.toml constraints-formats.txt scripts/setup-venv
 	@scripts/setup-venv $(VENV_FORMATS) constraints-formats.txt --group formats
+
+$(VENV_BROWSER)/.ready: sandbox/browser-constraints.txt scripts/setup-venv
+	@scripts/setup-venv $(VENV_BROWSER) sandbox/browser-constraints.txt --no-deps --requirement sandbox/browser-constraints.txt
 
 $(VENV_SYSTEM)/.ready: pyproject.toml constraints.txt scripts/setup-venv
 	@scripts/setup-venv $(VENV_SYSTEM) constraints.txt --editable . --group test --group system
