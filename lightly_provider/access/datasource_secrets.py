@@ -61,16 +61,23 @@ class DatasourceSecrets:
 
     def check_named(self, using: Mapping[str, Sequence[Datasource]]) -> None:
         """
-        Refuse to rotate an access that none of the named datasets uses: the wrong datasets, or the wrong platform.
+        Refuse to rotate an access that no dataset uses: the wrong datasets, or another account's token.
 
         :param using: The datasources that use the access, with its old or its new secret, as :meth:`find` returns them.
         :raises LightlyAccessError: Nothing would be moved before the old secret is deleted.
         """
-        if self.dataset_ids is not None and not any(self.is_moved(dataset_id) for dataset_id in using):
+        if any(self.is_moved(dataset_id) for dataset_id in using):
+            return
+        if self.dataset_ids is not None:
             raise LightlyAccessError(
                 f"None of the datasets in dataset_ids uses this access ({', '.join(self.dataset_ids)}), so nothing "
                 "would be moved before the old secret is deleted; correct dataset_ids or lightly_conn_id."
             )
+        raise LightlyAccessError(
+            "No dataset of the token in lightly_conn_id uses this access, so nothing would be moved before the old "
+            "secret is deleted; correct lightly_conn_id if it leads to another account. An access that no dataset "
+            "uses yet needs no rotation: delete it, and create it again."
+        )
 
     def is_moved(self, dataset_id: str) -> bool:
         """Return whether the datasources of a dataset are moved."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightly_provider.contract import ArtifactType
 from lightly_provider.exceptions import LightlyNotFoundError
+from lightly_provider.foreign_text import shown
 from lightly_provider.links import LightlyDatasetLink, LightlyRunsLink, push_dataset_link, push_runs_link
 from lightly_provider.operators.arguments import check_choice, check_id, is_static, names_of
 from lightly_provider.operators.base import LightlyBaseOperator, push_members
@@ -80,7 +81,18 @@ class DownloadLightlyArtifactsOperator(LightlyBaseOperator):
             for kind in names_of(self.types, argument="types"):
                 check_choice(kind, [str(known) for known in ArtifactType], argument="types")
         if is_static(self.destination):
-            self._destination_of("report.pdf")
+            if not self.destination.strip():
+                raise ValueError(
+                    f"destination is {self.destination!r}; write s3://bucket/folder/, an absolute local path, or an "
+                    "address of another object storage."
+                )
+            try:
+                self._destination_of("report.pdf")
+            except ValueError as error:
+                raise ValueError(
+                    f"destination is {shown(repr(self.destination), longest=200)}, in which no file can be written: "
+                    f"{error}"
+                ) from None
 
     def perform(self, context: Context) -> dict[str, Any]:
         """Download the files."""
