@@ -400,6 +400,9 @@ def test_what_is_not_there_or_another_s_is_not_rotated(
     create_user(name, context, access_conn_id=conn_id, **places(bucket))
     with pytest.raises(LightlyAccessError, match="Nothing is kept in"):
         rotate(create_user, name, context, access_conn_id=f"{conn_id}-other")
+    # As if the token were another account's: every dataset that it sees is none of this access.
+    with pytest.raises(LightlyAccessError, match="No dataset of the token in lightly_conn_id uses this access"):
+        rotate(create_user, name, context, access_conn_id=conn_id)
     lightly.aws("iam").untag_user(UserName=name, TagKeys=["managed-by"])
     with pytest.raises(LightlyAccessError, match="without the tag"):
         rotate(create_user, name, context, access_conn_id=conn_id)
