@@ -13,7 +13,7 @@ from lightly_provider.api.client import ClientSettings, LightlyClient
 from lightly_provider.exceptions import LightlyConnectionError, LightlyError
 from tests.hostile.conftest import TOKEN
 from tests.hostile.hostile_server import MIB, Bytes, answer, dripping_body, gzip_bomb, huge
-from tests.hostile.test_hostile_answers import SLOW, SPARE_S, WRONG
+from tests.hostile.scripts import SLOW, SPARE_S, WRONG
 
 if TYPE_CHECKING:
     from tests.hostile.hostile_server import HostileServer

@@ -11,7 +11,7 @@ from lightly_provider.api.client import ClientSettings, LightlyClient
 from lightly_provider.exceptions import LightlyError, LightlyResponseError
 from tests.hostile.conftest import TOKEN
 from tests.hostile.hostile_server import Bytes, answer, gzip_bomb, huge
-from tests.hostile.test_hostile_answers import WRONG
+from tests.hostile.scripts import WRONG
 
 if TYPE_CHECKING:
     from collections.abc import Callable

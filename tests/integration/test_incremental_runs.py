@@ -21,7 +21,7 @@ from tests.integration.airflow_run import outcome_of, run_own_dag
 from tests.integration.lossy_proxy import LossyProxy
 from tests.integration.staged_worker import SIZES, StagedWorker
 from tests.integration.worker_runs import NOBODY, onboarded, schedule, worker_task
-from tests.unit.test_docs import DAG_SNIPPETS, dags_in
+from tests.unit.documents import DAG_SNIPPETS, dags_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable

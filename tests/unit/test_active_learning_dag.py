@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.unit.test_docs import REPOSITORY, code, dags_in, read, rows
+from tests.unit.documents import REPOSITORY, code, dags_in, read, rows
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,11 +7,9 @@ import inspect
 import json
 import pkgutil
 import re
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -49,12 +47,24 @@ from lightly_provider.operators.verification import VerifyDatasourcePermissionsO
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
 from lightly_provider.operators.worker_registration import DeleteLightlyWorkerOperator, RegisterLightlyWorkerOperator
 from lightly_provider.sensors.worker import LightlyRunSensor
+from tests.unit.documents import (
+    DAG_SNIPPETS,
+    DOCUMENTS,
+    OTHER_SNIPPETS,
+    REPOSITORY,
+    Block,
+    blocks,
+    code,
+    dags_in,
+    prose,
+    read,
+    rows,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")])
 
 OPERATORS: dict[str, type[Any]] = {
     "create_access_role": CreateLightlyAccessRoleOperator,
@@ -96,87 +106,6 @@ REQUIRED = {
     "destination": "s3://my-bucket/a/",
 }
 KMS_KEY = "arn:aws:kms:eu-central-1:123456789012:key/0f3c9a6e-1111-4000-8000-1234567890ab"
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block: its language, its text, and where it begins."""
-
-    path: Path
-    line: int
-    language: str
-    text: str
-
-    @property
-    def place(self) -> str:
-        """``file:line``, as in an editor."""
-        return f"{self.path.relative_to(REPOSITORY)}:{self.line}"
-
-
-@cache
-def read(path: Path) -> str:
-    """A document's text."""
-    return path.read_text(encoding="utf-8")
-
-
-def blocks(path: Path, language: str | None = None) -> list[Block]:
-    """A document's fenced blocks; None: of any language."""
-    found, opened, lines = [], None, []
-    for number, line in enumerate(read(path).splitlines(), start=1):
-        if not line.startswith("```"):
-            lines.append(line)
-        elif opened is None:
-            opened, lines = (number, line[3:].strip()), []
-        else:
-            found.append(Block(path, opened[0], opened[1], "\n".join(lines)))
-            opened = None
-    assert opened is None, f"{path} has a block without an end"
-    return [block for block in found if language in (None, block.language)]
-
-
-def prose(path: Path) -> str:
-    """A document without its fenced blocks."""
-    return re.sub(r"^```.*?^```$", "", read(path), flags=re.DOTALL | re.MULTILINE)
-
-
-def rows(path: Path, first_header: str) -> list[list[str]]:
-    """The cells of each row of the document's table whose first column is headed so."""
-    lines = iter(read(path).splitlines())
-    for line in lines:
-        if line.startswith(f"| {first_header} |"):
-            next(lines)
-            break
-    found = []
-    for line in lines:
-        if not line.startswith("|"):
-            break
-        found.append([cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
-    return found
-
-
-def code(cell: str) -> str:
-    """What stands between a cell's backticks."""
-    match = re.fullmatch("`(.*)`", cell)
-    assert match, f"{cell!r} is not written as code"
-    return match[1]
-
-
-SNIPPETS = [block for path in DOCUMENTS for block in blocks(path, "python")]
-DAG_SNIPPETS = [block for block in SNIPPETS if re.search(r"\bDAG\(", block.text)]
-OTHER_SNIPPETS = [block for block in SNIPPETS if block not in DAG_SNIPPETS]
-
-
-def dags_in(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """What Airflow's own parser makes of a folder: the DAGs by id, and the errors by file."""
-    try:
-        from airflow.dag_processing.dagbag import DagBag
-
-        bag = DagBag(folder, bundle_name="dags-folder")
-    except ImportError:  # Airflow 2
-        from airflow.models import DagBag
-
-        bag = DagBag(folder, include_examples=False)
-    return dict(bag.dags), dict(bag.import_errors)
 
 
 @pytest.mark.parametrize("snippet", DAG_SNIPPETS, ids=[block.place for block in DAG_SNIPPETS])

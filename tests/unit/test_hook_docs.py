@@ -12,7 +12,7 @@ import pytest
 
 from lightly_provider.get_provider_info import get_provider_info
 from lightly_provider.hooks.lightly import LightlyHook
-from tests.unit.test_docs import REPOSITORY, blocks, code, read
+from tests.unit.documents import REPOSITORY, blocks, code, read
 
 HOOK_PAGE = REPOSITORY / "docs" / "hook.md"
 CLIENT_PAGE = REPOSITORY / "docs" / "from_api_workflow_client.md"

@@ -18,31 +18,27 @@ from lightly_provider.hooks.lightly import Sharing, TagOutcome
 from tests.contract.example_calls import CONFIG, DATASET, RUN, SCHEDULED_RUN, TAG
 from tests.contract.samples import documented_answer
 from tests.unit.api.scripted_platform import Answer, NoAnswer, Step
-from tests.unit.hooks.test_hook import asked, datasets, found, refusal
+from tests.unit.hooks.dataset_care_answers import (
+    CREATED,
+    DONE,
+    GONE,
+    INITIAL,
+    OTHER,
+    WRITTEN,
+    dataset,
+    runs,
+    schedule,
+    shared,
+    sharing,
+    tags,
+)
+from tests.unit.hooks.scripted_answers import asked, datasets, found, refusal
 
 if TYPE_CHECKING:
-    from tests.unit.hooks.test_hook import HookOn
+    from tests.unit.hooks.scripted_answers import HookOn
 
-OTHER = "0" * 24
-DONE = Answer(200, b"")
-GONE = refusal(404, "DATASET_UNKNOWN", "no such dataset")
 DELETE = ("DELETE", f"/v1/datasets/{DATASET}")
 ACCESS = f"/v1/datasets/{DATASET}/collaboration/access"
-
-
-def dataset(name: str = "photos") -> Answer:
-    return Answer(200, documented_answer("get_dataset_by_id", id=DATASET, type="Images") | {"name": name})
-
-
-def schedule(*states: str) -> Answer:
-    items = [{"id": SCHEDULED_RUN, "configId": CONFIG} for _ in states]
-    answer = documented_answer("get_docker_runs_scheduled_by_dataset_id", *items)
-    return Answer(200, [item | {"state": state} for item, state in zip(answer, states, strict=True)])
-
-
-def runs(*states: str) -> Answer:
-    answer = documented_answer("get_docker_runs_query_by_dataset_id", *({"id": RUN} for _ in states))
-    return Answer(200, [item | {"state": state} for item, state in zip(answer, states, strict=True)])
 
 
 # --- delete -------------------------------------------------------------------------------------------------------
@@ -160,18 +156,6 @@ def test_a_missing_dataset_is_not_created_and_the_nearest_names_are_told(
 # --- share --------------------------------------------------------------------------------------------------------
 
 
-def shared(emails: list[str], teams: list[str] | None = None, kind: str = "WRITE") -> dict[str, Any]:
-    return {"accessType": kind, "users": emails, "teams": teams or []}
-
-
-def sharing(*entries: dict[str, Any]) -> Answer:
-    answer = documented_answer("get_shared_access_configs_by_dataset_id", *({} for _ in entries))
-    return Answer(200, [item | entry for item, entry in zip(answer, entries, strict=True)])
-
-
-WRITTEN = Answer(201, {"id": OTHER})
-
-
 def written(platform: Any) -> list[dict[str, Any]]:
     asked(platform)
     return [received.json for received in platform.received if received.method == "POST"]
@@ -252,14 +236,6 @@ def test_a_list_that_cannot_be_read_is_not_written(hook_on: HookOn) -> None:
 # --- tags ---------------------------------------------------------------------------------------------------------
 
 NAMES = ["a.jpg", "dir/b.jpg", "c\u2028d.jpg", "d.jpg", "e.jpg", "f.jpg", "g.jpg", "h.jpg", "i.jpg", "ü.jpg"]
-INITIAL = {"id": OTHER, "datasetId": DATASET, "name": "initial-tag", "bitMaskData": "0x3ff", "totSize": 10}
-
-
-def tags(*items: dict[str, Any]) -> Answer:
-    answer = documented_answer("get_tags_by_dataset_id", *items)
-    return Answer(
-        200, [item | {"prevTagId": given.get("prevTagId")} for item, given in zip(answer, items, strict=True)]
-    )
 
 
 def tag(name: str, mask: str, id_: str = TAG) -> dict[str, Any]:
@@ -270,7 +246,6 @@ def names(*page: str) -> Answer:
     return Answer(200, list(page))
 
 
-CREATED = Answer(201, {"id": TAG})
 EXISTS = refusal(400, "TAG_NAME_EXISTS", "taken")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -37,38 +36,19 @@ from tests.contract.example_calls import (
     WORKER,
 )
 from tests.contract.samples import documented_answer
-from tests.contract.schema import assert_fits_contract
 from tests.unit.api.scripted_platform import Answer, NoAnswer, ScriptedPlatform, Step
+from tests.unit.hooks.scripted_answers import HookOn, asked, datasets, found, refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lightly_provider.api.models.datasource import S3Datasource
 
-HookOn = Callable[..., tuple[LightlyHook, ScriptedPlatform]]
 OTHER = "0" * 24
-
-
-def asked(platform: ScriptedPlatform) -> list[tuple[str, str]]:
-    """Method and path of each request; every one fits the contract."""
-    for received in platform.received:
-        if received.path.startswith("/v1/"):
-            assert_fits_contract(received.method, received.url, received.body)
-    return [(received.method, received.path) for received in platform.received]
-
-
-def datasets(*found: dict[str, Any]) -> Answer:
-    return Answer(200, documented_answer("get_datasets_query_by_name", *found))
-
-
-def found(name: str = "photos", type_: str = "Images", id_: str = DATASET) -> dict[str, Any]:
-    return {"id": id_, "name": name, "type": type_}
 
 
 def created(id_: str) -> Answer:
     return Answer(201, documented_answer("create_dataset", id=id_))
-
-
-def refusal(status: int, code: str, error: str = "no") -> Answer:
-    return Answer(status, {"code": code, "error": error})
 
 
 # --- datasets -----------------------------------------------------------------------------------------------------

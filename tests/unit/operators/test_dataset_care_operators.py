@@ -17,7 +17,7 @@ from tests.contract.example_calls import TAG
 from tests.contract.samples import documented_answer
 from tests.final_errors import final
 from tests.unit.api.scripted_platform import Answer
-from tests.unit.hooks.test_dataset_care import (
+from tests.unit.hooks.dataset_care_answers import (
     CREATED,
     DONE,
     GONE,
@@ -31,7 +31,7 @@ from tests.unit.hooks.test_dataset_care import (
     tags,
 )
 from tests.unit.operators.example_operators import DATASET
-from tests.unit.operators.test_in_a_dag import in_a_dag
+from tests.unit.operators.rendered import in_a_dag
 
 Delete, Share, Tag = DeleteLightlyDatasetOperator, ShareLightlyDatasetOperator, CreateLightlyTagOperator
 

@@ -38,6 +38,7 @@ from lightly_provider.operators.worker_registration import DeleteLightlyWorkerOp
 from lightly_provider.operators.worker_registration import RegisterLightlyWorkerOperator as Register
 from lightly_provider.sensors.worker import LightlyRunSensor
 from tests.unit.operators.example_operators import DATASET, EXTERNAL_ID, OPERATORS, ROLE, SELECTION, arguments, needed
+from tests.unit.operators.rendered import in_a_dag
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -204,14 +205,6 @@ def test_a_rendered_value_is_checked_first_thing_when_the_task_runs(
 
 SETTINGS = [(operator, field) for operator in OPERATORS for field in operator.template_fields]
 BOOLEANS = [(operator, field) for operator, field in SETTINGS if types_of_arguments(operator)[field] == ("bool",)]
-
-
-def in_a_dag(operator: type[Any], *, native: bool, params: dict[str, Any], **changes: Any) -> Any:
-    """The operator in a DAG, its templates rendered."""
-    with DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1), render_template_as_native_obj=native):
-        made = operator(**needed(operator, **changes))
-    made.render_template_fields({"params": params})
-    return made
 
 
 @pytest.mark.parametrize("native", [False, True])

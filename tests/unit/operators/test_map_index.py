@@ -17,7 +17,7 @@ from lightly_provider.operators.worker import RunLightlyWorkerOperator
 from lightly_provider.sensors.worker import LightlyRunSensor
 from tests.contract.example_calls import RUN, SCHEDULED_RUN
 from tests.unit.api.scripted_platform import Answer
-from tests.unit.hooks.test_dataset_care import GONE, dataset
+from tests.unit.hooks.dataset_care_answers import GONE, dataset
 from tests.unit.operators.conftest import TaskInstance
 from tests.unit.operators.example_operators import DATASET, OPERATORS, needed
 
