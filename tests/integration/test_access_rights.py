@@ -11,7 +11,7 @@ import pytest
 
 from lightly_provider.exceptions import LightlyAccessError
 from lightly_provider.operators.access import DeleteLightlyAccessOperator
-from tests.integration.created_access import create_role, create_user, places, rotate
+from tests.integration.created_access import create_role, create_user, places, rotate, verified
 from tests.integration.sandbox import REPOSITORY
 from tests.thinning import thinned
 
@@ -37,6 +37,7 @@ def test_the_documented_rights_suffice_and_none_of_them_is_too_many(
     store: str,
     lightly: Sandbox,
     bucket: str,
+    dataset_name: str,
     context: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
     aws_actions: Mapping[str, set[str]],
@@ -59,6 +60,7 @@ def test_the_documented_rights_suffice_and_none_of_them_is_too_many(
         iam.update_role(RoleName=name, MaxSessionDuration=3600)
     create(name, context, tags={"team": "vision"}, **arguments)
     create(name, context, permissions_boundary=boundary, **arguments)
+    verified(dataset_name, arguments["access_conn_id"], bucket, context)
     rotate(create, name, context, access_conn_id=arguments["access_conn_id"], aws_conn_id="narrow")
 
     kind = "role" if create is create_role else "user"

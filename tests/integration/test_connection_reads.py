@@ -12,7 +12,7 @@ from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from tests.integration.access_situations import Access
-from tests.integration.created_access import create_user, places, rotate
+from tests.integration.created_access import create_user, places, rotate, verified
 
 if TYPE_CHECKING:
     from tests.integration.sandbox import Sandbox
@@ -83,13 +83,14 @@ def test_a_datasource_is_configured_and_looked_at_with_one_read_of_its_connectio
 
 
 def test_an_access_is_created_and_rotated_with_one_read_of_airflows_own_connection(
-    lightly: Sandbox, bucket: str, name: str, context: dict[str, Any], reads: Counter[str]
+    lightly: Sandbox, bucket: str, name: str, dataset_name: str, context: dict[str, Any], reads: Counter[str]
 ) -> None:
     conn_id = f"ssm://aws_default/lightly/{name}"
 
     create_user(name, context, access_conn_id=conn_id, **places(bucket))
 
     assert reads["aws_default"] == 1
+    verified(dataset_name, conn_id, bucket, context)
     reads.clear()
     rotate(create_user, name, context, access_conn_id=conn_id)
     assert reads["aws_default"] == 1

@@ -109,6 +109,7 @@ def test_the_secret_key_shows_nowhere_but_where_it_is_kept(
     lightly: Sandbox,
     bucket: str,
     name: str,
+    dataset_name: str,
     context: dict[str, Any],
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
@@ -116,6 +117,7 @@ def test_the_secret_key_shows_nowhere_but_where_it_is_kept(
     arguments = {"access_conn_id": f"ssm://aws_default/lightly/{name}", **places(bucket)}
     with caplog.at_level(logging.DEBUG):
         outcome = create_user(name, context, **arguments)
+        verified(dataset_name, arguments["access_conn_id"], bucket, context)
         again = rotate(create_user, name, context, access_conn_id=arguments["access_conn_id"])
 
     connection = kept(lightly, "ssm", name)
