@@ -175,6 +175,8 @@ def _sama_tasks(answer: Any, *, before: int) -> list[dict[str, Any]]:
 def _texts_in(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
+    if isinstance(value, dict):
+        yield from value
     for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from _texts_in(inner)
 

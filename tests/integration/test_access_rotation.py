@@ -232,6 +232,7 @@ def test_a_key_that_a_dataset_elsewhere_uses_is_kept_when_it_gets_no_new_one(
     assert lights(dataset_id) == [True] * 4
 
 
+@pytest.mark.exhaustive(sample="test_a_rotation_moves_every_datasource_and_takes_the_old_secret_away")
 def test_a_given_external_id_replaces_the_old_one_only_in_a_rotation(
     lightly: Sandbox, bucket: str, name: str, dataset_name: str, context: dict[str, Any]
 ) -> None:
@@ -255,6 +256,7 @@ def test_a_given_external_id_replaces_the_old_one_only_in_a_rotation(
 # --- nothing is taken away that is in use -------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive(sample="test_a_rotation_moves_every_datasource_and_takes_the_old_secret_away")
 @pytest.mark.parametrize("create", thinned([create_role, create_user], keep=1))
 def test_a_secret_that_another_dataset_has_stays_valid_and_is_reported(
     create: Any, lightly: Sandbox, bucket: str, name: str, dataset_name: str, context: dict[str, Any]

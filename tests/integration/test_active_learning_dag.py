@@ -141,6 +141,7 @@ def test_the_model_chooses_what_it_is_least_certain_of(
     assert means[0] > 1.5 * means[2]
 
 
+@pytest.mark.exhaustive(sample="test_each_round_labels_other_images")
 def test_the_second_round_finds_classes_that_have_no_label_yet(rounds: Rounds, sandbox: Sandbox) -> None:
     known = {name.split("/")[0] for name in selected(sandbox, rounds, rounds.first)}
     found = {name.split("/")[0] for name in selected(sandbox, rounds, rounds.second)}

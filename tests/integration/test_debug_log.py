@@ -81,6 +81,7 @@ def test_the_doctor_shows_none(access: Access, secrets: list[str], airflow_db: P
     assert shown(secrets, printed) == []
 
 
+@pytest.mark.exhaustive(sample="test_no_operator_shows_a_secret_of_a_session")
 @pytest.mark.parametrize("access", ["user"], indirect=True)
 def test_the_health_of_all_datasets_shows_none(
     access: Access,

@@ -72,6 +72,7 @@ def until(condition: Callable[[], Any]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.exhaustive(sample="test_the_guides_daily_dag_runs_as_it_is_written")
 def test_new_files_all_files_and_files_since_a_moment(
     lightly: Sandbox, few_photos: str, dataset_name: str, context: dict[str, Any]
 ) -> None:
@@ -216,6 +217,7 @@ class Killed:
             LightlyHook().set_processed_until(self.dataset_id, SINCE + 60)
 
 
+@pytest.mark.exhaustive(sample="test_a_reset_is_not_repeated_by_a_try_that_finds_the_run")
 def test_a_try_that_is_killed_between_the_reset_and_the_schedule_resets_once(
     lightly: Sandbox, tries: TaskTries, worker: StagedWorker, dataset_id: str, names: list[str], database: Path
 ) -> None:
@@ -241,6 +243,7 @@ def test_a_reset_is_not_repeated_by_a_try_that_finds_the_run(
     assert [run.state for run in schedule(dataset_id)] == ["DONE"]
 
 
+@pytest.mark.exhaustive(sample="test_a_reset_is_not_repeated_by_a_try_that_finds_the_run")
 def test_a_retry_with_the_same_relevant_filenames_finds_the_run(
     lightly: Sandbox,
     few_photos: str,
