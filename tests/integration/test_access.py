@@ -255,6 +255,7 @@ def faults(sandbox: Sandbox, *options: str) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
+@pytest.mark.exhaustive(sample="test_an_access_is_created_works_and_goes_without_a_trace")
 @pytest.mark.usefixtures("slow_iam")
 def test_a_new_user_is_waited_for_until_its_keys_have_effect(
     lightly: Sandbox, bucket: str, name: str, context: dict[str, Any]

@@ -107,6 +107,7 @@ def selected(sandbox: Sandbox, rounds: Rounds, outcome: DagOutcome) -> list[str]
     return [json.loads(line)["source-ref"].removeprefix(f"s3://{rounds.bucket}/raw/") for line in manifest.splitlines()]
 
 
+@pytest.mark.exhaustive(sample="test_the_example_asks_nobody_unless_it_is_told_to")
 def test_each_round_labels_other_images(rounds: Rounds, sandbox: Sandbox) -> None:
     for outcome in (rounds.first, rounds.second):
         assert outcome.state == "success", outcome.tasks
@@ -125,6 +126,7 @@ def test_each_round_labels_other_images(rounds: Rounds, sandbox: Sandbox) -> Non
     }
 
 
+@pytest.mark.exhaustive(sample="test_the_example_asks_nobody_unless_it_is_told_to")
 def test_the_model_chooses_what_it_is_least_certain_of(
     rounds: Rounds, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -141,7 +143,7 @@ def test_the_model_chooses_what_it_is_least_certain_of(
     assert means[0] > 1.5 * means[2]
 
 
-@pytest.mark.exhaustive(sample="test_each_round_labels_other_images")
+@pytest.mark.exhaustive(sample="test_the_example_asks_nobody_unless_it_is_told_to")
 def test_the_second_round_finds_classes_that_have_no_label_yet(rounds: Rounds, sandbox: Sandbox) -> None:
     known = {name.split("/")[0] for name in selected(sandbox, rounds, rounds.first)}
     found = {name.split("/")[0] for name in selected(sandbox, rounds, rounds.second)}

@@ -53,6 +53,7 @@ def shown(secrets: list[str], *places: str) -> list[str]:
     return [line for secret in secrets for line in lines_with(secret, *kept)]
 
 
+@pytest.mark.exhaustive(sample="test_no_operator_shows_a_secret_of_a_session")
 def test_the_doctor_shows_none(access: Access, secrets: list[str], airflow_db: Path) -> None:
     own = ["--aws-conn-id", "lightly_bucket"]
     if access.by == "role":

@@ -60,6 +60,7 @@ def conf(bucket: str, name: str, dataset_name: str) -> dict[str, Any]:
     }
 
 
+@pytest.mark.exhaustive(sample="test_the_external_id_shows_in_no_log_xcom_rendered_field_or_serialized_dag")
 def test_a_role_is_created_works_at_once_and_is_taken_away(
     lightly: Sandbox, conf: dict[str, Any], name: str, database: Path
 ) -> None:

@@ -527,6 +527,7 @@ def reads_as_documented(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> st
     return keys.access_key_id
 
 
+@pytest.mark.exhaustive(sample="test_what_is_broken_by_hand_is_named_and_its_printed_fix_turns_the_lights_green")
 @pytest.mark.parametrize(("by_hand", "by", "before"), DENIED)
 def test_the_documented_rights_suffice_to_name_what_denies(
     by_hand: Callable[[Access], None],

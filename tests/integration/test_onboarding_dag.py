@@ -140,6 +140,7 @@ def test_no_secret_shows_in_logs_xcoms_rendered_fields_or_the_serialized_dag(
         assert lines_with(secret, printed, stored, kept) == []
 
 
+@pytest.mark.exhaustive(sample="test_no_secret_shows_in_logs_xcoms_rendered_fields_or_the_serialized_dag")
 def test_no_secret_shows_when_a_task_fails(
     lightly: Sandbox,
     onboarding: dict[str, Any],

@@ -123,6 +123,7 @@ def test_the_next_dag_run_has_a_worker_of_its_own(ecs: Ecs, conf: dict[str, Any]
     assert len(names) == len(ecs.tasks) == 2
 
 
+@pytest.mark.exhaustive(sample="test_a_worker_is_there_for_its_run_and_gone_after_it")
 def test_a_run_that_cannot_be_scheduled_leaves_no_container_and_no_worker(
     ecs: Ecs, lightly: Sandbox, dataset_name: str, database: Path
 ) -> None:
@@ -141,7 +142,7 @@ def test_a_run_that_cannot_be_scheduled_leaves_no_container_and_no_worker(
     assert registered() == before
 
 
-@pytest.mark.exhaustive(sample="test_a_run_that_cannot_be_scheduled_leaves_no_container_and_no_worker")
+@pytest.mark.exhaustive(sample="test_a_worker_is_there_for_its_run_and_gone_after_it")
 def test_a_container_is_stopped_whose_start_never_told_of_it_and_no_other_is(
     ecs: Ecs, conf: dict[str, Any], lightly: Sandbox, database: Path
 ) -> None:
