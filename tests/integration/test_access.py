@@ -272,7 +272,7 @@ def test_a_new_user_is_waited_for_until_its_keys_have_effect(
     assert s3.list_objects_v2(Bucket=bucket, Prefix="raw/")["KeyCount"] == 1, "without waiting any longer"
 
 
-@pytest.mark.exhaustive(sample="test_a_new_user_is_waited_for_until_its_keys_have_effect")
+@pytest.mark.exhaustive(sample="test_an_access_is_created_works_and_goes_without_a_trace")
 @pytest.mark.usefixtures("slow_iam")
 def test_a_new_role_works_for_the_platform_within_the_patience_of_the_verification(
     lightly: Sandbox, bucket: str, name: str, dataset_name: str, context: dict[str, Any]
