@@ -369,7 +369,9 @@ class _ObjectStorageSource(Source):
         from airflow.providers.common.compat.sdk import ObjectStoragePath
 
         try:
-            return ObjectStoragePath(self.address, conn_id=self._conn_id)
+            path = ObjectStoragePath(self.address, conn_id=self._conn_id)
+            _ = path.fs  # Airflow 2.11 looks for the storage only here
+            return path
         except (ImportError, ValueError) as error:
             raise LightlySourceError(
                 f"{self.uri} cannot be read: {shown(error, longest=300)}; install the Airflow provider of this "

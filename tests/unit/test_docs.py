@@ -109,6 +109,7 @@ KMS_KEY = "arn:aws:kms:eu-central-1:123456789012:key/0f3c9a6e-1111-4000-8000-123
 
 
 @pytest.mark.parametrize("snippet", DAG_SNIPPETS, ids=[block.place for block in DAG_SNIPPETS])
+@pytest.mark.usefixtures("airflow_db")  # Airflow 2.11 looks there for the assets of an alias
 def test_a_dag_in_the_documents_parses(snippet: Block, tmp_path: Path) -> None:
     (tmp_path / "snippet.py").write_text(snippet.text)
 
