@@ -29,8 +29,9 @@ def test_both_ways_to_wait_return_the_same(
         run.wait_until_scheduled()
         run.ends_well(run.begin())
         results[dag_id] = run.result()
-    ids = {"scheduled_run_id", "run_id"}
-    bare = [{key: value for key, value in result.items() if key not in ids} for result in results.values()]
+    own = {"scheduled_run_id", "run_id", "dataset_id", "dataset_name", "dataset_url"}
+    assert all(result[key] for result in results.values() for key in own)
+    bare = [{key: value for key, value in result.items() if key not in own} for result in results.values()]
     assert bare[0] == bare[1]
 
 
