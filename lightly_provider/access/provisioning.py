@@ -292,8 +292,8 @@ def new_key(
     access = replace(access, access_key_id=key_id, secret_access_key=secret)
     try:
         store.keep(access, seen=seen, allow_unmanaged=allow_unmanaged)
-    except Exception:
-        # The secret is lost, and AWS allows only two keys.
+    except BaseException:
+        # A timeout or kill of the task ends here, too. The secret is lost, and AWS allows only two keys.
         users.delete_key(user_name, key_id)
         raise
     return access

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from lightly_provider.lineage import Moved, Platform
     from lightly_provider.operators.arguments import Share
     from lightly_provider.results.lightly_folder import LightlyFolder
+    from lightly_provider.results.metadata.uploading import UploadedMetadata
+    from lightly_provider.results.predictions.uploading import UploadedPredictions
     from lightly_provider.results.sources import Source
 
 IF_UNMATCHED = ("skip", "upload", "fail")
@@ -60,10 +63,25 @@ class _Upload(LightlyBaseOperator):
             return Moved(inputs=read)
         return Moved(inputs=read, outputs=[file(self._uploaded_to), platform.dataset(self.dataset_id)])
 
-    def _end(self, context: Context, uri: str) -> None:
-        """Remember where the files are, for the lineage, and fill the events of the outlets."""
-        self._uploaded_to = uri
+    def perform(self, context: Context) -> dict[str, Any]:
+        """Upload the files, log what was written, and fill the events of the outlets."""
+        url = push_dataset_link(context, self.hook.connection.web_url, self.dataset_id, waits=False)
+        outcome = self._upload()
+        self._uploaded_to = outcome.uri
+        self.log.info(
+            "%d files (%d written, %d unchanged) are in %s; dataset: %s",
+            outcome.files,
+            outcome.written,
+            outcome.unchanged,
+            outcome.uri,
+            url,
+        )
         self.platform.announce_dataset(self, context, self.dataset_id)
+        return outcome.to_json()
+
+    @abstractmethod
+    def _upload(self) -> UploadedPredictions | UploadedMetadata:
+        """Upload the files."""
 
     def check_arguments(self) -> None:
         """See :meth:`CheckedArguments.check_arguments`."""
@@ -219,16 +237,14 @@ class UploadLightlyPredictionsOperator(_Upload):
                 writes_through_platform=self.write_through == PLATFORM,
             )
 
-    def perform(self, context: Context) -> dict[str, Any]:
-        """Upload the predictions."""
+    def _upload(self) -> UploadedPredictions:
         from lightly_provider.results.own_files import PREDICTIONS
         from lightly_provider.results.predictions.formats import PredictionFormat
         from lightly_provider.results.predictions.schema import TaskType
         from lightly_provider.results.predictions.uploading import upload_predictions
 
-        url = push_dataset_link(context, self.hook.connection.web_url, self.dataset_id, waits=False)
         folder, has_frames = self._folder(PREDICTIONS, through_platform=self.write_through == PLATFORM)
-        outcome = upload_predictions(
+        return upload_predictions(
             folder,
             self._source(),
             task_name=self.task_name,
@@ -242,17 +258,6 @@ class UploadLightlyPredictionsOperator(_Upload):
             has_frames=has_frames,
             log=self.log,
         )
-        self.log.info(
-            "Task %s has the predictions of %d files (%d written, %d unchanged) in %s; dataset: %s",
-            outcome.task_name,
-            outcome.files,
-            outcome.written,
-            outcome.unchanged,
-            outcome.uri,
-            url,
-        )
-        self._end(context, outcome.uri)
-        return outcome.to_json()
 
 
 class UploadLightlyMetadataOperator(_Upload):
@@ -342,15 +347,13 @@ class UploadLightlyMetadataOperator(_Upload):
                 f"address ({', '.join(MetadataFormat)}), and none with a mapping."
             )
 
-    def perform(self, context: Context) -> dict[str, Any]:
-        """Upload the metadata."""
+    def _upload(self) -> UploadedMetadata:
         from lightly_provider.results.metadata.rows import MetadataFormat
         from lightly_provider.results.metadata.uploading import upload_metadata
         from lightly_provider.results.own_files import METADATA
 
-        url = push_dataset_link(context, self.hook.connection.web_url, self.dataset_id, waits=False)
         folder, has_frames = self._folder(METADATA, through_platform=False)
-        outcome = upload_metadata(
+        return upload_metadata(
             folder,
             dict(self.source) if isinstance(self.source, Mapping) else self._source(),
             source_format=MetadataFormat(self.format) if self.format else None,
@@ -363,13 +366,3 @@ class UploadLightlyMetadataOperator(_Upload):
             has_frames=has_frames,
             log=self.log,
         )
-        self.log.info(
-            "%d files have metadata (%d written, %d unchanged) in %s; dataset: %s",
-            outcome.files,
-            outcome.written,
-            outcome.unchanged,
-            outcome.uri,
-            url,
-        )
-        self._end(context, outcome.uri)
-        return outcome.to_json()

@@ -79,10 +79,6 @@ class LightlyFolder(ABC):
         :return: Whether it was written.
         """
 
-    def image_start(self, name: str, length: int) -> bytes:
-        """Return the first bytes of a file in the input; only with an AWS connection."""
-        raise NotImplementedError
-
 
 def datasource_for(datasources: Sequence[Datasource], purpose: Purpose, dataset_id: str) -> Datasource:
     """
@@ -100,7 +96,15 @@ def datasource_for(datasources: Sequence[Datasource], purpose: Purpose, dataset_
     )
 
 
-class BucketFolder(LightlyFolder):
+class FolderBesideImages(LightlyFolder):
+    """The folder of a dataset whose images can be read, too."""
+
+    @abstractmethod
+    def image_start(self, name: str, length: int) -> bytes:
+        """Return the first bytes of a file in the input."""
+
+
+class BucketFolder(FolderBesideImages):
     """
     The folder in S3, reached with Airflow's own AWS connection.
 
@@ -187,7 +191,7 @@ class BucketFolder(LightlyFolder):
         return True
 
     def image_start(self, name: str, length: int) -> bytes:
-        """See :meth:`LightlyFolder.image_start`."""
+        """See :meth:`FolderBesideImages.image_start`."""
         with self._explained():
             answer = self._s3_of_input.get_object(
                 Bucket=self._input.bucket, Key=self._input.prefix + name, Range=f"bytes=0-{length - 1}"

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import traceback
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.integration.airflow_run import example_dags
+from tests.integration.forking_process import ForkingProcess
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+if TYPE_CHECKING:
+    from pathlib import Path
+
 CONNECTIONS = "AIRFLOW_CONN_"
 
 
@@ -33,30 +34,12 @@ class DagProcess:
         self._n_runs = 0
 
     def __enter__(self) -> DagProcess:
-        mine, theirs = os.pipe(), os.pipe()
-        self._log = (self._folder / "start.txt").open("w")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(theirs[0]), str(mine[1])],
-            env=os.environ | {"AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG"},
-            cwd=REPOSITORY,
-            pass_fds=(theirs[0], mine[1]),
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-        )
-        os.close(theirs[0])
-        os.close(mine[1])
-        self._answers, self._commands = os.fdopen(mine[0]), os.fdopen(theirs[1], "w")
+        environment = {"AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG"}
+        self._process = ForkingProcess(__name__, log=self._folder / "start.txt", environment=environment)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._commands.close()
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._answers.close()
-        self._log.close()
+        self._process.close()
 
     def run(self, dag_id: str, conf: dict[str, Any]) -> str:
         """Run an example DAG to its end, with this process's connections; return everything that was printed."""
@@ -64,9 +47,9 @@ class DagProcess:
         output = self._folder / f"run-{self._n_runs}.txt"
         connections = {name: value for name, value in os.environ.items() if name.startswith(CONNECTIONS)}
         command = {"dag_id": dag_id, "conf": conf, "output": str(output), "connections": connections}
-        print(json.dumps(command), file=self._commands, flush=True)
-        if not self._answers.readline():
-            raise RuntimeError(f"The process of the DAG runs ended:\n{Path(self._log.name).read_text()[-4000:]}")
+        print(json.dumps(command), file=self._process.commands, flush=True)
+        if not self._process.answers.readline():
+            raise RuntimeError(f"The process of the DAG runs ended:\n{self._process.log()[-4000:]}")
         return output.read_text(errors="replace")
 
 

@@ -12,7 +12,6 @@ import json
 import os
 import select
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -22,7 +21,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.integration.forking_process import ForkingProcess
+
 DAGS = Path(__file__).with_name("dags")
 LONGEST_TRY_S = 180
 
@@ -31,32 +31,14 @@ class TaskTries:
     """Context manager: the process that forks for each try."""
 
     def __enter__(self) -> TaskTries:
-        mine, theirs = os.pipe(), os.pipe()
-        self._log = (Path(os.environ["AIRFLOW_HOME"]) / f"tries-{uuid.uuid4().hex[:8]}.log").open("w+")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(theirs[0]), str(mine[1])],
-            env=os.environ | {"AIRFLOW__CORE__DAGS_FOLDER": str(DAGS)},
-            cwd=REPOSITORY,
-            pass_fds=(theirs[0], mine[1]),
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-        )
-        os.close(theirs[0])
-        os.close(mine[1])
         self._newest = 0
         self._asking = threading.Lock()
-        self._answers, self._commands = os.fdopen(mine[0]), os.fdopen(theirs[1], "w")
+        log = Path(os.environ["AIRFLOW_HOME"]) / f"tries-{uuid.uuid4().hex[:8]}.log"
+        self._process = ForkingProcess(__name__, log=log, environment={"AIRFLOW__CORE__DAGS_FOLDER": str(DAGS)})
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._commands.close()
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._answers.close()
-        self._log.close()
+        self._process.close()
 
     def begin(self, dag_id: str, conf: dict[str, Any]) -> str:
         """Create a DAG run; return its id."""
@@ -88,15 +70,14 @@ class TaskTries:
 
     def log(self) -> str:
         """Return the whole output."""
-        self._log.flush()
-        return Path(self._log.name).read_text()
+        return self._process.log()
 
     def _ask(self, **command: Any) -> Any:
         with self._asking:
-            print(json.dumps(command), file=self._commands, flush=True)
-            if not select.select([self._answers], [], [], LONGEST_TRY_S)[0]:
+            print(json.dumps(command), file=self._process.commands, flush=True)
+            if not select.select([self._process.answers], [], [], LONGEST_TRY_S)[0]:
                 raise RuntimeError(f"No answer to {command} within {LONGEST_TRY_S} s:\n{self.log()[-4000:]}")
-            answer = self._answers.readline()
+            answer = self._process.answers.readline()
         if not answer:
             raise RuntimeError(f"The process of the tries ended:\n{self.log()[-4000:]}")
         return json.loads(answer)
@@ -277,6 +258,8 @@ def main() -> None:
         arguments = json.loads(line)
         answer = getattr(tries, arguments.pop("command"))(**arguments)
         print(json.dumps(answer), file=answers, flush=True)
+    # Not by the interpreter's own end, which would wait for the thread of Airflow's API.
+    os._exit(0)
 
 
 if __name__ == "__main__":

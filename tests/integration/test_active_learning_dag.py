@@ -59,7 +59,7 @@ def rounds(sandbox: Sandbox, airflow_db: Path) -> Rounds:
         "dataset_name": f"rounds {uuid.uuid4().hex[:12]}",
         "input_path": f"s3://{bucket}/raw/",
         "lightly_path": f"s3://{bucket}/lightly/",
-        "work_path": f"s3://{bucket}/work/",
+        "work_path": f"s3://{bucket}/rounds/",
         "n_samples": N_SAMPLES,
         "poll_interval": 0.2,
     }
@@ -70,8 +70,8 @@ def rounds(sandbox: Sandbox, airflow_db: Path) -> Rounds:
             environment.setenv(f"AIRFLOW_CONN_{name}", sandbox.aws_connection(sandbox.admin))
         first, second = (run_dag(DAG_ID, conf, airflow_db) for _ in range(2))
         predicted = {
-            key.removeprefix("work/predictions/").replace(".json", ".jpg"): json.loads(content)
-            for key, content in contents(sandbox, bucket, "work/predictions/").items()
+            key.removeprefix("rounds/predictions/").replace(".json", ".jpg"): json.loads(content)
+            for key, content in contents(sandbox, bucket, "rounds/predictions/").items()
             if not key.endswith("schema.json")
         }
         others = onboarded(f"no {conf['dataset_name']}", conf["input_path"], f"s3://{bucket}/other/", context)
@@ -118,7 +118,7 @@ def test_each_round_labels_other_images(rounds: Rounds, sandbox: Sandbox) -> Non
     first, second = (selected(sandbox, rounds, outcome) for outcome in (rounds.first, rounds.second))
     assert len({*first, *second}) == 2 * N_SAMPLES
     assert len(rounds.predicted) == N_PHOTOS
-    labels = contents(sandbox, rounds.bucket, "work/labels/")
+    labels = contents(sandbox, rounds.bucket, "rounds/labels/")
     assert len(labels) == 2
     labelled = [json.loads(line) for lines in labels.values() for line in lines.splitlines()]
     assert {entry["filename"]: entry["label"] for entry in labelled} == {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightly_provider.exceptions import LightlyInvalidFilesError
 from lightly_provider.foreign_text import shown
+from lightly_provider.results.lightly_folder import FolderBesideImages
 from lightly_provider.results.own_files import SCHEMA_FILE
 from lightly_provider.results.parallel import spread
 from lightly_provider.results.predictions.formats import PredictionFormat, check_extra, reader_of
@@ -101,6 +102,11 @@ def upload_predictions(
             "The boxes of the format 'yolo' are parts of an image, and the frames of videos have no image in the input "
             "whose size can be read; write the predictions as 'coco'. Nothing was written."
         )
+    if source_format is PredictionFormat.YOLO and not isinstance(folder, FolderBesideImages):
+        raise LightlyInvalidFilesError(
+            "The boxes of the format 'yolo' are parts of an image, whose size the platform does not return; write "
+            "through the bucket, or write the predictions as 'coco'. Nothing was written."
+        )
     with temporary_database() as database:
         staging = Staging(database)
         with reader_of(source, source_format, task_type=task_type, categories=categories, database=database) as reader:
@@ -118,7 +124,7 @@ def upload_predictions(
         log.info("%s has %d predictions for %d images.", source.uri, n_predictions, staging.count)
         _check_present_schema(folder, task_name, schema, replace_schema=replace_schema)
         matched = match(staging, folder, if_unmatched=if_unmatched, has_frames=has_frames, what="predictions", log=log)
-        if source_format is PredictionFormat.YOLO:
+        if source_format is PredictionFormat.YOLO and isinstance(folder, FolderBesideImages):
             _add_sizes(staging, folder, source)
         written, unchanged = write_files(staging, folder, f"{task_name}/", log=log)
         schema_written = write_schema(folder, f"{task_name}/{SCHEMA_FILE}", schema.to_json())
@@ -160,7 +166,7 @@ def _check_present_schema(folder: LightlyFolder, task_name: str, schema: TaskSch
         )
 
 
-def _add_sizes(staging: Staging, folder: LightlyFolder, source: Source) -> None:
+def _add_sizes(staging: Staging, folder: FolderBesideImages, source: Source) -> None:
     """Convert the boxes of all staged files to pixels, by the sizes of the images."""
 
     def converted(row: tuple[int, str, str]) -> tuple[int, str]:
@@ -171,7 +177,7 @@ def _add_sizes(staging: Staging, folder: LightlyFolder, source: Source) -> None:
         staging.replace(number, content)
 
 
-def _size_of(image: str, folder: LightlyFolder, source: Source) -> tuple[int, int]:
+def _size_of(image: str, folder: FolderBesideImages, source: Source) -> tuple[int, int]:
     from PIL import Image, UnidentifiedImageError
 
     for length in (_HEADER, _LARGEST_IMAGE):

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lightly_provider.api.models.datasource import Datasource
 from lightly_provider.exceptions import LightlyExtraMissingError, LightlyInvalidFilesError, LightlySourceError
+from lightly_provider.results.lightly_folder import PlatformPredictions
 from lightly_provider.results.predictions.formats import PredictionFormat, check_format
 from lightly_provider.results.predictions.schema import TaskType, check_task_name
 from lightly_provider.results.upload import add_task
@@ -295,6 +297,16 @@ def test_tasks_that_are_no_list_are_not_overwritten() -> None:
     with pytest.raises(LightlySourceError, match=r"tasks\.json is no JSON list"):
         add_task(folder, "a")
     assert folder.files["tasks.json"] == b'{"a": 1}'
+
+
+def test_yolo_is_refused_where_the_sizes_of_the_images_cannot_be_read(tmp_path: Path) -> None:
+    through_platform = PlatformPredictions(
+        None,  # type: ignore[arg-type]  # no request is made
+        "6a9c21d4e8b05f7312c4d9ab",
+        Datasource(id="0" * 24, purpose="LIGHTLY", type="S3", fullPath="s3://my-bucket/lightly/"),  # type: ignore[call-arg]
+    )
+    with pytest.raises(LightlyInvalidFilesError, match=r"whose size the platform does not return; write through the"):
+        upload(through_platform, tmp_path, "yolo")
 
 
 # --- files that are not in the input -------------------------------------------------------------------------------
