@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
 from lightly_provider.exceptions import LightlyAccessError
 from lightly_provider.operators.access import (
@@ -218,6 +219,31 @@ def test_a_denial_to_airflows_own_identity_names_it_and_the_operation(
 
 
 # --- keys that are lost -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", [AirflowTaskTimeout, KeyboardInterrupt])
+def test_a_task_that_ends_before_its_new_key_is_kept_leaves_no_key_behind(
+    end: type[BaseException],
+    lightly: Sandbox,
+    bucket: str,
+    name: str,
+    context: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from botocore.client import BaseClient
+
+    call = BaseClient._make_api_call
+
+    def ended_at_the_store(client: Any, operation: str, arguments: Any) -> Any:
+        if operation == "PutParameter":
+            raise end("the task ends here")
+        return call(client, operation, arguments)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", ended_at_the_store)
+    with pytest.raises(end, match="the task ends here"):
+        create_user(name, context, access_conn_id=f"ssm://aws_default/lightly/{name}", **places(bucket))
+
+    assert keys_of(lightly, name) == []
 
 
 def test_a_key_whose_secret_is_lost_is_replaced_by_one_that_works(
