@@ -12,6 +12,7 @@ what Lightly uses, the datasources that use it are tried from here too, which sa
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +22,8 @@ from lightly_provider.exceptions import LightlyError, LightlyPermissionsError
 from lightly_provider.hooks.lightly import LightlyHook
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from lightly_provider.verification.report import changes_between
+
+log = logging.getLogger(__name__)
 
 # Whoever may start this DAG chooses among these connections, and no others. List yours here.
 BUCKET_CONNECTIONS, OWN_CONNECTIONS = ["lightly_bucket"], ["aws_default"]
@@ -64,7 +67,7 @@ with DAG(
             for change in changes_between(before.get(dataset_id), verdict)
         ]
         changes += [f"Dataset {dataset_id} is gone" for dataset_id in sorted(before.keys() - present)]
-        print(f"{len(now)} datasets verified, {len(changes)} changes.", *changes, sep="\n  ")
+        log.info("%s", "\n  ".join([f"{len(now)} datasets verified, {len(changes)} changes.", *changes]))
         # What was not seen is compared with its last verdict, once it is seen again.
         kept = {dataset_id: before[dataset_id] for dataset_id in not_seen if dataset_id in before}
         ti.xcom_push(key="verdicts", value={**kept, **now})

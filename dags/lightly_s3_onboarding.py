@@ -2,7 +2,7 @@
 ### Onboard a bucket of images into Lightly
 
 Creates the dataset, connects it to your S3 bucket, verifies that Lightly can read and write there, runs the Lightly
-Worker, prints the images that it selected, and exports them as a manifest, `selected.jsonl` at the location to which
+Worker, logs which images it selected, and exports them as a manifest, `selected.jsonl` at the location to which
 Lightly writes. You can run it repeatedly: it reuses the dataset, and selects only from images that are new in the
 bucket.
 
@@ -18,6 +18,7 @@ Then trigger the DAG, and enter the location of your images in the form.
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 
 from airflow.providers.common.compat.sdk import DAG, Param, task
@@ -28,6 +29,8 @@ from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.results import ExportLightlyTagOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
+
+log = logging.getLogger(__name__)
 
 # Whoever may start this DAG may hand over one of these to Lightly, and no other connection. List yours here.
 BUCKET_CONNECTIONS = ["lightly_bucket"]
@@ -94,14 +97,14 @@ with DAG(
         if run["tag_name"] is not None:
             return str(run["tag_name"])
         tag_name = LightlyHook().get_tags(dataset_id)[-1].name
-        print(f"Nothing new in the bucket; the newest tag is {tag_name!r}.")
+        log.info("Nothing new in the bucket; the newest tag is %r.", tag_name)
         return tag_name
 
     @task
     def print_selection(dataset_id: str, tag_name: str) -> list[str]:
-        """Print and return the filenames of the selected images."""
+        """Log and return the filenames of the selected images."""
         filenames = LightlyHook().get_filenames(dataset_id, tag_name)
-        print(f"{len(filenames)} images are selected:", *filenames, sep="\n  ")
+        log.info("%d images are selected:\n  %s", len(filenames), "\n  ".join(filenames))
         return filenames
 
     tag_name = newest_tag(dataset.output, run.output)

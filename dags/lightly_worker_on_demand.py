@@ -16,6 +16,7 @@ Also create an ECS task definition with the worker's image, which reads the toke
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,6 +25,8 @@ from airflow.providers.common.compat.sdk import DAG, Param, task
 
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
 from lightly_provider.operators.worker_registration import DeleteLightlyWorkerOperator, RegisterLightlyWorkerOperator
+
+log = logging.getLogger(__name__)
 
 AWS_CONN_ID = "aws_default"
 WORKER_ID = "LIGHTLY_WORKER_ID"  # the environment variable from which the worker reads its id
@@ -122,7 +125,7 @@ with DAG(
         for arn in stopped:
             ecs.stop_task(cluster=cluster, task=arn, reason="The Airflow DAG run is over")
         if stopped:
-            print("Stopping", *stopped)
+            log.info("Stopping %s", ", ".join(stopped))
             ecs.get_waiter("tasks_stopped").wait(cluster=cluster, tasks=stopped)
         return stopped
 
