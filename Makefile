@@ -11,6 +11,7 @@ VENV_VENDOR := .venv-vendor
 VENV_BROWSER := .venv-browser
 VENV_SYSTEM := .venv-system
 VENV_FORMATS := .venv-formats
+VENV_DOCS := .venv-docs
 SANDBOX_STATE := sandbox-state
 SANDBOX_PORT ?= 8420
 AWS_PORT ?= 8421
@@ -87,6 +88,11 @@ types: $(VENV)/.ready $(VENV_SANDBOX)/.ready ## mypy, strict
 	$(VENV)/bin/mypy
 	cd sandbox && ../$(VENV_SANDBOX)/bin/mypy && ../$(VENV_SANDBOX)/bin/mypy ../benchmarks/sandbox.py
 
+.PHONY: docs
+docs: $(VENV_DOCS)/.ready ## build the guide as a site, into site/, and check it
+	$(VENV_DOCS)/bin/mkdocs build --quiet --strict --clean
+	$(VENV_DOCS)/bin/python -m pytest -q tests_docs
+
 .PHONY: sandbox
 sandbox: $(VENV_SANDBOX)/.ready ## run the local Lightly platform, AWS and worker until Ctrl-C
 	@$(LIGHTLY_SANDBOX) up --state-dir $(SANDBOX_STATE) --port $(SANDBOX_PORT) --aws-port $(AWS_PORT) \
@@ -109,7 +115,7 @@ benchmarks: $(VENV_BENCHMARKS)/.ready $(VENV_SANDBOX)/.ready $(VENV_VENDOR)/.rea
 
 .PHONY: clean
 clean: ## remove what the targets made, environments included
-	rm -rf $(VENV) $(VENV_SANDBOX) $(VENV_COMPAT) $(VENV_BENCHMARKS) $(VENV_VENDOR) $(VENV_SYSTEM) $(VENV_FORMATS) demo-output $(SANDBOX_STATE) airflow-home
+	rm -rf $(VENV) $(VENV_SANDBOX) $(VENV_COMPAT) $(VENV_BENCHMARKS) $(VENV_VENDOR) $(VENV_SYSTEM) $(VENV_FORMATS) $(VENV_DOCS) site demo-output $(SANDBOX_STATE) airflow-home
 
 $(VENV)/.ready: pyproject.toml constraints.txt scripts/setup-venv
 	@scripts/setup-venv $(VENV) constraints.txt --editable . --group test --group lint
@@ -125,6 +131,9 @@ $(VENV_VENDOR)/.ready: sandbox/vendor-constraints.txt scripts/setup-venv
 
 $(VENV_FORMATS)/.ready: pyproject.toml constraints-formats.txt scripts/setup-venv
 	@scripts/setup-venv $(VENV_FORMATS) constraints-formats.txt --group formats
+
+$(VENV_DOCS)/.ready: pyproject.toml constraints-docs.txt scripts/setup-venv
+	@scripts/setup-venv $(VENV_DOCS) constraints-docs.txt --group docs
 
 $(VENV_BROWSER)/.ready: sandbox/browser-constraints.txt scripts/setup-venv
 	@scripts/setup-venv $(VENV_BROWSER) sandbox/browser-constraints.txt --no-deps --requirement sandbox/browser-constraints.txt

@@ -436,7 +436,7 @@ class RotateLightlyAccessOperator(LightlyBaseOperator, ExternalIdArgument):
         it. 0 looks once. Default: 60.
     :param external_id: The role's new external ID: at least 10 characters. None (default): a random one. It is a
         secret; see :class:`ConfigureS3DatasourceOperator` for how it is kept out of fields.
-    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
+    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
     :return: ``{"arn", "conn_id", "replaced", "moved", "to_delete", "used_by", "active_runs", "changed_at"}``: what was
         replaced (ids of access keys, or ``external ID``), the ids of the datasets that were moved, what of the replaced
         is still valid, and the ids of the datasets and the runs, by dataset, that use it.

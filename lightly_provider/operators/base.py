@@ -131,7 +131,7 @@ class LightlyBaseOperator(CheckedOperator, DescribedLineage):
     """
     Base of the operators that talk to the platform.
 
-    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
+    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
     """
 
     template_fields: Sequence[str] = ("lightly_conn_id",)

@@ -27,7 +27,7 @@ class CancelLightlyRunOperator(LightlyBaseOperator):
     :param dataset_id: Dataset. Templated.
     :param scheduled_run_id: Id that scheduling returned, e.g. ``run_worker.output["scheduled_run_id"]``. Templated.
     :param if_taken: What to do if a worker has taken it: ``warn`` (default), or ``fail``.
-    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
+    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
     :return: Whether it is canceled.
     :raises ValueError: An argument is not valid.
     :raises LightlyRunError: It could not be canceled, and ``if_taken`` is ``fail``.

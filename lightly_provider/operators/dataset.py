@@ -50,7 +50,7 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
         creation fails the task as well, because the dataset is there then. Templated.
     :param if_missing: ``create`` a missing dataset (default), or ``fail`` with the nearest names, so that a wrong name
         creates nothing. Templated.
-    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
+    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
     :return: The id of the dataset.
     :raises ValueError: An argument is invalid; or ``auto`` finds neither images nor videos, or as many of both.
     :raises LightlyDatasetConflictError: The name is taken by a dataset of another type, or ``if_exists="fail"``.
@@ -185,7 +185,7 @@ class ShareLightlyDatasetOperator(LightlyBaseOperator):
     :param replace: Share with these ``emails`` and ``teams`` only; everybody else loses access. Default: False.
     :param share_with_nobody: Take the access away from everybody but the owner; instead of the other arguments.
         Default: False.
-    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
+    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
     :return: ``{"emails", "teams", "added", "removed"}``: whom the dataset is shared with now, and which email addresses
         and teams are new or gone.
     :raises ValueError: An argument is invalid, or nobody is given.
@@ -276,7 +276,7 @@ class DeleteLightlyDatasetOperator(LightlyBaseOperator):
     :param confirm_name: The dataset's name, as a confirmation that this is the dataset which is meant. Templated.
     :param ignore_if_missing: Succeed if there is no such dataset, e.g. because an earlier try deleted it. Default:
         False, so that a wrong id is noticed. Templated.
-    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
+    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
     :return: Whether the dataset existed.
     :raises ValueError: An argument is invalid.
     :raises LightlyDatasetConflictError: The dataset has another name.

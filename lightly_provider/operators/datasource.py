@@ -80,7 +80,7 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
     :param output_resource_path: ``s3://bucket/prefix/`` for what Lightly writes, so that the input stays clean: sets
         a second datasource, of purpose LIGHTLY, which gets the thumbnails and the KMS key. Templated.
     :param output_aws_conn_id: AWS connection for the output. Default: the same access as for the input. Templated.
-    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
+    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
     :return: ``{"dataset_id", "changed": [purposes], "datasources": {purpose: what is set, secrets left out}}``.
     :raises ValueError: An argument or a connection cannot be right. Nothing was sent to Lightly.
     :raises LookupError: S3 says that the bucket does not exist. Nothing was sent to Lightly.

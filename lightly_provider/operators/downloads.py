@@ -38,7 +38,7 @@ class DownloadLightlyArtifactsOperator(LightlyBaseOperator):
     :param types: Types of the files, e.g. ``["REPORT_PDF", "REPORT_V2_JSON", "LOG"]``, each of which the run must have.
         None (default): all that the run has. Templated.
     :param aws_conn_id: AWS connection with which Airflow writes to S3. Default: ``aws_default``. Templated.
-    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
+    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
     :return: ``{"run_id", "dataset_id", "files", "report"}``, and each of them as an XCom of its own. ``files`` holds a
         mapping for each file: ``type``, ``uri``, ``bytes``, ``sha256`` (None if the file was there already) and
         ``downloaded``. ``report`` holds the run's counts (``nInput``, ``nCorrupt``, ``nSelected`` …); None if the run

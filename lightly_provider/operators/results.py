@@ -63,7 +63,7 @@ class ExportLightlyTagOperator(LightlyBaseOperator):
     :param subtract: Leave out the samples of these tags. Default: none. Templated.
     :param read_urls_expire_in: Life of the addresses in ``read-urls`` and ``sama``, in seconds or as a timedelta.
         Default: 7 days. Templated.
-    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
+    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
     :return: ``{"uri", "count", "bytes", "sha256"}`` of the file; without a destination, ``uri`` is None, ``names`` is
         the list, and the others are those of the file that it would be.
     :raises ValueError: An argument is invalid, or the tag has too many samples for XCom.

@@ -40,7 +40,7 @@ class CreateLightlyTagOperator(LightlyBaseOperator):
     :param union_with: Names of tags whose samples to add. None (default): none. Templated.
     :param intersect_with: Names of tags that a sample must be in. None (default): none. Templated.
     :param subtract: Names of tags whose samples to leave out. None (default): none. Templated.
-    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
+    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
     :return: ``{"dataset_id", "tag_id", "tag_name", "n_selected", "created"}``, and each of them as an XCom of its own.
     :raises ValueError: An argument is invalid.
     :raises LightlyNotFoundError: A filename or a tag is not in the dataset, or no sample is left.

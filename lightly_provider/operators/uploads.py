@@ -160,7 +160,7 @@ class UploadLightlyPredictionsOperator(_Upload):
         writes ``.lightly/``; it is never handed to Lightly. None: boto3's default credentials. Default:
         ``aws_default``. Templated.
     :param source_conn_id: Airflow connection of another object storage. Default: None. Templated.
-    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
+    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
     :return: Counts: ``predictions``, ``files``, ``written``, ``unchanged``, ``unmatched`` with its first examples,
         whether the schema was written and the task added, and the folder's ``uri``.
     :raises ValueError: An argument is invalid.
@@ -285,7 +285,7 @@ class UploadLightlyMetadataOperator(_Upload):
     :param aws_conn_id: AWS connection that reads ``source``, lists the input, and reads and writes ``.lightly/``; it is
         never handed to Lightly. None: boto3's default credentials. Default: ``aws_default``. Templated.
     :param source_conn_id: Airflow connection of another object storage. Default: None. Templated.
-    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
+    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
     :return: Counts: ``files``, ``written``, ``unchanged``, ``unmatched`` with its first examples, the ``schema``,
         whether it was written, and the folder's ``uri``.
     :raises ValueError: An argument is invalid.

@@ -75,7 +75,7 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         Templated.
     :param deferrable: Whether a wait of more than 60 s gives the worker's slot back. Default: Airflow's
         ``operators.default_deferrable``.
-    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
+    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
     :return: The verdict: ``{"dataset_id", "ok", "status", "checks": [...], "from_this_worker": [...], "changes":
         [...]}``. It is pushed as XCom ``verdict`` as well, also when the task fails; ``changes`` says what is not as in
         the run before.

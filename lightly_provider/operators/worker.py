@@ -102,7 +102,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
     :param worker_presence: What to do if no running worker has the labels: ``warn`` (default), ``require`` one and
         schedule nothing, or ``ignore``.
     :param durable: Find the run of earlier tries. False: each try schedules a run of its own. Default: True.
-    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
+    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
     :return: ``{"scheduled_run_id", "run_id", "tag_name", "n_selected", "report", "dataset_id", "dataset_name",
         "dataset_url", "run_url", "input_path", "output_path"}``, and each of them as an XCom of its own, so that
         ``run.output["tag_name"]`` is what another task takes. ``tag_name`` is the newest tag that the run created and

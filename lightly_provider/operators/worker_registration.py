@@ -33,7 +33,7 @@ class RegisterLightlyWorkerOperator(LightlyBaseOperator):
         digit. None (default): a name that is unique to this task and DAG run. Templated.
     :param labels: The worker's labels, which cannot be changed later. None (default): its name as the only label.
         Templated.
-    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
+    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
     :return: ``{"worker_id", "worker_name", "labels"}``; each is also pushed as an XCom of its own, so that
         ``register.output["labels"]`` is what ``runs_on`` takes.
     :raises ValueError: An argument is invalid.
@@ -82,7 +82,7 @@ class DeleteLightlyWorkerOperator(LightlyBaseOperator):
     use it as the teardown of :class:`RegisterLightlyWorkerOperator`.
 
     :param worker_id: The worker's id, e.g. ``register.output["worker_id"]``. Templated.
-    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
+    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
     :return: Whether the worker was registered.
     :raises ValueError: The id is invalid.
     """

@@ -54,9 +54,9 @@ class LightlyRunSensor(CheckedArguments, DescribedLineage, BaseSensorOperator):
     :param runs_on: Labels that the run's worker must have; saves requests while the sensor is deferred. Templated.
     :param deferrable: Wait in the triggerer, without a slot of a worker. Default: Airflow's configuration
         ``[operators] default_deferrable``, which is False.
-    :param poke_interval: Seconds between two polls, at least 30 except for a platform on this machine. Default: 60.
     :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
-    :param kwargs: Those of every Airflow sensor, e.g. ``timeout`` (default: 7 days), ``mode`` and ``soft_fail``.
+    :param kwargs: Those of every Airflow sensor, e.g. ``poke_interval`` (seconds between two polls, at least 30 except
+        for a platform on this machine; default: 60), ``timeout`` (default: 7 days), ``mode`` and ``soft_fail``.
         ``mode="reschedule"`` needs Airflow 3.3, which remembers failed looks between two looks.
     :return: As :class:`~lightly_provider.operators.worker.RunLightlyWorkerOperator`, in XComs of their own too.
     :raises LightlyRunFailedError: The run failed; likewise the other run errors.

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from dataclasses import dataclass
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -38,12 +43,12 @@ def blocks(path: Path, language: str | None = None) -> list[Block]:
     """A document's fenced blocks; None: of any language."""
     found, opened, lines = [], None, []
     for number, line in enumerate(read(path).splitlines(), start=1):
-        if not line.startswith("```"):
+        if not line.lstrip().startswith("```"):
             lines.append(line)
         elif opened is None:
-            opened, lines = (number, line[3:].strip()), []
+            opened, lines = (number, line.strip()[3:].strip()), []
         else:
-            found.append(Block(path, opened[0], opened[1], "\n".join(lines)))
+            found.append(Block(path, opened[0], opened[1], textwrap.dedent("\n".join(lines))))
             opened = None
     assert opened is None, f"{path} has a block without an end"
     return [block for block in found if language in (None, block.language)]
@@ -51,22 +56,29 @@ def blocks(path: Path, language: str | None = None) -> list[Block]:
 
 def prose(path: Path) -> str:
     """A document without its fenced blocks."""
-    return re.sub(r"^```.*?^```$", "", read(path), flags=re.DOTALL | re.MULTILINE)
+    return re.sub(r"^ *```.*?^ *```$", "", read(path), flags=re.DOTALL | re.MULTILINE)
 
 
 def rows(path: Path, first_header: str) -> list[list[str]]:
-    """The cells of each row of the document's table whose first column is headed so."""
+    """The cells of each row of the document's first table whose first column is headed so."""
+    return next(_tables(path, first_header), [])
+
+
+def all_rows(path: Path, first_header: str) -> list[list[str]]:
+    """The same of all such tables, one after the other."""
+    return [row for table in _tables(path, first_header) for row in table]
+
+
+def _tables(path: Path, first_header: str) -> Iterator[list[list[str]]]:
     lines = iter(read(path).splitlines())
     for line in lines:
-        if line.startswith(f"| {first_header} |"):
-            next(lines)
-            break
-    found = []
-    for line in lines:
-        if not line.startswith("|"):
-            break
-        found.append([cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
-    return found
+        if not line.startswith(f"| {first_header} |"):
+            continue
+        next(lines)
+        yield [
+            [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", row)[1:-1]]
+            for row in takewhile(lambda line: line.startswith("|"), lines)
+        ]
 
 
 def code(cell: str) -> str:

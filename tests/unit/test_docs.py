@@ -7,7 +7,6 @@ import inspect
 import json
 import pkgutil
 import re
-from datetime import timedelta
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -53,6 +52,7 @@ from tests.unit.documents import (
     OTHER_SNIPPETS,
     REPOSITORY,
     Block,
+    all_rows,
     blocks,
     code,
     dags_in,
@@ -157,10 +157,19 @@ def test_every_link_leads_to_a_file_and_a_heading_that_are_there(path: Path) -> 
 
 
 def test_every_page_of_the_guide_is_in_its_index() -> None:
-    index = REPOSITORY / "docs" / "index.md"
-    listed = {(index.parent / link.partition("#")[0]).resolve() for link in links(index)}
+    indexes = [REPOSITORY / "docs" / "index.md", REPOSITORY / "docs" / "operators" / "index.md"]
+    listed = {(index.parent / link.partition("#")[0]).resolve() for index in indexes for link in links(index)}
 
-    assert {path for path in DOCUMENTS if path.is_relative_to(index.parent) and path != index} <= listed
+    assert {path for path in DOCUMENTS if path.is_relative_to(indexes[0].parent)} - {*listed, *indexes} == set()
+
+
+def test_every_page_of_the_guide_is_in_the_navigation_of_its_site() -> None:
+    folder = REPOSITORY / "docs"
+    navigation = read(REPOSITORY / "mkdocs.yml").partition("\nnav:\n")[2]
+    named = re.findall(r"([\w/-]+\.md)$", navigation, flags=re.MULTILINE)
+
+    assert {str(path.relative_to(folder)) for path in DOCUMENTS if path.is_relative_to(folder)} <= set(named)
+    assert len(named) == len(set(named))
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=[str(path.relative_to(REPOSITORY)) for path in DOCUMENTS])
@@ -187,27 +196,27 @@ def make(operator: type[Any], **arguments: Any) -> Any:
 
 
 @pytest.mark.parametrize("page", OPERATORS)
-def test_the_table_of_arguments_is_the_operators_own(page: str) -> None:
+def test_the_page_has_the_arguments_from_the_docstring_which_describes_each(page: str) -> None:
     operator = OPERATORS[page]
-    expected = [
-        (
-            name,
-            parameter.annotation,
-            "required" if parameter.default is parameter.empty else parameter.default,
-            "yes" if name in operator.template_fields else "no",
-        )
-        for name, parameter in signature(operator).items()
-    ]
+    (shown,) = re.findall(r"^::: (\S+)$", read(REPOSITORY / "docs" / "operators" / f"{page}.md"), flags=re.MULTILINE)
+    module, _, name = shown.rpartition(".")
 
-    table = rows(REPOSITORY / "docs" / "operators" / f"{page}.md", "argument")
+    described = descriptions(operator)
 
-    written = [(code(name), code(kind), default_of(default), templated) for name, kind, default, templated, _ in table]
-    assert written == expected
+    assert getattr(import_module(module), name) is operator
+    assert set(signature(operator)) - described.keys() == set()
+    assert described.keys() - signature(operator).keys() <= {"kwargs"}
+    assert {argument for argument, text in described.items() if text.endswith("Templated.")} == {
+        argument for argument in signature(operator) if argument in operator.template_fields
+    }
 
 
-def default_of(cell: str) -> Any:
-    """The value of a default as it is written in a table."""
-    return cell if cell == "required" else eval(code(cell), {"timedelta": timedelta})
+def descriptions(documented: Any) -> dict[str, str]:
+    """What a docstring says about each argument."""
+    found = re.findall(
+        r"^:param (\w+):(.*?)(?=^:|\Z)", inspect.getdoc(documented) or "", flags=re.DOTALL | re.MULTILINE
+    )
+    return {name: " ".join(text.split()) for name, text in found if text.strip()}
 
 
 REFUSALS = [
@@ -242,15 +251,25 @@ def named_tests(text: str) -> list[str]:
     return names
 
 
-def test_what_happens_when_is_what_the_named_tests_prove() -> None:
-    table = rows(REPOSITORY / "docs" / "operators" / "run_worker.md", "what happens")
+PROOFS = REPOSITORY / "docs" / "development" / "proofs.md"
 
-    assert len(table) > 25
-    assert [what for what, _, proof in table if not named_tests(proof)] == []
+
+def test_what_happens_when_things_fail_is_what_the_named_tests_prove() -> None:
+    promised = [what for what, *_ in all_rows(REPOSITORY / "docs" / "failures.md", "what happens")]
+    proofs = dict(rows(PROOFS, "what happens"))
+
+    assert len(promised) > 25
+    assert sorted(promised) == sorted(proofs)
+    assert [what for what, proof in proofs.items() if not named_tests(proof)] == []
 
 
 def test_what_the_security_page_says_is_what_the_named_tests_prove() -> None:
-    assert len(named_tests(read(REPOSITORY / "SECURITY.md"))) == 4
+    proofs = rows(PROOFS, "what")
+
+    assert len([name for _, proof in proofs for name in named_tests(proof)]) == 4
+    files = re.findall(r"`(tests/\S+)`", "\n".join(proof for _, proof in proofs))
+    assert len(files) == 4
+    assert [name for name in files if not (REPOSITORY / name).exists()] == []
 
 
 def test_the_policies_in_the_documents_are_those_of_the_code() -> None:

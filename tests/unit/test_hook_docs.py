@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from lightly_provider.get_provider_info import get_provider_info
 from lightly_provider.hooks.lightly import LightlyHook
+from lightly_provider.triggers.worker import LightlyRunTrigger
 from tests.unit.documents import REPOSITORY, blocks, code, read
 
 HOOK_PAGE = REPOSITORY / "docs" / "hook.md"
@@ -56,6 +58,24 @@ def test_every_verb_of_the_hook_has_an_example_and_there_is_no_other() -> None:
 def test_an_example_fits_the_verbs_signature(call: ast.Call) -> None:
     arguments = dict.fromkeys(str(keyword.arg) for keyword in call.keywords)
     inspect.signature(getattr(LightlyHook, name_of(call))).bind("self", *call.args, **arguments)
+
+
+def documented() -> dict[str, Any]:
+    """The verbs of the hook, and the trigger: what the guide shows by their docstrings alone."""
+    return {
+        **{name: getattr(LightlyHook, name) for name in sorted(VERBS)},
+        LightlyRunTrigger.__name__: LightlyRunTrigger,
+    }
+
+
+@pytest.mark.parametrize("name", documented())
+def test_the_docstring_of_a_verb_or_a_trigger_describes_each_argument(name: str) -> None:
+    member = documented()[name]
+    arguments = set(inspect.signature(member).parameters) - {"self"}
+    described = re.findall(r"^:param (\w+):\s*\S", inspect.getdoc(member) or "", flags=re.MULTILINE)
+
+    assert set(described) == arguments
+    assert len(described) == len(arguments)
 
 
 def client_rows() -> list[list[str]]:

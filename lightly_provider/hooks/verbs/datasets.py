@@ -208,7 +208,11 @@ class DatasetVerbs(LightlyBaseHook):
                 )
 
     def get_sharing(self, dataset_id: str) -> Sharing:
-        """Return whom a dataset is shared with."""
+        """
+        Return whom a dataset is shared with.
+
+        :param dataset_id: Id of the dataset.
+        """
         from lightly_provider.api import calls
 
         sharing = Sharing()

@@ -22,7 +22,11 @@ class DatasourceVerbs(LightlyBaseHook):
     """The hook's methods for datasources."""
 
     def get_datasources(self, dataset_id: str) -> list[Datasource]:
-        """Return the datasources, at most one per purpose. They may contain secrets: publish only ``public()``."""
+        """
+        Return the datasources, at most one per purpose. They may contain secrets: publish only ``public()``.
+
+        :param dataset_id: Id of the dataset.
+        """
         from lightly_provider.api import calls
 
         return self.client.send(calls.get_datasources(dataset_id))
@@ -51,7 +55,11 @@ class DatasourceVerbs(LightlyBaseHook):
         return is_other
 
     def verify_datasource(self, dataset_id: str) -> PermissionLights:
-        """Have the platform verify its permissions on the dataset's datasource."""
+        """
+        Have the platform verify its permissions on the dataset's datasource.
+
+        :param dataset_id: Id of the dataset.
+        """
         from lightly_provider.api import calls
 
         return self.client.send(calls.verify_datasource(dataset_id))

@@ -207,13 +207,23 @@ class RunVerbs(LightlyBaseHook):
                 )
 
     def get_scheduled_runs(self, dataset_id: str) -> list[ScheduledRun]:
-        """Return the dataset's schedule: all entries, in all states."""
+        """
+        Return the dataset's schedule: all entries, in all states.
+
+        :param dataset_id: Id of the dataset.
+        """
         from lightly_provider.api import calls
 
         return self.client.send(calls.get_scheduled_runs(dataset_id))
 
     def get_run_logs(self, run_id: str, cursor: int = 0, *, within: float | None = None) -> LogPage:
-        """Return the run's log lines since ``cursor`` and the next cursor; ``within``: see :meth:`observe_run`."""
+        """
+        Return the run's log lines from a position on, and the next position.
+
+        :param run_id: Id of the run.
+        :param cursor: Position in the log, as the previous call returned it. Default: 0, the beginning.
+        :param within: Maximum time of the request, retries included, in seconds. None (default): no limit.
+        """
         from lightly_provider.api import calls
 
         return self.client.send(calls.get_run_logs(run_id, cursor), within=within)

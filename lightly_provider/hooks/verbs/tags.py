@@ -34,14 +34,23 @@ class TagVerbs(LightlyBaseHook):
     """The hook's methods for tags."""
 
     def get_run_tags(self, run_id: str, dataset_id: str) -> list[Tag]:
-        """Return the tags that a run created in this dataset, newest first."""
+        """
+        Return the tags that a run created in this dataset, newest first.
+
+        :param run_id: Id of the run.
+        :param dataset_id: Id of the dataset.
+        """
         from lightly_provider.api import calls
 
         # A run may create tags in several datasets: its object crops have their own dataset.
         return [tag for tag in self.client.send(calls.get_run_tags(run_id)) if tag.dataset_id == dataset_id]
 
     def get_tags(self, dataset_id: str) -> list[Tag]:
-        """Return all tags of a dataset, oldest first."""
+        """
+        Return all tags of a dataset, oldest first.
+
+        :param dataset_id: Id of the dataset.
+        """
         from lightly_provider.api import calls
 
         tags = self.client.send(calls.get_tags(dataset_id))
@@ -51,6 +60,8 @@ class TagVerbs(LightlyBaseHook):
         """
         Return a tag by its name.
 
+        :param dataset_id: Id of the dataset.
+        :param tag_name: Name of the tag.
         :raises LightlyNotFoundError: The dataset has no such tag; with the names that are near.
         """
         return find(dataset_id, self.get_tags(dataset_id), tag_name)
@@ -113,7 +124,13 @@ class TagVerbs(LightlyBaseHook):
             yield from names
 
     def iter_uris(self, dataset_id: str, tag_name: str, **combined: Any) -> Iterator[str]:
-        """Yield the addresses of a tag's samples in the cloud, e.g. ``s3://…``; see :meth:`iter_filenames`."""
+        """
+        Yield the addresses of a tag's samples in the cloud, e.g. ``s3://…``.
+
+        :param dataset_id: Id of the dataset.
+        :param tag_name: Name of the tag.
+        :param combined: See :meth:`iter_filenames`.
+        """
         for _, files in self.address_pages(self.select_samples(dataset_id, tag_name, **combined)):
             yield from (file.address for file in files)
 
@@ -123,6 +140,8 @@ class TagVerbs(LightlyBaseHook):
         """
         Yield the filenames of a tag's samples with addresses at which anybody can read them: these are secrets.
 
+        :param dataset_id: Id of the dataset.
+        :param tag_name: Name of the tag.
         :param expire_in: Life of the addresses, in seconds; None: unlimited.
         :param combined: See :meth:`iter_filenames`.
         """
@@ -131,7 +150,12 @@ class TagVerbs(LightlyBaseHook):
             yield from files
 
     def get_sample(self, dataset_id: str, sample_id: str) -> Sample:
-        """Return a sample by id."""
+        """
+        Return a sample by id.
+
+        :param dataset_id: Id of the dataset.
+        :param sample_id: Id of the sample.
+        """
         from lightly_provider.api import calls
 
         return self.client.send(calls.get_sample(dataset_id, sample_id))
@@ -139,13 +163,23 @@ class TagVerbs(LightlyBaseHook):
     # --- pages of a selection: each with the tag in which its samples are -----------------------------------------
 
     def filename_pages(self, selection: TagSelection) -> Iterator[tuple[Tag, Sequence[str]]]:
-        """Yield the filenames of a selection's samples."""
+        """
+        Yield the filenames of a selection's samples.
+
+        :param selection: Selection, as :meth:`select_samples` returns it.
+        :return: Pages, each with the tag in which its samples are.
+        """
         from lightly_provider.api.calls import PAGE_SIZE
 
         return self._pages(selection, self._many_names(selection.dataset_id), lambda name: name, PAGE_SIZE)
 
     def address_pages(self, selection: TagSelection) -> Iterator[tuple[Tag, Sequence[TaggedFile]]]:
-        """Yield the filenames and addresses of a selection's samples."""
+        """
+        Yield the filenames and addresses of a selection's samples.
+
+        :param selection: Selection, as :meth:`select_samples` returns it.
+        :return: Pages, each with the tag in which its samples are.
+        """
         from lightly_provider.contract import FileNameFormat
 
         return self._files(selection, name_format=FileNameFormat.DATASOURCE_FULL)
@@ -153,13 +187,24 @@ class TagVerbs(LightlyBaseHook):
     def read_url_pages(
         self, selection: TagSelection, *, expire_in: int | None
     ) -> Iterator[tuple[Tag, Sequence[TaggedFile]]]:
-        """Yield the filenames and read addresses of a selection's samples; see :meth:`iter_read_urls`."""
+        """
+        Yield the filenames and read addresses of a selection's samples; see :meth:`iter_read_urls`.
+
+        :param selection: Selection, as :meth:`select_samples` returns it.
+        :param expire_in: Life of the addresses, in seconds; None: unlimited.
+        :return: Pages, each with the tag in which its samples are.
+        """
         from lightly_provider.contract import FileNameFormat
 
         return self._files(selection, name_format=FileNameFormat.REDIRECTED_READ_URL, expires_in=expire_in)
 
     def sample_pages(self, selection: TagSelection) -> Iterator[tuple[Tag, Sequence[LocatedSample]]]:
-        """Yield all that the platform knows of a selection's samples, with their addresses in the cloud."""
+        """
+        Yield all that the platform knows of a selection's samples, with their addresses in the cloud.
+
+        :param selection: Selection, as :meth:`select_samples` returns it.
+        :return: Pages, each with the tag in which its samples are.
+        """
         from lightly_provider.api.calls import TASKS_PAGE_SIZE
 
         located = self._located(selection.dataset_id)
@@ -168,7 +213,13 @@ class TagVerbs(LightlyBaseHook):
     def sample_and_read_url_pages(
         self, selection: TagSelection, *, expire_in: int | None
     ) -> Iterator[tuple[Tag, Sequence[tuple[LocatedSample, str]]]]:
-        """Yield the same, each with a read address; see :meth:`iter_read_urls`."""
+        """
+        Yield what :meth:`sample_pages` yields, each with a read address; see :meth:`iter_read_urls`.
+
+        :param selection: Selection, as :meth:`select_samples` returns it.
+        :param expire_in: Life of the addresses, in seconds; None: unlimited.
+        :return: Pages, each with the tag in which its samples are.
+        """
         from lightly_provider.api.calls import TASKS_PAGE_SIZE
         from lightly_provider.contract import FileNameFormat
 
@@ -184,7 +235,13 @@ class TagVerbs(LightlyBaseHook):
     def sample_and_sama_task_pages(
         self, selection: TagSelection, *, expire_in: int | None
     ) -> Iterator[tuple[Tag, Sequence[tuple[LocatedSample, dict[str, Any]]]]]:
-        """Yield the same, each with the platform's task for Sama, whose read address lives ``expire_in`` seconds."""
+        """
+        Yield what :meth:`sample_pages` yields, each with the platform's task for Sama.
+
+        :param selection: Selection, as :meth:`select_samples` returns it.
+        :param expire_in: Life of the read address in the task, in seconds; None: unlimited.
+        :return: Pages, each with the tag in which its samples are.
+        """
         from lightly_provider.api import calls
         from lightly_provider.api.calls import TASKS_PAGE_SIZE
 
