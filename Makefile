@@ -90,8 +90,8 @@ types: $(VENV)/.ready $(VENV_SANDBOX)/.ready ## mypy, strict
 
 .PHONY: docs
 docs: $(VENV_DOCS)/.ready ## build the guide as a site, into site/, and check it
-	$(VENV_DOCS)/bin/mkdocs build --quiet --strict --clean
-	$(VENV_DOCS)/bin/python -m pytest -q tests_docs
+	NO_MKDOCS_2_WARNING=1 $(VENV_DOCS)/bin/mkdocs build --quiet --strict --clean
+	$(VENV_DOCS)/bin/python -m pytest -q -p no:cacheprovider tests_docs
 
 .PHONY: sandbox
 sandbox: $(VENV_SANDBOX)/.ready ## run the local Lightly platform, AWS and worker until Ctrl-C
