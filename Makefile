@@ -29,8 +29,8 @@ help: ## list the targets
 demo: $(VENV)/.ready $(VENV_SANDBOX)/.ready ## onboard a local bucket of real photos, and show what was selected
 	@$(VENV)/bin/python -m demo
 
-# One test process for each core; each has a sandbox and an Airflow home of its own.
-PROCESSES ?= logical
+# One test process for each core, and one more, because tests also wait; each has a sandbox and an Airflow home of its own.
+PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PYTEST := -m pytest --numprocesses $(PROCESSES) --durations 10 --durations-min 1 --dist
 SAMPLED := -m "not exhaustive"
 THE_REST := -m exhaustive

@@ -138,7 +138,7 @@ def test_the_worker_takes_a_run_and_the_seed_is_real(started: list[Process], tmp
     assert api.ok("GET", f"/v1/docker/runs/{run['id']}/tags")
 
 
-@pytest.mark.exhaustive(sample="test_a_worker_that_a_run_shuts_down_stays_down")
+@pytest.mark.exhaustive(sample="test_the_worker_takes_a_run_and_the_seed_is_real")
 def test_a_worker_that_ends_is_started_again(started: list[Process], tmp_path: Path) -> None:
     process, api, _, _ = _up(started, tmp_path / "state", "--workers", "1")
     before = api.ok("GET", "/v1/docker/worker")[0]
@@ -154,6 +154,7 @@ def test_a_worker_that_ends_is_started_again(started: list[Process], tmp_path: P
     assert "restarting it" in process.stop()
 
 
+@pytest.mark.exhaustive(sample="test_the_worker_takes_a_run_and_the_seed_is_real")
 def test_a_worker_that_a_run_shuts_down_stays_down(started: list[Process], tmp_path: Path) -> None:
     process, api, customer, _ = _up(started, tmp_path / "state", "--workers", "1")
     bucket, dataset_id = customer.bucket(), api.new_dataset()

@@ -103,6 +103,18 @@ def lightly(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     return sandbox
 
 
+@pytest.fixture(scope="module")
+def no_other_datasets(sandbox: Sandbox) -> None:
+    """An account without the datasets of other modules' tests: for what looks at all datasets."""
+    import requests
+
+    datasets = f"{sandbox.lightly_url}/v1/datasets"
+    with requests.Session() as session:
+        session.params = {"token": sandbox.token}
+        for dataset in session.get(datasets, params={"pageSize": 10_000}).json():
+            session.delete(f"{datasets}/{dataset['id']}", params={"force": "true"}).raise_for_status()
+
+
 @pytest.fixture
 def in_the_sandboxs_region(lightly: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Secrets Manager and SSM are regional; Airflow's own identity uses the sandbox's region."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tests.integration.conftest import Traffic
     from tests.integration.sandbox import Sandbox
 
-pytestmark = pytest.mark.usefixtures("in_the_sandboxs_region")
+pytestmark = pytest.mark.usefixtures("in_the_sandboxs_region", "no_other_datasets")
 
 CRASHED, FINISHED = 9, 0
 # With the new secret kept and no datasource moved; and with the first of two moved.

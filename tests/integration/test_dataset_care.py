@@ -119,6 +119,7 @@ def test_tags_are_created_from_names_and_from_tags_and_found_again(
     assert hook.delete_tag(dataset_id, "both")
 
 
+@pytest.mark.exhaustive(sample="test_tags_are_created_from_names_and_from_tags_and_found_again")
 def test_mapped_task_instances_show_their_datasets(lightly: Sandbox, database: Path) -> None:
     mark = uuid.uuid4().hex[:8]
     names = [f"first {mark}", f"2{int(mark, 16)}"]

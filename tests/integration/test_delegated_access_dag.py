@@ -60,7 +60,7 @@ def conf(bucket: str, name: str, dataset_name: str) -> dict[str, Any]:
     }
 
 
-@pytest.mark.exhaustive(sample="test_the_external_id_shows_in_no_log_xcom_rendered_field_or_serialized_dag")
+@pytest.mark.exhaustive(sample="test_the_secret_key_shows_nowhere_but_where_it_is_kept")
 def test_a_role_is_created_works_at_once_and_is_taken_away(
     lightly: Sandbox, conf: dict[str, Any], name: str, database: Path
 ) -> None:
@@ -89,6 +89,7 @@ def test_a_role_is_created_works_at_once_and_is_taken_away(
     assert not [r for r in lightly.aws("iam").list_roles()["Roles"] if r["RoleName"] == name]
 
 
+@pytest.mark.exhaustive(sample="test_the_secret_key_shows_nowhere_but_where_it_is_kept")
 def test_the_external_id_shows_in_no_log_xcom_rendered_field_or_serialized_dag(
     lightly: Sandbox, conf: dict[str, Any], name: str, dag_process: DagProcess, database: Path, airflow_home: Path
 ) -> None:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
     from tests.integration.sandbox import Sandbox
 
+pytestmark = pytest.mark.exhaustive(
+    sample="tests/unit/test_lineage.py::test_openlineage_gets_inputs_outputs_statistics_and_the_run"
+)
+
 EXTERNAL_ID = "canary-external-id-of-the-lineage"
 REFUSED = "canary-token-that-is-refused-in-the-lineage"
 NAMES = [f"lineage {name}" for name in ("first1", "second", "empty3")]

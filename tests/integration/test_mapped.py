@@ -65,7 +65,7 @@ class MappedTask:
             time.sleep(0.05)
 
 
-@pytest.mark.parametrize("mode", ["waiting", "deferred"])
+@pytest.mark.parametrize("mode", [pytest.param("waiting", marks=pytest.mark.exhaustive), "deferred"])
 def test_one_map_index_is_killed_one_fails_one_is_cleared_and_each_has_its_own_run(
     mode: str, lightly: Sandbox, tries: TaskTries
 ) -> None:

@@ -123,6 +123,7 @@ def test_a_bucket_is_onboarded_and_a_second_run_changes_nothing(
     assert written == ["vX", "schedule"]
 
 
+@pytest.mark.exhaustive(sample="test_a_bucket_is_onboarded_and_a_second_run_changes_nothing")
 def test_no_secret_shows_in_logs_xcoms_rendered_fields_or_the_serialized_dag(
     access: list[str], onboarding: dict[str, Any], dag_process: DagProcess, database: Path, airflow_home: Path
 ) -> None:
@@ -140,7 +141,7 @@ def test_no_secret_shows_in_logs_xcoms_rendered_fields_or_the_serialized_dag(
         assert lines_with(secret, printed, stored, kept) == []
 
 
-@pytest.mark.exhaustive(sample="test_no_secret_shows_in_logs_xcoms_rendered_fields_or_the_serialized_dag")
+@pytest.mark.exhaustive(sample="test_a_bucket_is_onboarded_and_a_second_run_changes_nothing")
 def test_no_secret_shows_when_a_task_fails(
     lightly: Sandbox,
     onboarding: dict[str, Any],

@@ -59,6 +59,7 @@ def test_failed_looks_are_counted_over_all_processes(platform: WaitingPlatform, 
     assert platform.asked() == FAILED_POLLS_IN_A_ROW
 
 
+@pytest.mark.exhaustive(sample="test_each_line_of_the_runs_log_is_asked_for_once")
 def test_a_run_that_is_gone_is_found_out(platform: WaitingPlatform, database: Path) -> None:
     run = platform.add(12, scheduled_state=None)
     outcome = run_own_dag(sensor_dag(run.id), database)

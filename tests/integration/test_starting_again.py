@@ -96,7 +96,7 @@ class Task:
         return value
 
 
-@pytest.fixture(params=MODES)
+@pytest.fixture(params=[pytest.param("waiting", marks=pytest.mark.exhaustive), "deferred"])
 def task(
     request: pytest.FixtureRequest, lightly: Sandbox, tries: TaskTries, worker: StagedWorker, dataset_id: str
 ) -> Task:

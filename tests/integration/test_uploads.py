@@ -251,7 +251,7 @@ UploadLightlyPredictionsOperator(task_id="upload", **json.loads(sys.argv[2])).ex
 N_WRITES = 42
 
 
-@pytest.mark.parametrize("n_writes", thinned(range(N_WRITES), keep=2, seed=3))
+@pytest.mark.parametrize("n_writes", thinned(range(N_WRITES), keep=1, seed=3))
 def test_an_upload_that_was_killed_at_any_write_is_seen_by_nobody_and_completed_by_the_next(
     n_writes: int,
     lightly: Sandbox,

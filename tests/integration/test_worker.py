@@ -66,6 +66,7 @@ def test_a_run_returns_its_tag_its_counts_and_its_ids(dataset_id: str, context: 
     assert [run.state for run in schedule(dataset_id)] == ["DONE"]
 
 
+@pytest.mark.exhaustive(sample="test_a_run_returns_its_tag_its_counts_and_its_ids")
 def test_configurations_may_be_json(dataset_id: str, context: dict[str, Any]) -> None:
     worker = '{"use_datapool": true}'
     selection = '{"n_samples": 3, "strategies": [{"input": {"type": "RANDOM"}, "strategy": {"type": "WEIGHTS"}}]}'
@@ -88,6 +89,7 @@ def test_a_failed_run_fails_with_its_own_message(lightly: Sandbox, dataset_name:
     assert run.message in str(caught.value)
 
 
+@pytest.mark.exhaustive(sample="test_a_run_returns_its_tag_its_counts_and_its_ids")
 def test_a_second_run_without_the_datapool_is_refused_before_it_is_scheduled(
     dataset_id: str, context: dict[str, Any]
 ) -> None:
@@ -213,6 +215,7 @@ def test_kill_before_anything_was_scheduled_does_nothing(dataset_id: str) -> Non
     assert schedule(dataset_id) == []
 
 
+@pytest.mark.exhaustive(sample="test_kill_of_a_run_that_a_worker_took_ends_the_task_and_says_that_the_run_goes_on")
 def test_kill_of_a_run_that_is_over_says_that_it_could_not(
     dataset_id: str, context: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -295,6 +298,7 @@ def test_an_unknown_dataset_is_named(lightly: Sandbox, context: dict[str, Any]) 
         worker_task("0" * 24).execute(context)
 
 
+@pytest.mark.exhaustive(sample="test_a_run_returns_its_tag_its_counts_and_its_ids")
 def test_an_unknown_tag_is_refused_with_those_that_there_are(dataset_id: str, context: dict[str, Any]) -> None:
     made = worker_task(dataset_id).execute(context)["tag_name"]
 

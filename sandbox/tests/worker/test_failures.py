@@ -26,6 +26,7 @@ def test_an_empty_prefix_fails_and_is_named(lab: Lab, place: Place) -> None:
     assert f"no images at all under {path}" in run["message"]
 
 
+@pytest.mark.exhaustive(sample="test_too_many_corrupt_files_fail_the_run")
 def test_a_few_corrupt_files_are_counted_and_left_out(lab: Lab, place: Place) -> None:
     lab.put(place.bucket, "photos/broken.jpg", b"this is no JPEG")
     _, content = next(photos.frames(1))

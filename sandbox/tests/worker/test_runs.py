@@ -132,6 +132,7 @@ def test_without_thumbnails_nothing_is_written_to_the_bucket(lab: Lab) -> None:
     assert lab.customer.keys(bucket) == before
 
 
+@pytest.mark.exhaustive(sample="test_the_platform_shows_what_the_run_did")
 def test_a_datapool_grows_by_what_is_new(lab: Lab, place: Place) -> None:
     datapool = {"useDatapool": True}
     lab.do(place.dataset_id, docker=datapool, nSamples=6)
@@ -159,7 +160,7 @@ def test_a_datapool_grows_by_what_is_new(lab: Lab, place: Place) -> None:
     assert (sizes["nInput"], sizes["nPreselectedDatapool"], sizes["nSelectedWithDatapool"]) == (20, 6, 10)
 
 
-@pytest.mark.exhaustive(sample="test_a_datapool_grows_by_what_is_new")
+@pytest.mark.exhaustive(sample="test_the_platform_shows_what_the_run_did")
 def test_process_all_considers_what_was_left_out_before(lab: Lab, place: Place) -> None:
     lab.do(place.dataset_id, nSamples=6)
     docker = {"useDatapool": True, "datasource": {"processAll": True}}

@@ -227,6 +227,7 @@ def test_a_datapool_of_frames_grows_by_new_videos(lab: Lab, clips: tuple[bytes, 
     assert len(set(lab.samples(place.dataset_id)[index]["fileName"] for index in range(12))) == 12
 
 
+@pytest.mark.exhaustive(sample="test_two_videos_become_a_tag_of_frames_in_the_bucket")
 def test_corrupt_videos_are_counted_and_named_and_left_out(lab: Lab, clips: tuple[bytes, bytes]) -> None:
     bucket = lab.customer.bucket()
     whole = clips[0]
@@ -328,6 +329,7 @@ def test_a_file_of_relevant_filenames_that_is_missing_fails_the_run(lab: Lab, pl
     assert "lightly/.lightly/none.txt is no use" in run["message"]
 
 
+@pytest.mark.exhaustive(sample="test_two_videos_become_a_tag_of_frames_in_the_bucket")
 def test_what_has_no_effect_is_said_in_the_log(lab: Lab, place: Place) -> None:
     config = {"workerType": "FULL", "docker": {}, "lightly": {"trainer": {"maxEpochs": 1}}}
     config["selection"] = {

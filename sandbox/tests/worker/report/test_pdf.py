@@ -120,6 +120,7 @@ def test_the_selection_is_compared_with_a_random_one_of_its_size(
     assert numbers["selected"][1:] == expected
 
 
+@pytest.mark.exhaustive(sample="test_the_report_tells_what_was_there_and_what_was_selected")
 def test_corrupt_files_are_named_whatever_their_names(findings: Findings) -> None:
     corrupt = {"a $x_{1}$ b.jpg": "cut off", "two\nlines.jpg": "no image", "größe ファイル.png": "empty"}
     *_, last = _pages(replace(findings, corrupt=corrupt, corrupt_videos={"clip.mp4": "no video"}))
@@ -147,6 +148,7 @@ def test_a_run_with_hardly_any_images_has_a_report_too(findings: Findings, n_ima
         assert f"{n_images}\ninput" in _pages(replace(few, selected=[0]))[0]
 
 
+@pytest.mark.exhaustive(sample="test_the_report_tells_what_was_there_and_what_was_selected")
 def test_images_that_are_all_the_same_have_a_report_too(findings: Findings) -> None:
     images = findings.images
     same = Analysed(
