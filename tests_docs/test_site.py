@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
+import subprocess
 from dataclasses import dataclass, field
 from functools import cache
 from html.parser import HTMLParser
@@ -90,6 +92,15 @@ def test_a_page_loads_nothing_from_another_host(path: Path) -> None:
     assert [address for address in page(path).loaded if re.match(r"(?:[a-z]+:)?//", address)] == []
 
 
+@pytest.mark.parametrize("path", PAGES, ids=ids_of(PAGES))
+def test_a_page_has_nothing_for_which_its_script_asks_another_host(path: Path) -> None:
+    """Material's script asks GitHub about the repository of a page, and fetches a library for diagrams in Mermaid."""
+    text = path.read_text(encoding="utf-8")
+
+    assert 'data-md-component="source"' not in text
+    assert 'class="mermaid"' not in text
+
+
 def test_no_style_loads_anything_from_another_host() -> None:
     styles = list(SITE.rglob("*.css"))
     found = [
@@ -149,7 +160,12 @@ def classes() -> dict[str, Class]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.ClassDef):
                 continue
-            functions = {each.name: each for each in node.body if isinstance(each, ast.FunctionDef)}
+            functions = {
+                each.name: each
+                for each in node.body
+                if isinstance(each, ast.FunctionDef)
+                and not any("property" in ast.unparse(decorator) for decorator in each.decorator_list)
+            }
             init = functions.get("__init__")
             found[node.name] = Class(
                 bases=[ast.unparse(base).rpartition(".")[2] for base in node.bases],
@@ -215,8 +231,19 @@ def test_the_page_of_the_hook_has_each_verb_with_its_arguments() -> None:
     assert [name for name, is_whole in described if not is_whole] == []
 
 
-def test_the_search_finds_pages_without_a_server() -> None:
-    """The index is a script, too, because a page of the file system may not fetch it."""
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no Chromium here")
+def test_the_search_finds_pages_in_a_folder_without_a_server(tmp_path: Path) -> None:
+    chromium = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]
+    # The time is the page's own clock, which runs as fast as the machine can.
+    search = ["--virtual-time-budget=10000", "--dump-dom", f"{(SITE / 'index.html').as_uri()}?q=pickup_timeout"]
+    shown = subprocess.run([*chromium, *search], capture_output=True, text=True, timeout=120, check=True).stdout
+
+    assert re.search(r"[1-9]\d* matching documents", shown)
+    assert "operators/run_worker.html?h=pickup_timeout" in shown
+
+
+def test_the_search_index_can_be_read_without_a_server() -> None:
+    """It is a script, too, because a page of the file system may not fetch it."""
     index = (SITE / "search" / "search_index.js").read_text(encoding="utf-8")
 
     assert index.startswith("var __index = ")
