@@ -27,9 +27,23 @@ log = logging.getLogger(__name__)
 
 # Whoever may start this DAG chooses among these connections, and no others. List yours here.
 BUCKET_CONNECTIONS, OWN_CONNECTIONS = ["lightly_bucket"], ["aws_default"]
+# The first choice in the form. An empty text would count as missing there, on Airflow 2 a null too.
+NO_CONNECTION = "none"
+
+
+def connection(connections: list[str], title: str) -> Param:
+    """A parameter for one of these connections, or for none."""
+    return Param(NO_CONNECTION, type="string", enum=[NO_CONNECTION, *connections], title=title)
+
+
+def chosen(name: str) -> str:
+    """A template for the connection that was chosen in the form; empty if none was."""
+    return f"{{{{ '' if params.{name} == '{NO_CONNECTION}' else params.{name} }}}}"
+
 
 with DAG(
     dag_id="lightly_access_health",
+    description="Every hour: verify that Lightly can still reach all buckets, and report what changed",
     schedule="@hourly",
     start_date=datetime(2026, 1, 1),
     catchup=False,
@@ -37,13 +51,11 @@ with DAG(
     tags=["lightly"],
     doc_md=__doc__,
     params={
-        "datasource_aws_conn_id": Param(
-            "", enum=["", *BUCKET_CONNECTIONS], title="AWS connection that Lightly uses (empty: ask Lightly only)"
+        "datasource_aws_conn_id": connection(
+            BUCKET_CONNECTIONS, "AWS connection that Lightly uses (none: ask Lightly only)"
         ),
-        "aws_conn_id": Param(
-            "",
-            enum=["", *OWN_CONNECTIONS],
-            title="AWS connection of Airflow's own identity, to look at roles (empty: do not look)",
+        "aws_conn_id": connection(
+            OWN_CONNECTIONS, "AWS connection of Airflow's own identity, to look at roles (none: do not look)"
         ),
     },
 ):
@@ -88,8 +100,8 @@ with DAG(
     found = find_datasets()
     verify = VerifyDatasourcePermissionsOperator.partial(
         task_id="verify",
-        datasource_aws_conn_id="{{ params.datasource_aws_conn_id }}",
-        aws_conn_id="{{ params.aws_conn_id }}",
+        datasource_aws_conn_id=chosen("datasource_aws_conn_id"),
+        aws_conn_id=chosen("aws_conn_id"),
         propagation_timeout=0.0,
         on_failure="warn",
         max_active_tis_per_dag=4,

@@ -33,7 +33,7 @@ import logging
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import DAG, Param, task
+from airflow.providers.common.compat.sdk import DAG, Param, TaskGroup, task
 
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
@@ -196,6 +196,7 @@ def location(folder: str, title: str) -> Param:
 
 with DAG(
     dag_id="lightly_active_learning",
+    description="One round of active learning: predict, select what the model is least certain of, label",
     schedule=None,
     start_date=datetime(2026, 1, 1),
     catchup=False,
@@ -215,34 +216,41 @@ with DAG(
         "poll_interval": Param(60, type="number", exclusiveMinimum=0, title="Seconds between two polls of the run"),
     },
 ):
-    dataset = CreateLightlyDatasetOperator(task_id="create_dataset", dataset_name="{{ params.dataset_name }}")
-    configure = ConfigureS3DatasourceOperator(
-        task_id="configure",
-        dataset_id=dataset.output,
-        resource_path="{{ params.input_path }}",
-        output_resource_path="{{ params.lightly_path }}",
-        datasource_aws_conn_id="{{ params.aws_conn_id }}",
-        generate_thumbnails=True,
-    )
-    verify = VerifyDatasourcePermissionsOperator(task_id="verify_permissions", dataset_id=dataset.output)
-    predictions = predict("{{ params.input_path }}", "{{ params.work_path }}")
-    upload = UploadLightlyPredictionsOperator(
-        task_id="upload_predictions",
-        dataset_id=dataset.output,
-        task_name=TASK_NAME,
-        source=predictions,
-        format="lightly",
-        aws_conn_id=AWS_CONN_ID,
-    )
-    run = RunLightlyWorkerOperator(
-        task_id="run_worker",
-        dataset_id=dataset.output,
-        selection_config=SELECTION,
-        # What an earlier round did not select is a candidate again, with a better prediction.
-        only_new=False,
-        worker_config={"use_datapool": True},
-        poll_interval="{{ params.poll_interval }}",
-    )
+    # A task that takes its dataset from a task other than the one before it reads it by template: the output of a task
+    # would be another arrow in the graph.
+    with TaskGroup("onboard", prefix_group_id=False, tooltip="Dataset, datasources, permissions"):
+        dataset = CreateLightlyDatasetOperator(task_id="create_dataset", dataset_name="{{ params.dataset_name }}")
+        configure = ConfigureS3DatasourceOperator(
+            task_id="configure",
+            dataset_id=dataset.output,
+            resource_path="{{ params.input_path }}",
+            output_resource_path="{{ params.lightly_path }}",
+            datasource_aws_conn_id="{{ params.aws_conn_id }}",
+            generate_thumbnails=True,
+        )
+        verify = VerifyDatasourcePermissionsOperator(
+            task_id="verify_permissions", dataset_id=configure.output["dataset_id"]
+        )
+
+    with TaskGroup("select", prefix_group_id=False, tooltip="Predictions, and the run that selects by them"):
+        predictions = predict("{{ params.input_path }}", "{{ params.work_path }}")
+        upload = UploadLightlyPredictionsOperator(
+            task_id="upload_predictions",
+            dataset_id="{{ ti.xcom_pull('create_dataset') }}",
+            task_name=TASK_NAME,
+            source=predictions,
+            format="lightly",
+            aws_conn_id=AWS_CONN_ID,
+        )
+        run = RunLightlyWorkerOperator(
+            task_id="run_worker",
+            dataset_id="{{ ti.xcom_pull('create_dataset') }}",
+            selection_config=SELECTION,
+            # What an earlier round did not select is a candidate again, with a better prediction.
+            only_new=False,
+            worker_config={"use_datapool": True},
+            poll_interval="{{ params.poll_interval }}",
+        )
 
     @task.short_circuit
     def is_something_selected(run: dict[str, Any]) -> bool:
@@ -252,15 +260,16 @@ with DAG(
     selected = is_something_selected(run.output)
     export = ExportLightlyTagOperator(
         task_id="export",
-        dataset_id=dataset.output,
-        tag_name=run.output["tag_name"],
+        dataset_id="{{ ti.xcom_pull('create_dataset') }}",
+        tag_name="{{ ti.xcom_pull('run_worker')['tag_name'] }}",
         format="manifest",
         destination="{{ params.work_path }}to_label/{{ ti.xcom_pull('run_worker')['run_id'] }}.jsonl",
         aws_conn_id=AWS_CONN_ID,
     )
     label(export.output, "{{ params.work_path }}")
 
-    dataset >> configure >> verify >> upload >> run
+    verify >> predictions
+    upload >> run
     if ASK_FOR_APPROVAL:
         # On Airflow before 3.1 this import fails, and so the DAG does: it must not go on without the approval.
         from airflow.providers.standard.operators.hitl import ApprovalOperator

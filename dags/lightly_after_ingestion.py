@@ -49,6 +49,7 @@ def ingest(input_path: str, aws_conn_id: str) -> int:
 
 with DAG(
     dag_id="ingest_then_trigger",
+    description="Check that new images have arrived, then start lightly_s3_onboarding",
     schedule=None,
     start_date=datetime(2026, 1, 1),
     catchup=False,
@@ -67,6 +68,7 @@ with DAG(
 
 with DAG(
     dag_id="ingest_and_announce",
+    description="Check that new images have arrived, and update the asset that starts lightly_on_new_images",
     schedule=None,
     start_date=datetime(2026, 1, 1),
     catchup=False,
@@ -78,6 +80,7 @@ with DAG(
 
 with DAG(
     dag_id="lightly_on_new_images",
+    description="Run the Lightly Worker on an onboarded dataset whenever the asset of its images is updated",
     schedule=[IMAGES],
     start_date=datetime(2026, 1, 1),
     catchup=False,
@@ -88,13 +91,12 @@ with DAG(
 ):
     dataset = CreateLightlyDatasetOperator(task_id="find_dataset", dataset_name="{{ params.dataset_name }}")
     verify = VerifyDatasourcePermissionsOperator(task_id="verify_permissions", dataset_id=dataset.output)
-    run = RunLightlyWorkerOperator(
+    RunLightlyWorkerOperator(
         task_id="run_worker",
-        dataset_id=dataset.output,
+        dataset_id=verify.output["dataset_id"],
         selection_config={
             "proportion_samples": 0.1,
             "strategies": [{"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}}],
         },
         worker_config={"use_datapool": True},
     )
-    verify >> run

@@ -21,7 +21,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from airflow.providers.common.compat.sdk import DAG, Param, task
+from airflow.providers.common.compat.sdk import DAG, Param, TaskGroup, task
 
 from lightly_provider.operators.access import CreateLightlyAccessRoleOperator, DeleteLightlyAccessOperator
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
@@ -36,6 +36,7 @@ ACCESS_CONN_ID = f"secretsmanager://{AWS_CONN_ID}/lightly/{{{{ params.role_name 
 
 with DAG(
     dag_id="lightly_delegated_access",
+    description="Create the IAM role that Lightly assumes, and onboard a bucket with it; or take the role away",
     schedule=None,
     start_date=datetime(2026, 1, 1),
     catchup=False,
@@ -68,28 +69,30 @@ with DAG(
         resource_path="{{ params.input_path }}",
         output_resource_path="{{ params.lightly_path }}",
     )
-    dataset = CreateLightlyDatasetOperator(
-        task_id="create_dataset",
-        dataset_name="{{ params.dataset_name }}",
-        dataset_type="{{ params.dataset_type }}",
-    )
-    datasources = ConfigureS3DatasourceOperator(
-        task_id="configure",
-        dataset_id=dataset.output,
-        datasource_aws_conn_id=role.output["conn_id"],
-        resource_path="{{ params.input_path }}",
-        output_resource_path="{{ params.lightly_path }}",
-        generate_thumbnails=True,
-    )
-    verify = VerifyDatasourcePermissionsOperator(
-        task_id="verify_permissions",
-        dataset_id=dataset.output,
-        # Airflow's own identity looks at the role, too: the platform does not say which place it tried.
-        datasource_aws_conn_id=role.output["conn_id"],
-        aws_conn_id=AWS_CONN_ID,
-        # What IAM shows may still be on its way to S3 and STS.
-        propagation_timeout=60,
-    )
+    with TaskGroup("onboard", prefix_group_id=False, tooltip="Dataset, datasources, permissions"):
+        dataset = CreateLightlyDatasetOperator(
+            task_id="create_dataset",
+            dataset_name="{{ params.dataset_name }}",
+            dataset_type="{{ params.dataset_type }}",
+        )
+        datasources = ConfigureS3DatasourceOperator(
+            task_id="configure",
+            dataset_id=dataset.output,
+            datasource_aws_conn_id=ACCESS_CONN_ID,
+            resource_path="{{ params.input_path }}",
+            output_resource_path="{{ params.lightly_path }}",
+            generate_thumbnails=True,
+        )
+        VerifyDatasourcePermissionsOperator(
+            task_id="verify_permissions",
+            dataset_id=datasources.output["dataset_id"],
+            # Airflow's own identity looks at the role, too: the platform does not say which place it tried.
+            datasource_aws_conn_id=ACCESS_CONN_ID,
+            aws_conn_id=AWS_CONN_ID,
+            # What IAM shows may still be on its way to S3 and STS.
+            propagation_timeout=60,
+        )
+
     delete = DeleteLightlyAccessOperator(
         task_id="delete_role",
         role_name="{{ params.role_name }}",
@@ -98,4 +101,4 @@ with DAG(
     )
 
     onboard_or_tear_down() >> [role, delete]
-    role >> dataset >> datasources >> verify
+    role >> dataset

@@ -20,8 +20,9 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime
+from typing import Any
 
-from airflow.providers.common.compat.sdk import DAG, Param, task
+from airflow.providers.common.compat.sdk import DAG, Param, TaskGroup, task
 
 from lightly_provider.hooks.lightly import LightlyHook
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
@@ -37,6 +38,7 @@ BUCKET_CONNECTIONS = ["lightly_bucket"]
 
 with DAG(
     dag_id="lightly_s3_onboarding",
+    description="Onboard a bucket: dataset, datasources, permissions, one run of the worker, manifest of the selection",
     schedule=None,
     start_date=datetime(2026, 1, 1),
     catchup=False,
@@ -55,34 +57,37 @@ with DAG(
         "poll_interval": Param(60, type="number", exclusiveMinimum=0, title="Seconds between two polls of the run"),
     },
 ):
-    dataset = CreateLightlyDatasetOperator(
-        task_id="create_dataset",
-        dataset_name="{{ params.dataset_name }}",
-        dataset_type="{{ params.dataset_type }}",
-    )
-    input_datasource = ConfigureS3DatasourceOperator(
-        task_id="configure_input",
-        dataset_id=dataset.output,
-        purpose="INPUT",
-        resource_path="{{ params.input_path }}",
-        datasource_aws_conn_id="{{ params.aws_conn_id }}",
-    )
-    lightly_datasource = ConfigureS3DatasourceOperator(
-        task_id="configure_lightly",
-        dataset_id=dataset.output,
-        purpose="LIGHTLY",
-        resource_path="{{ params.lightly_path }}",
-        datasource_aws_conn_id="{{ params.aws_conn_id }}",
-        generate_thumbnails=True,
-    )
-    verify = VerifyDatasourcePermissionsOperator(
-        task_id="verify_permissions",
-        dataset_id=dataset.output,
-        datasource_aws_conn_id="{{ params.aws_conn_id }}",
-    )
+    # Each task takes the dataset's id from the task before it, so that the graph is one line.
+    with TaskGroup("onboard", prefix_group_id=False, tooltip="Dataset, datasources, permissions"):
+        dataset = CreateLightlyDatasetOperator(
+            task_id="create_dataset",
+            dataset_name="{{ params.dataset_name }}",
+            dataset_type="{{ params.dataset_type }}",
+        )
+        input_datasource = ConfigureS3DatasourceOperator(
+            task_id="configure_input",
+            dataset_id=dataset.output,
+            purpose="INPUT",
+            resource_path="{{ params.input_path }}",
+            datasource_aws_conn_id="{{ params.aws_conn_id }}",
+        )
+        lightly_datasource = ConfigureS3DatasourceOperator(
+            task_id="configure_lightly",
+            dataset_id=input_datasource.output["dataset_id"],
+            purpose="LIGHTLY",
+            resource_path="{{ params.lightly_path }}",
+            datasource_aws_conn_id="{{ params.aws_conn_id }}",
+            generate_thumbnails=True,
+        )
+        verify = VerifyDatasourcePermissionsOperator(
+            task_id="verify_permissions",
+            dataset_id=lightly_datasource.output["dataset_id"],
+            datasource_aws_conn_id="{{ params.aws_conn_id }}",
+        )
+
     run = RunLightlyWorkerOperator(
         task_id="run_worker",
-        dataset_id=dataset.output,
+        dataset_id=verify.output["dataset_id"],
         selection_config="""{
             "n_samples": {{ params.n_samples }},
             "strategies": [{"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}}]
@@ -91,29 +96,30 @@ with DAG(
         poll_interval="{{ params.poll_interval }}",
     )
 
-    @task
-    def newest_tag(dataset_id: str, run: dict[str, object]) -> str:
-        """Return the tag that the run created, or the newest of earlier runs if there was nothing new."""
-        if run["tag_name"] is not None:
-            return str(run["tag_name"])
-        tag_name = LightlyHook().get_tags(dataset_id)[-1].name
-        log.info("Nothing new in the bucket; the newest tag is %r.", tag_name)
-        return tag_name
+    with TaskGroup("results", prefix_group_id=False, tooltip="The selection, in the log and as a manifest"):
 
-    @task
-    def print_selection(dataset_id: str, tag_name: str) -> list[str]:
-        """Log and return the filenames of the selected images."""
-        filenames = LightlyHook().get_filenames(dataset_id, tag_name)
-        log.info("%d images are selected:\n  %s", len(filenames), "\n  ".join(filenames))
-        return filenames
+        @task(multiple_outputs=True)
+        def newest_tag(run: dict[str, Any]) -> dict[str, Any]:
+            """Return the dataset and the tag that the run created; the newest of earlier runs if nothing was new."""
+            dataset_id, tag_name = run["dataset_id"], run["tag_name"]
+            if tag_name is None:
+                tag_name = LightlyHook().get_tags(dataset_id)[-1].name
+                log.info("Nothing new in the bucket; the newest tag is %r.", tag_name)
+            return {"dataset_id": dataset_id, "tag_name": tag_name}
 
-    tag_name = newest_tag(dataset.output, run.output)
-    export = ExportLightlyTagOperator(
-        task_id="export",
-        dataset_id=dataset.output,
-        tag_name=tag_name,
-        format="manifest",
-        destination="{{ params.lightly_path.rstrip('/') }}/selected.jsonl",
-    )
-    dataset >> input_datasource >> lightly_datasource >> verify >> run
-    print_selection(dataset.output, tag_name) >> export
+        @task
+        def print_selection(dataset_id: str, tag_name: str) -> list[str]:
+            """Log and return the filenames of the selected images."""
+            filenames = LightlyHook().get_filenames(dataset_id, tag_name)
+            log.info("%d images are selected:\n  %s", len(filenames), "\n  ".join(filenames))
+            return filenames
+
+        selected = newest_tag(run.output)
+        print_selection(selected["dataset_id"], selected["tag_name"])
+        ExportLightlyTagOperator(
+            task_id="export",
+            dataset_id=selected["dataset_id"],
+            tag_name=selected["tag_name"],
+            format="manifest",
+            destination="{{ params.lightly_path.rstrip('/') }}/selected.jsonl",
+        )

@@ -33,6 +33,7 @@ WORKER_ID = "LIGHTLY_WORKER_ID"  # the environment variable from which the worke
 
 with DAG(
     dag_id="lightly_worker_on_demand",
+    description="Start a Lightly Worker on Amazon ECS for one run, and remove it afterwards",
     schedule=None,
     start_date=datetime(2026, 1, 1),
     catchup=False,

@@ -21,9 +21,10 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--ready-file", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--home", type=Path, default=REPOSITORY / "airflow-home")
     arguments = parser.parse_args()
     try:
-        environment = _environment(arguments.ready_file, arguments.port)
+        environment = _environment(arguments.ready_file, arguments.port, arguments.home)
     except DemoError as error:
         print(f"Airflow was not started: {error}", file=sys.stderr)
         return 1
@@ -54,7 +55,7 @@ def _run_airflow(environment: dict[str, str]) -> int:
         return 130
 
 
-def _environment(ready_file: Path, port: int) -> dict[str, str]:
+def _environment(ready_file: Path, port: int, home: Path) -> dict[str, str]:
     if not ready_file.exists():
         raise DemoError("the sandbox is not running; start it with `make sandbox` in another terminal.")
     sandbox = Sandbox.read(ready_file)
@@ -71,7 +72,7 @@ def _environment(ready_file: Path, port: int) -> dict[str, str]:
     provision.upload_photos(ready_file)
     connection = provision.bucket_connection(sandbox, ready_file.with_name("bucket-connection.json"))
     return {
-        **airflow_environment(sandbox, REPOSITORY / "airflow-home", connection),
+        **airflow_environment(sandbox, home.absolute(), connection),
         # Everybody who reaches the page is an administrator, so only this machine may reach it.
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(port),

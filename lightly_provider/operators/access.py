@@ -313,6 +313,7 @@ class CreateLightlyAccessRoleOperator(CreateAccessOperator, ExternalIdArgument):
     """
 
     template_fields: Sequence[str] = ("role_name", *CreateAccessOperator.template_fields)
+    custom_operator_name = "Lightly IAM role"
     instead = "leave it out, and a random one is made"
 
     def __init__(self, *, role_name: str, external_id: str | None = None, **kwargs: Any) -> None:
@@ -388,6 +389,7 @@ class CreateLightlyAccessUserOperator(CreateAccessOperator):
     """
 
     template_fields: Sequence[str] = ("user_name", *CreateAccessOperator.template_fields)
+    custom_operator_name = "Lightly IAM user"
 
     def __init__(self, *, user_name: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -454,6 +456,7 @@ class RotateLightlyAccessOperator(LightlyBaseOperator, ExternalIdArgument):
         "aws_conn_id",
         "airflow_api_conn_id",
     )
+    custom_operator_name = "Lightly rotate access"
     ui_color = "#fff4e0"
     instead = "leave it out, and a random one is made"
 
@@ -570,6 +573,7 @@ class DeleteLightlyAccessOperator(CheckedOperator):
         "aws_conn_id",
         "airflow_api_conn_id",
     )
+    custom_operator_name = "Lightly delete access"
     ui_color = "#fff4e0"
 
     def __init__(

@@ -35,6 +35,7 @@ class CancelLightlyRunOperator(LightlyBaseOperator):
 
     template_fields: Sequence[str] = ("lightly_conn_id", "dataset_id", "scheduled_run_id")
     operator_extra_links = (LightlyDatasetLink(), LightlyRunsLink())
+    custom_operator_name = "Lightly cancel run"
     ui_color = "#d6ecff"
 
     def __init__(self, *, dataset_id: str, scheduled_run_id: str, if_taken: str = "warn", **kwargs: Any) -> None:

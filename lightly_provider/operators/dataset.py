@@ -67,6 +67,7 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
         "if_missing",
     )
     operator_extra_links = (LightlyDatasetLink(),)
+    custom_operator_name = "Lightly dataset"
     ui_color = "#e8f4ff"
 
     def __init__(
@@ -195,6 +196,7 @@ class ShareLightlyDatasetOperator(LightlyBaseOperator):
 
     template_fields: Sequence[str] = ("lightly_conn_id", "dataset_id", "emails", "teams")
     operator_extra_links = (LightlyDatasetLink(),)
+    custom_operator_name = "Lightly share"
     ui_color = "#e8f4ff"
 
     def __init__(
@@ -285,6 +287,7 @@ class DeleteLightlyDatasetOperator(LightlyBaseOperator):
     """
 
     template_fields: Sequence[str] = ("lightly_conn_id", "dataset_id", "confirm_name", "ignore_if_missing")
+    custom_operator_name = "Lightly delete dataset"
     ui_color = "#e8f4ff"
 
     def __init__(self, *, dataset_id: str, confirm_name: str, ignore_if_missing: bool = False, **kwargs: Any) -> None:

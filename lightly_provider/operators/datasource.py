@@ -101,6 +101,7 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
         "output_aws_conn_id",
     )
     operator_extra_links = (LightlyDatasetLink(),)
+    custom_operator_name = "Lightly S3 datasource"
     ui_color = "#e8f4ff"
     instead = "put it into an AWS connection and pass datasource_aws_conn_id"
 
@@ -216,6 +217,7 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
                 self.log.info("Datasource %s is already up to date: %s", request.purpose, request.public())
         self.log.info("Dataset: %s", url)
         self.platform.announce_dataset(self, context, self.dataset_id)
+        context["ti"].xcom_push(key="dataset_id", value=self.dataset_id)
         return {
             "dataset_id": self.dataset_id,
             "changed": changed,

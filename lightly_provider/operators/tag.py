@@ -56,6 +56,7 @@ class CreateLightlyTagOperator(LightlyBaseOperator):
         *_OPERATIONS,
     )
     operator_extra_links = (LightlyDatasetLink(),)
+    custom_operator_name = "Lightly tag"
     ui_color = "#e8f4ff"
 
     def __init__(

@@ -179,6 +179,7 @@ class UploadLightlyPredictionsOperator(_Upload):
         "replace_schema",
         "write_through",
     )
+    custom_operator_name = "Lightly predictions"
 
     def __init__(
         self,
@@ -303,6 +304,7 @@ class UploadLightlyMetadataOperator(_Upload):
         "schema",
         "replace_schema",
     )
+    custom_operator_name = "Lightly metadata"
 
     def __init__(
         self,

@@ -93,6 +93,7 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         "on_failure",
     )
     operator_extra_links = (LightlyDatasetLink(),)
+    custom_operator_name = "Lightly verify"
     ui_color = "#e9fbe9"
 
     def __init__(
@@ -217,6 +218,7 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         for change in result["changes"]:
             self.log.warning("Changed since the last verdict: %s", change)
         context["ti"].xcom_push(key=_XCOM_KEY, value=result)
+        context["ti"].xcom_push(key="dataset_id", value=self.dataset_id)
         if verdict.ok:
             return result
         message = failure_message(verdict)

@@ -137,6 +137,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         "lightly_config": "json",
     }
     operator_extra_links = (LightlyDatasetLink(), LightlyRunsLink())
+    custom_operator_name = "Lightly run"
     ui_color = "#d6ecff"
 
     def __init__(

@@ -41,6 +41,7 @@ class RegisterLightlyWorkerOperator(LightlyBaseOperator):
     """
 
     template_fields: Sequence[str] = ("lightly_conn_id", "worker_name", "labels")
+    custom_operator_name = "Lightly register worker"
     ui_color = "#d6ecff"
 
     def __init__(self, *, worker_name: str | None = None, labels: Sequence[str] | None = None, **kwargs: Any) -> None:
@@ -88,6 +89,7 @@ class DeleteLightlyWorkerOperator(LightlyBaseOperator):
     """
 
     template_fields: Sequence[str] = ("lightly_conn_id", "worker_id")
+    custom_operator_name = "Lightly delete worker"
     ui_color = "#d6ecff"
 
     def __init__(self, *, worker_id: str, **kwargs: Any) -> None:
