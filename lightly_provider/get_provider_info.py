@@ -15,9 +15,12 @@ CONNECTION_FORM: dict = {  # type: ignore[type-arg]
     "hook-class-name": "lightly_provider.hooks.lightly.LightlyHook",
     "hook-name": "Lightly",
     "ui-field-behaviour": {
-        "hidden-fields": ["login", "schema", "port"],
-        "relabeling": {"host": "API address", "password": "API token"},
-        "placeholders": {"host": DEFAULT_HOST},
+        # The port is shown for the Test button of Airflow 3.3 alone: its page sends port 0 for a connection without a
+        # port, and its API refuses a port other than the stored one together with a masked password (airflow 3.3.2,
+        # core_api/routes/public/connections.py, `test_connection`). With a stored 0 it accepts both.
+        "hidden-fields": ["login", "schema"],
+        "relabeling": {"host": "API address", "password": "API token", "port": "Port (0: the address has it)"},
+        "placeholders": {"host": DEFAULT_HOST, "port": "0, for the Test button of Airflow 3.3"},
     },
     "conn-fields": {
         "web_url": {

@@ -60,7 +60,7 @@ def parse_connection(
 
     :param conn_id: Id of the connection, for messages.
     :param host: API address; None or empty: the public API. The default scheme is https.
-    :param port: Port; used if the host has none.
+    :param port: Port; used if the host has none. None, empty or 0: no port.
     :param password: API token.
     :param extra: ``web_url``, ``ca_bundle``, ``proxies``, ``connect_timeout``, ``read_timeout``; see the form.
     :param conn_type: Type of the connection. The password of another type is not an API token, and must not be sent.
@@ -132,7 +132,8 @@ def parse_connection(
 
 
 def _port(conn_id: str, value: Any) -> int | None:
-    if value in (None, ""):
+    # Airflow's form stores 0 for no port.
+    if value in (None, "", 0, "0") and not isinstance(value, bool):
         return None
     try:
         port = int(value)

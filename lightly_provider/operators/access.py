@@ -313,7 +313,7 @@ class CreateLightlyAccessRoleOperator(CreateAccessOperator, ExternalIdArgument):
     """
 
     template_fields: Sequence[str] = ("role_name", *CreateAccessOperator.template_fields)
-    custom_operator_name = "Lightly IAM role"
+    custom_operator_name = "Lightly create role"
     instead = "leave it out, and a random one is made"
 
     def __init__(self, *, role_name: str, external_id: str | None = None, **kwargs: Any) -> None:
@@ -389,7 +389,7 @@ class CreateLightlyAccessUserOperator(CreateAccessOperator):
     """
 
     template_fields: Sequence[str] = ("user_name", *CreateAccessOperator.template_fields)
-    custom_operator_name = "Lightly IAM user"
+    custom_operator_name = "Lightly create user"
 
     def __init__(self, *, user_name: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -67,7 +67,7 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
         "if_missing",
     )
     operator_extra_links = (LightlyDatasetLink(),)
-    custom_operator_name = "Lightly dataset"
+    custom_operator_name = "Lightly create dataset"
     ui_color = "#e8f4ff"
 
     def __init__(
@@ -196,7 +196,7 @@ class ShareLightlyDatasetOperator(LightlyBaseOperator):
 
     template_fields: Sequence[str] = ("lightly_conn_id", "dataset_id", "emails", "teams")
     operator_extra_links = (LightlyDatasetLink(),)
-    custom_operator_name = "Lightly share"
+    custom_operator_name = "Lightly share dataset"
     ui_color = "#e8f4ff"
 
     def __init__(

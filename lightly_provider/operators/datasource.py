@@ -101,7 +101,7 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
         "output_aws_conn_id",
     )
     operator_extra_links = (LightlyDatasetLink(),)
-    custom_operator_name = "Lightly S3 datasource"
+    custom_operator_name = "Lightly configure S3"
     ui_color = "#e8f4ff"
     instead = "put it into an AWS connection and pass datasource_aws_conn_id"
 

@@ -51,7 +51,7 @@ class DownloadLightlyArtifactsOperator(LightlyBaseOperator):
 
     template_fields: Sequence[str] = ("lightly_conn_id", "run_id", "destination", "types", "aws_conn_id")
     operator_extra_links = (LightlyDatasetLink(), LightlyRunsLink())
-    custom_operator_name = "Lightly artifacts"
+    custom_operator_name = "Lightly download artifacts"
     ui_color = "#d6ecff"
 
     def __init__(

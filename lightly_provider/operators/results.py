@@ -87,7 +87,7 @@ class ExportLightlyTagOperator(LightlyBaseOperator):
         "read_urls_expire_in",
     )
     operator_extra_links = (LightlyDatasetLink(),)
-    custom_operator_name = "Lightly export"
+    custom_operator_name = "Lightly export tag"
     ui_color = "#e0f5e9"
 
     def __init__(

@@ -56,7 +56,7 @@ class CreateLightlyTagOperator(LightlyBaseOperator):
         *_OPERATIONS,
     )
     operator_extra_links = (LightlyDatasetLink(),)
-    custom_operator_name = "Lightly tag"
+    custom_operator_name = "Lightly create tag"
     ui_color = "#e8f4ff"
 
     def __init__(

@@ -179,7 +179,7 @@ class UploadLightlyPredictionsOperator(_Upload):
         "replace_schema",
         "write_through",
     )
-    custom_operator_name = "Lightly predictions"
+    custom_operator_name = "Lightly upload predictions"
 
     def __init__(
         self,
@@ -304,7 +304,7 @@ class UploadLightlyMetadataOperator(_Upload):
         "schema",
         "replace_schema",
     )
-    custom_operator_name = "Lightly metadata"
+    custom_operator_name = "Lightly upload metadata"
 
     def __init__(
         self,

@@ -93,7 +93,7 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         "on_failure",
     )
     operator_extra_links = (LightlyDatasetLink(),)
-    custom_operator_name = "Lightly verify"
+    custom_operator_name = "Lightly verify permissions"
     ui_color = "#e9fbe9"
 
     def __init__(

@@ -137,7 +137,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         "lightly_config": "json",
     }
     operator_extra_links = (LightlyDatasetLink(), LightlyRunsLink())
-    custom_operator_name = "Lightly run"
+    custom_operator_name = "Lightly run worker"
     ui_color = "#d6ecff"
 
     def __init__(

@@ -64,7 +64,7 @@ class LightlyRunSensor(CheckedArguments, DescribedLineage, BaseSensorOperator):
 
     template_fields: Sequence[str] = ("lightly_conn_id", "dataset_id", "scheduled_run_id", "runs_on")
     operator_extra_links = (LightlyDatasetLink(), LightlyRunsLink())
-    custom_operator_name = "Lightly run sensor"
+    custom_operator_name = "Lightly wait for run"
     ui_color = "#d6ecff"
 
     def __init__(

@@ -54,6 +54,9 @@ def test_a_token_alone_means_the_public_platform() -> None:
         ("http://[::1]", 8420, "http://[::1]:8420"),
         ("[::1]:8420", None, "https://[::1]:8420"),
         (None, 8443, "https://api.lightly.ai:8443"),
+        # What Airflow's form stores for the Test button's sake.
+        ("http://127.0.0.1:8420", 0, "http://127.0.0.1:8420"),
+        (None, 0, "https://api.lightly.ai"),
     ],
 )
 def test_host_and_port_become_one_address(host: str | None, port: int | None, address: str) -> None:
@@ -167,7 +170,7 @@ def test_a_proxy_for_no_scheme_that_is_used_is_warned_of() -> None:
     assert "has proxies that nothing reads: hppts; known are http, https, all, no_proxy" in warning
 
 
-@pytest.mark.parametrize("port", ["0x50", -1, 0, 65536, 1.5e6, float("inf"), float("nan"), True, "9" * 5000, []])
+@pytest.mark.parametrize("port", ["0x50", -1, False, 65536, 1.5e6, float("inf"), float("nan"), True, "9" * 5000, []])
 def test_what_is_no_port_is_refused(port: Any) -> None:
     assert "it must be a number from 1 to 65535" in refusal(port=port)
 
@@ -237,7 +240,7 @@ def test_a_connection_of_this_type_or_of_none_is_read(conn_type: str | None) -> 
         ({"password": f"{CANARY}\n{CANARY}"}, "an API token with a line break"),
         ({"password": f"{CANARY}\x00"}, "an API token with a line break"),
         ({"port": "abc"}, "has the port 'abc'; it must be a number from 1 to 65535"),
-        ({"port": 0}, "has the port 0"),
+        ({"port": -1}, "has the port -1"),
         ({"port": 10**400}, "has the port"),
         ({"port": True}, "has the port True"),
         ({"host": [CANARY]}, "has a host that is no address"),

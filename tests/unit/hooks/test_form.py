@@ -82,7 +82,11 @@ def test_airflow_3_shows_our_fields() -> None:
     standard = shown.standard_fields
     assert standard is not None
     hidden = {name for name in ("login", "url_schema", "port") if getattr(standard, name).hidden}
-    assert hidden == {"login", "url_schema", "port"}
+    assert hidden == {"login", "url_schema"}
+    assert (standard.port.title, standard.port.placeholder) == (
+        "Port (0: the address has it)",
+        "0, for the Test button of Airflow 3.3",
+    )
     assert (standard.password.title, standard.host.title) == ("API token", "API address")
     assert (standard.password.hidden, standard.host.hidden) == (False, False)
     assert standard.host.placeholder == "https://api.lightly.ai"
