@@ -42,7 +42,10 @@ def configure(context: dict[str, Any], **arguments: Any) -> dict[str, Any]:
     result: dict[str, Any] = operator.execute(context)  # type: ignore[arg-type]
     shown = json.dumps(result) + json.dumps(context["ti"].xcoms)
     assert "CANARY" not in shown
-    assert context["ti"].xcoms == {"lightly_dataset_url": f"https://app.lightly.ai/dataset/{DATASET}"}
+    assert context["ti"].xcoms == {
+        "dataset_id": DATASET,
+        "lightly_dataset_url": f"https://app.lightly.ai/dataset/{DATASET}",
+    }
     return result
 
 
