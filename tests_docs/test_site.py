@@ -211,6 +211,9 @@ def test_the_page_of_a_class_has_each_argument_with_a_type_a_description_and_a_d
     assert len(wanted) > 1
     assert wanted - rows.keys() == set()
     assert {argument: cells for argument, cells in rows.items() if not all(cells)} == {}
+    # A value, and not the name of a constant that the reader does not know.
+    names = r"(?!None|True|False|required)[A-Za-z_]+"
+    assert [default for *_, default in rows.values() if re.fullmatch(names, default)] == []
 
 
 def test_the_page_of_the_hook_has_each_verb_with_its_arguments() -> None:

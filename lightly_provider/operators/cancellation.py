@@ -24,7 +24,7 @@ class CancelLightlyRunOperator(LightlyBaseOperator):
     platform documents no way to stop it. It is no error if the run is already canceled or has ended, so a retry or a
     clear changes nothing.
 
-    :param dataset_id: Dataset. Templated.
+    :param dataset_id: Id of the dataset, e.g. ``create_dataset.output``. Templated.
     :param scheduled_run_id: Id that scheduling returned, e.g. ``run_worker.output["scheduled_run_id"]``. Templated.
     :param if_taken: What to do if a worker has taken it: ``warn`` (default), or ``fail``.
     :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.

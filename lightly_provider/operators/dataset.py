@@ -180,7 +180,7 @@ class ShareLightlyDatasetOperator(LightlyBaseOperator):
     The platform can only replace the whole list. The operator reads it, adds, writes it, and reads it again, so that
     nobody loses access by accident. A retry or a clear changes nothing that is already so.
 
-    :param dataset_id: Dataset; the token's user must own it. Templated.
+    :param dataset_id: Id of the dataset; the token's user must own it. Templated.
     :param emails: Email addresses of users, as they log in. None (default): none. Templated.
     :param teams: Teams. None (default): none. Templated.
     :param replace: Share with these ``emails`` and ``teams`` only; everybody else loses access. Default: False.
@@ -274,7 +274,7 @@ class DeleteLightlyDatasetOperator(LightlyBaseOperator):
     Nothing is deleted unless ``confirm_name`` is exactly the dataset's name, nor while a run on the dataset is
     scheduled or running. It cannot be undone.
 
-    :param dataset_id: Dataset; the token's user must own it. Templated.
+    :param dataset_id: Id of the dataset; the token's user must own it. Templated.
     :param confirm_name: The dataset's name, as a confirmation that this is the dataset which is meant. Templated.
     :param ignore_if_missing: Succeed if there is no such dataset, e.g. because an earlier try deleted it. Default:
         False, so that a wrong id is noticed. Templated.

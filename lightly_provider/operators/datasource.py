@@ -56,7 +56,7 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
     reads the bucket nor assumes the role. The platform stores the keys and has no field for a session token, so
     temporary credentials are refused.
 
-    :param dataset_id: Dataset. Templated.
+    :param dataset_id: Id of the dataset, e.g. ``create_dataset.output``. Templated.
     :param resource_path: ``s3://bucket/prefix/`` with the images or videos. Templated.
     :param purpose: ``INPUT`` (raw files, only read), ``LIGHTLY`` (what Lightly stores, and predictions), or
         ``INPUT_OUTPUT``

@@ -46,7 +46,7 @@ class ExportLightlyTagOperator(LightlyBaseOperator):
     A retry writes the file anew, and removes what a killed try left unfinished. A failed or killed task leaves the file
     of an earlier run as it was.
 
-    :param dataset_id: Dataset. Templated.
+    :param dataset_id: Id of the dataset, e.g. ``create_dataset.output``. Templated.
     :param tag_name: Tag; usually ``run.output["tag_name"]``. None: the run selected nothing, so the export is empty.
         Templated.
     :param format: ``filenames`` (default) or ``uris``, a line each; ``manifest``: JSON Lines, also for SageMaker Ground

@@ -31,7 +31,7 @@ class CreateLightlyTagOperator(LightlyBaseOperator):
     Idempotent: if the dataset has a tag of this name with exactly these samples, it is reused. A tag of this name with
     other samples is left as it is, and the task fails.
 
-    :param dataset_id: Dataset. Templated.
+    :param dataset_id: Id of the dataset, e.g. ``create_dataset.output``. Templated.
     :param tag_name: The tag's name: at least 3 of letters, digits, space and ``.:;=@_-``, the first a letter or digit.
         Templated.
     :param filenames: Filenames of the samples, relative to the input datasource's path, as ``get_filenames`` and the

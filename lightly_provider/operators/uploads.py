@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from lightly_provider.results.sources import Source
 
 IF_UNMATCHED = ("skip", "upload", "fail")
-BUCKET, PLATFORM = WRITE_THROUGH = ("bucket", "platform")
+BUCKET = "bucket"
+PLATFORM = "platform"
+WRITE_THROUGH = (BUCKET, PLATFORM)
 
 
 class _Upload(LightlyBaseOperator):
@@ -137,7 +139,7 @@ class UploadLightlyPredictionsOperator(_Upload):
     writes only what has changed; a killed one continues where it stopped. Predictions of a task that is listed already
     are replaced one by one, so give a new model a ``task_name`` of its own.
 
-    :param dataset_id: Dataset, whose datasources are configured. Templated.
+    :param dataset_id: Id of the dataset, whose datasources are configured. Templated.
     :param task_name: Name of the prediction task, to which ``selection_config`` refers. Templated.
     :param source: Folder or file with the predictions: ``s3://bucket/folder/``, an absolute local path, or an address
         of another object storage; its last part may be a pattern, e.g. ``**/*.json``. Templated.
@@ -270,7 +272,7 @@ class UploadLightlyMetadataOperator(_Upload):
     continues where it stopped. The file of an image is replaced as a whole; entries of the schema for other paths are
     kept.
 
-    :param dataset_id: Dataset, whose datasources are configured. Templated.
+    :param dataset_id: Id of the dataset, whose datasources are configured. Templated.
     :param source: File, folder or pattern as for the predictions, or a mapping of file names to their values, e.g.
         ``{"a.jpg": {"weather": "sunny"}}``. Templated.
     :param format: ``csv``, ``jsonl`` or ``parquet`` (needs the extra ``parquet``). None (default): ``source`` is a

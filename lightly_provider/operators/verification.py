@@ -50,7 +50,7 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
     worker. A failure names the permission, the bucket and prefix, the cause, and the statement to add. Three requests
     to the platform, one more for each further try.
 
-    :param dataset_id: Dataset. Templated.
+    :param dataset_id: Id of the dataset, e.g. ``create_dataset.output``. Templated.
     :param require: Permissions that the datasources must grant, of ``list``, ``read``, ``write`` and ``overwrite``; or
         ``auto`` (default), what this use of the dataset needs: list and read always; write and overwrite where Lightly
         writes, that is on LIGHTLY, and on INPUT_OUTPUT for thumbnails, videos and crops. Templated.

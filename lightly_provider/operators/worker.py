@@ -65,7 +65,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
     the platform documents no way to stop it; the log and the exception say so. While the task is deferred, Airflow
     below 3.3 does not notify the trigger of a kill, so the run continues there.
 
-    :param dataset_id: Dataset. Templated.
+    :param dataset_id: Id of the dataset, e.g. ``create_dataset.output``. Templated.
     :param selection_config: What to select: ``n_samples`` or ``proportion_samples``, and ``strategies``, by the names
         of the vendor's documentation; a mapping, or JSON. None: no selection. Templated.
     :param worker_config: The worker's options, e.g. ``{"use_datapool": True}``; a mapping, or JSON. Default: none.

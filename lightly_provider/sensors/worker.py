@@ -49,7 +49,7 @@ class LightlyRunSensor(CheckedArguments, DescribedLineage, BaseSensorOperator):
     The sensor never cancels the run: neither at its timeout nor when it is killed. If the run does not complete, the
     sensor fails with the errors of ``RunLightlyWorkerOperator``.
 
-    :param dataset_id: Dataset. Templated.
+    :param dataset_id: Id of the dataset, e.g. ``create_dataset.output``. Templated.
     :param scheduled_run_id: Id that scheduling returned, e.g. ``run_worker.output["scheduled_run_id"]``. Templated.
     :param runs_on: Labels that the run's worker must have; saves requests while the sensor is deferred. Templated.
     :param deferrable: Wait in the triggerer, without a slot of a worker. Default: Airflow's configuration

@@ -34,7 +34,7 @@ class LightlyRunTrigger(BaseTrigger):
     :meth:`lightly_provider.runs.follower.RunFollower.event_of`.
 
     :param lightly_conn_id: Airflow connection of type ``lightly``.
-    :param dataset_id: Dataset.
+    :param dataset_id: Id of the dataset.
     :param scheduled_run_id: Id that scheduling returned.
     :param runs_on: Labels that the run's worker must have.
     :param poll_interval: Seconds between two polls, varied by 10 %.

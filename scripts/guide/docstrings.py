@@ -8,6 +8,7 @@ from typing import Any
 
 import griffe
 
+_PACKAGE = "lightly_provider"
 _ROLE = re.compile(r":(?:py:)?(?:class|meth|func|mod|attr|data|exc|obj|const):`([^`]+)`")
 _LINK = re.compile(r"`([^`<]+?)\s*<(https?://[^>]+)>`__?")
 _CODE = re.compile(r"^\.\. code-block:: (\w+)\n\n((?:(?: {4}.*)?\n)+)", flags=re.MULTILINE)
@@ -71,6 +72,31 @@ def _inherit_arguments(cls: griffe.Class) -> None:
     for parameter in init.parameters:
         if taken := _FROM_CONFIGURATION.fullmatch(str(parameter.default)):
             parameter.default = taken[1]
+        parameter.default = _value(cls, parameter.default)
+        parameter.annotation = _value(cls, parameter.annotation)
+
+
+def _value(cls: griffe.Class, expression: Any) -> Any:
+    """Return what the name of a constant or of a type stands for, and everything else as it is."""
+    if isinstance(expression, griffe.ExprBinOp):  # as in `Share | None`
+        expression.left = _value(cls, expression.left)
+        expression.right = _value(cls, expression.right)
+    if not isinstance(expression, griffe.ExprName):
+        return expression
+    for place in (cls, *cls.mro()):
+        named: Any = place.members.get(expression.name) or place.module.members.get(expression.name)
+        if named is not None and named.is_alias and named.target_path.startswith(f"{_PACKAGE}."):
+            named = named.final_target
+        if isinstance(named, griffe.Attribute) and named.value is not None:
+            return _plain(named.value)
+    return expression
+
+
+def _plain(value: Any) -> Any:
+    """Return ``float`` of ``Annotated[float, …]``."""
+    if isinstance(value, griffe.ExprSubscript) and str(value.left) == "Annotated":
+        return value.slice.elements[0]  # type: ignore[union-attr]
+    return value
 
 
 def _name_the_type_of_the_result(cls: griffe.Class) -> None:
