@@ -28,7 +28,7 @@ from lightly_provider.exceptions import (
 from lightly_provider.network import AnswerTooLargeError, Limits, NoAnswerError, Transport, UnusableSettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from urllib.parse import SplitResult
 
     from lightly_provider.api.calls import Call
@@ -59,6 +59,8 @@ class ClientSettings:
     :param max_attempts: Maximum number of attempts per call, including the first. Default: 6.
     :param longest_wait: Maximum pause between two attempts, in seconds; limits ``Retry-After``. Default: 60.
     :param largest_answer: Maximum size of a response, decompressed, in bytes. Default: 32 MiB.
+    :param on_attempt: Called after each attempt of a call with its operation and the response's HTTP status; None: no
+        complete response arrived. Default: nothing is called.
     """
 
     host: str
@@ -70,6 +72,7 @@ class ClientSettings:
     max_attempts: int = 6
     longest_wait: float = 60.0
     largest_answer: int = 32 * 2**20
+    on_attempt: Callable[[str, int | None], None] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -145,10 +148,16 @@ class LightlyClient:
                 json=call.body,
             )
         except NoAnswerError as error:
+            self._attempted(call.operation, None)
             failure = self._no_answer(call.operation, error)
         else:
+            self._attempted(call.operation, answer.status)
             return read_answer(call, answer, self._secrets)
         raise failure
+
+    def _attempted(self, operation: str, status: int | None) -> None:
+        if self._settings.on_attempt is not None:
+            self._settings.on_attempt(operation, status)
 
     def download(self, operation: str, url: str) -> Any:
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -15,6 +15,7 @@ from lightly_provider.api.client import ClientSettings
 from lightly_provider.exceptions import LightlyConnectionConfigError
 from lightly_provider.foreign_text import shown
 from lightly_provider.get_provider_info import CONNECTION_FORM, DEFAULT_HOST, DEFAULT_WEB_URL
+from lightly_provider.metrics import count_request
 from lightly_provider.network import is_address, passwords_in
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ def parse_connection(
         connect_timeout=_seconds(conn_id, "connect_timeout", extra, ClientSettings.connect_timeout),
         read_timeout=_seconds(conn_id, "read_timeout", extra, ClientSettings.read_timeout),
         proxies=proxies,
+        on_attempt=partial(count_request, conn_id),
     )
     web_url = _address(conn_id, "extra web_url", extra.get("web_url"), DEFAULT_WEB_URL)
     return LightlyConnection(settings=settings, web_url=web_url, is_local=is_local, warnings=tuple(warnings))

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
+from lightly_provider import metrics
 from lightly_provider.contract import Purpose
 from lightly_provider.diagnosis.findings import Status
 from lightly_provider.exceptions import LightlyPermissionsError
-from lightly_provider.foreign_text import shown
+from lightly_provider.foreign_text import shown, storable
 from lightly_provider.links import LightlyDatasetLink, push_dataset_link
 from lightly_provider.operators.arguments import check_choice, check_id, is_static, seconds_of
 from lightly_provider.operators.base import LightlyBaseOperator
@@ -76,9 +77,9 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
     :param deferrable: Whether a wait of more than 60 s gives the worker's slot back. Default: Airflow's
         ``operators.default_deferrable``.
     :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
-    :return: The verdict: ``{"dataset_id", "ok", "status", "checks": [...], "from_this_worker": [...], "changes":
-        [...]}``. It is pushed as XCom ``verdict`` as well, also when the task fails; ``changes`` says what is not as in
-        the run before.
+    :return: The verdict: ``{"dataset_id", "ok", "status", "checks": [...], "from_this_worker": [...], "dataset_name",
+        "changes": [...]}``. It is pushed as XCom ``verdict`` as well, also when the task fails; ``changes`` says what
+        is not as in the run before.
     :raises ValueError: An argument cannot be right.
     :raises LightlyPermissionsError: Something required is missing, and ``on_failure`` is ``fail``.
     """
@@ -176,6 +177,7 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         pause: float = _FIRST_PAUSE_S,
     ) -> dict[str, Any]:
         dataset, datasources = self._read()
+        self._dataset_name = dataset.name
         while True:
             verdict = self._look(dataset, datasources)
             left = started + patience - time.time()
@@ -213,7 +215,9 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
                 self.log.warning(
                     "%s of dataset %s: %s", check.datasource.purpose, self.dataset_id, shown(check.message)
                 )
+        self._measure(verdict)
         result = verdict.as_dict()
+        result["dataset_name"] = storable(self._dataset_name)
         result["changes"] = changes_between(self._previous(context), result)
         for change in result["changes"]:
             self.log.warning("Changed since the last verdict: %s", change)
@@ -232,6 +236,12 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
             self.log.warning(message)
             return result
         raise LightlyPermissionsError(message)
+
+    def _measure(self, verdict: Verdict) -> None:
+        connection = self.lightly_conn_id
+        metrics.count(metrics.VERDICTS, connection=connection, status=str(verdict.status))
+        for cause in {str(check.cause or "unknown") for check in verdict.failed}:
+            metrics.count(metrics.VERDICT_CAUSES, connection=connection, cause=cause)
 
     def _previous(self, context: Context) -> dict[str, Any] | None:
         """The verdict of an earlier run of this task, as it stands in XCom."""

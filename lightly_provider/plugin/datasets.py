@@ -184,7 +184,7 @@ class Dataset:
         record = self.run_record
         if record is None:
             return None
-        result = results.get(record.key, {})
+        result: Mapping[str, Any] = results.get(record.key, {})
         n_selected = result.get("n_selected")
         return Run(
             state=record.state or "no state",
@@ -295,8 +295,8 @@ def _datasources(checks: Iterable[Mapping[str, Any]]) -> tuple[Datasource, ...]:
 def _lights(checks: Iterable[Mapping[str, Any]]) -> tuple[Light, ...]:
     # The platform's own check comes first; without it, this worker's counts.
     by_permission: dict[str, Mapping[str, Any]] = {}
-    for check in checks:
-        by_permission.setdefault(_text(check.get("permission"), 100), check)
+    for each in checks:
+        by_permission.setdefault(_text(each.get("permission"), 100), each)
     return tuple(
         Light(
             permission=str(one),

@@ -27,7 +27,6 @@ from starlette.exceptions import HTTPException
 
 from lightly_provider.plugin.datasets import dag_path, datasets_of
 from lightly_provider.plugin.records import MOST_TASKS, dags_with_datasets, newest_records, results, verdicts
-from lightly_provider.plugin.registration import URL_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -168,8 +167,8 @@ def _number(text: str | None) -> int:
 
 def _airflow_root(request: Request) -> str:
     """Return the path below which Airflow is served; it ends with a slash."""
-    root: str = request.scope.get("root_path", "")
-    return f"{root.removesuffix(URL_PREFIX)}/"
+    # The mounted application's own path is in `root_path` (starlette 1.10, routing.py, Mount.matches).
+    return f"{request.scope.get('app_root_path', '').rstrip('/')}/"
 
 
 @cache

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lightly_provider import metrics
 from lightly_provider.contract import ArtifactType, Purpose, RunState, ScheduledRunState
 from lightly_provider.exceptions import (
     LightlyApiError,
@@ -29,6 +30,7 @@ from lightly_provider.exceptions import (
     is_transient,
 )
 from lightly_provider.foreign_text import shown, storable
+from lightly_provider.metrics import IN_TASK
 from lightly_provider.runs.state import LONGEST_MESSAGE, Decision, Limits, Step, Watch, is_taken
 from lightly_provider.stored_forms import check_version
 
@@ -109,10 +111,14 @@ class RunFollower:
 
     def step(self, hook: LightlyHook) -> Ending | None:
         """Look at the run once, log what is new, and decide; None while there is reason to wait."""
+        from lightly_provider.runs.measuring import measure_poll
+
+        seen: Observation | LightlyError
         try:
             seen = self._look(hook)
         except LightlyError as error:
-            return self.take(error)
+            seen = error
+        measure_poll(hook.lightly_conn_id, IN_TASK, failed=isinstance(seen, LightlyError))
         return self.take(seen)
 
     def take(self, seen: Observation | LightlyError) -> Ending | None:
@@ -236,7 +242,10 @@ class RunFollower:
         :raises LightlyRunError: The run did not complete.
         :raises LightlyError: The wait was given up.
         """
+        from lightly_provider.runs.measuring import measure_end
+
         step, status, run = ending.decision.step, ending.decision.status, ending.run
+        measure_end(hook, self.dataset_id, self.scheduled_run_id, step, run)
         if step is Step.SUCCEED and run is not None:
             return self._success(hook, run)
         if step is Step.FAIL and run is not None:
@@ -333,6 +342,7 @@ class RunFollower:
             self._log.info("Run %s created no tag: there was nothing new to select.", run.id)
         else:
             self._log.info("Run %s selected %d samples: tag '%s'.", run.id, tag.n_selected, shown(tag.name))
+            metrics.count(metrics.SAMPLES_SELECTED, tag.n_selected, connection=hook.lightly_conn_id)
         return result(
             self.scheduled_run_id,
             self._dataset_of_result(hook),

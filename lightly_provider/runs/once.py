@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from lightly_provider import metrics
 from lightly_provider.exceptions import (
     LightlyDatasetNotEmptyError,
     LightlyDatasourceError,
@@ -213,6 +214,7 @@ class RunOnce:
         )
         # Call this before anything else can fail, so that a kill can cancel the run.
         self._on_scheduled(scheduled_run_id)
+        metrics.count(metrics.RUNS_SCHEDULED, connection=self._hook.lightly_conn_id)
         self._keep(config_id, scheduled_run_id)
         return scheduled_run_id
 

@@ -27,6 +27,8 @@ from lightly_provider.exceptions import (
 )
 from lightly_provider.foreign_text import shown
 from lightly_provider.hooks.connection import read_connection
+from lightly_provider.metrics import IN_TRIGGERER
+from lightly_provider.runs.measuring import measure_poll, measure_waiting
 from lightly_provider.runs.state import pause_after_failure
 
 if TYPE_CHECKING:
@@ -120,6 +122,7 @@ class SharedPoll:
         finally:
             del self._waiters[id(waiter)]
             if not self._waiters:
+                measure_waiting(self._conn_id, ())
                 task, self._task = self._task, None
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
@@ -140,6 +143,7 @@ class SharedPoll:
                         if _is_token_refused(looks) and await self._settings() != settings:
                             # The API token was rotated: retry at once with the new one.
                             break
+                        measure_poll(self._conn_id, IN_TRIGGERER, failed=error is not None)
                         self._hand_out(looks)
                         await self._read_one_log(client, looks)
                         failures = failures + 1 if error else 0
@@ -149,6 +153,7 @@ class SharedPoll:
                 # The connection cannot be read or used.
                 unusable = error if isinstance(error, LightlyError) else _unexpected(error)
             failures += 1
+            measure_poll(self._conn_id, IN_TRIGGERER, failed=True)
             self._hand_out(dict.fromkeys((w.scheduled_run_id for w in self._waiters.values()), unusable))
             await asyncio.sleep(self._pause(failures, unusable))
 
@@ -172,6 +177,8 @@ class SharedPoll:
             seen = looks.get(waiter.scheduled_run_id)
             if seen is not None:
                 waiter.take(seen)
+        still_waiting = [waiter for waiter in self._waiters.values() if not waiter.ending.done()]
+        measure_waiting(self._conn_id, (looks.get(waiter.scheduled_run_id) for waiter in still_waiting))
 
     def _pause(self, failures: int, error: LightlyError | None) -> float:
         # Jitter for many connections and triggerers; no secret depends on it.

@@ -51,6 +51,8 @@ class Run(Answer):
     scheduled_id: EntityId | None = None
     message: Message | None = None
     artifacts: list[Artifact] = []
+    created_at: int = 0
+    last_modified_at: int = 0
 
 
 class LogEntry(Answer):
