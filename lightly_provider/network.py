@@ -20,7 +20,6 @@ import ipaddress
 import os
 import threading
 import time
-import urllib.request
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -136,10 +135,9 @@ def proxies_for(url: str, own: Mapping[str, str] | None = None) -> dict[str, str
         return {}
     chosen = next((own[key] for key in _keys(parts.scheme, host) if own.get(key)), None)
     if not chosen:
-        environment = urllib.request.getproxies_environment()
-        if _is_exempt(host, port, environment.get("no", "")):
+        if _is_exempt(host, port, _of_environment("no")):
             return {}
-        chosen = environment.get(parts.scheme) or environment.get("all")
+        chosen = _of_environment(parts.scheme) or _of_environment("all")
     if not chosen:
         return {}
     address = _with_scheme(chosen)
@@ -150,6 +148,15 @@ def proxies_for(url: str, own: Mapping[str, str] | None = None) -> dict[str, str
     if not is_address(address):
         raise UnusableSettingError("a proxy's address is not valid; check the proxies, and HTTPS_PROXY")
     return {parts.scheme: address}
+
+
+def _of_environment(name: str) -> str:
+    """Return a proxy variable as Python's ``urllib.request`` reads it, which reads the whole environment each time."""
+    in_lower_case = os.environ.get(f"{name}_proxy")
+    # In a CGI program, HTTP_PROXY is a header of the request.
+    if in_lower_case is not None or (name == "http" and "REQUEST_METHOD" in os.environ):
+        return in_lower_case or ""
+    return os.environ.get(f"{name.upper()}_PROXY", "")
 
 
 def _keys(scheme: str, host: str) -> tuple[str, ...]:

@@ -79,6 +79,13 @@ class Secrets:
         """Return whether the text contains one of the secrets."""
         return self.redacted(text) != text
 
+    def occur_in_bytes(self, text: bytes) -> bool:
+        """Return whether UTF-8 text contains one of the secrets; decodes it only if it may have an encoded one."""
+        if any(value.encode("utf-8", errors="surrogatepass") in text for value in self._values):
+            return True
+        may_be_encoded = any(sign.encode() in text for sign in _SIGNS_OF_ENCODING)
+        return may_be_encoded and self.occur_in(text.decode("utf-8", errors="replace"))
+
     def redacted(self, text: str) -> str:
         """Return the text with each secret replaced by ``***``."""
         for value in self._longest_first():
@@ -331,17 +338,18 @@ def _value(call: Call[Any], answer: RawAnswer, secrets: Secrets) -> Any:
         if secrets.occur_in(answer.content.decode("utf-8", errors="replace")):
             raise ValueError("it repeats a secret")
         return _parsed(answer.content)
-    # Invalid UTF-8 becomes lone surrogates, which the call refuses with their position.
-    text = answer.content.decode("utf-8", errors="surrogateescape")
+    lines = bytes(answer.content)
     if "json" in answer.content_type.lower():
-        text = _parsed(answer.content)
+        text = _parsed(lines)
         if not isinstance(text, str):
             raise ValueError("a text was expected")
-    elif text.startswith("{") and _is_error_object(answer.content):
+        # A lone surrogate becomes invalid UTF-8, which the call refuses with its position.
+        lines = text.encode("utf-8", errors="surrogatepass")
+    elif lines.startswith(b"{") and _is_error_object(lines):
         raise ValueError("it is a JSON object with an error, and a text was expected")
-    if secrets.occur_in(text):
+    if secrets.occur_in_bytes(lines):
         raise ValueError("it repeats a secret")
-    return text
+    return lines
 
 
 # Members by which the platform, gateways and load balancers report an error; a file may be named like another object.

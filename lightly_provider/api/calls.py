@@ -49,6 +49,8 @@ _LONGEST_KEY = 1024  # bytes; AWS docs: S3 user guide, "Naming Amazon S3 objects
 PAGE_SIZE = 5000  # the vendor's client's default (lightly 1.5.26, api/utils.py)
 # What it asks for where there are names only (lightly 1.5.26, api/api_workflow_datasets.py).
 NAMES_PAGE_SIZE = 25_000
+# Some megabytes. The contract has no limit; see hooks/verbs/tags.py for what happens where the platform has one.
+LARGEST_NAMES_PAGE_SIZE = 100_000
 # A task with all that the platform knows of a sample is some kilobytes, so that the vendor's 2500 could be too much.
 TASKS_PAGE_SIZE = 1000
 
@@ -57,7 +59,7 @@ class Form(Enum):
     """The form of a call's response; see :mod:`lightly_provider.api.answers`."""
 
     JSON = auto()
-    TEXT = auto()  # passed on unchanged
+    LINES = auto()  # UTF-8 text, passed on as bytes, unchanged; the call checks it
     EXACT = auto()  # JSON whose texts are passed on unchanged, because they name files; the call checks them
     SECRET = auto()  # JSON that is entirely secret
     NOTHING = auto()  # ignored
@@ -113,24 +115,31 @@ def _same(member: str, asked: str, thing: Thing) -> Thing:
     return thing
 
 
-def _filenames(text: str, *, before: int) -> NamePage:
+def _filenames(lines: bytes, *, before: int) -> NamePage:
     """
     Return the names on one page, unchanged.
 
     :param before: Number of names on the previous pages.
     :raises ValueError: A name is too long, contains NUL or is not UTF-8, so it is no S3 key and does not fit into XCom.
     """
-    names = NamePage(text)
-    # Most pages pass without a look at each name.
-    if not is_storable(text) or not text.isascii() or _has_a_long_line(text):
+    names = NamePage(lines)
+    # A page is checked as a whole; only one with a fault is split into its names, to find it.
+    if b"\0" in lines or not _is_utf8(lines) or _has_a_long_line(lines):
         _check_names(names, before=before)
     return names
 
 
-def _has_a_long_line(text: str) -> bool:
+def _is_utf8(lines: bytes) -> bool:
+    try:
+        return lines.isascii() or bool(lines.decode())
+    except UnicodeDecodeError:
+        return False
+
+
+def _has_a_long_line(lines: bytes) -> bool:
     start = 0
-    while len(text) - start > _LONGEST_KEY:
-        end = text.rfind("\n", start, start + _LONGEST_KEY + 1)
+    while len(lines) - start > _LONGEST_KEY:
+        end = lines.rfind(b"\n", start, start + _LONGEST_KEY + 1)
         if end < 0:
             return True
         start = end + 1
@@ -704,7 +713,7 @@ def export_filenames(
         path=f"/v1/datasets/{_segment(dataset_id)}/tags/{_segment(tag_id)}/export/basic/filenames",
         query=query if expires_in is None else {**query, "expiresIn": expires_in},
         repeatable=True,
-        form=Form.TEXT,
+        form=Form.LINES,
         parse=partial(_filenames, before=page_offset),
     )
 

@@ -16,6 +16,7 @@ import re
 import secrets
 import tempfile
 from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +29,7 @@ from lightly_provider.foreign_text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
     from types import TracebackType
     from typing import Self
 
@@ -263,9 +265,11 @@ class _S3Upload(WrittenFile):
         self._target = target
         self._client = client
         self._place = {"Bucket": target.bucket, "Key": target.key}
-        # boto3 reads from it, so that the part is in memory once.
         self._part = io.BytesIO()
         self._upload: str | None = None
+        # One part is uploaded while the next is filled.
+        self._sender = ThreadPoolExecutor(1, thread_name_prefix="lightly-upload")
+        self._sending: Future[dict[str, Any]] | None = None
         self._parts: list[dict[str, Any]] = []
         self._left_over: list[str] = []
 
@@ -281,11 +285,12 @@ class _S3Upload(WrittenFile):
         with self._target._explained():
             if self._upload is None:
                 # One request is all or nothing, too.
-                self._part.seek(0)
-                self._client.put_object(**self._place, Body=self._part)
+                self._client.put_object(**self._place, Body=self._part.getvalue())
                 return
             if self._part.tell():
                 self._send()
+            self._await_part()
+            self._sender.shutdown()
             self._client.complete_multipart_upload(
                 **self._place, UploadId=self._upload, MultipartUpload={"Parts": self._parts}
             )
@@ -293,6 +298,8 @@ class _S3Upload(WrittenFile):
 
     def _discard(self) -> None:
         self._part.close()
+        # A part that arrives after the abort would stay in the bucket.
+        self._sender.shutdown(wait=True, cancel_futures=True)
         if self._upload is not None:
             self._abort(self._upload)
             self._upload = None
@@ -302,18 +309,26 @@ class _S3Upload(WrittenFile):
             self._abort(upload)
 
     def _send(self) -> None:
+        self._await_part()
         with self._target._explained():
             if self._upload is None:
                 self._upload = self._client.create_multipart_upload(**self._place)["UploadId"]
-            number = len(self._parts) + 1
-            self._part.seek(0)
-            answer = self._client.upload_part(**self._place, UploadId=self._upload, PartNumber=number, Body=self._part)
-            self._part.seek(0)
-            self._part.truncate()
-            # S3 wants the checksums of the parts again, if it computed any.
-            checksums = {name: value for name, value in answer.items() if name.startswith("Checksum")}
-            checksums.pop("ChecksumType", None)
-            self._parts.append({"PartNumber": number, "ETag": answer["ETag"], **checksums})
+        # Bytes and not the file: botocore would read that in pieces of 16 KiB, and ask S3 before it sends them.
+        self._sending = self._sender.submit(self._send_part, self._upload, len(self._parts) + 1, self._part.getvalue())
+        self._part = io.BytesIO()
+
+    def _send_part(self, upload: str, number: int, content: bytes) -> dict[str, Any]:
+        with self._target._explained():
+            answer = self._client.upload_part(**self._place, UploadId=upload, PartNumber=number, Body=content)
+        # S3 wants the checksums of the parts again, if it computed any.
+        checksums = {name: value for name, value in answer.items() if name.startswith("Checksum")}
+        checksums.pop("ChecksumType", None)
+        return {"PartNumber": number, "ETag": answer["ETag"], **checksums}
+
+    def _await_part(self) -> None:
+        if self._sending is not None:
+            sending, self._sending = self._sending, None
+            self._parts.append(sending.result())
 
     def _abort(self, upload: str) -> None:
         from botocore.exceptions import BotoCoreError, ClientError

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lightly_provider.api.calls import Form
 from tests.contract.example_calls import CONFIG, DATASET, EXAMPLES, RUN, SAMPLE, SCHEDULED_RUN
 from tests.contract.samples import sample
 from tests.contract.schema import contract
@@ -32,7 +33,7 @@ def fitting(example: str, answer: Any) -> Any:
     member, value = asked.get(example, ("scheduledId", SCHEDULED_RUN))
     if example in (*asked, "get_run_of_scheduled_run") and member in answer:
         return answer | {member: value}
-    return answer
+    return answer.encode() if EXAMPLES[example].form is Form.LINES else answer
 
 
 ANSWERED = [name for name, call in EXAMPLES.items() if contract().operation(call.operation)["responses"]]
@@ -197,7 +198,7 @@ def test_any_answer_will_do_where_none_is_documented(example: str, answer: Any) 
 )
 def test_an_export_is_one_name_per_line(answer: Any, names: list[str] | None) -> None:
     expected = answer.split("\n") if names is None else names
-    assert EXAMPLES["export_filenames"].parse(answer) == expected
+    assert EXAMPLES["export_filenames"].parse(answer.encode()) == expected
 
 
 @pytest.mark.parametrize("answer", [{"url": "x"}, None, 1, ["x"], "some text", "ftp://x", "https://ü", "file:///etc"])

@@ -131,7 +131,7 @@ def hostile_answers(draw: st.DrawFn, call: Call[Any]) -> Bytes:
         value = {"code": "NOT_FOUND", "error": "no", "requestId": "r"}
     for _ in range(draw(st.integers(0, 3))):
         value = draw(changed(value))
-    if call.form is Form.TEXT and draw(st.booleans()):
+    if call.form is Form.LINES and draw(st.booleans()):
         return answer(str(value).encode("utf-8", "surrogatepass"), status=status, headers=headers)
     text = json.dumps(value, ensure_ascii=draw(st.booleans()))
     return answer(text.encode("utf-8", "surrogatepass"), status=status, headers=headers)

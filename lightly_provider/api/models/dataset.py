@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import StringConstraints
@@ -82,7 +83,7 @@ class Tag(Answer):
     created_at: int = 0
     run_id: EntityId | None = None
 
-    @property
+    @cached_property
     def bits(self) -> int:
         """The tag's samples: bit k is the dataset's sample k (lightly 1.5.26, api/api_workflow_tags.py)."""
         return int(self.bit_mask_data, 16)

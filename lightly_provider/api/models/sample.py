@@ -71,13 +71,13 @@ class NamePage(Sequence[str]):
     """
     A page of names as the platform sent it: a line each. The lines are split only where single names are needed.
 
-    :param text: The lines; blank ones before and after them do not count.
+    :param lines: The lines in UTF-8; empty ones before and after them do not count.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, lines: bytes) -> None:
         # Only this line end: a name may contain the other characters that splitlines() takes for one, e.g. U+2028.
-        self.text = text.strip("\n")
-        self._n_names = self.text.count("\n") + 1 if self.text else 0
+        self.lines = lines.strip(b"\n")
+        self._n_names = self.lines.count(b"\n") + 1 if self.lines else 0
 
     def __len__(self) -> int:
         return self._n_names
@@ -86,13 +86,21 @@ class NamePage(Sequence[str]):
         return iter(self._names)
 
     def __getitem__(self, index: int | slice) -> str | list[str]:  # type: ignore[override]
+        if index == 0 and self.lines:
+            end = self.lines.find(b"\n")
+            return _decoded(self.lines if end < 0 else self.lines[:end])
         return self._names[index]
 
     def __eq__(self, other: object) -> bool:
-        return self.text == other.text if isinstance(other, NamePage) else self._names == other
+        return self.lines == other.lines if isinstance(other, NamePage) else self._names == other
 
     __hash__ = None  # type: ignore[assignment]
 
     @property
     def _names(self) -> list[str]:
-        return self.text.split("\n") if self.text else []
+        return _decoded(self.lines).split("\n") if self.lines else []
+
+
+def _decoded(lines: bytes) -> str:
+    # Invalid UTF-8 becomes lone surrogates, which the call refuses with the position of the name.
+    return lines.decode("utf-8", errors="surrogateescape")

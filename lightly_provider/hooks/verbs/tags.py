@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from lightly_provider.exceptions import LightlyBadRequestError, LightlyResponseError
+from lightly_provider.exceptions import LightlyBadRequestError, LightlyError, LightlyResponseError
 from lightly_provider.foreign_text import shown
 from lightly_provider.hooks.connection import LightlyBaseHook
 from lightly_provider.hooks.tag_selection import TagSelection, combine, find, flags
@@ -270,19 +270,34 @@ class TagVerbs(LightlyBaseHook):
         )
 
     def _many_names(self, dataset_id: str) -> Callable[[Tag, int], Sequence[str]]:
-        """Return what fetches pages of names that are as large as the platform allows."""
-        from lightly_provider.api.calls import NAMES_PAGE_SIZE, PAGE_SIZE
+        """
+        Return what fetches pages of names that are as large as the platform allows, which is not documented.
 
-        sizes = [PAGE_SIZE, NAMES_PAGE_SIZE]
+        The first page has the size that the vendor's client asks for elsewhere. If the platform fills it, larger ones
+        follow: each is requested once, and after a failure of any kind the size of the first one remains.
+        """
+        from lightly_provider.api import calls
+
+        sizes = [calls.PAGE_SIZE, calls.NAMES_PAGE_SIZE]
+        is_filled, is_refused = False, False
 
         def fetch(tag: Tag, offset: int) -> Sequence[str]:
+            nonlocal is_filled, is_refused
+            if is_filled and not is_refused:
+                size = calls.LARGEST_NAMES_PAGE_SIZE
+                large = calls.export_filenames(dataset_id, tag.id, page_offset=offset, page_size=size)
+                try:
+                    return self.client.attempt(large)
+                except LightlyError:
+                    is_refused = True
             try:
-                return self._names(dataset_id, page_size=sizes[-1])(tag, offset)
+                page = self._names(dataset_id, page_size=sizes[-1])(tag, offset)
             except LightlyBadRequestError:
-                # How large a page may be is not documented.
-                if sizes.pop() == PAGE_SIZE:
+                if sizes.pop() == calls.PAGE_SIZE:
                     raise
                 return fetch(tag, offset)
+            is_filled = len(page) >= calls.NAMES_PAGE_SIZE
+            return page
 
         return fetch
 
@@ -313,34 +328,49 @@ class TagVerbs(LightlyBaseHook):
         page_size: int,
     ) -> Iterator[tuple[Tag, Sequence[Item]]]:
         for tag, own in selection.parts():
-            pages = self._pages_of_tag(selection.dataset_id, tag, fetch, page_size)
+            pages = self._pages_of_tag(selection.dataset_id, tag, fetch, name_of, page_size)
             if own != tag.bits:
                 pages = self._chosen(selection.dataset_id, tag, own, pages, name_of)
             for page in pages:
                 yield tag, page
 
     def _pages_of_tag(
-        self, dataset_id: str, tag: Tag, fetch: Callable[[Tag, int], Sequence[Item]], page_size: int
+        self,
+        dataset_id: str,
+        tag: Tag,
+        fetch: Callable[[Tag, int], Sequence[Item]],
+        name_of: Callable[[Item], str],
+        page_size: int,
     ) -> Iterator[Sequence[Item]]:
         """Yield what the platform returns for a tag, until it is complete."""
         n_selected = tag.n_selected
         n_found = 0
         page: Sequence[Item] = []
+        firsts = set[str]()
         # A full page may not be the last one.
         while n_found < n_selected or len(page) >= page_size:
-            before, page = page, fetch(tag, n_found)
+            page = fetch(tag, n_found)
             if not page:
                 break
+            first = name_of(page[0])
+            # A platform that ignores paging would send the same page forever; a name is in a dataset once.
+            if first in firsts:
+                raise LightlyResponseError(
+                    f"The platform returned the page of file names that begins with {shown(first, longest=200)!r} "
+                    f"twice for tag {shown(tag.name)!r} of dataset {dataset_id}, so others are missing; retry the task "
+                    "later, and report it to the platform's support if this does not change.",
+                    operation="export_tag_to_basic_filenames",
+                )
+            firsts.add(first)
             n_found += len(page)
-            # A platform that ignores paging would send the same page forever.
-            if page == before or n_found > n_selected:
+            if n_found > n_selected:
                 break
             yield page
         if n_found != n_selected:
             raise LightlyResponseError(
                 f"The platform returned {n_found} file names for tag {shown(tag.name)!r} of dataset "
-                f"{dataset_id}, which has {n_selected} samples; retry the task later, and "
-                "report it to the platform's support if this does not change.",
+                f"{dataset_id}, which has {n_selected} samples (a name with a line break in it counts as two); retry "
+                "the task later, and report it to the platform's support if this does not change.",
                 operation="export_tag_to_basic_filenames",
             )
 

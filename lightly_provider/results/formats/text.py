@@ -12,10 +12,12 @@ if TYPE_CHECKING:
 
 def filenames(pages: Iterable[Sequence[str]]) -> Iterator[bytes]:
     """Yield a line for each filename, exactly as in the bucket."""
+    from lightly_provider.api.models.sample import NamePage
+
     for page in pages:
         # A page of the platform is lines already.
-        lines = getattr(page, "text", None) or "\n".join(page)
-        yield f"{lines}\n".encode()
+        yield page.lines if isinstance(page, NamePage) else "\n".join(page).encode()
+        yield b"\n"
 
 
 def uris(pages: Iterable[Sequence[ExportedSample]]) -> Iterator[bytes]:

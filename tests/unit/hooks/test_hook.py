@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lightly_provider.api.calls import PAGE_SIZE
+from lightly_provider.api.calls import NAMES_PAGE_SIZE, PAGE_SIZE
 from lightly_provider.api.models.run import Observation, Run
 from lightly_provider.api.models.worker_config import WorkerConfig
 from lightly_provider.contract import DatasetType, RunPriority
@@ -444,8 +444,8 @@ def test_a_platform_that_refuses_every_page_is_asked_twice(hook_on: HookOn) -> N
         ([b""], 0),
         ([b"a\nb", b""], 2),
         ([b"a\nb\nc\nd"], 4),
-        ([b"a", b"a"], 2),
-        ([b"a\nb", b"a\nb"], 4),
+        ([b"a\nb", b"c\nd"], 4),
+        ([b"a", b"", b"b\nc"], 1),
     ],
 )
 def test_another_number_of_names_than_the_tag_has_samples_is_no_selection(
@@ -459,9 +459,41 @@ def test_another_number_of_names_than_the_tag_has_samples_is_no_selection(
 def test_paging_that_is_ignored_ends(hook_on: HookOn) -> None:
     page = "\n".join(map(str, range(PAGE_SIZE))).encode()
     hook, platform = hook_on(tags("get_tags_by_dataset_id", tag_of(5 * PAGE_SIZE)), Answer(200, page))
-    with pytest.raises(LightlyResponseError, match="10000 file names"):
+    with pytest.raises(LightlyResponseError, match="begins with '0' twice"):
         hook.get_filenames(DATASET, "initial-tag")
     assert len(asked(platform)) == 3
+
+
+@pytest.mark.parametrize("pages", [[b"a\nb", b"a\nb"], [b"a", b"b\nc", b"a"], [b"a\nb\nc", b"a"]])
+def test_a_page_that_repeats_is_no_selection_even_if_the_number_is_right(hook_on: HookOn, pages: list[bytes]) -> None:
+    hook, _ = hook_on(tags("get_tags_by_dataset_id", tag_of(4)), *(Answer(200, page) for page in pages))
+    with pytest.raises(LightlyResponseError, match="begins with 'a' twice for tag 'initial-tag'"):
+        hook.get_filenames(DATASET, "initial-tag")
+
+
+def test_pages_grow_where_the_platform_fills_them(hook_on: HookOn) -> None:
+    names = [f"{number}.jpg" for number in range(NAMES_PAGE_SIZE + 3)]
+    hook, platform = hook_on(
+        tags("get_tags_by_dataset_id", tag_of(len(names))),
+        Answer(200, "\n".join(names[:NAMES_PAGE_SIZE]).encode()),
+        Answer(200, "\n".join(names[NAMES_PAGE_SIZE:]).encode()),
+    )
+    assert hook.get_filenames(DATASET, "initial-tag") == names
+    pages = [dict(received.query) for received in platform.received[1:]]
+    assert [(page["pageSize"], page["pageOffset"]) for page in pages] == [("25000", "0"), ("100000", "25000")]
+
+
+@pytest.mark.parametrize(
+    "failure", [refusal(400, "MALFORMED_REQUEST", "pageSize"), Answer(502), NoAnswer(), Answer(200, b"a\0b")]
+)
+def test_a_larger_page_that_fails_is_asked_for_once(hook_on: HookOn, failure: Step) -> None:
+    names = [f"{number}.jpg" for number in range(2 * NAMES_PAGE_SIZE + 3)]
+    parts = names[:NAMES_PAGE_SIZE], names[NAMES_PAGE_SIZE : 2 * NAMES_PAGE_SIZE], names[2 * NAMES_PAGE_SIZE :]
+    first, *others = (Answer(200, "\n".join(part).encode()) for part in parts)
+    hook, platform = hook_on(tags("get_tags_by_dataset_id", tag_of(len(names))), first, failure, *others)
+    assert hook.get_filenames(DATASET, "initial-tag") == names
+    sizes = [dict(received.query)["pageSize"] for received in platform.received[1:]]
+    assert sizes == ["25000", "100000", "25000", "25000"]
 
 
 def test_a_list_of_datasets_whose_page_repeats_ends(hook_on: HookOn) -> None:
