@@ -23,7 +23,7 @@ N_SAMPLES = 2
 
 
 def recipe(dag_id: str, changes: dict[str, str], folder: Path) -> Any:
-    """A recipe's DAG, with other names of datasets and locations, and often polled, as the platform is on this machine."""
+    """A recipe's DAG, with other names of datasets and locations, and with polls that follow fast."""
     snippets = [block.text for block in DAG_SNIPPETS if block.path.name == "recipes.md"]
     (text,) = [snippet for snippet in snippets if f'"{dag_id}"' in snippet]
     changes = changes | {
