@@ -31,6 +31,10 @@ class LightlyConnectionConfigError(LightlyError, ValueError):
     """The Airflow connection is missing a value, or has an invalid one."""
 
 
+class LightlyConnectionMissingError(LightlyConnectionConfigError):
+    """There is no Airflow connection with this id."""
+
+
 class LightlyApiError(LightlyError):
     """
     The platform refused a request, or did not return a usable response.

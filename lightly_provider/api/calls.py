@@ -581,13 +581,13 @@ def list_open_runs(labels: Sequence[str]) -> Call[list[ScheduledRun]]:
     )
 
 
-def list_runs(*, page_size: int) -> Call[list[Run]]:
-    """List the account's runs on all datasets, at most ``page_size``, in undocumented order."""
+def list_runs(*, page_size: int, page_offset: int = 0) -> Call[list[Run]]:
+    """List the account's runs on all datasets, at most ``page_size``, from ``page_offset``, in undocumented order."""
     return Call(
         operation="get_docker_runs",
         method="GET",
         path="/v1/docker/runs",
-        query={"pageSize": page_size, "pageOffset": 0},
+        query={"pageSize": page_size, "pageOffset": page_offset},
         repeatable=True,
         parse=_RUNS,
     )

@@ -20,7 +20,12 @@ from urllib.parse import urlsplit
 from lightly_provider.aws.credentials import access_from_aws_connection
 from lightly_provider.aws.regions import InvalidRegionError, check_region
 from lightly_provider.aws.secret_address import SecretAddress
-from lightly_provider.exceptions import LightlyAccessError, LightlyConnectionConfigError, LightlyError
+from lightly_provider.exceptions import (
+    LightlyAccessError,
+    LightlyConnectionConfigError,
+    LightlyConnectionMissingError,
+    LightlyError,
+)
 from lightly_provider.foreign_text import shown
 from lightly_provider.network import ca_bundle_for, passwords_in, proxies_for
 
@@ -433,7 +438,7 @@ def _in_airflow(conn_id: str) -> dict[str, Any]:
     try:
         found = BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
-        raise LightlyConnectionConfigError(
+        raise LightlyConnectionMissingError(
             f"There is no Airflow connection {conn_id!r}; create it with the type Amazon Web Services (in Airflow, or "
             f"as AIRFLOW_CONN_{conn_id.upper()}), or correct the id."
         ) from None

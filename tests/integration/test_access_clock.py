@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lightly_provider.aws.location import S3Location
-from lightly_provider.cli.doctor import main as doctor
+from lightly_provider.cli.commands import main
 from lightly_provider.contract import Permission, Purpose
 from lightly_provider.diagnosis.causes import Cause
 from lightly_provider.diagnosis.findings import Status
@@ -77,7 +77,7 @@ def test_the_doctor_names_the_clock(
     clock_off(difference)
 
     with pytest.raises(SystemExit, match="1"):
-        doctor([access.uri, "--aws-conn-id", "bucket", "--allow-endpoint"])
+        main(["doctor", access.uri, "--aws-conn-id", "bucket", "--allow-endpoint"])
 
     shown = capsys.readouterr().out
     assert "    keys         FAIL     clock skew: SignatureDoesNotMatch: Signature " in shown
@@ -91,8 +91,8 @@ def test_a_role_that_cannot_be_looked_at_for_the_clock_is_unknown_and_no_right_i
     access.connection()
     clock_off(timedelta(minutes=20))
 
-    with pytest.raises(SystemExit, match="2"):
-        doctor([access.uri, "--role-arn", access.principal, "--aws-conn-id", "aws_default", "--allow-endpoint"])
+    with pytest.raises(SystemExit, match="3"):
+        main(["doctor", access.uri, "--role-arn", access.principal, "--aws-conn-id", "aws_default", "--allow-endpoint"])
 
     shown = capsys.readouterr().out
     assert "    role         UNKNOWN  AWS could not be asked (clock skew: " in shown

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lightly_provider.cli.doctor import main
+from lightly_provider.cli.commands import main
 from lightly_provider.contract import Purpose
 from tests.integration.access_situations import (
     EXTERNAL_ID,
@@ -43,7 +43,7 @@ def doctor(access: Access, monkeypatch: pytest.MonkeyPatch, *options: str) -> in
 def ends_with(*arguments: str) -> int:
     """The command's exit status."""
     try:
-        main(arguments)
+        main(["doctor", *arguments])
     except SystemExit as end:
         return int(end.code or 0)
     return 0
@@ -153,9 +153,9 @@ def test_a_bucket_policy_that_airflow_may_not_read_is_no_silent_pass(
 def test_a_connection_that_is_not_there_is_told_in_a_sentence(
     lightly: Sandbox, airflow_db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert ends_with("s3://bucket/raw/", "--aws-conn-id", "not_there") == 1
+    assert ends_with("s3://bucket/raw/", "--aws-conn-id", "not_there") == 4
     reported = capsys.readouterr().err.splitlines()[-1]
-    assert reported.startswith("There is no Airflow connection 'not_there'; create it")
+    assert reported.startswith("doctor: There is no Airflow connection 'not_there'; create it")
 
 
 def test_standard_output_has_the_table_alone(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +164,6 @@ def test_standard_output_has_the_table_alone(access: Access, monkeypatch: pytest
     done = subprocess.run([*command, "--allow-endpoint"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.startswith(f"datasource INPUT  {access.uri}"), done.stdout[:500]
-    assert "credentials retrieved" in done.stderr
 
 
 def test_another_s3_than_awss_cannot_work(
@@ -177,5 +176,5 @@ def test_another_s3_than_awss_cannot_work(
 
 @pytest.mark.parametrize("location", ["raw/", "s3://Bucket/raw/"])
 def test_what_is_no_location_is_refused(location: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert ends_with(location, "--aws-conn-id", "bucket") == 1
+    assert ends_with(location, "--aws-conn-id", "bucket") == 2
     assert "location" in capsys.readouterr().err

@@ -14,7 +14,7 @@ import pytest
 
 from lightly_provider.aws.location import S3Location
 from lightly_provider.aws.policies import PURPOSE_PERMISSIONS, statements_for, trust_policy
-from lightly_provider.cli.doctor import main as doctor
+from lightly_provider.cli.commands import main
 from lightly_provider.contract import Permission, Purpose
 from lightly_provider.diagnosis.causes import Cause
 from tests.integration.access_situations import EXTERNAL_ID, PHOTO, Access, encrypted, encrypting
@@ -423,7 +423,7 @@ def run_doctor(access: Access) -> int:
     if access.kms_key_arn:
         arguments += ["--kms-key-arn", access.kms_key_arn]
     try:
-        doctor(arguments)
+        main(["doctor", *arguments])
     except SystemExit as end:
         return int(end.code or 0)
     return 0

@@ -11,7 +11,7 @@ import pytest
 
 from lightly_provider.aws.location import S3Location
 from lightly_provider.aws.policies import PURPOSE_PERMISSIONS, statements_for
-from lightly_provider.cli.doctor import main as doctor
+from lightly_provider.cli.commands import main
 from lightly_provider.contract import Permission, Purpose
 from lightly_provider.diagnosis.causes import Cause
 from lightly_provider.diagnosis.probes import probe_location
@@ -244,7 +244,7 @@ def test_another_s3_than_awss_is_seen_by_whatever_way_it_is_set(
     monkeypatch.setenv("AIRFLOW_CONN_BUCKET", json.dumps(connection))
 
     with pytest.raises(SystemExit, match="1"):
-        doctor([access.uri, "--aws-conn-id", "bucket"])
+        main(["doctor", access.uri, "--aws-conn-id", "bucket"])
 
     assert (
         "    endpoint     FAIL     cannot work because the AWS connection finds S3 at 127.0.0.1"
@@ -258,7 +258,7 @@ def test_another_s3_than_awss_is_seen_where_only_airflows_own_identity_looks(
     access = Access(lightly, "role", IN)
     access.connection()
     with pytest.raises(SystemExit, match="1"):
-        doctor([access.uri, "--role-arn", access.principal, "--aws-conn-id", "aws_default"])
+        main(["doctor", access.uri, "--role-arn", access.principal, "--aws-conn-id", "aws_default"])
     shown = capsys.readouterr().out
     assert "    endpoint     FAIL     cannot work because the AWS connection finds S3 at 127.0.0.1" in shown
 

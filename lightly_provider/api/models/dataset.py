@@ -41,6 +41,7 @@ class Dataset(Answer):
     n_samples: Count = 0
     datasources: list[Name] = []
     parent_dataset_id: EntityId | None = None
+    created_at: Count = 0  # milliseconds since the epoch
 
 
 class SharedAccessRequest(Request):

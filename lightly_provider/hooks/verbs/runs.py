@@ -22,8 +22,9 @@ from lightly_provider.hooks.connection import LightlyBaseHook
 from lightly_provider.hooks.lineage import dataset_asset, report_lineage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from lightly_provider.api.calls import Call
     from lightly_provider.api.client import Download
     from lightly_provider.api.models.run import LogPage, Observation, Run, ScheduledRun
     from lightly_provider.api.models.worker_config import WorkerConfig
@@ -190,9 +191,20 @@ class RunVerbs(LightlyBaseHook):
         """
         from lightly_provider.api import calls
 
+        yield from self._run_pages(lambda offset: calls.list_runs_of_dataset(dataset_id, page_offset=offset))
+
+    def get_all_runs(self) -> Iterator[Run]:
+        """Yield the account's runs on all datasets, page by page, in the platform's order."""
+        from lightly_provider.api import calls
+
+        yield from self._run_pages(lambda offset: calls.list_runs(page_size=calls.PAGE_SIZE, page_offset=offset))
+
+    def _run_pages(self, call_at: Callable[[int], Call[list[Run]]]) -> Iterator[Run]:
+        from lightly_provider.api import calls
+
         seen: set[str] = set()
         for offset in itertools.count(0, calls.PAGE_SIZE):
-            call = calls.list_runs_of_dataset(dataset_id, page_offset=offset)
+            call = call_at(offset)
             page = self.client.send(call)
             new = [run for run in page if run.id not in seen]
             yield from new
