@@ -20,6 +20,7 @@ from airflow.providers.common.compat.sdk import DAG, Param, task
 
 from lightly_provider.exceptions import LightlyError, LightlyPermissionsError
 from lightly_provider.hooks.lightly import LightlyHook
+from lightly_provider.operators.earlier_xcom import pushed_before
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from lightly_provider.verification.report import changes_between
 
@@ -69,7 +70,7 @@ with DAG(
     def report(expected: list[str] | None, verdicts: list[dict[str, Any]] | None, ti: Any = None) -> list[str]:
         """Report what changed since the last run, and fail if something is missing or could not be verified."""
         now = {verdict["dataset_id"]: verdict for verdict in verdicts or []}
-        before = ti.xcom_pull(task_ids=ti.task_id, key="verdicts", map_indexes=-1, include_prior_dates=True) or {}
+        before = pushed_before(ti, "verdicts") or {}
         # Without a list of the datasets, none is known to be gone.
         present = set(expected) if expected is not None else before.keys() | now.keys()
         not_seen = sorted(present - now.keys())

@@ -2,15 +2,80 @@
 
 Invalid arguments raise ``ValueError`` before anything is sent; every other error is one of these. No message contains
 the API token, an AWS secret key or an external ID.
+
+A short message is one sentence. A long one has several lines, because Airflow's overview page shows only the error
+lines of a log and cuts them at the edge of a small box: first the cause, then what to do, then where, then the ids
+(airflow 3.3.2, ``ui/src/components/FailedLogs.tsx``: no line is wrapped unless the user asks for it). Where several
+facts are known, :func:`explained` composes the message; every other long message is broken by :func:`break_lines` when
+it leaves a task.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import re
+import textwrap
+from typing import TYPE_CHECKING, Any
 
 from lightly_provider.foreign_text import storable
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _LONGEST_MESSAGE = 20_000
+# With Airflow's indentation of an exception, lines of this length fit into its overview page.
+_WIDTH = 100
+_END_OF_SENTENCE = re.compile(r"(?<=[.!?])(?<!e\.g\.) (?=[A-Z\"'`(])")
+# A message is "cause; next step" in one sentence, or in some.
+_END_OF_CLAUSE = re.compile(r"(?<=;) ")
+
+
+def explained(cause: str, *, to_do: Iterable[str] = (), where: Iterable[str] = (), ids: str = "") -> str:
+    """
+    Compose a message of several lines.
+
+    :param cause: What is wrong. The first line.
+    :param to_do: The next steps; a text with line breaks, e.g. JSON, is kept as it is.
+    :param where: The dataset by its name, the location, the page.
+    :param ids: The ids of all that, for a search. The last line.
+    """
+    parts = [cause, *to_do, *where, ids]
+    return "\n".join(line for part in parts if part for line in in_lines(part))
+
+
+def in_lines(text: str) -> list[str]:
+    """
+    Break a text into lines of at most 100 characters: before a sentence, else before the second half of one, else
+    between words. A longer word, such as an address, and a text with line breaks are kept.
+    """
+    if "\n" in text:
+        return text.splitlines()
+    if len(text) <= _WIDTH:
+        return [text]
+    lines: list[str] = []
+    for sentence in _END_OF_SENTENCE.split(text):
+        for clause in [sentence] if len(sentence) <= _WIDTH else _END_OF_CLAUSE.split(sentence):
+            lines += textwrap.wrap(
+                clause, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+            )
+    return lines
+
+
+def on_one_line(message: str) -> str:
+    """Return a message without its line breaks, to be part of another sentence or of a log line."""
+    return " ".join(message.split())
+
+
+def break_lines(error: BaseException) -> None:
+    """
+    Break the message of an exception of this provider, or of a refused argument, that is longer than a line.
+
+    :param error: The exception, which is changed. An exception of another library is left as it is.
+    """
+    of_this_provider = type(error).__module__.partition(".")[0] == __name__.partition(".")[0]
+    if not of_this_provider and type(error) not in (ValueError, LookupError):
+        return
+    if len(error.args) == 1 and isinstance(message := error.args[0], str):
+        error.args = ("\n".join(in_lines(message)),)
 
 
 class LightlyError(Exception):

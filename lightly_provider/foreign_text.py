@@ -62,6 +62,15 @@ def shown(text: object, *, longest: int = LONGEST_SHOWN) -> str:
     return cut if len(whole) <= longest else f"{cut}… ({len(whole)} characters)"
 
 
+def shown_json(text: str) -> str:
+    """
+    Return JSON for a log or a terminal, with the markers escaped with which Airflow's log page folds lines.
+
+    :param text: JSON of ASCII characters, as ``json.dumps`` returns it. Its value does not change.
+    """
+    return _LOG_MARKER.sub(lambda marker: "".join(rf"\u{ord(sign):04x}" for sign in marker.group()), text)
+
+
 def without_secret_parameters(text: str) -> str:
     """
     Return the text with secret URL parameters (tokens and signatures) replaced by ``***``.

@@ -12,8 +12,9 @@ import logging
 import os
 from collections.abc import Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from enum import StrEnum
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -177,6 +178,13 @@ class AwsConnection:
         return self._clients[key]
 
     def _new_client(self, service: str, region: str | None, identity: Identity, config: Mapping[str, Any]) -> Any:
+        _keep_secrets_from_the_log()
+        with _quiet_credentials():
+            return self._client_of_session(service, region, identity, config)
+
+    def _client_of_session(
+        self, service: str, region: str | None, identity: Identity, config: Mapping[str, Any]
+    ) -> Any:
         from botocore import UNSIGNED
         from botocore.config import Config
 
@@ -203,7 +211,6 @@ class AwsConnection:
     def _new_session(self, identity: Identity) -> Any:
         import boto3
 
-        _keep_secrets_from_the_log()
         wrapper = self._wrapper
         held = wrapper.session_kwargs
         if identity is Identity.OWN:
@@ -220,9 +227,8 @@ class AwsConnection:
     def _wrapper(self) -> AwsConnectionWrapper:
         """The connection as parsed by the Amazon provider."""
         if self.conn_id is None:
-            from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
-
-            return AwsConnectionWrapper(conn=None)
+            wrapper: AwsConnectionWrapper = _quiet_wrapper()(conn=None)
+            return wrapper
         if self._fields is not None:
             return _wrapper_of(self.conn_id, self._fields)
         address = SecretAddress.parse(self.conn_id)
@@ -445,9 +451,37 @@ def _in_airflow(conn_id: str) -> dict[str, Any]:
     return {"conn_type": found.conn_type, "login": found.login, "password": found.password, "extra": found.extra}
 
 
-def _wrapper_of(conn_id: str, fields: Mapping[str, Any]) -> AwsConnectionWrapper:
+@cache
+def _quiet_wrapper() -> type[AwsConnectionWrapper]:
+    """
+    Return the Amazon provider's class with its lines "credentials retrieved from …" at DEBUG.
+
+    Its own instances, which a user's tasks and other providers create, still log them at INFO.
+    """
     from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
 
+    class QuietWrapper(AwsConnectionWrapper):
+        @property
+        def log(self) -> Any:
+            return _InfoAtDebug(super().log)
+
+    return QuietWrapper
+
+
+class _InfoAtDebug:
+    """A logger whose ``info`` logs at DEBUG."""
+
+    def __init__(self, log: Any) -> None:
+        self._log = log
+
+    def info(self, *args: Any, **kwargs: Any) -> None:
+        self._log.debug(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+
+def _wrapper_of(conn_id: str, fields: Mapping[str, Any]) -> AwsConnectionWrapper:
     if fields.get("conn_type") != "aws":
         raise LightlyConnectionConfigError(
             f"Airflow connection {conn_id!r} is of the type {fields.get('conn_type')!r}; name one of the type 'aws' "
@@ -467,7 +501,7 @@ def _wrapper_of(conn_id: str, fields: Mapping[str, Any]) -> AwsConnectionWrapper
         except InvalidRegionError as error:
             raise LightlyConnectionConfigError(str(error)) from None
     try:
-        wrapper: AwsConnectionWrapper = AwsConnectionWrapper.from_connection_metadata(
+        wrapper: AwsConnectionWrapper = _quiet_wrapper().from_connection_metadata(
             conn_id=conn_id, login=fields.get("login"), password=fields.get("password"), extra=extra
         )
     except Exception as error:  # noqa: BLE001  (a connection's settings fail in many ways, each by its own class)
@@ -501,9 +535,27 @@ def regions_of_botocore() -> Iterator[str]:
         yield from session.get_available_regions("s3", partition_name=partition)
 
 
+# Whether this module is creating a client.
+_is_creating = ContextVar("_is_creating", default=False)
+
+
+@contextmanager
+def _quiet_credentials() -> Iterator[None]:
+    """
+    Suppress botocore's lines "Found credentials in …" while this module creates a client.
+
+    A client of the user's own code, also in the same task, still logs them.
+    """
+    token = _is_creating.set(True)
+    try:
+        yield
+    finally:
+        _is_creating.reset(token)
+
+
 class _NoSecrets(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.levelno > logging.DEBUG
+        return record.levelno > (logging.INFO if _is_creating.get() else logging.DEBUG)
 
 
 _NO_SECRETS = _NoSecrets()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from lightly_provider.exceptions import LightlyError, no_retry_can_cure
+from lightly_provider.exceptions import LightlyError, break_lines, no_retry_can_cure
 from lightly_provider.operators.arguments import check_types, read_rendered, types_of_arguments
 from lightly_provider.operators.map_index import look_up_dataset_name
 
@@ -171,15 +171,17 @@ def push_members(context: Context, result: dict[str, Any]) -> dict[str, Any]:
 @contextmanager
 def failing_for_good() -> Iterator[None]:
     """
-    Fail the task without a retry if no retry can help: a wrong token, a missing permission, a deleted dataset.
+    Fail the task with a message in lines, and without a retry if no retry can help: a wrong token, a missing
+    permission, a deleted dataset.
 
     On Airflow 3.3 and newer a task's ``retry_policy`` decides this (see :mod:`lightly_provider.retry_policy`).
     On older versions such an error becomes the cause of an ``AirflowFailException`` with the same text.
     """
     try:
         yield
-    except LightlyError as error:
-        if _has_retry_policies() or not no_retry_can_cure(error):
+    except Exception as error:
+        break_lines(error)
+        if not isinstance(error, LightlyError) or _has_retry_policies() or not no_retry_can_cure(error):
             raise
         from airflow.providers.common.compat.sdk import AirflowFailException
 

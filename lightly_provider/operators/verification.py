@@ -17,6 +17,7 @@ from lightly_provider.foreign_text import shown, storable
 from lightly_provider.links import LightlyDatasetLink, push_dataset_link
 from lightly_provider.operators.arguments import check_choice, check_id, is_static, seconds_of
 from lightly_provider.operators.base import LightlyBaseOperator
+from lightly_provider.operators.earlier_xcom import pushed_before
 from lightly_provider.verification.requirements import DatasetUse, check_require, required_of
 
 if TYPE_CHECKING:
@@ -209,25 +210,31 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
     def _conclude(self, context: Context, verdict: Verdict, age: float | None) -> dict[str, Any]:
         from lightly_provider.verification.report import changes_between, failure_message, table
 
-        self.log.info("What may be done in the datasources of dataset %s:\n%s", self.dataset_id, table(verdict))
+        self.log.info(
+            "Permissions of dataset %r (id %s): %s\n%s",
+            shown(self._dataset_name, longest=200),
+            self.dataset_id,
+            verdict.status,
+            table(verdict),
+        )
         for check in verdict.from_this_worker:
             if check.subject == "content" and check.status is not Status.PASS:
                 self.log.warning(
-                    "%s of dataset %s: %s", check.datasource.purpose, self.dataset_id, shown(check.message)
+                    "%s of dataset %r: %s", check.datasource.purpose, shown(self._dataset_name), shown(check.message)
                 )
         self._measure(verdict)
         result = verdict.as_dict()
         result["dataset_name"] = storable(self._dataset_name)
-        result["changes"] = changes_between(self._previous(context), result)
+        earlier = pushed_before(context["ti"], _XCOM_KEY)
+        result["changes"] = changes_between(earlier if isinstance(earlier, dict) else None, result)
         for change in result["changes"]:
             self.log.warning("Changed since the last verdict: %s", change)
         context["ti"].xcom_push(key=_XCOM_KEY, value=result)
         context["ti"].xcom_push(key="dataset_id", value=self.dataset_id)
         if verdict.ok:
             return result
-        message = failure_message(verdict)
-        if age and verdict.is_transient:
-            message = f"{message} It may still be propagating (age {age:.0f} s)."
+        note = f"It may still be propagating (age {age:.0f} s)." if age and verdict.is_transient else ""
+        message = failure_message(verdict, self._dataset_name, note=note)
         if self.on_failure == "skip":
             from airflow.providers.common.compat.sdk import AirflowSkipException
 
@@ -243,13 +250,6 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         for cause in {str(check.cause or "unknown") for check in verdict.failed}:
             metrics.count(metrics.VERDICT_CAUSES, connection=connection, cause=cause)
 
-    def _previous(self, context: Context) -> dict[str, Any] | None:
-        """The verdict of an earlier run of this task, as it stands in XCom."""
-        ti = context["ti"]
-        # Without a map index Airflow 3 answers with a list of all there ever were.
-        earlier = ti.xcom_pull(task_ids=self.task_id, key=_XCOM_KEY, include_prior_dates=True, map_indexes=ti.map_index)
-        return earlier if isinstance(earlier, dict) else None
-
     def _patience(self, granted: float | None) -> float:
         if self.propagation_timeout is not None:
             return seconds_of(self.propagation_timeout, argument="propagation_timeout", zero_allowed=True)
@@ -264,7 +264,7 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
             if type(task).__name__ in _GRANTING or getattr(task, "task_type", None) in _GRANTING:
                 times += [
                     datetime.fromisoformat(outcome["changed_at"]).timestamp()
-                    for outcome in self._outcomes_of(task.task_id, context["ti"])
+                    for outcome in self._outcomes_of(task, context["ti"])
                     if isinstance(outcome, dict) and outcome.get("changed_at")
                 ]
         return max(times, default=None)
@@ -275,14 +275,12 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
 
         return AwsConnections()
 
-    @staticmethod
-    def _outcomes_of(task_id: str, ti: Any) -> list[Any]:
-        """The results of a task before this one: in a mapped task group that of the same index, else of all indexes."""
-        if ti.map_index >= 0:
-            own = ti.xcom_pull(task_ids=task_id, map_indexes=ti.map_index)
-            if own is not None:
-                return [own]
-        pulled = ti.xcom_pull(task_ids=task_id)
+    def _outcomes_of(self, task: Any, ti: Any) -> list[Any]:
+        """The results of a task before this one: in the same mapped task group that of the same index, else all."""
+        group = self.get_closest_mapped_task_group() if ti.map_index >= 0 else None
+        if group is not None and task.get_closest_mapped_task_group() is group:
+            return [ti.xcom_pull(task_ids=task.task_id, map_indexes=ti.map_index)]
+        pulled = ti.xcom_pull(task_ids=task.task_id)
         return [pulled] if isinstance(pulled, dict) else list(pulled or [])
 
     def _read(self) -> tuple[Dataset, list[Datasource]]:

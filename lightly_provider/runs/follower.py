@@ -26,6 +26,7 @@ from lightly_provider.exceptions import (
     LightlyRunNotTakenError,
     LightlyRunTimeoutError,
     as_json,
+    explained,
     from_json,
     is_transient,
 )
@@ -56,6 +57,10 @@ _END_OF_RUN = {
     RunState.ABORTED.value: LightlyRunAbortedError,
 }
 
+
+_NEXT_STEP: dict[str, str] = {
+    RunState.CRASHED.value: "The worker stopped responding: look into the log of its container, and clear the task.",
+}
 
 _LEAST_TIME_FOR_A_LOOK_S = 10.0
 # The maximum number of lines to copy per look, so that they neither fill Airflow's log nor keep a triggerer busy.
@@ -138,10 +143,10 @@ class RunFollower:
                     "Poll failed (%d in a row), the run is not affected: %s", self.watch.failed_polls, seen
                 )
             return None if decision.step is Step.WAIT else Ending(decision=decision, error=seen)
-        decision, is_new = self.watch.saw(seen, now)
-        if is_new:
+        decision, line = self.watch.saw(seen, now)
+        if line is not None:
             subject = f"Run {seen.run.id}" if seen.run else f"Scheduled run {self.scheduled_run_id}"
-            self._log.info("%s: %s", subject, decision.status)
+            self._log.info("%s: %s", subject, line)
         return None if decision.step is Step.WAIT else Ending(decision=decision, run=seen.run)
 
     def read_log(self, hook: LightlyHook, run_id: str, *, within: float | None = None) -> None:
@@ -254,20 +259,32 @@ class RunFollower:
             raise ending.error
         if step is Step.CANCELED:
             raise LightlyRunCanceledError(
-                f"Scheduled run {self.scheduled_run_id} of dataset {self.dataset_id} is {status}; "
-                "clear the task to schedule a new one.",
+                explained(
+                    f"The scheduled run is {status}.",
+                    to_do=["Clear the task to schedule a new one."],
+                    where=[self._where(hook)],
+                    ids=self._ids(),
+                ),
                 scheduled_run_id=self.scheduled_run_id,
             )
         _, outcome = self.cancel(hook)
         if step is Step.NOT_TAKEN:
             raise LightlyRunNotTakenError(
-                f"No worker took scheduled run {self.scheduled_run_id} of dataset {self.dataset_id} within {within}; "
-                f"start a Lightly Worker with its labels, or allow more time with pickup_timeout. {outcome}",
+                explained(
+                    f"No worker took the scheduled run within {within}.",
+                    to_do=["Start a Lightly Worker with its labels, or allow more time with pickup_timeout.", outcome],
+                    where=[self._where(hook)],
+                    ids=self._ids(),
+                ),
                 scheduled_run_id=self.scheduled_run_id,
             )
         raise LightlyRunTimeoutError(
-            f"Scheduled run {self.scheduled_run_id} of dataset {self.dataset_id} did not end within {within} "
-            f"(last status: {status or 'unknown'}). {outcome}",
+            explained(
+                f"The run did not end within {within} (last status: {status or 'unknown'}).",
+                to_do=["Allow more time with timeout.", outcome],
+                where=[self._where(hook)],
+                ids=self._ids(run),
+            ),
             scheduled_run_id=self.scheduled_run_id,
             run_id=run.id if run else None,
         )
@@ -320,12 +337,30 @@ class RunFollower:
 
     def _failure(self, hook: LightlyHook, run: Run) -> LightlyRunError:
         cls = _END_OF_RUN.get(run.state, LightlyRunFailedError)
+        message = shown(run.message or "it left no message", longest=LONGEST_MESSAGE).rstrip(".")
         return cls(
-            f"Run {run.id} of dataset {self.dataset_id} ended as {shown(run.state, longest=100)}: "
-            f"{shown(run.message or 'it left no message', longest=LONGEST_MESSAGE).rstrip('.')}. "
-            f"Its log and report: {_runs_page(hook)}",
+            explained(
+                f"The run ended as {shown(run.state, longest=100)}: {message}.",
+                to_do=[_NEXT_STEP.get(run.state, "")],
+                where=[self._where(hook), f"Its log and report: {_runs_page(hook)}"],
+                ids=self._ids(run),
+            ),
             scheduled_run_id=self.scheduled_run_id,
             run_id=run.id,
+        )
+
+    def _where(self, hook: LightlyHook) -> str:
+        """Name the dataset for an error, if its name can be read."""
+        try:
+            name = hook.get_dataset(self.dataset_id, within=_LEAST_TIME_FOR_A_LOOK_S).name
+        except LightlyError as error:
+            self._log.warning("The dataset's name could not be read: %s", error)
+            return ""
+        return f"Dataset: {shown(name, longest=200)!r}"
+
+    def _ids(self, run: Run | None = None) -> str:
+        return (
+            f"Ids: dataset {self.dataset_id}, scheduled run {self.scheduled_run_id}{f', run {run.id}' if run else ''}"
         )
 
     def _success(self, hook: LightlyHook, run: Run) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -43,11 +43,13 @@ class Decision:
     What to do next, and why.
 
     :param step: What to do.
-    :param status: One line that describes the run's state; it changes only when the run does.
+    :param status: One line that names the run's state; it changes only when the state does.
+    :param message: The run's own message in this state; empty: none.
     """
 
     step: Step
     status: str
+    message: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,9 @@ class Limits:
 LONGEST_MESSAGE = 1000
 _LONGEST_STATE = 100
 
+# A wait without a change is mentioned again after this time.
+_REMINDER_S = 3600.0
+
 # A run that was scheduled a moment ago may not be listed yet, so a single absence proves nothing.
 ABSENCES_THAT_MEAN_CANCELED = 2
 
@@ -92,9 +97,9 @@ def decide(seen: Observation, *, absences: int = 0, now: float = 0.0, limits: Li
     if decision.step is not Step.WAIT:
         return decision
     if limits.deadline is not None and now >= limits.deadline:
-        return Decision(step=Step.TIMED_OUT, status=decision.status)
+        return replace(decision, step=Step.TIMED_OUT)
     if limits.pickup_deadline is not None and now >= limits.pickup_deadline and not is_taken(seen):
-        return Decision(step=Step.NOT_TAKEN, status=decision.status)
+        return replace(decision, step=Step.NOT_TAKEN)
     return decision
 
 
@@ -125,11 +130,11 @@ def _decide_on_state(seen: Observation, absences: int) -> Decision:
 def _decide_on_run(state: str, message: str | None) -> Decision:
     known = RunState.parse(state)
     state = shown(state, longest=_LONGEST_STATE)
-    suffix = f": {shown(message, longest=LONGEST_MESSAGE)}" if message else ""
+    message = shown(message, longest=LONGEST_MESSAGE) if message else ""
     if known is None or not known.is_terminal:
-        return Decision(step=Step.WAIT, status=f"{state}{_POSITIONS.get(known, '') if known else ''}{suffix}")
-    step = Step.SUCCEED if known.is_success else Step.FAIL
-    return Decision(step=step, status=f"{state}{suffix}")
+        status = f"{state}{_POSITIONS.get(known, '') if known else ''}"
+        return Decision(step=Step.WAIT, status=status, message=message)
+    return Decision(step=Step.SUCCEED if known.is_success else Step.FAIL, status=state, message=message)
 
 
 # --- polls that fail ---------------------------------------------------------------------------------------------
@@ -175,7 +180,7 @@ class Watch:
     :param status: The status that the task's log already shows.
     """
 
-    __slots__ = ("_absences", "_failed_polls_allowed", "_retry_after", "failed_polls", "limits", "status")
+    __slots__ = ("_absences", "_failed_polls_allowed", "_logged_at", "_retry_after", "failed_polls", "limits", "status")
 
     def __init__(
         self,
@@ -190,18 +195,27 @@ class Watch:
         self._failed_polls_allowed = failed_polls_allowed
         self._retry_after: float | None = None
         self._absences = 0
+        self._logged_at: float | None = None
 
-    def saw(self, seen: Observation, now: float) -> tuple[Decision, bool]:
+    def saw(self, seen: Observation, now: float) -> tuple[Decision, str | None]:
         """
         Decide after a poll that succeeded.
 
-        :return: The decision, and whether its status is new.
+        :return: The decision, and its status if it is to be logged: a new one, or an old one once an hour.
         """
         self.failed_polls, self._retry_after = 0, None
         self._absences = self._absences + 1 if seen.is_nothing else 0
         decision = decide(seen, absences=self._absences, now=now, limits=self.limits)
         is_new, self.status = decision.status != self.status, decision.status
-        return decision, is_new
+        if self._logged_at is None:
+            self._logged_at = now
+        if is_new:
+            self._logged_at = now
+            return decision, f"{decision.status}: {decision.message}" if decision.message else decision.status
+        if decision.step is Step.WAIT and now - self._logged_at >= _REMINDER_S:
+            self._logged_at = now
+            return decision, f"still {decision.status}"
+        return decision, None
 
     def missed(self, now: float, *, is_transient: bool, retry_after: float | None = None) -> Decision:
         """Decide after a poll that failed; see :func:`decide_on_failure`. At the deadline the wait always ends as timed

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseSensorOperator, PokeReturnValue, conf
 
-from lightly_provider.exceptions import LightlyError, LightlyRunError
+from lightly_provider.exceptions import LightlyError, LightlyRunError, explained
 from lightly_provider.links import LightlyDatasetLink, LightlyRunsLink, push_dataset_link, push_runs_link
 from lightly_provider.operators.arguments import (
     LONGEST_DURATION,
@@ -179,8 +179,12 @@ class LightlyRunSensor(CheckedArguments, DescribedLineage, BaseSensorOperator):
         from airflow.providers.common.compat.sdk import AirflowSensorTimeout
 
         return AirflowSensorTimeout(
-            f"Scheduled run {self.scheduled_run_id} of dataset {self.dataset_id} did not end within "
-            f"{self.timeout:g} s (last status: {status or 'unknown'}); the run continues."
+            explained(
+                f"The run did not end within {self.timeout:g} s (last status: {status or 'unknown'}); the run "
+                "continues.",
+                to_do=["Allow more time with timeout."],
+                ids=f"Ids: dataset {self.dataset_id}, scheduled run {self.scheduled_run_id}",
+            )
         )
 
     @contextmanager

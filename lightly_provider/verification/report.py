@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightly_provider.contract import Permission
 from lightly_provider.diagnosis.findings import Status
 from lightly_provider.diagnosis.remedies import as_json, merged
-from lightly_provider.foreign_text import shown
-from lightly_provider.verification.judging import describe_place
+from lightly_provider.exceptions import explained
+from lightly_provider.foreign_text import shown, shown_json
 from lightly_provider.verification.verdict import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from lightly_provider.aws.policies import Statement
     from lightly_provider.diagnosis.remedies import Remedy
     from lightly_provider.diagnosis.target import Target
     from lightly_provider.verification.verdict import Check, Verdict
@@ -26,26 +28,52 @@ _MARGIN = " " * 26  # the indentation of a table's messages
 
 def table(verdict: Verdict) -> str:
     """
-    Format the verdict for the task log: for each datasource, Lightly's checks, this worker's checks, and the fix.
+    Format the verdict for the task log.
+
+    A datasource with nothing to report is one line. Of any other the table has Lightly's checks, this worker's checks,
+    and the fix. Without Lightly's checks, the table always has all.
 
     :param verdict: The verdict.
     """
-    blocks = []
+    in_full, in_short = [], []
     for datasource in dict.fromkeys(check.datasource for check in (*verdict.checks, *verdict.from_this_worker)):
-        lines = [_shown(f"datasource {datasource.purpose}  {datasource.location.uri}  {datasource.access}")]
-        remedies = []
-        for source, checks in ((Source.LIGHTLY, verdict.checks), (Source.WORKER, verdict.from_this_worker)):
-            own = [check for check in checks if check.datasource == datasource]
-            if own:
-                lines.append(f"  {source}")
-                lines += [line for check in own for line in _row(check)]
-            remedies += [check.remedy for check in own if check.remedy and check.status not in _NOTHING_TO_DO]
-        lines += _fix(merged(remedies))
-        blocks.append("\n".join(lines))
-    return "\n\n".join([*blocks, *_meaning_of_unknown(verdict)])
+        of_lightly, of_worker = (
+            [check for check in checks if check.datasource == datasource]
+            for checks in (verdict.checks, verdict.from_this_worker)
+        )
+        if of_lightly and all(map(_is_well, (*of_lightly, *of_worker))):
+            in_short.append("\n".join(_line(datasource, of_lightly, of_worker)))
+        else:
+            in_full.append("\n".join(_block(datasource, of_lightly, of_worker)))
+    return "\n\n".join([*in_full, *(["\n".join(in_short)] if in_short else []), *_meaning_of_unknown(verdict)])
 
 
 _NOTHING_TO_DO = (Status.PASS, Status.SKIP)
+_DATASOURCE = "datasource "
+
+
+def _line(datasource: Target, of_lightly: Sequence[Check], of_worker: Sequence[Check]) -> list[str]:
+    """Return one datasource on one line, or on more if its path is long."""
+    status = Status.UNKNOWN if any(map(_is_green_of_either, of_lightly)) else Status.PASS
+    granted = ", ".join(check.subject for check in of_lightly if check.status is not Status.SKIP)
+    line = f"{datasource.purpose}  {status}  {granted}  {datasource.location.uri}"
+    counted = [check.message for check in of_worker if check.subject == "content"]
+    for further in (*counted, datasource.access):
+        if len(_shown(longer := f"{line}  {further}")) <= _WIDTH - len(_DATASOURCE):
+            line = longer
+    return _wrapped(line, _DATASOURCE, "  ")
+
+
+def _block(datasource: Target, of_lightly: Sequence[Check], of_worker: Sequence[Check]) -> list[str]:
+    """Return all checks of one datasource, and the fix."""
+    lines = _wrapped(f"{datasource.purpose}  {datasource.location.uri}  {datasource.access}", _DATASOURCE, "  ")
+    remedies = []
+    for source, checks in ((Source.LIGHTLY, of_lightly), (Source.WORKER, of_worker)):
+        if checks:
+            lines.append(f"  {source}")
+            lines += [line for check in checks for line in _row(check)]
+        remedies += [check.remedy for check in checks if check.remedy and check.status not in _NOTHING_TO_DO]
+    return lines + _fix(merged(remedies))
 
 
 def _row(check: Check) -> list[str]:
@@ -66,20 +94,23 @@ def _fix(remedy: Remedy) -> list[str]:
                 lines += _wrapped(part, mark, "      ")
                 mark = "      "
             else:
-                lines += [f"        {line}" for line in as_json(part, indent=2).splitlines()]
+                lines += [f"        {line}" for line in readable_json(part).splitlines()]
     for command in remedy.commands:
-        lines.append(_shown(f"    - Run: {command}"))
+        first, *rest = _folded(command)
+        lines += [f"    - {first}", *(f"      {line}" for line in rest)]
     return ["  to do", *lines] if lines else []
 
 
+def _folded(command: str) -> list[str]:
+    """Return a command as a shell reads it: on one line, or continued before its options."""
+    line = _shown(f"Run: {command}")
+    return [line] if len(line) <= _WIDTH - 20 else line.replace(" --", " \\\n  --").splitlines()
+
+
 def _wrapped(text: str, first: str, rest: str) -> list[str]:
+    """Break a text into lines: between words, and within a word that is longer than a line, such as a path."""
     return textwrap.wrap(
-        _shown(text),
-        _WIDTH,
-        initial_indent=first,
-        subsequent_indent=rest,
-        break_long_words=False,
-        break_on_hyphens=False,
+        _shown(text), _WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
     ) or [first.rstrip()]
 
 
@@ -90,6 +121,10 @@ def _shown(text: str) -> str:
 
 _LONGEST = 100_000
 _GREEN = "Lightly's light is green"
+
+
+def _is_well(check: Check) -> bool:
+    return check.status in _NOTHING_TO_DO or _is_green_of_either(check)
 
 
 def _is_green_of_either(check: Check) -> bool:
@@ -108,36 +143,76 @@ def _meaning_of_unknown(verdict: Verdict) -> list[str]:
     return ["\n".join(_wrapped(text, "", ""))]
 
 
-def failure_message(verdict: Verdict) -> str:
+def failure_message(verdict: Verdict, dataset_name: str | None = None, *, note: str = "") -> str:
     """
-    Return on one line what is missing, where and why, and what to do; empty if nothing failed.
+    Return what is missing and why, what to do, where, and the dataset's id, each on lines of its own; empty if nothing
+    failed.
 
     :param verdict: The verdict.
+    :param dataset_name: The dataset's name. None (default): it is not known.
+    :param note: A sentence after the cause. Default: none.
     """
     if verdict.ok:
         return ""
     missing: list[str] = []
-    remedies: list[str] = []
+    to_do: list[str] = []
+    where: list[str] = []
     for datasource, checks in _by_datasource(verdict.failed):
         subjects = ", ".join(check.subject for check in checks)
-        errors = dict.fromkeys(check.error for check in checks if check.error)
-        causes = dict.fromkeys(str(check.cause) for check in checks if check.cause)
-        reported = f" (the platform reports: {' | '.join(errors)})" if errors else ""
-        because = f" ({'; '.join(causes)})" if causes and not errors else ""
-        missing.append(f"{subjects} in {describe_place(datasource)}{reported}{because}")
-        remedies += merged(check.remedy for check in checks if check.remedy).lines()
+        causes = dict.fromkeys(
+            str(check.cause) if check.cause else check.message
+            for check in checks
+            if check.cause or check.subject not in list(Permission)
+        )
+        because = f" ({'; '.join(causes)})" if causes else ""
+        missing.append(f"{subjects} in {datasource.purpose}{because}")
+        to_do += _steps(merged(check.remedy for check in checks if check.remedy))
+        where.append(f"{datasource.purpose}: {datasource.location.uri}, {datasource.access}")
+        where += [f"  The platform reports: {error}" for error in dict.fromkeys(c.error for c in checks if c.error)]
     notes = dict.fromkeys(
         sentence
         for check in verdict.failed
-        if check.status is Status.UNKNOWN or check.subject not in list(Permission)
+        if check.status is Status.UNKNOWN and check.subject in list(Permission)
         for sentence in [check.message.rpartition(". ")[2] if ". " in check.message else check.message]
     )
-    what = f"{_subject(verdict)} lacks permissions: {'; '.join(missing)}."
-    return _shown(" ".join([what, *notes, *dict.fromkeys(remedies)]))
+    is_about_rights = any(check.subject in list(Permission) for check in verdict.failed)
+    fault = "lacks permissions" if is_about_rights else "cannot be used"
+    is_location = verdict.dataset_id.startswith("s3://")
+    named = verdict.dataset_id if dataset_name is None else repr(dataset_name)
+    subject = named if is_location else f"Dataset {named}"
+    return explained(
+        _shown(f"{subject} {fault}: {'; '.join(missing)}."),
+        to_do=[note, *dict.fromkeys(to_do), *map(_shown, notes)],
+        where=map(_shown, where),
+        ids="" if is_location or dataset_name is None else f"Dataset id: {verdict.dataset_id}",
+    )
 
 
-def _subject(verdict: Verdict) -> str:
-    return verdict.dataset_id if verdict.dataset_id.startswith("s3://") else f"Dataset {verdict.dataset_id}"
+def _steps(remedy: Remedy) -> list[str]:
+    """Return a fix as the steps of a message: sentences, statements as indented JSON, commands."""
+    steps = [_shown(text) for text in remedy.texts]
+    for change in remedy.all_changes:
+        steps += [_shown(part) if isinstance(part, str) else readable_json(part) for part in change.parts()]
+    return [*steps, *("\n".join(_folded(command)) for command in remedy.commands)]
+
+
+def readable_json(statements: Sequence[Statement]) -> str:
+    """
+    Return indented JSON for a policy's ``Statement`` element, with a list of one or two short texts on one line.
+
+    :param statements: One statement, or several, which become a list.
+    """
+    return shown_json(_SHORT_LIST.sub(_on_one_line, as_json(statements, indent=2)))
+
+
+# A list of texts as JSON is indented. AWS's actions, resources and principals contain no brackets.
+_SHORT_LIST = re.compile(r"\[\n\s+(\"[^\"\\\[\]\n]*\"(?:,\n\s+\"[^\"\\\[\]\n]*\")*)\n\s+\]")
+_LONGEST_LIST = 80
+
+
+def _on_one_line(found: re.Match[str]) -> str:
+    items = re.sub(r",\n\s+", ", ", found[1])
+    return f"[{items}]" if len(items) <= _LONGEST_LIST else found[0]
 
 
 def _by_datasource(checks: Iterable[Check]) -> list[tuple[Target, list[Check]]]:

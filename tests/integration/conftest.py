@@ -145,6 +145,7 @@ def dataset_name() -> str:
 class TaskInstance:
     """A replacement for Airflow's task instance in manually executed operators: it stores XComs."""
 
+    task_id = "task"
     try_number = 1
     map_index = -1
 

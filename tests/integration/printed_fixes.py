@@ -36,7 +36,8 @@ _PLACEHOLDER = re.compile(r"<[^<>]+>")
 def fixes_in(table: str) -> list[str]:
     """Return a table's fixes in order, each once and on one line."""
     items = [item for block in _TODO.findall(table) for item in re.split(r"^ {4}- ", block, flags=re.MULTILINE)]
-    return list(dict.fromkeys(" ".join(item.split()) for item in items if item.strip()))
+    # A long command is continued on the next line, as a shell reads it.
+    return list(dict.fromkeys(" ".join(item.replace("\\\n", "").split()) for item in items if item.strip()))
 
 
 @dataclass

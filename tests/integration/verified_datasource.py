@@ -28,7 +28,7 @@ def key_id_of(access: Access) -> str:
     return str(keys[0]["AccessKeyId"])
 
 
-_TABLE = re.compile(r"What may be done in the datasources of dataset \w+:\n((?:(?:datasource| {2}).*\n?)+)")
+_TABLE = re.compile(r"Permissions of dataset '.*' \(id \w+\): [A-Z]+\n((?:(?:datasource| {2}).*\n?)+)")
 
 
 @dataclass(frozen=True)

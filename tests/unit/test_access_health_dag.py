@@ -21,6 +21,7 @@ class TaskInstance:
     """Keeps XComs from one run to the next, as Airflow does with ``include_prior_dates``."""
 
     task_id = "report"
+    map_index = -1
 
     def __init__(self) -> None:
         self.pushed: dict[str, Any] = {}

@@ -39,6 +39,7 @@ def platform(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Scripted
 class TaskInstance:
     """Stands for Airflow's, which needs a running task: keeps what is pushed."""
 
+    task_id = "task"
     map_index = -1
 
     def __init__(self) -> None:

@@ -217,7 +217,7 @@ def test_without_a_region_nothing_is_set(
             InvalidAccessError,
             "AWS connection 'temporary' holds a session token",
         ),
-        ({"kms_key_arn": KMS_KEY, "region": "eu-west-1"}, InvalidAccessError, "the key lies in eu-central-1 and the"),
+        ({"kms_key_arn": KMS_KEY, "region": "eu-west-1"}, InvalidAccessError, "key lies in eu-central-1 and the"),
     ],
 )
 def test_a_fault_in_one_of_the_connections_sets_nothing_at_all(

@@ -181,7 +181,7 @@ def test_templates_are_rendered_deep_inside_configurations() -> None:
         (DeleteWorker, "worker_id", "None", "worker_id is 'None'"),
         (Export, "tag_name", "None", "tag_name is 'None', which a template renders to"),
         (Export, "format", "manifests", "format is 'manifests'; did you mean 'manifest'?"),
-        (Export, "format", "parquet", "format is 'parquet' without a destination; give one"),
+        (Export, "format", "parquet", "format is 'parquet' without a destination;"),
         (Export, "destination", "curated.txt", "destination is 'curated.txt', which is no absolute path"),
         (Export, "subtract", "labeled", "subtract is 'labeled'; give a list, e.g. ['labeled']."),
         (Export, "read_urls_expire_in", "7 days", "read_urls_expire_in is '7 days'"),

@@ -89,9 +89,9 @@ def test_read_only_is_enough_for_an_input(platform: Callable[..., ScriptedPlatfo
             INPUT,
             NO_READ,
             "auto",
-            ["read in bucket 'bucket', prefix 'ein pfad/'", "s3:GetObject", "AccessDenied: no GetObject"],
+            ["read in INPUT (denied", "s3://bucket/ein pfad/", "s3:GetObject", "AccessDenied: no GetObject"],
         ),
-        (BOTH, READ_ONLY, "auto", ["write, overwrite in bucket 'bucket', prefix 'lightly/'", "s3:PutObject"]),
+        (BOTH, READ_ONLY, "auto", ["write, overwrite in LIGHTLY.", "LIGHTLY: s3://bucket/lightly/", "s3:PutObject"]),
         (INPUT, READ_ONLY, ["list", "write"], ["write", "s3:PutObject"]),
     ],
 )
@@ -193,7 +193,9 @@ def test_what_may_still_be_on_its_way_says_so_with_its_age(
     platform: Callable[..., ScriptedPlatform], context: dict[str, Any], clock: list[float]
 ) -> None:
     platform(dataset(), INPUT, lights(NO_READ))
-    with pytest.raises(LightlyPermissionsError, match=r"It may still be propagating \(age 40 s\)\.$"):
+    with pytest.raises(
+        LightlyPermissionsError, match=r"\nIt may still be propagating \(age 40 s\)\.\nTo the IAM policy"
+    ):
         verify(context, propagation_timeout=40)
 
 

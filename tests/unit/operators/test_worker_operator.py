@@ -335,9 +335,12 @@ def test_a_run_that_failed_fails_the_task_with_its_own_message(
     with pytest.raises(error) as failed:
         operator().execute(context)  # type: ignore[arg-type]
     assert type(failed.value) is error
-    assert f"Run {RUN} of dataset {DATASET} ended as {state}: {reported}. Its log and report: https://" in str(
-        failed.value
-    )
+    cause, *next_steps, dataset, page, ids, run_id = str(failed.value).splitlines()
+    assert cause == f"The run ended as {state}: {reported}."
+    assert bool(next_steps) is (state == "CRASHED")
+    assert dataset == "Dataset: 'my name'"
+    assert page.startswith("Its log and report: https://")
+    assert (ids, run_id) == (f"Ids: dataset {DATASET}, scheduled run {SCHEDULED_RUN}, run", f"  {RUN}")
     assert (failed.value.scheduled_run_id, failed.value.run_id) == (SCHEDULED_RUN, RUN)
 
 
@@ -348,7 +351,7 @@ def test_a_canceled_run_fails_the_task(
     routed: Callable[..., RoutedPlatform], context: dict[str, Any], in_schedule: list[Step]
 ) -> None:
     routed({("GET", RUN_PATH): [NO_RUN], ("GET", SCHEDULE_PATH): in_schedule})
-    with pytest.raises(LightlyRunCanceledError, match="clear the task to schedule a new one") as canceled:
+    with pytest.raises(LightlyRunCanceledError, match="Clear the task to schedule a new one") as canceled:
         operator().execute(context)  # type: ignore[arg-type]
     assert (canceled.value.scheduled_run_id, canceled.value.run_id) == (SCHEDULED_RUN, None)
 
@@ -459,7 +462,7 @@ def test_a_run_that_a_worker_took_goes_on_after_the_timeout_and_that_is_said(
     own = routed({("GET", RUN_PATH): [run("TRAINING")], CANCEL: [refused], ("GET", SCHEDULE_PATH): [entry("LOCKED")]})
     with pytest.raises(
         LightlyRunTimeoutError,
-        match=r"a worker took it \(LOCKED\), and it continues: the platform documents no way to stop it. See https",
+        match=r"a worker took it \(LOCKED\), and it\s+continues: the platform documents no way to stop it.\sSee https",
     ):
         operator(timeout=30).execute(context)  # type: ignore[arg-type]
     assert len(own.asked(*CANCEL)) == 1

@@ -156,10 +156,27 @@ def test_the_time_may_be_up_while_polls_fail() -> None:
     assert (missed.step, missed.status) == (Step.TIMED_OUT, "OPEN: waiting for a worker to take it")
 
 
+def at_work(message: str) -> Observation:
+    return Observation(run=Run(id="f" * 24, state="EMBEDDING", message=message))
+
+
 def test_a_status_is_news_once() -> None:
     watch = Watch()
-    news = [watch.saw(seen, 0.0)[1] for seen in (OPEN, OPEN, LOCKED, run("EMBEDDING"), run("EMBEDDING"))]
-    assert news == [True, False, True, True, False]
+    seen = (OPEN, OPEN, LOCKED, at_work("10 %"), at_work("50 %"))
+    opened, again, locked, embedding, further = [watch.saw(one, 0.0)[1] for one in seen]
+    assert (again, further) == (None, None)
+    assert opened == "OPEN: waiting for a worker to take it"
+    assert locked is not None
+    assert embedding is not None
+    assert embedding.endswith(" states): 10 %")
+
+
+def test_a_long_wait_is_mentioned_once_an_hour() -> None:
+    watch = Watch()
+    lines = {moment: watch.saw(OPEN, moment)[1] for moment in range(0, 3 * 3600 + 1, 60)}
+    said = {moment: line for moment, line in lines.items() if line is not None}
+    assert list(said) == [0, 3600, 7200, 10800]
+    assert said[3600] == "still OPEN: waiting for a worker to take it"
 
 
 def test_two_absences_in_a_row_end_the_wait_and_two_apart_do_not() -> None:

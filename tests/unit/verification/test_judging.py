@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -219,20 +221,34 @@ def test_the_failure_message_names_each_place_once_with_one_policy_to_add() -> N
         [INPUT, OUTPUT],
         lights(READ, WRITE, read="Forbidden: r", write="Forbidden: w"),
     )
-    message = failure_message(verdict)
-    assert "\n" not in message
-    assert f"Dataset {DATASET} lacks permissions: " in message
-    assert "read in bucket 'acme-photos', prefix '2024/' (INPUT) (the platform reports: Forbidden: r)" in message
-    assert "read, write in bucket 'acme-lightly', the whole bucket (LIGHTLY)" in message
-    assert '{"Effect":"Allow","Action":["s3:GetObject"],"Resource":["arn:aws:s3:::acme-photos/2024/*"]}' in message
-    assert '"Action":["s3:GetObject","s3:PutObject"]' in message
-    assert "To the IAM policy of role Lightly add: {" in message
+    message = failure_message(verdict, "my-photos")
+    lines = message.splitlines()
+    assert lines[:2] == [
+        "Dataset 'my-photos' lacks permissions: read in INPUT (denied without a reason);",
+        "read, write in LIGHTLY (denied without a reason).",
+    ]
+    assert lines[2:8] == [
+        "To the IAM policy of user <name of the IAM user> add:",
+        "{",
+        '  "Effect": "Allow",',
+        '  "Action": ["s3:GetObject"],',
+        '  "Resource": ["arn:aws:s3:::acme-photos/2024/*"]',
+        "}",
+    ]
+    assert lines[8] == "To the IAM policy of role Lightly add:"
+    assert '  "Action": ["s3:GetObject", "s3:PutObject"],' in lines
+    where = lines.index("INPUT: s3://acme-photos/2024/, user access with the key AKIA…MPLE")
+    assert lines[where + 1] == "  The platform reports: Forbidden: r"
+    assert lines[-1] == f"Dataset id: {DATASET}"
+    assert max(map(len, lines)) <= 100
 
 
 def test_the_table_has_a_block_per_datasource_and_a_row_per_permission() -> None:
-    shown = table(judge(DATASET, IMAGES, [INPUT, OUTPUT], lights()))
+    red = Finding("keys", Status.WARN, "the clock is slow")
+    findings = {INPUT.purpose: [red], OUTPUT.purpose: [red]}
+    shown = table(judge(DATASET, IMAGES, [INPUT, OUTPUT], lights(), findings=findings))
     of_input, of_output, meaning = shown.split("\n\n")
-    header, says, *rows = of_input.splitlines()
+    header, says, *rows, _, _ = of_input.splitlines()
     assert header == "datasource INPUT  s3://acme-photos/2024/  user access with the key AKIA…MPLE"
     assert says == "  Lightly says"
     assert [row.split()[:2] for row in rows] == [
@@ -245,6 +261,48 @@ def test_the_table_has_a_block_per_datasource_and_a_row_per_permission() -> None
     assert meaning.startswith("UNKNOWN beside a green light: ")
     assert "Nothing is known to be wrong" in " ".join(meaning.split())
     assert shown.count("does not say which") == 1, "what six rows have in common is said once"
+
+
+def test_a_datasource_with_nothing_to_report_is_one_line() -> None:
+    findings = {INPUT.purpose: [Finding("content", Status.PASS, "214 objects, 203 images")]}
+
+    in_short = table(judge(DATASET, IMAGES, [INPUT], lights(WRITE, OVERWRITE), findings=findings))
+    of_role = table(judge(DATASET, IMAGES, [OUTPUT], lights()))
+    mixed = table(judge(DATASET, IMAGES, [INPUT, OUTPUT], lights(WRITE)))
+
+    assert in_short == (
+        "datasource INPUT  PASS  list, read  s3://acme-photos/2024/  214 objects, 203 images  "
+        "user access with the key AKIA…MPLE"
+    )
+    assert of_role == "datasource LIGHTLY  PASS  list, read, write, overwrite  s3://acme-lightly/"
+    assert "datasource INPUT  UNKNOWN  list, read  s3://acme-photos/2024/  user access with the key" in mixed
+    assert "datasource LIGHTLY  s3://acme-lightly/  delegated access" in mixed
+    assert mixed.count("  Lightly says\n") == 1
+
+
+@pytest.mark.parametrize("red", [(), (LIST,), (WRITE, OVERWRITE)])
+def test_a_long_path_and_a_long_arn_are_folded(red: tuple[Permission, ...]) -> None:
+    role = f"arn:aws:iam::123456789012:role/{'path/' * 50}Lightly"
+    target = replace(
+        OUTPUT,
+        location=S3Location("acme-lightly", f"{'x' * 300}/"),
+        access=f"delegated access through the role {role}",
+        role_arn=role,
+    )
+    verdict = judge(DATASET, IMAGES, [target], lights(*red))
+    # JSON and commands are to be copied, so their words are not broken.
+    rows = [row for row in table(verdict).splitlines() if not row.lstrip().startswith(('"', "["))]
+    assert max(map(len, rows)) <= 120
+    assert target.location.uri in re.sub(r"\n +", "", table(verdict))
+
+
+def test_a_long_command_is_continued_as_a_shell_reads_it() -> None:
+    command = f"aws iam detach-role-policy --role-name {'r' * 60} --policy-arn arn:aws:iam::123456789012:policy/one"
+    findings = {INPUT.purpose: [Finding("keys", Status.FAIL, "denied", remedy=Remedy(commands=(command,)))]}
+    shown = table(judge(DATASET, IMAGES, [INPUT], None, findings=findings))
+    _, _, printed = shown.partition("    - Run: ")
+    assert "\n" in printed
+    assert shlex.split(printed.replace("\\\n", "")) == shlex.split(command)
 
 
 def test_below_the_rows_stands_once_what_to_do_as_readable_json() -> None:
@@ -521,7 +579,12 @@ def test_that_no_file_matches_decides_only_where_files_are_required() -> None:
     required = replace(warned, status=Status.FAIL)
     verdict = judge(DATASET, IMAGES, [INPUT], lights(), findings={INPUT.purpose: [required]})
     assert (verdict.ok, verdict.status) == (False, Status.FAIL)
-    assert "no images under s3://acme-photos/2024/" in failure_message(verdict)
+    assert failure_message(verdict, "my-photos").splitlines() == [
+        "Dataset 'my-photos' cannot be used: content in INPUT (no images under s3://acme-photos/2024/ (0",
+        "  objects)).",
+        "INPUT: s3://acme-photos/2024/, user access with the key AKIA…MPLE",
+        f"Dataset id: {DATASET}",
+    ]
     assert not verdict.is_transient
 
 
