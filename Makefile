@@ -12,6 +12,7 @@ VENV_BROWSER := .venv-browser
 VENV_SYSTEM := .venv-system
 VENV_FORMATS := .venv-formats
 VENV_DOCS := .venv-docs
+VENV_PACKAGE := .venv-package
 SANDBOX_STATE := sandbox-state
 SANDBOX_PORT ?= 8420
 AWS_PORT ?= 8421
@@ -77,11 +78,13 @@ test-system: $(VENV_SYSTEM)/.ready $(VENV_SANDBOX)/.ready ## kill, mark and clea
 	$(VENV_SYSTEM)/bin/python -m pytest --durations 10 tests/system
 
 .PHONY: lint
-lint: $(VENV)/.ready ## format check, lint, direction of the imports
+lint: $(VENV)/.ready $(VENV_SANDBOX)/.ready ## format check, lint, direction of the imports, declared dependencies
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/lint-imports --no-logo
 	cd sandbox && ../$(VENV)/bin/lint-imports --no-logo
+	$(VENV)/bin/deptry .
+	cd sandbox && ../$(VENV_SANDBOX)/bin/deptry .
 
 .PHONY: types
 types: $(VENV)/.ready $(VENV_SANDBOX)/.ready ## mypy, strict
@@ -92,6 +95,38 @@ types: $(VENV)/.ready $(VENV_SANDBOX)/.ready ## mypy, strict
 docs: $(VENV_DOCS)/.ready ## build the guide as a site, into site/, and check it
 	NO_MKDOCS_2_WARNING=1 $(VENV_DOCS)/bin/mkdocs build --quiet --strict --clean
 	$(VENV_DOCS)/bin/python -m pytest -q -p no:cacheprovider tests_docs
+
+.PHONY: package
+package: dist secrets ## build the wheels and sdists of both distributions into dist/, and check them
+	$(VENV_PACKAGE)/bin/python -m pytest --durations 10 --durations-min 2 tests_package
+	$(VENV_PACKAGE)/bin/python -m release.matrix --only 3.3.2/3.11 --without-tests
+
+.PHONY: dist
+dist: $(VENV_PACKAGE)/.ready
+	@rm -rf dist
+	$(VENV_PACKAGE)/bin/python -m release.distributions --into dist
+
+.PHONY: secrets
+secrets: $(VENV_PACKAGE)/.ready ## look for secrets in all files; those of the tests, which open nothing, are in .secrets.baseline
+	$(VENV_PACKAGE)/bin/python -m release.secrets
+
+.PHONY: test-matrix
+test-matrix: dist ## try the wheel in each Airflow of release/matrix.toml, on each of its Pythons that is on the PATH
+	$(VENV_PACKAGE)/bin/python -m release.matrix
+
+.PHONY: constraints-matrix
+constraints-matrix: $(VENV_PACKAGE)/.ready ## resolve the constraints of each Airflow in release/matrix.toml anew
+	$(VENV_PACKAGE)/bin/python -m release.resolve_constraints
+
+.PHONY: sbom
+sbom: dist ## write what the wheel brings with it as CycloneDX, for both distributions, into dist/
+	$(VENV_PACKAGE)/bin/python -m release.sbom --into dist
+
+.PHONY: release
+release: $(VENV_PACKAGE)/.ready ## check that this commit can be released as TAG=v1.2.3, build it, and check that; uploads nothing
+	$(VENV_PACKAGE)/bin/python -m release.readiness --tag "$(TAG)"
+	$(MAKE) package
+	$(VENV_PACKAGE)/bin/python -m release.sbom --into dist
 
 .PHONY: sandbox
 sandbox: $(VENV_SANDBOX)/.ready ## run the local Lightly platform, AWS and worker until Ctrl-C
@@ -115,7 +150,7 @@ benchmarks: $(VENV_BENCHMARKS)/.ready $(VENV_SANDBOX)/.ready $(VENV_VENDOR)/.rea
 
 .PHONY: clean
 clean: ## remove what the targets made, environments included
-	rm -rf $(VENV) $(VENV_SANDBOX) $(VENV_COMPAT) $(VENV_BENCHMARKS) $(VENV_VENDOR) $(VENV_SYSTEM) $(VENV_FORMATS) $(VENV_DOCS) site demo-output $(SANDBOX_STATE) airflow-home
+	rm -rf $(VENV) $(VENV_SANDBOX) $(VENV_COMPAT) $(VENV_BENCHMARKS) $(VENV_VENDOR) $(VENV_SYSTEM) $(VENV_FORMATS) $(VENV_DOCS) $(VENV_PACKAGE) dist site demo-output $(SANDBOX_STATE) airflow-home
 
 $(VENV)/.ready: pyproject.toml constraints.txt scripts/setup-venv
 	@scripts/setup-venv $(VENV) constraints.txt --editable . --group test --group lint
@@ -134,6 +169,9 @@ $(VENV_FORMATS)/.ready: pyproject.toml constraints-formats.txt scripts/setup-ven
 
 $(VENV_DOCS)/.ready: pyproject.toml constraints-docs.txt scripts/setup-venv
 	@scripts/setup-venv $(VENV_DOCS) constraints-docs.txt --group docs
+
+$(VENV_PACKAGE)/.ready: pyproject.toml constraints-package.txt scripts/setup-venv
+	@scripts/setup-venv $(VENV_PACKAGE) constraints-package.txt --group package
 
 $(VENV_BROWSER)/.ready: sandbox/browser-constraints.txt scripts/setup-venv
 	@scripts/setup-venv $(VENV_BROWSER) sandbox/browser-constraints.txt --no-deps --requirement sandbox/browser-constraints.txt

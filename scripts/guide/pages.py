@@ -32,8 +32,7 @@ _LINK = re.compile(r"(\]\()([^)\s]+)(\))|(<img [^>]*src=\")([^\"]+)(\")")
 def repository() -> str:
     """The address of the public repository: the one constant from which the package's links are made, too."""
     settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
-    hooks = settings["tool"]["hatch"].get("metadata", {}).get("hooks", {})
-    return str(hooks.get("custom", {}).get("repository", "https://airflow-provider-lightly.invalid")).rstrip("/")
+    return str(settings["tool"]["hatch"]["metadata"]["hooks"]["custom"]["repository"]).rstrip("/")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

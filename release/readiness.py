@@ -1,0 +1,147 @@
+"""Whether this commit can be released: one version, its tag, its entry in the changelog, and a public address.
+
+    make release TAG=v0.1.0
+
+It decides and builds, and uploads nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from urllib.parse import urlsplit
+
+from release.distributions import PROVIDER, REPOSITORY, SANDBOX
+
+_HEADING = re.compile(r"^## \[(?P<name>[^\]]+)\](?: - (?P<date>\S+))?\s*$", flags=re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What is to be released. ``tags``: those of the commit. ``changes``: what git says is not committed."""
+
+    tag: str
+    provider_version: str
+    sandbox_version: str
+    tags: tuple[str, ...]
+    changes: tuple[str, ...]
+    changelog: str
+    readme: str
+    address: str
+    today: date
+
+
+def faults(candidate: Candidate) -> list[str]:
+    """What stands in the way of the release, each with the next step; empty: nothing."""
+    version = candidate.provider_version
+    return [
+        *_of_the_version(candidate, version),
+        *_of_the_commit(candidate),
+        *_of_the_changelog(candidate, version),
+        *_of_the_pages(candidate),
+    ]
+
+
+def _of_the_version(candidate: Candidate, version: str) -> list[str]:
+    found = []
+    if candidate.tag != f"v{version}":
+        found.append(
+            f"The tag is {candidate.tag!r}, but lightly_provider/__init__.py has version {version!r}, "
+            f"so the tag must be 'v{version}'."
+        )
+    if candidate.sandbox_version != version:
+        found.append(
+            f"lightly_sandbox/__init__.py has version {candidate.sandbox_version!r}, but the provider has {version!r}: "
+            "both are released together, so set the same version in both."
+        )
+    return found
+
+
+def _of_the_commit(candidate: Candidate) -> list[str]:
+    found = []
+    if candidate.tag not in candidate.tags:
+        found.append(
+            f"The commit has no tag {candidate.tag!r} (its tags: {', '.join(candidate.tags) or 'none'}); "
+            f"run `git tag --annotate {candidate.tag}`, or check out the commit that has it."
+        )
+    if candidate.changes:
+        found.append(
+            f"{len(candidate.changes)} files are changed and not committed, the first is {candidate.changes[0]!r}; "
+            "commit or remove them."
+        )
+    return found
+
+
+def _of_the_changelog(candidate: Candidate, version: str) -> list[str]:
+    headings = list(_HEADING.finditer(candidate.changelog))
+    names = [heading["name"] for heading in headings]
+    if version not in names:
+        return [f"CHANGELOG.md has no heading '## [{version}] - YYYY-MM-DD'; name the entry 'Unreleased' so."]
+    found = []
+    entry = names.index(version)
+    if names[:entry] not in ([], ["Unreleased"]):
+        found.append(f"CHANGELOG.md has {names[entry - 1]!r} above {version!r}; the newest release stands first.")
+    if names[0] == "Unreleased" and entry == 1:
+        left = candidate.changelog[headings[0].end() : headings[1].start()].strip()
+        if left:
+            found.append(f"CHANGELOG.md has changes under 'Unreleased'; move them below the heading '## [{version}]'.")
+    try:
+        day = date.fromisoformat(headings[entry]["date"] or "")
+    except ValueError:
+        found.append(f"The heading of {version} in CHANGELOG.md has no date YYYY-MM-DD; add that of the release.")
+    else:
+        if day > candidate.today:
+            found.append(f"The date of {version} in CHANGELOG.md, {day}, is in the future; today is {candidate.today}.")
+    return found
+
+
+def _of_the_pages(candidate: Candidate) -> list[str]:
+    found = []
+    if urlsplit(candidate.address).hostname is None or str(urlsplit(candidate.address).hostname).endswith(".invalid"):
+        found.append(
+            f"The repository's address is {candidate.address!r}, which leads nowhere; set `repository` in "
+            "[tool.hatch.metadata.hooks.custom] of pyproject.toml to the public repository."
+        )
+    if "not released yet" in candidate.readme:
+        found.append("README.md says that the version is not released yet; remove that sentence.")
+    return found
+
+
+def _git(*arguments: str) -> tuple[str, ...]:
+    asked = ["git", "-C", str(REPOSITORY), *arguments]
+    return tuple(subprocess.run(asked, capture_output=True, text=True, check=True).stdout.splitlines())
+
+
+def main() -> int:
+    """Print what stands in the way, or that nothing does; 1 if something does."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tag", required=True, help="the tag of the release, v and the version")
+    configuration = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    candidate = Candidate(
+        tag=parser.parse_args().tag,
+        provider_version=PROVIDER.version(),
+        sandbox_version=SANDBOX.version(),
+        tags=_git("tag", "--points-at", "HEAD"),
+        changes=tuple(line[3:] for line in _git("status", "--porcelain")),
+        changelog=(REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8"),
+        readme=(REPOSITORY / "README.md").read_text(encoding="utf-8"),
+        address=configuration["tool"]["hatch"]["metadata"]["hooks"]["custom"]["repository"],
+        today=datetime.now(tz=UTC).date(),
+    )
+    found = faults(candidate)
+    for fault in found:
+        print(f"- {fault}", file=sys.stderr)
+    if found:
+        print(f"{candidate.tag} cannot be released: {len(found)} faults, see above.", file=sys.stderr)
+        return 1
+    print(f"{candidate.tag} can be released.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The built wheels and sdists, and what makes them: `make package`."""
