@@ -35,7 +35,7 @@ def urls(address: str, version: str, guide: str) -> dict[str, str]:
 
 
 def readme(root: str, address: str, version: str, folder: str = "") -> dict[str, Any]:
-    """README.md of ``root`` with absolute links; ``folder``: the one of the repository in which it lies, with a slash."""
+    """README.md of ``root`` with absolute links; ``folder``: where it lies in the repository, with a slash."""
 
     def absolute(before: str, kind: str) -> list[dict[str, str]]:
         base = f"{address}/{kind}/v{version}/"

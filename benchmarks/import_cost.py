@@ -11,8 +11,8 @@ Each cost is measured in fresh interpreters, and shown as a median:
   before the fork if their names begin with `airflow.`. So a provider of Apache's pays for its imports once, and one of
   another name in each parse.
 
-The subjects take turns, so that a slow moment of the machine meets all. The budget of our own is 50 ms and 5 MiB for the
-import.
+The subjects take turns, so that a slow moment of the machine meets all. The budget of our own import is 50 ms and
+5 MiB.
 
 Each DAG has what its provider is for, in as few tasks as it takes: to start a job and wait for it. Ours has five tasks,
 because the dataset and its access belong to the job. A parse that only uses Airflow's own empty operator is the
@@ -130,8 +130,8 @@ for module in sys.argv[1:]:
 print(json.dumps([(time.perf_counter() - started) * 1000, resident() - memory]))
 """
 
-# As airflow/dag_processing/processor.py of 3.3 parses a file, in _parse_file. Airflow itself is imported before the fork,
-# so it is not measured; what else is, _pre_import_airflow_modules decides.
+# As airflow/dag_processing/processor.py of 3.3 parses a file, in _parse_file. Airflow itself is imported before the
+# fork, so it is not measured; what else is, _pre_import_airflow_modules decides.
 _PARSE = """
 import importlib, json, sys, time
 from pathlib import Path

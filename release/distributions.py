@@ -33,7 +33,7 @@ class Distribution:
         text = (repository / self.folder / self.package / "__init__.py").read_text(encoding="utf-8")
         found = re.search(r'^__version__ = "([^"]+)"$', text, flags=re.MULTILINE)
         if found is None:
-            raise ValueError(f"{self.folder}/{self.package}/__init__.py has no line __version__ = \"…\"")
+            raise ValueError(f'{self.folder}/{self.package}/__init__.py has no line __version__ = "…"')
         return found[1]
 
     def file(self, kind: str, version: str) -> str:
@@ -48,7 +48,7 @@ DISTRIBUTIONS = (PROVIDER, SANDBOX)
 
 
 def commit_time(repository: Path = REPOSITORY) -> str:
-    """Seconds since 1970 of the last commit; of the newest change in the changelog where there is no git, as in an sdist.
+    """The time of the last commit, in seconds since 1970. In an unpacked sdist, each file has that time.
 
     It is SOURCE_DATE_EPOCH of the build (https://reproducible-builds.org/specs/source-date-epoch/): the time of each
     file in the archives.

@@ -1,4 +1,4 @@
-"""Whether the installed provider works in this interpreter's Airflow: found, shown, importable, its example DAGs parsed.
+"""Whether the installed provider works in this interpreter's Airflow: listed, shown, imported, its example DAGs parsed.
 
     PYTHON release/installed.py DAGS_FOLDER
 
@@ -74,7 +74,7 @@ def form() -> list[str]:
     if airflow_version() < (3, 0):
         from airflow.providers_manager import ProvidersManager
 
-        widgets = ProvidersManager().connection_form_widgets
+        widgets = ProvidersManager().connection_form_widgets  # type: ignore[no-untyped-call]
         shown = {info.field_name for key, info in widgets.items() if "__lightly__" in key}
     else:
         from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
@@ -87,11 +87,8 @@ def form() -> list[str]:
 
 def parsed(folder: str) -> tuple[list[str], list[str]]:
     """Parse the DAG files as Airflow's processor does: the ids of the DAGs, and the faults."""
-    if airflow_version() >= (3, 2):
-        from airflow.dag_processing.dagbag import DagBag
-    else:
-        from airflow.models.dagbag import DagBag
-    bag = DagBag(dag_folder=folder)
+    place = "airflow.dag_processing.dagbag" if airflow_version() >= (3, 2) else "airflow.models.dagbag"
+    bag = importlib.import_module(place).DagBag(dag_folder=folder)
     faults = [f"{Path(path).name}: {error.strip().splitlines()[-1]}" for path, error in bag.import_errors.items()]
     missing = {path.stem for path in Path(folder).glob("*.py")} - {Path(dag.fileloc).stem for dag in bag.dags.values()}
     faults += [f"{name}.py has no DAG" for name in sorted(missing) if not faults]

@@ -57,6 +57,19 @@ def declared() -> dict[str, Any]:
     return tomllib.loads((REPOSITORY / "release" / "matrix.toml").read_text(encoding="utf-8"))
 
 
+def requirements(row: dict[str, Any]) -> list[str]:
+    """What an entry of ``matrix.toml`` is tried with: Airflow, the dependencies, the extras, and what the tests use."""
+    configuration = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    project, without = configuration["project"], tuple(row.get("without", ()))
+    wanted = [
+        f"apache-airflow=={row['version']}",
+        *project["dependencies"],
+        *(requirement for extra in project["optional-dependencies"].values() for requirement in extra),
+        *configuration["dependency-groups"]["test"],
+    ]
+    return [requirement for requirement in wanted if not requirement.startswith(without)]
+
+
 def combinations() -> list[Combination]:
     """All that ``matrix.toml`` names, the newest Airflow first."""
     pairs = [Combination(row["version"], python) for row in declared()["airflow"] for python in row["python"]]
@@ -68,7 +81,9 @@ def interpreter(python: str) -> str | None:
     found = shutil.which(f"python{python}")
     if found is None:
         return None
-    asked = subprocess.run([found, "-c", "import sys; print(sys.executable)"], capture_output=True, text=True, check=False)
+    asked = subprocess.run(
+        [found, "-c", "import sys; print(sys.executable)"], capture_output=True, text=True, check=False
+    )
     return asked.stdout.strip() if asked.returncode == 0 else None
 
 
@@ -95,7 +110,9 @@ class Trial:
     def run(self, python: str, tests: list[str] | None) -> Outcome:
         """Install, check, and run the tests; None: none."""
         started = time.monotonic()
-        source = unpack_without_the_package(self._dist / PROVIDER.file("sdist", PROVIDER.version()), self._folder / "sdist")
+        source = unpack_without_the_package(
+            self._dist / PROVIDER.file("sdist", PROVIDER.version()), self._folder / "sdist"
+        )
         faults = self._install(python, with_tests=tests is not None)
         found, summary = None, ""
         if not faults:
@@ -114,13 +131,13 @@ class Trial:
 
     def _install(self, python: str, *, with_tests: bool) -> list[str]:
         wheel = self._dist / PROVIDER.file("wheel", PROVIDER.version())
-        groups = ["--group", f"{REPOSITORY / 'pyproject.toml'}:test"] if with_tests else []
+        (row,) = [row for row in declared()["airflow"] if row["version"] == self.combination.airflow]
+        wanted = requirements(row) if with_tests else [f"apache-airflow=={self.combination.airflow}"]
         made = self._call(self._uv, "venv", "--quiet", "--python", python, str(self._venv))
         if made.returncode == 0:
             made = self._call(
                 *(self._uv, "pip", "install", "--quiet", "--python", self._python),
-                *("--constraint", str(self.combination.constraints), *groups),
-                *(str(wheel), f"apache-airflow=={self.combination.airflow}"),
+                *("--constraint", str(self.combination.constraints), str(wheel), *wanted),
             )
         return [] if made.returncode == 0 else [f"not installed: {made.stderr.strip()}"]
 
@@ -167,8 +184,12 @@ def main() -> int:
     """Try each combination, print what came of it, and optionally write the table into a document."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", action="append", default=[], metavar="AIRFLOW/PYTHON", help="e.g. 3.3.2/3.11")
-    parser.add_argument("--without-tests", action="store_true", help="only install, list, show the form, parse the DAGs")
-    parser.add_argument("--dist", type=Path, default=REPOSITORY / "dist", help="folder of wheel and sdist (default dist)")
+    parser.add_argument(
+        "--without-tests", action="store_true", help="only install, list, show the form, parse the DAGs"
+    )
+    parser.add_argument(
+        "--dist", type=Path, default=REPOSITORY / "dist", help="folder of wheel and sdist (default dist)"
+    )
     parser.add_argument("--write", type=Path, help="the document whose table is replaced by this run's")
     given = parser.parse_args()
     known = combinations()

@@ -9,42 +9,27 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
+from typing import Any
 
-from release.distributions import REPOSITORY
-from release.matrix import CONSTRAINTS, declared
-
-
-def requirements(airflow: str) -> str:
-    """What is resolved: this Airflow, the provider with all extras, and its tests."""
-    configuration = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
-    project = configuration["project"]
-    extras = [requirement for extra in project["optional-dependencies"].values() for requirement in extra]
-    wanted = [
-        f"apache-airflow=={airflow}",
-        *project["dependencies"],
-        *extras,
-        *configuration["dependency-groups"]["test"],
-    ]
-    return "\n".join(wanted) + "\n"
+from release.matrix import CONSTRAINTS, declared, requirements
 
 
-def resolve(airflow: str, cut: str, newer: dict[str, str], uv: str) -> str:
-    """The lines of the file."""
-    exempt = [f"--exclude-newer-package={package}={day}" for package, day in newer.items()]
+def resolve(row: dict[str, Any], uv: str) -> str:
+    """The lines of the file of one entry of ``matrix.toml``."""
+    exempt = [f"--exclude-newer-package={package}={day}" for package, day in row.get("newer", {}).items()]
     resolved = subprocess.run(
         [
-            *(uv, "pip", "compile", "--quiet", "--python", sys.executable, "--exclude-newer", cut, *exempt),
+            *(uv, "pip", "compile", "--quiet", "--python", sys.executable, "--exclude-newer", row["cut"], *exempt),
             *("--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links", "-"),
         ],
-        input=requirements(airflow),
+        input="\n".join(requirements(row)),
         capture_output=True,
         text=True,
         check=False,
     )
     if resolved.returncode:
-        sys.exit(f"Airflow {airflow} could not be resolved as of {cut}:\n{resolved.stderr.strip()}")
+        sys.exit(f"Airflow {row['version']} could not be resolved as of {row['cut']}:\n{resolved.stderr.strip()}")
     return resolved.stdout
 
 
@@ -56,7 +41,7 @@ def main() -> int:
     uv = str(Path(sys.executable).with_name("uv"))
     for row in declared()["airflow"]:
         if not chosen or row["version"] in chosen:
-            text = resolve(row["version"], row["cut"], row.get("newer", {}), uv)
+            text = resolve(row, uv)
             (CONSTRAINTS / f"airflow-{row['version']}.txt").write_text(text, encoding="utf-8")
             print(f"Airflow {row['version']} as of {row['cut']}: {len(text.splitlines())} packages")
     return 0

@@ -1,8 +1,8 @@
 """Look for secrets in the repository's files: `make secrets`.
 
-detect-secrets knows the forms of keys and tokens. What it finds in the tests opens nothing: invented keys, and the access
-keys of AWS's own documentation. Those are in ``.secrets.baseline``, by their SHA-1 and without line numbers, so that an
-edit elsewhere in the file changes nothing. Nothing is verified over a network.
+detect-secrets knows the forms of keys and tokens. What it finds in the tests opens nothing: invented keys, and the
+access keys of AWS's own documentation. Those are in ``.secrets.baseline``, by their SHA-1 and without line numbers, so
+that an edit elsewhere in the file changes nothing. Nothing is verified over a network.
 """
 
 from __future__ import annotations

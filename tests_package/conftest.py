@@ -8,12 +8,15 @@ import subprocess
 import tarfile
 import zipfile
 from dataclasses import dataclass
-from email.message import Message
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from release.distributions import DISTRIBUTIONS, REPOSITORY, Distribution
+
+if TYPE_CHECKING:
+    from email.message import Message
 
 DIST = Path(os.environ.get("LIGHTLY_DIST", REPOSITORY / "dist"))
 

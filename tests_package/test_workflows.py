@@ -12,7 +12,9 @@ import pytest
 from release.distributions import REPOSITORY
 
 WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))
-TARGETS = set(re.findall(r"^([a-z][a-z-]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+TARGETS = set(
+    re.findall(r"^([a-z][a-z-]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+)
 
 
 def named_targets(text: str) -> set[str]:

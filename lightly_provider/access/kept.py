@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lightly_provider.access.principals import MARK_KEY, MARK_VALUE
+from lightly_provider.masking import mask_secret
 from lightly_provider.stored_forms import check_version
 
 # Member of the connection's extra that names the owner, and the secret that the stored one replaces.
@@ -96,8 +97,6 @@ class KeptAccess:
 def mask(secret: str) -> None:
     """Mask a secret in Airflow's log, in plain and in URL-encoded form."""
     from urllib.parse import quote
-
-    from airflow.providers.common.compat.sdk import mask_secret
 
     mask_secret(secret)
     if quote(secret, safe="") != secret:

@@ -26,6 +26,7 @@ from lightly_provider.access.propagation import wait_until
 from lightly_provider.aws.secret_address import SecretAddress
 from lightly_provider.exceptions import LightlyAccessError, LightlyConnectionConfigError
 from lightly_provider.hooks.connection import LOOPBACK_HOSTS
+from lightly_provider.masking import mask_secret
 from lightly_provider.network import Limits, NoAnswerError, Transport
 
 if TYPE_CHECKING:
@@ -346,8 +347,6 @@ class ApiConnectionStore(_ReadableStore):
         return api, _base_url(api, self._api_conn_id)
 
     def _token(self, transport: Transport, base: str, api: Connection) -> str:
-        from airflow.providers.common.compat.sdk import mask_secret
-
         if not api.login:
             return str(api.password or "")
         login = {"username": api.login, "password": api.password}

@@ -28,6 +28,7 @@ from lightly_provider.exceptions import (
     LightlyError,
 )
 from lightly_provider.foreign_text import shown
+from lightly_provider.masking import mask_secret
 from lightly_provider.network import ca_bundle_for, passwords_in, proxies_for
 
 if TYPE_CHECKING:
@@ -512,8 +513,6 @@ def _wrapper_of(conn_id: str, fields: Mapping[str, Any]) -> AwsConnectionWrapper
 
 
 def _mask(fields: Mapping[str, Any], extra: Mapping[str, Any]) -> None:
-    from airflow.providers.common.compat.sdk import mask_secret
-
     given = (extra, extra.get("session_kwargs", {}))
     secrets = [one.get(name) for one in given for name in ("aws_secret_access_key", "aws_session_token")]
     secrets += [fields.get("password"), extra.get("assume_role_kwargs", {}).get("ExternalId")]

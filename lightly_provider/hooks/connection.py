@@ -15,6 +15,7 @@ from lightly_provider.api.client import ClientSettings
 from lightly_provider.exceptions import LightlyConnectionConfigError
 from lightly_provider.foreign_text import shown
 from lightly_provider.get_provider_info import CONNECTION_FORM, DEFAULT_HOST, DEFAULT_WEB_URL
+from lightly_provider.masking import mask_secret
 from lightly_provider.metrics import count_request
 from lightly_provider.network import is_address, passwords_in
 
@@ -264,8 +265,6 @@ class LightlyBaseHook(BaseHook):
     @cached_property
     def connection(self) -> LightlyConnection:
         """The parsed Airflow connection; read once."""
-        from airflow.providers.common.compat.sdk import mask_secret
-
         if not isinstance(self.lightly_conn_id, str) or not self.lightly_conn_id:
             raise LightlyConnectionConfigError(
                 f"lightly_conn_id is {self.lightly_conn_id!r}; write the id of an Airflow connection of type lightly."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightly_provider.aws.credentials import check_external_id
+from lightly_provider.masking import mask_secret
 from lightly_provider.operators.arguments import is_static
 from lightly_provider.operators.base import CheckedOperator
 
@@ -74,8 +75,6 @@ class ExternalIdArgument(CheckedOperator):
         """
         if not self.external_id:
             return None
-        from airflow.providers.common.compat.sdk import mask_secret
-
         external_id = self.render_text(self.external_id, context)
         mask_secret(external_id)
         return check_external_id(external_id, argument="external_id")
