@@ -29,13 +29,11 @@ def test_the_wheel_has_the_whole_package_and_nothing_else(built: Built, sources:
     expected = {path.removeprefix(folder) for path in sources if path.startswith(package)}
     found = {path for path in built.in_the_wheel() if ".dist-info/" not in path}
     if built.distribution == PROVIDER:  # `airflow lightly examples` writes them
-        expected |= {path for path in found if path.startswith("lightly_provider/") and _is_an_example(path, sources)}
+        expected |= {
+            path.replace("dags/", "lightly_provider/examples/", 1) for path in sources if path.startswith("dags/")
+        }
     assert found == expected
     assert f"{built.distribution.package}/py.typed" in found
-
-
-def _is_an_example(path: str, sources: set[str]) -> bool:
-    return f"dags/{Path(path).name}" in sources
 
 
 def test_the_wheel_says_under_which_licence_it_is(built: Built) -> None:
