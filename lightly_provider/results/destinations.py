@@ -291,10 +291,34 @@ class _S3Upload(WrittenFile):
                 self._send()
             self._await_part()
             self._sender.shutdown()
+            self._complete_upload()
+            self._upload = None
+
+    def _complete_upload(self) -> None:
+        from botocore.exceptions import ClientError
+
+        try:
             self._client.complete_multipart_upload(
                 **self._place, UploadId=self._upload, MultipartUpload={"Parts": self._parts}
             )
-            self._upload = None
+        except ClientError as error:
+            # boto3 sends the request again if the answer was lost, and then the upload is complete already.
+            if error.response.get("Error", {}).get("Code") != "NoSuchUpload" or not self._is_there():
+                raise
+
+    def _is_there(self) -> bool:
+        """Return whether the object is the one that the parts make."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        # The ETag of an object in parts is the MD5 of theirs, and their number (AWS docs: S3 user guide, "Checking
+        # object integrity", "Using part-level checksums for multipart uploads"); of one with a KMS key, it is unknown.
+        try:
+            digests = b"".join(bytes.fromhex(part["ETag"].strip('"')) for part in self._parts)
+            etag = self._client.head_object(**self._place)["ETag"]
+        except (ClientError, BotoCoreError, ValueError):
+            return False
+        expected = f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(self._parts)}"
+        return bool(etag.strip('"') == expected)
 
     def _discard(self) -> None:
         self._part.close()
@@ -386,6 +410,9 @@ class _LocalPath(Destination):
         with self._explained():
             if self.path.is_dir():
                 raise IsADirectoryError("it is a folder; write the file's name, too")
+            # To write beside a device or a pipe and rename would remove it.
+            if self.path.exists() and not self.path.is_file():
+                raise OSError("it is a device or a pipe, and no file")
             folder = next(parent for parent in self.path.parents if parent.exists())
             with tempfile.TemporaryFile(dir=folder):
                 pass
@@ -435,6 +462,11 @@ class _LocalFile(WrittenFile):
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
+            if not self._part.exists():
+                raise LightlyDestinationError(
+                    f"{shown(self._final)} was written by another task meanwhile; give each task a destination of its "
+                    "own."
+                )
             os.replace(self._part, self._final)
 
     def _discard(self) -> None:

@@ -6,16 +6,14 @@ import codecs
 import json
 from typing import IO, TYPE_CHECKING, Any
 
+from lightly_provider.results.own_files import no_constant, whole_number
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PIECE = 2**20
 _LARGEST_VALUE = 64 * 2**20
 _BLANKS = " \t\r\n"
-
-
-def _refused(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON")
 
 
 class JsonStream:
@@ -28,7 +26,7 @@ class JsonStream:
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._text = codecs.getincrementaldecoder("utf-8-sig")()
-        self._decoder = json.JSONDecoder(parse_constant=_refused)
+        self._decoder = json.JSONDecoder(parse_constant=no_constant, parse_int=whole_number)
         self._buffer = ""
         self._at = 0
         self._before = 0  # characters that were dropped

@@ -173,7 +173,7 @@ class BucketFolder(FolderBesideImages):
         from botocore.exceptions import ClientError
 
         # AWS docs: S3 user guide, "Conditional writes".
-        condition = {"IfNoneMatch": "*"} if before is None else {"IfMatch": before.etag}
+        condition = {"IfNoneMatch": "*"} if before is None else {"IfMatch": before.etag} if before.etag else {}
         with self._explained():
             try:
                 self._put(name, content, **condition)

@@ -19,6 +19,7 @@ SCHEMA_FILE = "schema.json"
 TASKS_FILE = "tasks.json"
 # A key in S3 has at most 1024 bytes; the rest is for the prefix of the datasource, the folder and the task.
 _LONGEST_NAME = 900
+_MOST_DIGITS = 1000
 
 
 def own_name(file_name: str) -> str:
@@ -66,7 +67,7 @@ def parsed(content: bytes) -> Any:
     :raises ValueError: It is not JSON, or has numbers that JSON does not allow.
     """
     try:
-        return json.loads(content.decode("utf-8-sig"), parse_constant=_refused)
+        return json.loads(content.decode("utf-8-sig"), parse_constant=no_constant, parse_int=whole_number)
     except UnicodeDecodeError as error:
         raise ValueError(f"it is not UTF-8 at byte {error.start}") from None
     except json.JSONDecodeError as error:
@@ -75,5 +76,21 @@ def parsed(content: bytes) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-def _refused(name: str) -> Any:
+def no_constant(name: str) -> Any:
+    """
+    Refuse ``NaN`` and ``Infinity``, which Python's parser accepts.
+
+    :raises ValueError: Always.
+    """
     raise ValueError(f"{name} is no number of JSON")
+
+
+def whole_number(text: str) -> int:
+    """
+    Return a whole number of JSON.
+
+    :raises ValueError: It has more digits than any number here, and than Python converts.
+    """
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"it has a number of {len(text)} digits")
+    return int(text)

@@ -71,6 +71,60 @@ def test_an_object_stays_as_it_was_if_writing_ends_early(lightly: Sandbox, s3: A
     assert uploads(s3, bucket) == []
 
 
+def test_an_upload_whose_answer_was_lost_is_complete(
+    lightly: Sandbox, s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from botocore.client import BaseClient
+
+    bucket, call = lightly.bucket(), BaseClient._make_api_call
+
+    def sent_again(client: Any, operation: str, arguments: Any) -> Any:
+        # As botocore does when the first answer is lost.
+        if operation == "CompleteMultipartUpload":
+            call(client, operation, arguments)
+        return call(client, operation, arguments)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", sent_again)
+    content = b"0123456789" * (PART_SIZE // 8)
+    with Destination.parse(f"s3://{bucket}/names.txt").open() as file:
+        file.write(content)
+
+    assert body(s3, bucket, "names.txt") == content
+
+
+def test_an_upload_that_another_task_aborted_does_not_pass_for_its_file(lightly: Sandbox, s3: Any) -> None:
+    bucket = lightly.bucket()
+    destination = Destination.parse(f"s3://{bucket}/names.txt")
+    slow = destination.open()
+    slow.__enter__().write(b"slow" * PART_SIZE)
+    with destination.open() as fast:
+        fast.write(b"fast" * PART_SIZE)
+
+    with pytest.raises(LightlyDestinationError, match="another task wrote the same file meanwhile"):
+        slow.__exit__(None, None, None)
+
+    assert body(s3, bucket, "names.txt") == b"fast" * PART_SIZE
+    assert uploads(s3, bucket) == []
+
+
+@pytest.mark.parametrize("key", ["a b/ü %20+.txt", "'\"<>&;.txt", "=1+1..csv"])
+def test_a_key_of_odd_characters_is_that_key(lightly: Sandbox, s3: Any, key: str) -> None:
+    bucket = lightly.bucket()
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    destination = Destination.parse(f"s3://{bucket}/{key}")
+
+    destination.check()
+    for content in (b"before", b"after"):
+        with destination.open() as file:
+            file.write(content)
+
+    assert lightly.keys_under(bucket) == [key]
+    assert body(s3, bucket, key) == b"after"
+    versions = s3.list_object_versions(Bucket=bucket)
+    assert [one["Size"] for one in versions["Versions"]] == [5, 6]
+    assert "DeleteMarkers" not in versions
+
+
 _KILLED = """
 import os, signal, sys
 from lightly_provider.results.destinations import PART_SIZE, Destination

@@ -112,7 +112,8 @@ class AutoTaskCrop(Request):
 class SelectionConfig(Request):
     """How many samples are selected, and by which strategies."""
 
-    n_samples: Annotated[int, Field(ge=-1)] | None = None
+    # The platform's numbers are those of JavaScript, which are exact up to here; no bucket has that many files.
+    n_samples: Annotated[int, Field(ge=-1, le=2**53)] | None = None
     proportion_samples: Share | None = None
     strategies: Annotated[list[SelectionEntry], Field(min_length=1)]
     lightly_path_regex: Annotated[str, StringConstraints(min_length=1)] | None = None

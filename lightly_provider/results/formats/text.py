@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lightly_provider.exceptions import LightlyResponseError
+from lightly_provider.foreign_text import shown
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -32,7 +35,15 @@ def uri(sample: ExportedSample) -> str:
 
     A frame without a file of its own is its video's address with a fragment, its time in the form of W3C's Media
     Fragments and its number: ``s3://bucket/video.mp4#t=5.1&frame=153``. So is a crop: ``…#crop=3&task=boxes``.
+
+    :raises LightlyResponseError: The address has a line break, so that it would be read as two.
     """
+    if "\n" in sample.address:
+        raise LightlyResponseError(
+            f"The address {shown(sample.address, longest=300)} has a line break in it, so a file of addresses with one "
+            "in each line cannot hold it; export the format 'manifest', or rename the file.",
+            operation="export_tag_to_label_studio_tasks",
+        )
     if sample.frame is not None:
         time = "" if sample.time is None else f"t={sample.time:.6f}".rstrip("0").rstrip(".") + "&"
         return f"{sample.address}#{time}frame={sample.frame}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -92,10 +93,10 @@ def rows_of_mapping(values: Mapping[str, Any], file_name_column: str) -> Iterato
 
 def _csv(file: SourceFile) -> Iterator[Row]:
     with file.open() as opened, _as_text(opened) as text, _explained(file):
-        reader = csv.DictReader(text, strict=True)
+        reader = csv.DictReader(_bounded_lines(text), strict=True)
         names = reader.fieldnames or []
-        if len(set(names)) != len(names):
-            raise ValueError("two columns have the same name")
+        if twice := [name for name, count in Counter(names).items() if count > 1]:
+            raise ValueError(f"two columns have the same name, {shown(twice[0], longest=100)!r}")
         for row in reader:
             place = f"{file.name}, line {reader.line_num}"
             if None in row or None in row.values():
@@ -139,10 +140,20 @@ def _parquet(file: SourceFile) -> Iterator[Row]:
                 for values in batch.to_pylist():
                     number += 1
                     yield Row(f"{file.name}, row {number}", values)
-        except pyarrow.ArrowException as error:
+        # A damaged page is an OSError, a time that Python cannot hold a ValueError or an OverflowError.
+        except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
             raise LightlySourceError(
                 f"{shown(file.uri)} cannot be read as Parquet: {shown(error, longest=300)}; check the format."
             ) from None
+
+
+def _bounded_lines(text: io.TextIOWrapper) -> Iterator[str]:
+    number = 0
+    while line := text.readline(_LONGEST_LINE + 1):
+        number += 1
+        if len(line) > _LONGEST_LINE:
+            raise ValueError(f"line {number} is longer than {_LONGEST_LINE // 2**20} MiB")
+        yield line
 
 
 @contextmanager

@@ -148,8 +148,11 @@ def kind_of_text(text: str) -> Kind:
     if text.lower() in ("true", "false"):
         return Kind.BOOLEAN
     # With a zero at its start it is an identifier, and no number.
-    if re.fullmatch(r"-?(?:0|[1-9][0-9]{0,15})", text):
+    if re.fullmatch(r"-?(?:0|[1-9][0-9]{0,15})", text) and abs(int(text)) <= _LARGEST_WHOLE:
         return Kind.WHOLE
+    # A larger one, which no number of JSON can hold exactly, is an identifier, too.
+    if re.fullmatch(r"-?[0-9]+", text):
+        return Kind.TEXT
     number = r"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?"
     if re.fullmatch(number, text) and math.isfinite(float(text)):
         return Kind.NUMBER

@@ -152,8 +152,10 @@ def _stage(
         try:
             of_file = row.values.get(file_name_column)
             if of_file is None:
+                named = ", ".join(repr(shown(name, longest=100)) for name in list(row.values)[:10]) or "nothing"
                 raise ValueError(
-                    f"it has no {file_name_column!r}, the file's name; set file_name_column to the column that has it"
+                    f"it has no {file_name_column!r}, the file's name, but {named}; set file_name_column to the column "
+                    "that has it"
                 )
             of_file = check_file_name(f"{filename_prefix}{of_file}" if isinstance(of_file, str) else of_file)
             if own_name(of_file) in RESERVED:
@@ -163,7 +165,8 @@ def _stage(
                 chosen = {name: value for name, value in chosen.items() if name in columns}
             values = {}
             for path, value in flattened(chosen):
-                kind, values[path] = (kind_of_text(value), value) if is_text else plain(value)
+                kind, values[path] = plain(value)
+                kind = kind_of_text(value) if is_text else kind
                 column = seen[path]
                 column.kinds[kind] += 1
                 column.example = values[path]

@@ -144,4 +144,10 @@ class CocoReader:
             content = {member: entry[member] for member in _MEMBERS if entry.get(member) is not None}
             if self._type not in _MASKS:
                 content.pop("segmentation", None)
-            self._database.execute("INSERT INTO annotations VALUES (?, ?)", (json.dumps(number), encoded(content)))
+            try:
+                self._database.execute("INSERT INTO annotations VALUES (?, ?)", (json.dumps(number), encoded(content)))
+            except (ValueError, RecursionError):
+                raise ValueError(
+                    f"an annotation about the image_id {shown(number, longest=100)} has a number that is too large, a "
+                    "text that is no Unicode, or lists nested too deeply"
+                ) from None

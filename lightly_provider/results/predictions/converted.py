@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from lightly_provider.exceptions import LightlyError, LightlyInvalidFilesError
+from lightly_provider.exceptions import LightlyError, LightlyInvalidFilesError, LightlySourceError
 from lightly_provider.foreign_text import shown
 from lightly_provider.results.parallel import spread
 from lightly_provider.results.predictions.reading import Predicted
@@ -118,9 +118,17 @@ class LabelformatReader:
         if {"", ".", ".."} & set(file.name.split("/")) or "\0" in file.name:
             raise LightlyInvalidFilesError(f"{shown(file.uri)} has a name that no file can have; rename it.")
         path = self._folder / file.name
-        path.parent.mkdir(parents=True, exist_ok=True)
         content = file.read(most=_LARGEST_FILE)
-        path.write_bytes(_without_declaration(content) if self._kind == "cvat" else content)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(_without_declaration(content) if self._kind == "cvat" else content)
+        except OSError as error:
+            # In an object storage, a/b.xml can be beside a file a, and a name can be longer than that of a file.
+            raise LightlySourceError(
+                f"{shown(file.uri)} cannot be copied to this machine, where labelformat reads it: "
+                f"{shown(error.strerror or error, longest=200)}; rename the file, or make room in the folder for "
+                "temporary files."
+            ) from None
         return path
 
     @contextmanager

@@ -25,6 +25,7 @@ _BOX_TOLERANCE = 1.0
 _SUM_TOLERANCE = 0.01
 _MOST_CATEGORIES = 100_000
 _LONGEST_NAME = 1000
+_LARGEST = 1e15  # of a number in a prediction; a sum of such numbers is finite, too
 
 
 class TaskType(StrEnum):
@@ -235,7 +236,8 @@ _WITH_BOX = (TaskType.OBJECT_DETECTION, TaskType.INSTANCE_SEGMENTATION)
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # Neither NaN, nor infinity, nor a whole number that no float can hold is between these.
+    return isinstance(value, int | float) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST
 
 
 def _are_numbers(values: Any) -> bool:

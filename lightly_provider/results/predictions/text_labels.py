@@ -7,6 +7,7 @@ confidence, and take a KITTI score for one of the numbers before it (labelformat
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -150,7 +151,7 @@ def _read_lines(
 
 def _yolo_line(line: str) -> dict[str, Any]:
     words = line.split()
-    if len(words) not in (5, 6) or not words[0].isdecimal():
+    if len(words) not in (5, 6) or not re.fullmatch(r"[0-9]{1,9}", words[0]):
         raise ValueError(
             "a YOLO detection is 'class x y width height confidence', and this is "
             f"{shown(line.strip(), longest=200)!r} (masks and keypoints cannot be read from YOLO files; write COCO)"
@@ -169,7 +170,8 @@ def _cut(value: float) -> float:
 
 def _numbers(words: list[str]) -> list[float]:
     try:
-        return [float(word) for word in words]
+        # Python reads 0_5 as 5.
+        return [float(word if "_" not in word else "") for word in words]
     except ValueError:
         raise ValueError(f"{shown(' '.join(words), longest=200)!r} are not all numbers") from None
 
@@ -179,10 +181,10 @@ def _names_of(file: SourceFile) -> list[str]:
 
     try:
         content = yaml.safe_load(file.read(most=2**20))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise LightlyInvalidFilesError(f"{shown(file.uri)} is no YAML; repair it, or set categories.") from None
     names = content.get("names") if isinstance(content, dict) else None
-    if isinstance(names, dict) and sorted(names) == list(range(len(names))):
+    if isinstance(names, dict) and set(names) == set(range(len(names))):
         names = [names[number] for number in range(len(names))]
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise LightlyInvalidFilesError(

@@ -83,6 +83,38 @@ def test_a_folder_or_a_place_below_a_file_is_found_before_anything_is_written(tm
         Destination.parse("/proc/names.txt").check()
 
 
+def test_a_device_or_a_pipe_is_no_destination(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/null")
+
+    for path in ("/dev/null", tmp_path / "pipe", tmp_path / "link"):
+        with pytest.raises(LightlyDestinationError, match="it is a device or a pipe, and no file"):
+            Destination.parse(str(path)).check()
+
+
+def test_a_link_to_a_file_is_replaced_by_the_file(tmp_path: Path) -> None:
+    (tmp_path / "kept.txt").write_bytes(b"kept")
+    (tmp_path / "names.txt").symlink_to(tmp_path / "kept.txt")
+
+    write(Destination.parse(f"{tmp_path}/names.txt"), b"new")
+
+    assert not (tmp_path / "names.txt").is_symlink()
+    assert ((tmp_path / "names.txt").read_bytes(), (tmp_path / "kept.txt").read_bytes()) == (b"new", b"kept")
+
+
+def test_of_two_tasks_that_write_one_file_the_later_end_is_told(tmp_path: Path) -> None:
+    destination = Destination.parse(f"{tmp_path}/names.txt")
+    slow = destination.open()
+    slow.__enter__().write(b"slow")
+    write(destination, b"fast")
+
+    with pytest.raises(LightlyDestinationError, match="was written by another task meanwhile; give each task a dest"):
+        slow.__exit__(None, None, None)
+
+    assert os.listdir(tmp_path) == ["names.txt"]
+    assert (tmp_path / "names.txt").read_bytes() == b"fast"
+
+
 def test_an_object_of_another_storage_is_whole_and_nothing_is_beside_it(storage: Any) -> None:
     destination = Destination.parse("memory://my_store@bucket/folder/names.txt")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lightly_provider.exceptions import LightlyDatasourceError, LightlyExtraMissingError
+from lightly_provider.exceptions import LightlyDatasourceError, LightlyExtraMissingError, LightlyResponseError
 from lightly_provider.hooks.verbs.tags import TaggedFile
 from lightly_provider.results import export
 from lightly_provider.results.export import check_installed
@@ -43,6 +43,16 @@ def test_an_address_of_a_video_or_an_image_says_where_in_it_the_sample_is() -> N
         "s3://my-bucket/raw/street.mp4#t=5.1&frame=153",
         "s3://my-bucket/raw/a.jpg#crop=3&task=boxes",
         "",
+    ]
+
+
+def test_an_address_with_a_line_break_is_no_line() -> None:
+    broken = ExportedSample("a\nb.png", "s3://my-bucket/raw/a\nb.mp4", "initial-tag", None, frame=1)
+
+    with pytest.raises(LightlyResponseError, match=r"a\\nb.mp4 has a line break in it.*export the format 'manifest'"):
+        list(text.uris([[IMAGE], [broken]]))
+    assert [row["filename"] for row in lines(b"".join(records.manifest([[broken]], dataset_id=DATASET)))] == [
+        "a\nb.png"
     ]
 
 

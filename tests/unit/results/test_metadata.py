@@ -205,10 +205,17 @@ def test_metadata_that_break_a_rule_are_named_before_the_first_byte(
 @pytest.mark.parametrize(
     ("text", "kind", "fault"),
     [
-        ("name,x\na.jpg,1\n", "csv", "it has no 'file_name', the file's name; set file_name_column"),
+        ("name,x\na.jpg,1\n", "csv", "it has no 'file_name', the file's name, but 'name', 'x'; set file_name_column"),
+        ("file_name;x\na.jpg;1\n", "csv", "but 'file_name;x'; set file_name_column"),
+        ("file_name,x\na.jpg,nul\0\n", "csv", "m.txt, line 2: the text 'nul\\\\x00' is too long, or has a character"),
+        ("file_name,x\na.jpg," + "x" * 10_001 + "\n", "csv", "is too long"),
+        ("file_name,x\na.jpg," + "x," * 600_000 + "\n", "csv", "line 2 is longer than 1 MiB"),
+        ('{"file_name": "a.jpg", "x": 1e999}\n', "jsonl", "inf is no number of JSON"),
+        ('{"file_name": "a.jpg", "x": ' + "9" * 5000 + "}\n", "jsonl", "line 1: it has a number of 5000 digits"),
+        ('{"file_name": "a.jpg", "x": "' + "x" * 10_000_000 + '"}\n', "jsonl", "line 1 is longer than 1 MiB"),
         ("file_name,x\na.jpg,1,2\n", "csv", "m.txt, line 2: it has another number of columns than the 2 of"),
         ("file_name,x\na.jpg\n", "csv", "another number of columns"),
-        ("file_name,x,x\na.jpg,1,2\n", "csv", "two columns have the same name"),
+        ("file_name,x,x\na.jpg,1,2\n", "csv", "two columns have the same name, 'x'"),
         ('file_name,x\n"a.jpg,1\n', "csv", "cannot be read"),
         ('{"file_name": "a.jpg", "x": 1}\n[1]\n', "jsonl", "line 2: it is no JSON object"),
         ('{"file_name": "a.jpg", "x": 1\n', "jsonl", "line 1: it is no JSON"),
@@ -221,6 +228,42 @@ def test_a_file_that_cannot_be_read_is_named(
 ) -> None:
     (tmp_path / "m.txt").write_text(text)
     assert fault in refused(folder, tmp_path / "m.txt", kind)
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [
+        ([[1, 2]], "a value of the kind list has no place in metadata"),
+        ([b"x"], "a value of the kind bytes has no place in metadata"),
+        ([[("a", 1)]], "a value of the kind list has no place in metadata"),
+    ],
+)
+def test_nested_types_of_parquet_have_no_place(
+    values: list[Any], fault: str, folder: MemoryFolder, tmp_path: Path
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kind = pa.map_(pa.string(), pa.int64()) if isinstance(values[0], list) and values[0][0] == ("a", 1) else None
+    table = pa.table({"file_name": ["a.jpg"], "x": pa.array(values, type=kind)})
+    pq.write_table(table, tmp_path / "m.parquet")
+    assert f"m.parquet, row 1: {fault}" in refused(folder, tmp_path / "m.parquet", "parquet")
+
+
+def test_a_time_that_python_cannot_hold_and_a_damaged_page_are_named(folder: MemoryFolder, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "m.parquet"
+    far = pa.array([2**62], type=pa.timestamp("us"))
+    pq.write_table(pa.table({"file_name": ["a.jpg"], "x": far}), path)
+    assert f"{path} cannot be read as Parquet" in refused(folder, path, "parquet")
+
+    pq.write_table(pa.table({"file_name": ["a.jpg"] * 9, "x": ["text"] * 9}), path, compression="snappy")
+    content = bytearray(path.read_bytes())
+    content[4:40] = b"\xff" * 36
+    path.write_bytes(content)
+    assert f"{path} cannot be read as Parquet" in refused(folder, path, "parquet")
 
 
 def test_a_schema_that_is_no_list_is_not_overwritten(folder: MemoryFolder) -> None:
@@ -242,7 +285,10 @@ def test_parquet_without_pyarrow_is_one_sentence(
         ("0", Kind.WHOLE),
         ("-12", Kind.WHOLE),
         ("007", Kind.TEXT),
-        ("1" * 40, Kind.NUMBER),
+        (str(2**53), Kind.WHOLE),
+        (str(2**53 + 1), Kind.TEXT),
+        ("1" * 40, Kind.TEXT),
+        ("=1+1", Kind.TEXT),
         ("1.5", Kind.NUMBER),
         (".5", Kind.NUMBER),
         ("1e-3", Kind.NUMBER),

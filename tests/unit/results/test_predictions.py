@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,10 +16,13 @@ from lightly_provider.exceptions import LightlyExtraMissingError, LightlyInvalid
 from lightly_provider.results.lightly_folder import PlatformPredictions
 from lightly_provider.results.predictions.formats import PredictionFormat, check_format
 from lightly_provider.results.predictions.schema import TaskType, check_task_name
+from lightly_provider.results.predictions.uploading import upload_predictions
+from lightly_provider.results.sources import Source, SourceFile
 from lightly_provider.results.upload import add_task
 from tests.unit.results.prediction_files import INPUT, MemoryFolder, coco, upload, written
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from lightly_provider.results.lightly_folder import OwnFile
@@ -419,6 +425,11 @@ def test_a_coco_file_that_breaks_a_rule_is_refused(
         ('{"images": [{"id": 1, "file_name": "a.jpg", "width": NaN}]}', "NaN is no number of JSON"),
         ('{"images": 5}', "'[' expected"),
         ("{" + '"a":' + "[" * 100_000, "it is nested too deeply"),
+        (json.dumps(coco()).replace("0.25", "1e999"), "the image_id 2 has a number that is too large"),
+        (json.dumps(coco()).replace("0.25", "9" * 5000), "it has a number of 5000 digits"),
+        (json.dumps(coco()).replace("0.25", "9" * 400), "its score is 999"),
+        (json.dumps(coco()).replace("[1, 2, 30", "[1, 2, 1" + "0" * 400), "its bbox is no [x, y, width, height]"),
+        (json.dumps(coco()).replace('"category_id": 3', r'"category_id": "\ud800"'), "a text that is no Unicode"),
     ],
 )
 def test_what_is_no_coco_file_is_refused(text: str, fault: str, folder: MemoryFolder, tmp_path: Path) -> None:
@@ -464,12 +475,45 @@ def test_of_many_faults_the_first_are_named(folder: MemoryFolder, tmp_path: Path
         ("0 0.1 0.1 0.9 0.1 0.9 0.9 0.1", "masks and keypoints cannot be read from YOLO files"),
         ("cat 0.5 0.5 0.2 0.2 0.9", "a YOLO detection is"),
         ("0 0.5 0.5 0.2 nan 0.9", "leaves the image"),
+        ("0 0.5 0.5 0.2 0_1 0.9", "are not all numbers"),
+        ("9" * 5000 + " 0.5 0.5 0.2 0.2 0.9", "a YOLO detection is"),
+        ("0,0.5,0.5,0.2,0.2,0.9", "a YOLO detection is 'class x y width height confidence'"),
     ],
 )
 def test_a_yolo_line_that_cannot_be_used_is_named(line: str, fault: str, folder: MemoryFolder, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(f"{line}\n")
     (tmp_path / "data.yaml").write_text("names: [cat, dog]\n")
     assert fault in refused(folder, tmp_path, "yolo")
+
+
+@pytest.mark.parametrize("names", ["[2026-99-99]", "{0: cat, x: dog}", "{1: cat}", "[*a]", "!!python/name:os.system"])
+def test_a_configuration_of_yolo_without_names_is_refused(names: str, folder: MemoryFolder, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("0 0.5 0.5 0.2 0.2 0.9\n")
+    (tmp_path / "data.yaml").write_text(f"names: {names}\n")
+    assert "or set categories" in refused(folder, tmp_path, "yolo")
+
+
+def test_a_name_that_no_file_of_this_machine_can_have_is_named(folder: MemoryFolder, tmp_path: Path) -> None:
+    class Deep(Source):
+        """One file with a name of 300 characters, as a key of S3 can be."""
+
+        def at(self, name: str) -> Source:
+            raise NotImplementedError
+
+        def _listed(self) -> Iterator[tuple[SourceFile, bool]]:
+            yield SourceFile("x" * 300 + ".xml", "s3://b/x", 1, lambda: nullcontext(io.BytesIO(b"<a/>"))), False
+
+    with pytest.raises(LightlySourceError, match=r"s3://b/x cannot be copied to this machine.*: File name too long"):
+        upload_predictions(
+            folder,
+            Deep("s3://b/"),
+            task_name="boxes",
+            source_format=PredictionFormat.PASCAL_VOC,
+            categories=["cat"],
+            missing_score=1.0,
+            log=logging.getLogger(__name__),
+        )
+    assert folder.writes == []
 
 
 def test_lightlys_own_files_are_checked(folder: MemoryFolder, tmp_path: Path) -> None:
