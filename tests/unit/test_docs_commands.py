@@ -27,6 +27,10 @@ CHECKED_ELSEWHERE = {
     "python -m lightly_provider ": "below",
 }
 NOT_RUN = {
+    'export AIRFLOW_CONN_LIGHTLY_BUCKET="$': "another name for a connection that the sandbox prints",
+    "python3 -m venv": "takes a package from an index",
+    "lightly-sandbox/bin/lightly-sandbox": "the sandbox's own tests run its commands",
+    "airflow standalone": "Airflow's own command",
     "pip install": "takes a package from an index; the package's own tests install the built wheel",
     "AIRFLOW__CORE__": "a setting of Airflow, and Airflow's own command",
     "aws ": "needs an AWS account",
