@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tests.integration.sandbox import Sandbox
 
 
+@pytest.mark.exhaustive(sample="test_a_triggerer_reports_what_it_waits_for")
 def test_a_run_from_its_schedule_to_its_end(
     lightly: Sandbox, photos: str, dataset_name: str, context: dict[str, Any]
 ) -> None:

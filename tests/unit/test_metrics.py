@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lightly_provider import metrics
+from lightly_provider.api.models.run import Run
 from lightly_provider.hooks.lightly import LightlyHook
 from lightly_provider.metrics import METRICS, Kind, Metric
+from lightly_provider.runs.measuring import measure_end
+from lightly_provider.runs.state import Step
 from tests.statsd import Listener, sent_to_statsd
 from tests.unit.api.scripted_platform import Answer, NoAnswer, ScriptedPlatform
 from tests.unit.documents import REPOSITORY, all_rows, code
@@ -96,6 +99,49 @@ def test_requests_are_counted_by_connection_operation_and_result(
         assert re.fullmatch("[a-z_]+", sample.tags["operation"])
     assert statsd.wait_for(metrics.RATE_LIMITED.name).tags == {"connection": "my_lightly"}
     assert "CANARY" not in str(statsd.samples)
+
+
+SCHEDULED_RUN, RUN, DATASET = "a" * 24, "b" * 24, "c" * 24
+
+
+@pytest.mark.parametrize(
+    ("step", "state", "outcome"),
+    [
+        (Step.SUCCEED, "COMPLETED", "completed"),
+        (Step.FAIL, "CRASHED", "crashed"),
+        (Step.FAIL, "A_NEW_STATE", "other"),
+        (Step.TIMED_OUT, "EMBEDDING", "timed_out"),
+        (Step.CANCELED, None, "canceled"),
+    ],
+)
+def test_the_end_of_a_run_is_counted_with_the_platforms_own_times(
+    statsd: Listener, monkeypatch: pytest.MonkeyPatch, step: Step, state: str | None, outcome: str
+) -> None:
+    scheduled = {"id": SCHEDULED_RUN, "datasetId": DATASET, "configId": "d" * 24, "state": "DONE", "createdAt": 1_000}
+    run = {"id": RUN, "state": state, "createdAt": 4_000, "lastModifiedAt": 64_000}
+    with ScriptedPlatform([Answer(200, run), Answer(200, [scheduled])]) as platform:
+        connection = {"conn_type": "lightly", "host": platform.address, "password": "CANARY-token"}
+        monkeypatch.setenv("AIRFLOW_CONN_LIGHTLY_DEFAULT", json.dumps(connection))
+        seen = None if state is None else Run.model_validate({"id": RUN, "state": state})
+        measure_end(LightlyHook(), DATASET, SCHEDULED_RUN, step, seen)
+    ended = statsd.wait_for(metrics.RUNS_ENDED.name)
+    assert ended.tags == {"connection": "lightly_default", "outcome": outcome}
+    if step in (Step.SUCCEED, Step.FAIL):
+        assert statsd.wait_for(metrics.RUN_DURATION.name, outcome=outcome).value == 60_000
+        assert statsd.wait_for(metrics.PICKUP_TIME.name).value == 3_000
+    else:
+        assert statsd.names() == {f"airflow.{metrics.RUNS_ENDED.name}"}, "no time of a run that goes on"
+
+
+def test_a_platform_that_does_not_answer_fails_no_task_at_its_end(
+    statsd: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ScriptedPlatform([Answer(403, {"code": "FORBIDDEN", "error": "no"})]) as platform:
+        connection = {"conn_type": "lightly", "host": platform.address, "password": "CANARY-token"}
+        monkeypatch.setenv("AIRFLOW_CONN_LIGHTLY_DEFAULT", json.dumps(connection))
+        seen = Run.model_validate({"id": RUN, "state": "COMPLETED"})
+        measure_end(LightlyHook(), DATASET, SCHEDULED_RUN, Step.SUCCEED, seen)
+    assert statsd.wait_for(metrics.RUNS_ENDED.name).tags["outcome"] == "completed"
 
 
 def test_while_metrics_are_off_nothing_is_imported() -> None:

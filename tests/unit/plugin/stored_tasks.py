@@ -122,13 +122,11 @@ class StoredTasks:
         from airflow.models.taskinstance import TaskInstance
         from airflow.models.xcom import XComModel
         from sqlalchemy import insert
-        from uuid6 import uuid7
 
         key, run_id, started = run or self.add_run(dag_id, age=age)
         place = {"dag_id": dag_id, "task_id": task_id, "run_id": run_id, "map_index": map_index}
         task = {
             **place,
-            "id": uuid7(),
             "state": state,
             "operator": operator,
             "start_date": started,

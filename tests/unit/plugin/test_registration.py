@@ -48,4 +48,4 @@ def test_registering_imports_next_to_nothing(loaded: tuple[dict[str, list[str]],
     # Airflow may have imported the package already, for the provider's metadata.
     assert own - {"lightly_provider"} == {"lightly_provider.plugin", "lightly_provider.plugin.registration"}
     assert {name.split(".")[0] for name in added} <= {"lightly_provider", "airflow"}
-    assert not [name for name in added if name.startswith("airflow.") and "common.compat" not in name]
+    assert not [name for name in added if name.startswith("airflow.") and "providers.common" not in name]
