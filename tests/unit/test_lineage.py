@@ -186,6 +186,24 @@ def test_calls_that_move_data_are_reported_and_reads_never_ask_for_the_collector
 
 
 @pytest.mark.usefixtures("active_openlineage")
+def test_names_that_leave_the_platform_are_reported_as_read_from_their_tags(
+    monkeypatch: pytest.MonkeyPatch, collector: Collector
+) -> None:
+    tags = [{"id": str(number) * 24, "name": f"tag {number}", "bitMaskData": "0x3"} for number in (1, 2)]
+    with ScriptedPlatform(
+        [Answer(200, documented_answer("get_tags_by_dataset_id", *tags)), Answer(200, b"a\nb")]
+    ) as started:
+        connection = {"conn_type": "lightly", "host": started.address, "password": "a-token-of-the-tests"}
+        monkeypatch.setenv("AIRFLOW_CONN_LIGHTLY_DEFAULT", json.dumps(connection))
+        hook = LightlyHook()
+        assert list(hook.iter_filenames(DATASET, "tag 1", union_with=["tag 2"])) == ["a", "b"]
+        hook.client.close()
+        dataset = f"{started.address.replace('http', 'lightly')}/{DATASET}"
+
+    assert collector.assets == [("read", f"{dataset}/tag/tag%20{number}") for number in (1, 2)]
+
+
+@pytest.mark.usefixtures("active_openlineage")
 def test_the_hook_of_an_operator_reports_nothing(platform: ScriptedPlatform, collector: Collector) -> None:
     hook = LightlyHook()
     hook.reports_lineage = False

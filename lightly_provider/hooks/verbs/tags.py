@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from lightly_provider.exceptions import LightlyBadRequestError, LightlyError, LightlyResponseError
 from lightly_provider.foreign_text import shown
 from lightly_provider.hooks.connection import LightlyBaseHook
+from lightly_provider.hooks.lineage import dataset_asset, report_lineage
 from lightly_provider.hooks.tag_selection import TagSelection, combine, find, flags
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class TagVerbs(LightlyBaseHook):
         :raises LightlyNotFoundError: The dataset has no such tag.
         :raises LightlyResponseError: After the last name, if their number differs from the tag's number of samples.
         """
-        for _, names in self.filename_pages(self.select_samples(dataset_id, tag_name, **combined)):
+        for _, names in self.filename_pages(self._reported_selection(dataset_id, tag_name, **combined)):
             yield from names
 
     def iter_uris(self, dataset_id: str, tag_name: str, **combined: Any) -> Iterator[str]:
@@ -131,7 +132,7 @@ class TagVerbs(LightlyBaseHook):
         :param tag_name: Name of the tag.
         :param combined: See :meth:`iter_filenames`.
         """
-        for _, files in self.address_pages(self.select_samples(dataset_id, tag_name, **combined)):
+        for _, files in self.address_pages(self._reported_selection(dataset_id, tag_name, **combined)):
             yield from (file.address for file in files)
 
     def iter_read_urls(
@@ -145,9 +146,16 @@ class TagVerbs(LightlyBaseHook):
         :param expire_in: Life of the addresses, in seconds; None: unlimited.
         :param combined: See :meth:`iter_filenames`.
         """
-        selection = self.select_samples(dataset_id, tag_name, **combined)
+        selection = self._reported_selection(dataset_id, tag_name, **combined)
         for _, files in self.read_url_pages(selection, expire_in=expire_in):
             yield from files
+
+    def _reported_selection(self, dataset_id: str, tag_name: str, **combined: Any) -> TagSelection:
+        """Find samples that are about to leave the platform, and report their tags as what was read."""
+        selection = self.select_samples(dataset_id, tag_name, **combined)
+        read = [uri for tag in selection.tags for uri in dataset_asset(self, dataset_id, tag.name)]
+        report_lineage(self, read=read)
+        return selection
 
     def get_sample(self, dataset_id: str, sample_id: str) -> Sample:
         """

@@ -48,6 +48,7 @@ def selection(input_: dict[str, Any] | None = None, strategy: dict[str, Any] | N
         ({"n_samples": 5, "strategies": ["x"]}, "strategies[0]", CONTRACT),
         ({"n_samples": "5", "strategies": [EMBEDDINGS]}, "n_samples", f"{CONTRACT}: input should be a valid integer."),
         ({"n_samples": -2, "strategies": [EMBEDDINGS]}, "n_samples", f"{CONTRACT}: input should be greater than"),
+        ({"n_samples": 10**30, "strategies": [EMBEDDINGS]}, "n_samples", f"{CONTRACT}: input should be less than"),
         ({"proportion_samples": 1.1, "strategies": [EMBEDDINGS]}, "proportion_samples", CONTRACT),
         (
             selection(input_={"type": "EMBEDDING"}),
