@@ -109,7 +109,7 @@ dist: $(VENV_PACKAGE)/.ready
 
 .PHONY: secrets
 secrets: $(VENV_PACKAGE)/.ready ## look for secrets in all files; those of the tests, which open nothing, are in .secrets.baseline
-	$(VENV_PACKAGE)/bin/python -m release.secrets
+	$(VENV_PACKAGE)/bin/python -m release.secret_scan
 
 .PHONY: test-matrix
 test-matrix: dist ## try the wheel in each Airflow of release/matrix.toml, on each of its Pythons that is on the PATH

@@ -142,7 +142,7 @@ class Trial:
         return [] if made.returncode == 0 else [f"not installed: {made.stderr.strip()}"]
 
     def _check(self, dags: Path) -> tuple[dict[str, Any] | None, list[str]]:
-        done = self._call(self._python, str(REPOSITORY / "release" / "installed.py"), str(dags))
+        done = self._call(self._python, "-P", str(REPOSITORY / "release" / "installed.py"), str(dags))
         try:
             answer = json.loads(done.stdout.splitlines()[-1])
         except (ValueError, IndexError):

@@ -69,7 +69,7 @@ def main() -> int:
     if new:
         print(
             f"{len(new)} possible secrets are new. Remove a real one, and revoke it. If it opens nothing, run "
-            "`.venv-package/bin/python -m release.secrets --accept`.",
+            "`.venv-package/bin/python -m release.secret_scan --accept`.",
             file=sys.stderr,
         )
         return 1
