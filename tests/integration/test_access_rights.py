@@ -85,7 +85,7 @@ def test_they_reach_no_role_or_user_of_another_name(
     keys = lightly.user(*documented())
     monkeypatch.setenv("AIRFLOW_CONN_NARROW", lightly.aws_connection(keys, region_name=lightly.region))
 
-    with pytest.raises(LightlyAccessError, match=r"^AWS refused Get(Role|User) .*'narrow'.*AccessDenied"):
+    with pytest.raises(LightlyAccessError, match=r"^(?s:AWS\s+refused\s+Get(Role|User)\s+.*'narrow'.*AccessDenied)"):
         create(
             f"other-{uuid.uuid4().hex[:12]}",
             context,

@@ -367,7 +367,7 @@ def test_an_empty_list_of_datasets_changes_nothing(
         operator.render_template_fields({**context, "params": {"none": []}})
         operator.execute(context)
 
-    with pytest.raises(ValueError, match=r"dataset_ids is (\[\]|\(\)).*name at least one dataset"):
+    with pytest.raises(ValueError, match=r"(?s)dataset_ids\s+is\s+(\[\]|\(\)).*name\s+at\s+least\s+one\s+dataset"):
         rotate_none()
 
     assert secret_of(lightly, name) == before
@@ -385,7 +385,9 @@ def test_datasets_that_do_not_use_the_access_change_nothing(
     other = LightlyHook().get_or_create_dataset(f"{dataset_name} other", "Images").dataset_id
     before = secret_of(lightly, name)
 
-    with pytest.raises(LightlyAccessError, match=f"None of the datasets in dataset_ids uses this access .{other}"):
+    with pytest.raises(
+        LightlyAccessError, match=rf"None\s+of\s+the\s+datasets\s+in\s+dataset_ids\s+uses\s+this\s+access\s+.{other}"
+    ):
         rotate(create, name, context, access_conn_id=conn_id, dataset_ids=[other])
 
     assert secret_of(lightly, name) == before
@@ -403,7 +405,9 @@ def test_what_is_not_there_or_another_s_is_not_rotated(
     with pytest.raises(LightlyAccessError, match="Nothing is kept in"):
         rotate(create_user, name, context, access_conn_id=f"{conn_id}-other")
     # As if the token were another account's: every dataset that it sees is none of this access.
-    with pytest.raises(LightlyAccessError, match="No dataset of the token in lightly_conn_id uses this access"):
+    with pytest.raises(
+        LightlyAccessError, match=r"No\s+dataset\s+of\s+the\s+token\s+in\s+lightly_conn_id\s+uses\s+this\s+access"
+    ):
         rotate(create_user, name, context, access_conn_id=conn_id)
     lightly.aws("iam").untag_user(UserName=name, TagKeys=["managed-by"])
     with pytest.raises(LightlyAccessError, match="without the tag"):

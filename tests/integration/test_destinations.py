@@ -150,7 +150,9 @@ def test_the_upload_that_a_killed_try_left_is_aborted_by_the_next_and_no_other_i
 
 
 def test_a_bucket_that_is_not_there_is_named_before_anything_is_written(lightly: Sandbox) -> None:
-    with pytest.raises(LightlyDestinationError, match=r"NoSuchBucket: .*; create the bucket, or correct its name"):
+    with pytest.raises(
+        LightlyDestinationError, match=r"(?s)NoSuchBucket:\s+.*;\s+create\s+the\s+bucket,\s+or\s+correct\s+its\s+name"
+    ):
         Destination.parse("s3://no-such-bucket-4711/names.txt").check()
 
 

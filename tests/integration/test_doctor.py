@@ -69,7 +69,7 @@ def test_what_is_missing_is_named_with_its_statement(
     assert doctor(access, monkeypatch, "--purpose", "INPUT_OUTPUT", "--thumbnails") == 1
     shown = capsys.readouterr().out
     assert "    read         FAIL     no policy allows it" in shown
-    assert '"Action": [ "s3:GetObject" ]' in " ".join(shown.split())
+    assert '"Action": ["s3:GetObject"]' in " ".join(shown.split())
 
 
 def test_no_file_is_a_warning_and_no_failure(
@@ -101,7 +101,7 @@ def test_a_role_is_looked_at_with_airflows_own_identity(
         (
             encrypted(),
             "key          WARN     the first file is encrypted with arn:aws:kms:",
-            '"Action": [ "kms:Decrypt" ]',
+            '"Action": ["kms:Decrypt"]',
         ),
         (
             encrypted(granted=True),

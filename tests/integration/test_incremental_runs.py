@@ -132,7 +132,9 @@ def test_a_reset_is_refused_while_another_run_is_active(dataset_id: str, context
     hook = LightlyHook()
     hook.set_processed_until(dataset_id, SINCE)
 
-    with pytest.raises(LightlyDatasetInUseError, match=rf"{other['scheduled_run_id']}.*\(OPEN\).*nothing was reset"):
+    with pytest.raises(
+        LightlyDatasetInUseError, match=rf"(?s){other['scheduled_run_id']}.*\(OPEN\).*nothing\s+was\s+reset"
+    ):
         read(dataset_id, context, reset_processed_until=0)
 
     assert hook.get_processed_until(dataset_id) == SINCE

@@ -139,6 +139,9 @@ def test_no_secret_shows_in_logs_xcoms_rendered_fields_or_the_serialized_dag(
     assert onboarding["lightly_path"] in stored
     for secret in access:
         assert lines_with(secret, printed, stored, kept) == []
+    # Of a run in which all is well, nothing is an error, and the Amazon provider's remarks are at DEBUG.
+    assert lines_with("XCom not found", printed) == []
+    assert [line for line in lines_with("credentials retrieved", printed) if "debug" not in line.lower()] == []
 
 
 @pytest.mark.exhaustive(sample="test_a_bucket_is_onboarded_and_a_second_run_changes_nothing")

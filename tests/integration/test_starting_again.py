@@ -295,7 +295,9 @@ def test_the_result_the_links_and_the_failure_are_the_same_in_both_modes(
         "lightly_dataset_url": f"{lightly.web_url}/dataset/{dataset_id}",
         "lightly_runs_url": f"{lightly.web_url}/compute/runs",
     }
-    with pytest.raises(LightlyRunFailedError, match=r"ended as FAILED: ended as FAILED\. Its log and report: http"):
+    with pytest.raises(
+        LightlyRunFailedError, match=r"(?s)ended as FAILED: ended as FAILED\.\n.*Its log and report: http"
+    ):
         ran(operator(), context, lambda: work("FAILED"))
 
 
@@ -313,7 +315,7 @@ def test_a_run_that_no_worker_takes_is_canceled_and_told_apart_from_one_that_tak
         pickup_timeout=0.5,
     )
     with pytest.raises(
-        LightlyRunNotTakenError, match=r"No worker took scheduled run .* within 0.5 s.*was canceled before"
+        LightlyRunNotTakenError, match=r"(?s)No worker took the scheduled run within 0.5 s.*was canceled before"
     ):
         ran(operator, context, lambda: None)
     assert [entry["state"] for entry in worker.schedule(dataset_id)] == ["CANCELED"]
@@ -354,7 +356,7 @@ def test_a_run_that_a_worker_took_cannot_be_canceled_and_that_is_said(
     if if_taken == "warn":
         assert cancel.execute(context) is False
     else:
-        with pytest.raises(LightlyRunError, match=r"a worker took it \(LOCKED\), and it continues.*See http"):
+        with pytest.raises(LightlyRunError, match=r"(?s)a worker took it \(LOCKED\), and it\s+continues.*See http"):
             cancel.execute(context)
 
 

@@ -95,7 +95,9 @@ def test_a_second_run_without_the_datapool_is_refused_before_it_is_scheduled(
 ) -> None:
     worker_task(dataset_id).execute(context)
 
-    with pytest.raises(final(LightlyDatasetNotEmptyError), match=r"4 samples already.*nothing was scheduled"):
+    with pytest.raises(
+        final(LightlyDatasetNotEmptyError), match=r"(?s)4\s+samples\s+already.*nothing\s+was\s+scheduled"
+    ):
         worker_task(dataset_id).execute(context)
 
     assert len(schedule(dataset_id)) == 1
@@ -134,7 +136,7 @@ def test_without_waiting_it_returns_at_once(dataset_id: str, context: dict[str, 
 
 
 def test_a_run_that_nobody_takes_is_canceled_at_the_timeout(dataset_id: str, context: dict[str, Any]) -> None:
-    with pytest.raises(LightlyRunTimeoutError, match=r"OPEN: waiting for a worker.*was canceled"):
+    with pytest.raises(LightlyRunTimeoutError, match=r"(?s)OPEN:\s+waiting\s+for\s+a\s+worker.*was\s+canceled"):
         worker_task(dataset_id, runs_on=[NOBODY], timeout=1.0).execute(context)
 
     assert [run.state for run in schedule(dataset_id)] == ["CANCELED"]
@@ -182,7 +184,7 @@ def test_kill_of_a_run_that_a_worker_took_ends_the_task_and_says_that_the_run_go
         return True
 
     killer = killed_once(taken, task)
-    with pytest.raises(LightlyRunError, match=r"killed.*could not be canceled.*it continues") as caught:
+    with pytest.raises(LightlyRunError, match=r"(?s)killed.*could\s+not\s+be\s+canceled.*it\s+continues") as caught:
         task.execute(context)
     killer.join(20)
 

@@ -351,3 +351,34 @@ def test_a_bucket_that_does_not_exist_is_told(
     with pytest.raises(LookupError, match="Bucket 'my-bucket' does not exist") as missing:
         find_bucket_region("my-bucket", conn_id)
     assert missing.value.__suppress_context__
+
+
+def test_our_own_clients_are_created_without_a_line_and_the_users_are_not_silenced(
+    aws_connection: Callable[..., str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import boto3
+    from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
+
+    said: list[tuple[str, str]] = []
+
+    class Log:
+        def info(self, message: str, *_: Any) -> None:
+            said.append(("info", message))
+
+        def debug(self, message: str, *_: Any) -> None:
+            said.append(("debug", message))
+
+    monkeypatch.setattr(AwsConnectionWrapper, "log", Log())
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY_ID)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    with caplog.at_level("INFO", logger="botocore.credentials"):
+        AwsConnection(aws_connection(**KEYS)).client("iam")
+        AwsConnection(None).client("s3", identity=Identity.KEYS)
+        assert "Found credentials" not in caplog.text
+        assert {level for level, line in said if "credentials retrieved" in line} == {"debug"}
+
+        boto3.session.Session().client("s3", region_name="eu-central-1")
+        AwsConnectionWrapper.from_connection_metadata(conn_id="theirs", login=KEY_ID, password=SECRET_KEY)
+
+    assert "Found credentials in environment variables" in caplog.text
+    assert ("info", "%s credentials retrieved from login and password.") in said

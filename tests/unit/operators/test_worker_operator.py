@@ -267,6 +267,40 @@ def test_a_run_is_followed_to_its_result(
     assert max(clock.pauses) <= 1, "a kill is noticed within a second"
 
 
+def test_the_log_of_a_run_has_each_state_once_and_each_line_at_its_level(
+    routed: Callable[..., RoutedPlatform], context: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    levels = ("INFO", "WARNING", "ERROR")
+    answer = documented_answer("get_docker_run_logs_by_id")
+    answer["logs"] = [{"ts": 1, "level": level, "state": "EMBEDDING", "msg": "a line"} for level in levels]
+    routed(
+        {
+            ("GET", RUN_PATH): [
+                *[NO_RUN] * 3,
+                *[run("EMBEDDING", message=f"{percent} %") for percent in (10, 20, 30)],
+                *[run("SAMPLING")] * 3,
+                run("COMPLETED", message="done"),
+            ],
+            ("GET", SCHEDULE_PATH): [scheduled(), *[entry("OPEN")] * 3],
+            ("GET", LOGS_PATH): [Answer(200, answer | {"cursor": 3}), logs(3)],
+        }
+    )
+    with caplog.at_level(logging.DEBUG, logger="run"):
+        operator().execute(context)  # type: ignore[arg-type]
+
+    records = [record for record in caplog.records if record.name == "run" and "outside" not in record.getMessage()]
+    loud = [(record.levelname, record.getMessage()) for record in records if record.levelno >= logging.WARNING]
+    assert loud == [(level, f"[worker] {level} EMBEDDING a line") for level in ("WARNING", "ERROR")]
+    of_run = (f"Scheduled run {SCHEDULED_RUN}: ", f"Run {RUN}: ")
+    assert [line.partition(": ")[2] for line in lines(caplog) if line.startswith(of_run)] == [
+        "not in the schedule yet",
+        "OPEN: waiting for a worker to take it",
+        "EMBEDDING (10 of 22 states): 10 %",
+        "SAMPLING (14 of 22 states)",
+        "COMPLETED: done",
+    ]
+
+
 def test_without_waiting_only_the_scheduled_run_is_told(
     routed: Callable[..., RoutedPlatform], context: dict[str, Any], clock: Time
 ) -> None:
