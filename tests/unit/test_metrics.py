@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
 import subprocess
 import sys
 import threading
 import zlib
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lightly_provider import metrics
+from lightly_provider.api import calls
+from lightly_provider.api.client import LightlyClient
 from lightly_provider.api.models.run import Run
 from lightly_provider.hooks.lightly import LightlyHook
 from lightly_provider.metrics import METRICS, Kind, Metric
 from lightly_provider.runs.measuring import measure_end
 from lightly_provider.runs.state import Step
-from tests.statsd import Listener, sent_to_statsd
+from tests.statsd import Listener, listening, sent_to_statsd, settings
 from tests.unit.api.scripted_platform import Answer, NoAnswer, ScriptedPlatform
 from tests.unit.documents import REPOSITORY, all_rows, code
 
@@ -87,11 +91,6 @@ def test_requests_are_counted_by_connection_operation_and_result(
         connection = {"conn_type": "lightly", "host": platform.address, "password": "CANARY-token"}
         monkeypatch.setenv("AIRFLOW_CONN_MY_LIGHTLY", json.dumps(connection))
         hook = LightlyHook("my_lightly")
-        from dataclasses import replace
-
-        from lightly_provider.api import calls
-        from lightly_provider.api.client import LightlyClient
-
         LightlyClient(replace(hook.connection.settings, longest_wait=0.01)).send(calls.get_quota())
     for result in ("4xx", "no_answer", "2xx"):
         sample = statsd.wait_for(metrics.REQUESTS.name, result=result)
@@ -99,6 +98,20 @@ def test_requests_are_counted_by_connection_operation_and_result(
         assert re.fullmatch("[a-z_]+", sample.tags["operation"])
     assert statsd.wait_for(metrics.RATE_LIMITED.name).tags == {"connection": "my_lightly"}
     assert "CANARY" not in str(statsd.samples)
+
+
+@pytest.mark.exhaustive(sample="test_each_metric_arrives_with_its_tags")
+def test_a_triggerer_sends_them_too() -> None:
+    # Airflow 3.2 and newer have their metrics twice: for its services, and for what tasks and triggers import.
+    script = (
+        "import airflow.jobs.triggerer_job_runner\n"
+        "from lightly_provider import metrics\n"
+        "metrics.count(metrics.POLLS, connection='c', where='triggerer')"
+    )
+    with listening() as listener:
+        environment = os.environ | settings(listener.port)
+        subprocess.run([sys.executable, "-c", script], env=environment, check=True, capture_output=True, timeout=120)
+        assert listener.wait_for(metrics.POLLS.name).tags == {"connection": "c", "where": "triggerer"}
 
 
 SCHEDULED_RUN, RUN, DATASET = "a" * 24, "b" * 24, "c" * 24
@@ -200,7 +213,7 @@ def test_the_metrics_arrive_by_otlp(tmp_path: Any) -> None:
     server.bodies = []  # type: ignore[attr-defined]
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        settings = {
+        environment = {
             "AIRFLOW__METRICS__OTEL_ON": "True",
             "AIRFLOW__METRICS__OTEL_HOST": "127.0.0.1",
             "AIRFLOW__METRICS__OTEL_PORT": str(server.server_address[1]),
@@ -208,12 +221,10 @@ def test_the_metrics_arrive_by_otlp(tmp_path: Any) -> None:
             "AIRFLOW__METRICS__OTEL_INTERVAL_MILLISECONDS": "60000",
             "NO_PROXY": "127.0.0.1",
         }
-        import os
-
         script = tmp_path / "sent.py"
         script.write_text(_SENT_BY_OTEL)
         done = subprocess.run(
-            [sys.executable, str(script)], env=os.environ | settings, capture_output=True, text=True, timeout=120
+            [sys.executable, str(script)], env=os.environ | environment, capture_output=True, text=True, timeout=120
         )
         assert done.returncode == 0, done.stderr
     finally:
