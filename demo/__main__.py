@@ -9,20 +9,20 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from rich.console import Console
 from rich.table import Column, Table
 
-from demo import provision
+from demo import bucket, provision
 from demo.environment import (
     REPOSITORY,
     DemoError,
     Sandbox,
     airflow_environment,
-    executable,
+    connection_variables,
     sandbox_executable,
 )
 from demo.progress import show_run
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 OUTPUT = REPOSITORY / "demo-output"
+AIRFLOW_LOG, RESULT = OUTPUT / "airflow-run.log", OUTPUT / "result.json"
 DATASET = "demo-photos"
 N_SAMPLES = 24
 SHOWN_LINES = 3
@@ -48,8 +49,8 @@ def main() -> int:
     try:
         OUTPUT.mkdir(exist_ok=True)
         _check_disk()
-        with _sandbox() as (sandbox, ready_file):
-            _demonstrate(sandbox, ready_file)
+        with _airflow() as airflow, _sandbox() as (sandbox, ready_file):
+            _demonstrate(sandbox, ready_file, airflow)
     except DemoError as error:
         console.print(f"[bold red]The demo stopped:[/] {error}")
         return 1
@@ -59,50 +60,64 @@ def main() -> int:
     return 0
 
 
-def _demonstrate(sandbox: Sandbox, ready_file: Path) -> None:
-    _step(f"Uploading {provision.N_PHOTOS} real photos to {provision.INPUT}")
+def _demonstrate(sandbox: Sandbox, ready_file: Path, airflow: subprocess.Popen[bytes]) -> None:
+    _step(f"Uploading {bucket.N_PHOTOS} real photos to {bucket.INPUT}")
     provision.upload_photos(ready_file)
     _step("Making an IAM user for Lightly: list and read on raw/, list, read and write on lightly/")
     connection = provision.bucket_connection(sandbox, OUTPUT / "bucket-connection.json")
-    environment = airflow_environment(sandbox, OUTPUT / "airflow", connection)
-    _step("Preparing Airflow's database")
-    _run([executable("airflow"), "db", "migrate"], environment, OUTPUT / "airflow-db.log")
 
     client = LightlyClient(ClientSettings(host=sandbox.lightly_url, token=sandbox.token))
     before = client.send(calls.find_datasets(DATASET))
     seen = {run.id for dataset in before for run in client.send(calls.get_scheduled_runs(dataset.id))}
     _step("Airflow runs dags/lightly_s3_onboarding.py")
-    returned = _run_dag(client, environment, seen)
+    returned = _run_dag(client, airflow, connection_variables(sandbox, connection), seen)
     _show_dataset(client, returned, reused=bool(before))
     _show_lights(returned["verify_permissions"])
     _show_selection(returned, ready_file)
     _show_export(sandbox, returned)
 
 
-def _run_dag(client: LightlyClient, environment: dict[str, str], seen: set[str]) -> dict[str, Any]:
-    result, log = OUTPUT / "result.json", OUTPUT / "airflow-run.log"
-    result.unlink(missing_ok=True)
+@contextmanager
+def _airflow() -> Iterator[subprocess.Popen[bytes]]:
+    """The process that runs the DAG; it gets ready beside the sandbox, and then waits for the connections."""
+    _step("Starting Airflow and its database, which takes as long as the next three steps")
+    RESULT.unlink(missing_ok=True)
     conf = {
         "dataset_name": DATASET,
-        "input_path": provision.INPUT,
-        "lightly_path": provision.LIGHTLY,
+        "input_path": bucket.INPUT,
+        "lightly_path": bucket.LIGHTLY,
         "n_samples": N_SAMPLES,
         "poll_interval": 1,
     }
-    command = [sys.executable, "-m", "demo.run_dag", "--conf", json.dumps(conf), "--result", str(result)]
-    with log.open("wb") as output:
+    command = [sys.executable, "-m", "demo.run_dag", "--conf", json.dumps(conf), "--result", str(RESULT)]
+    with AIRFLOW_LOG.open("wb") as output:
         process = subprocess.Popen(
-            command, env=environment, cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            env=airflow_environment(OUTPUT / "airflow"),
+            cwd=REPOSITORY,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         try:
-            states = show_run(console, client, process, DATASET, seen)
+            yield process
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)
                 process.wait()
-    outcome: dict[str, Any] = json.loads(result.read_text()) if result.exists() else {"state": "broken"}
+
+
+def _run_dag(
+    client: LightlyClient, airflow: subprocess.Popen[bytes], connections: dict[str, str], seen: set[str]
+) -> dict[str, Any]:
+    # Without a reader, the process has ended, and its log says why.
+    with suppress(BrokenPipeError), cast("IO[bytes]", airflow.stdin) as waiting:
+        waiting.write(json.dumps(connections).encode())
+    states = show_run(console, client, airflow, DATASET, seen)
+    outcome: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.exists() else {"state": "broken"}
     if outcome["state"] != "success":
-        raise DemoError(f"the DAG run ended as {outcome['state']}; {_shown(log)} says why.")
+        raise DemoError(f"the DAG run ended as {outcome['state']}; {_shown(AIRFLOW_LOG)} says why.")
     console.print(f"  states seen: {' > '.join(states)}")
     returned: dict[str, Any] = outcome["returned"]
     return returned
@@ -135,13 +150,13 @@ def _show_selection(returned: dict[str, Any], ready_file: Path) -> None:
     run, filenames = returned["run_worker"], sorted(returned["print_selection"])
     if run["tag_name"] is None:
         console.print("[bold]Nothing new[/] in the bucket since the last run, so the selection stands.")
-    console.print(f"[bold]{len(filenames)} of {provision.N_PHOTOS} images are selected:[/]")
+    console.print(f"[bold]{len(filenames)} of {bucket.N_PHOTOS} images are selected:[/]")
     console.print("  " + ", ".join(filenames))
     names, sheet = OUTPUT / "selected.json", OUTPUT / "contact-sheet.png"
     names.write_text(json.dumps(filenames, indent=1))
     python = str(Path(sandbox_executable()).with_name("python"))
     command = [python, str(REPOSITORY / "demo" / "contact_sheet.py"), "--ready-file", str(ready_file)]
-    command += ["--bucket", provision.BUCKET, "--prefix", "raw/", "--selected", str(names), "--output", str(sheet)]
+    command += ["--bucket", bucket.BUCKET, "--prefix", "raw/", "--selected", str(names), "--output", str(sheet)]
     _run(command, dict(os.environ), OUTPUT / "contact-sheet.log")
     console.print(f"Contact sheet: {_shown(sheet)}")
 

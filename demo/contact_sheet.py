@@ -41,7 +41,7 @@ def main() -> None:
         "selected": [tile for name, tile in photos if name in selected],
         "left out": [tile for name, tile in photos if name not in selected],
     }
-    draw(groups).save(arguments.output, optimize=True)
+    draw(groups).save(arguments.output)
 
 
 def read_photos(s3: Any, bucket: str, prefix: str) -> list[tuple[str, Image.Image]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,11 +46,6 @@ class Sandbox:
         )
 
 
-def executable(name: str) -> str:
-    """A command of the environment that runs this."""
-    return str(Path(sys.executable).with_name(name))
-
-
 def sandbox_executable() -> str:
     """The command ``lightly-sandbox``; the Makefile says where it is."""
     path = Path(os.environ.get("LIGHTLY_SANDBOX", REPOSITORY / ".venv-sandbox" / "bin" / "lightly-sandbox"))
@@ -88,26 +82,35 @@ def aws_connection(sandbox: Sandbox, access_key_id: str, secret_access_key: str)
     )
 
 
-def airflow_environment(sandbox: Sandbox, home: Path, bucket_connection: str) -> dict[str, str]:
+def connection_variables(sandbox: Sandbox, bucket_connection: str) -> dict[str, str]:
     """
-    The variables for Airflow.
+    The variables that hold Airflow's connections.
 
     :param sandbox: The sandbox that the connections lead to.
-    :param home: Airflow's folder: database, logs, configuration.
     :param bucket_connection: The connection ``lightly_bucket``, as JSON.
     """
     return {
-        **os.environ,
-        # `airflow standalone` starts its services by the name `airflow`.
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
         "AIRFLOW_CONN_LIGHTLY_DEFAULT": lightly_connection(sandbox),
         "AIRFLOW_CONN_LIGHTLY_BUCKET": bucket_connection,
         "AIRFLOW_CONN_AWS_DEFAULT": aws_connection(sandbox, sandbox.aws_access_key_id, sandbox.aws_secret_access_key),
+    }
+
+
+def airflow_environment(home: Path) -> dict[str, str]:
+    """
+    The variables for Airflow, without its connections.
+
+    :param home: Airflow's folder: database, logs, configuration.
+    """
+    return {
+        **os.environ,
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        # As many tasks at the same time as an executor for two cores needs.
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
         "AWS_EC2_METADATA_DISABLED": "true",
         "PYTHONUNBUFFERED": "1",
     }

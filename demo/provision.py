@@ -7,6 +7,7 @@ import subprocess
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from demo.bucket import INPUT, LIGHTLY, N_PHOTOS
 from demo.environment import Sandbox, aws_connection, sandbox_executable
 from lightly_provider.aws.location import S3Location
 from lightly_provider.aws.policies import policy_document
@@ -15,10 +16,6 @@ from lightly_provider.contract import Purpose
 if TYPE_CHECKING:
     from pathlib import Path
 
-BUCKET = "demo-photos"
-INPUT = f"s3://{BUCKET}/raw/"
-LIGHTLY = f"s3://{BUCKET}/lightly/"
-N_PHOTOS = 160
 _USER = "lightly-demo"
 
 
