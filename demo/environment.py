@@ -109,6 +109,8 @@ def airflow_environment(home: Path) -> dict[str, str]:
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         # As many tasks at the same time as an executor for two cores needs.
         "AIRFLOW__CORE__PARALLELISM": "4",
+        # A busy machine's API server takes longer than the five seconds after which a task would fail.
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
         "AWS_EC2_METADATA_DISABLED": "true",
