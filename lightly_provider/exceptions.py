@@ -209,6 +209,10 @@ class LightlyAccessError(LightlyError):
     """A role, a user, a key or its secret store cannot be created, changed or used as requested."""
 
 
+class LightlyQueueError(LightlyError):
+    """The queue of uploads does not exist, or its messages cannot be used."""
+
+
 class LightlyDestinationError(LightlyError):
     """A file cannot be written to the destination: no permission, no such bucket or folder, no space."""
 

@@ -53,6 +53,7 @@ def _is_number(value: Any) -> bool:
 _TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "bool": ("True or False", lambda value: isinstance(value, bool)),
     "str": ("a text", _is_text),
+    "int": ("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool)),
     # A text may contain the number; seconds_of decides.
     "float": ("a number of seconds", lambda value: _is_number(value) or _is_text(value)),
     "Share": ("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1),

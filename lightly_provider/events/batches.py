@@ -1,0 +1,209 @@
+"""
+A batch of uploads: the messages that were read together, and what each dataset got.
+
+A batch is stored before its manifests are written, and its messages are deleted only after that. So whatever is
+killed, each message is either in a stored batch or still in the queue.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from lightly_provider.events.messages import Change, UnreadableMessageError, changes_of
+from lightly_provider.stored_forms import NEWEST, check_version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from lightly_provider.events.routing import Routes
+
+_ID_DIGITS = 32
+
+
+@dataclass(frozen=True)
+class Message:
+    """
+    A message of the queue.
+
+    :param id: Its id, the same each time it is received.
+    :param receipt: The receipt of this reception, with which it can be deleted.
+    :param body: Its text.
+    :param sent_ms: When it was sent, in milliseconds since the epoch.
+    :param n_receptions: How often it was received, approximately.
+    """
+
+    id: str
+    receipt: str = field(repr=False)
+    body: str = field(repr=False)
+    sent_ms: int = 0
+    n_receptions: int = 1
+
+
+@dataclass(frozen=True)
+class Sorted:
+    """
+    What messages say.
+
+    :param keys: The uploaded files by dataset, each once, in alphabetical order, as keys of the dataset's bucket.
+    :param read: The messages that were understood; all but these stay in the queue.
+    :param unreadable: Why each of the others was not understood, by message id.
+    :param n_removed: How many files were removed and not created again.
+    :param unrouted: Files in the buckets of the datasets that belong to none, as ``s3://`` addresses; the first ones.
+    :param n_unrouted: How many there are.
+    """
+
+    keys: Mapping[str, Sequence[str]]
+    read: Sequence[Message]
+    unreadable: Mapping[str, str]
+    n_removed: int = 0
+    unrouted: Sequence[str] = ()
+    n_unrouted: int = 0
+
+
+def sort_messages(messages: Iterable[Message], routes: Routes, *, most_shown: int = 5) -> Sorted:
+    """
+    Determine which dataset got which files.
+
+    Of all changes of one file, the last one counts. A message that is not understood, or is about buckets of which no
+    dataset is known, changes nothing.
+
+    :param messages: The messages.
+    :param routes: The datasets.
+    :param most_shown: How many files without a dataset to name. Default: 5.
+    """
+    last: dict[tuple[str, str], Change] = {}
+    read, unreadable = [], {}
+    for message in messages:
+        try:
+            changes = changes_of(message.body)
+        except UnreadableMessageError as error:
+            unreadable[message.id] = str(error)
+            continue
+        foreign = {change.bucket for change in changes} - routes.buckets
+        if foreign and len(foreign) == len({change.bucket for change in changes}):
+            unreadable[message.id] = f"it is about the bucket {min(foreign)}, and no dataset's files are there"
+            continue
+        read.append(message)
+        for change in changes:
+            place = (change.bucket, change.key)
+            if place not in last or change.follows(last[place]):
+                last[place] = change
+    keys: dict[str, list[str]] = {}
+    unrouted: list[str] = []
+    n_removed = n_unrouted = 0
+    for (bucket, key), change in sorted(last.items()):
+        dataset = routes.dataset_of(bucket, key)
+        if dataset is None:
+            n_unrouted += 1
+            if len(unrouted) < most_shown:
+                unrouted.append(f"s3://{bucket}/{key}")
+        elif change.is_removed:
+            n_removed += 1
+        else:
+            keys.setdefault(dataset, []).append(key)
+    return Sorted(keys, read, unreadable, n_removed, unrouted, n_unrouted)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """
+    Uploads that were read together.
+
+    :param message_ids: The messages that announced them.
+    :param keys: The uploaded files by dataset, as keys of the dataset's bucket.
+    :param buckets: The bucket of each of these datasets.
+    :param sent_ms: When the first and the last message was sent, in milliseconds since the epoch.
+    :param owner: The task instance that hands the batch on, see :func:`owner_of`.
+    """
+
+    message_ids: Sequence[str]
+    keys: Mapping[str, Sequence[str]]
+    buckets: Mapping[str, str]
+    sent_ms: tuple[int, int]
+    owner: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, found: Sorted, routes: Routes, *, owner: Mapping[str, Any]) -> Batch:
+        """
+        Make a batch of what messages say.
+
+        :param found: What they say.
+        :param routes: The datasets.
+        :param owner: The task instance that hands the batch on.
+        """
+        sent = [message.sent_ms for message in found.read] or [0]
+        return cls(
+            message_ids=sorted(message.id for message in found.read),
+            keys=found.keys,
+            buckets={dataset: routes.locations[dataset].bucket for dataset in found.keys},
+            sent_ms=(min(sent), max(sent)),
+            owner=owner,
+        )
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Batch:
+        """
+        Read a stored batch.
+
+        :param text: What :meth:`to_json` returned.
+        :raises LightlyStoredFormError: A newer version of the provider stored it.
+        :raises ValueError: It is not a stored batch.
+        """
+        stored = json.loads(text)
+        if not isinstance(stored, dict):
+            raise ValueError("it is no JSON object")
+        check_version(stored, what="The batch of uploads")
+        try:
+            first, last = stored["sent_ms"]
+            return cls(
+                message_ids=[str(one) for one in stored["message_ids"]],
+                keys={str(dataset): [str(key) for key in keys] for dataset, keys in stored["keys"].items()},
+                buckets={str(dataset): str(bucket) for dataset, bucket in stored["buckets"].items()},
+                sent_ms=(int(first), int(last)),
+                owner=dict(stored["owner"]),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"its member {error} is missing or invalid") from None
+
+    def to_json(self) -> bytes:
+        """Return the batch as JSON."""
+        return json.dumps(
+            {
+                "version": NEWEST,
+                "message_ids": list(self.message_ids),
+                "keys": {dataset: list(keys) for dataset, keys in self.keys.items()},
+                "buckets": dict(self.buckets),
+                "sent_ms": list(self.sent_ms),
+                "owner": dict(self.owner),
+            },
+            separators=(",", ":"),
+        ).encode()
+
+    @property
+    def id(self) -> str:
+        """The batch's id: equal messages have the same one."""
+        return hashlib.sha256("\n".join(self.message_ids).encode()).hexdigest()[:_ID_DIGITS]
+
+    def manifest_name(self, dataset: str) -> str:
+        """Return the name of a dataset's manifest, below the prefix of all manifests."""
+        return f"{quote(dataset, safe='')}/{self.id}.jsonl"
+
+    def manifest(self, dataset: str) -> bytes:
+        """Return a dataset's manifest: a JSON object per line, with the file's address as ``source-ref``."""
+        bucket = self.buckets[dataset]
+        lines = (json.dumps({"source-ref": f"s3://{bucket}/{key}"}, ensure_ascii=False) for key in self.keys[dataset])
+        return "".join(f"{line}\n" for line in lines).encode()
+
+
+def owner_of(dag_id: str, run_id: str, task_id: str, map_index: int | None) -> dict[str, Any]:
+    """Return the task instance that hands a batch on, as a batch stores it."""
+    return {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": -1 if map_index is None else map_index}
+
+
+def digest_of(owner: Mapping[str, Any]) -> str:
+    """Return a short text that stands for a task instance in a file's name."""
+    return hashlib.sha256(json.dumps(dict(owner), sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,176 @@
+"""From uploads in the local S3, through its notifications in the local SQS, to one manifest per dataset."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lightly_provider.aws.location import S3Location
+from lightly_provider.events.batches import owner_of
+from lightly_provider.events.drain import drain
+from lightly_provider.events.queue import Queue
+from lightly_provider.events.routing import Routes
+from lightly_provider.events.store import BatchStore
+from lightly_provider.exceptions import LightlyAccessError, LightlyQueueError
+from tests.integration.sandbox import REPOSITORY
+from tests.thinning import thinned
+
+if TYPE_CHECKING:
+    from tests.integration.sandbox import Sandbox
+
+pytestmark = pytest.mark.usefixtures("in_the_sandboxs_region")
+
+
+class Uploads:
+    """A bucket whose uploads are announced in a queue."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox, self.bucket = sandbox, sandbox.bucket()
+        self.sqs = sandbox.aws("sqs")
+        self.queue_url: str = self.sqs.create_queue(QueueName=f"uploads-{uuid.uuid4().hex[:12]}")["QueueUrl"]
+        attributes = self.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=["QueueArn"])["Attributes"]
+        allowed = {
+            "Effect": "Allow",
+            "Principal": {"Service": "s3.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": attributes["QueueArn"],
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+        self.sqs.set_queue_attributes(QueueUrl=self.queue_url, Attributes={"Policy": policy})
+        configuration = {"QueueArn": attributes["QueueArn"], "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]}
+        sandbox.aws("s3").put_bucket_notification_configuration(
+            Bucket=self.bucket, NotificationConfiguration={"QueueConfigurations": [configuration]}
+        )
+        self.datasets = {name: f"s3://{self.bucket}/{name}/" for name in ("day", "night und ü")}
+        # In another bucket, as the manifests are no uploads.
+        self.manifest_prefix = f"s3://{sandbox.bucket()}/manifests/"
+
+    def put(self, *keys: str) -> None:
+        for key in keys:
+            self.sandbox.aws("s3").put_object(Bucket=self.bucket, Key=key, Body=b"content")
+
+    def drain(self, run_id: str, succeeded: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+        """Drain as a task of this DAG run, to which the tasks of these DAG runs have succeeded."""
+        return drained(self.queue_url, self.datasets, self.manifest_prefix, run_id, succeeded)
+
+    def wait_until_visible(self) -> None:
+        """Wait until the messages that a killed process had received can be received again."""
+        names = ["ApproximateNumberOfMessagesNotVisible"]
+        deadline = time.monotonic() + 60
+        while (
+            self.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=names)["Attributes"][names[0]] != "0"
+        ):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+    def keys_in(self, manifests: list[dict[str, Any]]) -> list[str]:
+        """The keys that the manifests list."""
+        found = []
+        for manifest in manifests:
+            location = manifest["manifest"].removeprefix("s3://").partition("/")
+            body = self.sandbox.aws("s3").get_object(Bucket=location[0], Key=location[2])["Body"].read().decode()
+            found += [json.loads(line)["source-ref"].split("/", 3)[3] for line in body.splitlines()]
+        return found
+
+
+def drained(
+    queue_url: str,
+    datasets: dict[str, str],
+    manifest_prefix: str,
+    run_id: str,
+    succeeded: Any = (),
+    *,
+    visibility_timeout: int = 60,
+) -> list[dict[str, Any]]:
+    """Drain a queue, as the operator does in a task."""
+    manifests = drain(
+        Queue(queue_url, aws_conn_id="aws_default"),
+        BatchStore(S3Location.parse(manifest_prefix, argument="manifest_prefix"), aws_conn_id="aws_default"),
+        Routes.of(datasets, argument="datasets"),
+        owner=owner_of("router", run_id, "drain", None),
+        was_handed_on=lambda owner: owner["run_id"] in succeeded,
+        most_messages=1000,
+        visibility_timeout=visibility_timeout,
+        log=logging.getLogger("test"),
+    )
+    return [manifest.as_dict() for manifest in manifests]
+
+
+@pytest.fixture
+def uploads(lightly: Sandbox) -> Uploads:
+    return Uploads(lightly)
+
+
+def test_each_upload_is_in_one_manifest_and_what_is_done_is_not_handed_on_again(uploads: Uploads) -> None:
+    uploads.put("day/a b+ü.jpg", "day/.lightly/own.jpg", "elsewhere/c.jpg", "night und ü/d.jpg", "day/gone.jpg")
+    uploads.sandbox.aws("s3").delete_object(Bucket=uploads.bucket, Key="day/gone.jpg")
+    uploads.sqs.send_message(QueueUrl=uploads.queue_url, MessageBody="poison")
+
+    first = uploads.drain("run 1")
+
+    assert [(one["dataset"], one["n_files"]) for one in first] == [("day", 1), ("night und ü", 1)]
+    assert sorted(uploads.keys_in(first)) == ["day/a b+ü.jpg", "night und ü/d.jpg"]
+    assert len({one["run_id"] for one in first}) == 2
+
+    # The task was killed before Airflow stored what it returned; or it succeeded and was cleared.
+    assert uploads.drain("run 1") == first
+    assert uploads.drain("run 2") == first
+    uploads.put("day/e.jpg")
+    (new,) = uploads.drain("run 3", succeeded=("run 1",))
+    assert uploads.keys_in([new]) == ["day/e.jpg"]
+    assert uploads.drain("run 1", succeeded=("run 3",)) == first
+    assert uploads.drain("run 4", succeeded=("run 3",)) == []
+
+
+_KILLED = """
+import json, os, signal, sys
+from botocore.client import BaseClient
+from tests.integration.test_uploads_drained import drained
+
+call, left = BaseClient._make_api_call, [int(sys.argv[1])]
+
+def counted(client, operation, arguments):
+    answer = call(client, operation, arguments)
+    left[0] -= 1
+    if left[0] == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return answer
+
+BaseClient._make_api_call = counted
+drained(*json.loads(sys.argv[2]), visibility_timeout=2)
+"""
+
+
+@pytest.mark.parametrize("n_calls", thinned(range(1, 40), keep=2, seed=1))
+def test_killed_after_any_request_each_upload_is_in_one_manifest(uploads: Uploads, n_calls: int) -> None:
+    keys = [f"day/{n}.jpg" for n in range(15)] + [f"night und ü/{n}.jpg" for n in range(15)]
+    uploads.put(*keys)
+    arguments = json.dumps([uploads.queue_url, uploads.datasets, uploads.manifest_prefix, "killed"])
+    killed = subprocess.run([sys.executable, "-c", _KILLED, str(n_calls), arguments], cwd=REPOSITORY, check=False)
+    assert killed.returncode in (-signal.SIGKILL, 0)
+
+    uploads.wait_until_visible()
+    handed_on = uploads.drain("next")
+    handed_on += uploads.drain("last", succeeded=("next",))
+
+    assert Counter(uploads.keys_in(handed_on)) == Counter(keys)
+
+
+def test_a_queue_that_is_not_there_and_one_that_is_denied_are_sentences(
+    uploads: Uploads, lightly: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(LightlyQueueError, match=r"There is no queue .*-nowhere for AWS connection 'aws_default'"):
+        Queue(f"{uploads.queue_url}-nowhere", aws_conn_id="aws_default").count()
+    nobody = lightly.aws_connection(lightly.user(), region_name=lightly.region)
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", nobody)
+    with pytest.raises(LightlyAccessError, match="AWS refused ReceiveMessage"):
+        Queue(uploads.queue_url, aws_conn_id="aws_default").receive(most=1, visibility_timeout=1)

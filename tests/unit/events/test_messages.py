@@ -1,0 +1,103 @@
+"""What S3's notifications say, in each of the forms in which they arrive."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from lightly_provider.events.messages import Change, UnreadableMessageError, changes_of
+
+A = Change("photos", "raw/a b+c/ü.jpg")
+
+
+def record(
+    key: str, event: str = "ObjectCreated:Put", *, bucket: str = "photos", sequencer: str = ""
+) -> dict[str, Any]:
+    """A record as AWS documents it."""
+    return {
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "eventName": event,
+        "s3": {"bucket": {"name": bucket}, "object": {"key": key, "size": 1, "sequencer": sequencer}},
+    }
+
+
+def eventbridge(key: str, kind: str = "Object Created") -> dict[str, Any]:
+    """An event of EventBridge as AWS documents it."""
+    detail = {
+        "bucket": {"name": "photos"},
+        "object": {"key": key, "size": 1, "sequencer": "0062"},
+        "reason": "PutObject",
+    }
+    return {"version": "0", "source": "aws.s3", "detail-type": kind, "detail": detail}
+
+
+def by_sns(content: dict[str, Any]) -> dict[str, Any]:
+    """The same as SNS wraps it."""
+    return {"Type": "Notification", "MessageId": "1", "TopicArn": "arn:aws:sns:::t", "Message": json.dumps(content)}
+
+
+@pytest.mark.parametrize(
+    ("content", "changes"),
+    [
+        ({"Records": [record("raw/a+b%2Bc/%C3%BC.jpg")]}, [A]),
+        (by_sns({"Records": [record("raw/a+b%2Bc/%C3%BC.jpg")]}), [A]),
+        (eventbridge("raw/a b+c/ü.jpg"), [Change("photos", A.key, sequencer="0062")]),
+        (by_sns(eventbridge("raw/100%.jpg")), [Change("photos", "raw/100%.jpg", sequencer="0062")]),
+        (eventbridge("a", "Object Deleted"), [Change("photos", "a", is_removed=True, sequencer="0062")]),
+        (eventbridge("a", "Object Tags Added"), []),
+        ({"Records": [record("a", "ObjectRemoved:DeleteMarkerCreated")]}, [Change("photos", "a", is_removed=True)]),
+        ({"Records": [record("a", "LifecycleExpiration:Delete")]}, [Change("photos", "a", is_removed=True)]),
+        ({"Records": [record("a", "s3:ObjectCreated:CompleteMultipartUpload")]}, [Change("photos", "a")]),
+        ({"Records": [record("a", "ObjectTagging:Put"), record("b")]}, [Change("photos", "b")]),
+        ({"Records": [record("a", sequencer="00aF"), record("b", sequencer="x" * 99)]},
+         [Change("photos", "a", sequencer="00AF"), Change("photos", "b")]),
+        ({"Records": []}, []),
+        ({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "photos"}, []),
+    ],
+)  # fmt: skip
+def test_the_changes_of_a_message(content: dict[str, Any], changes: list[Change]) -> None:
+    assert changes_of(json.dumps(content)) == changes
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", "not a JSON object"),
+        ('{"job": "done"}', "neither 'Records' of S3 nor"),
+        ('{"Records": {}}', "neither 'Records' of S3 nor"),
+        (json.dumps({"Records": [{"eventSource": "aws:sqs"}]}), "not from S3"),
+        (json.dumps({"Records": ["a"]}), "not from S3"),
+        (json.dumps({"Records": [{**record("a"), "s3": None}]}), "no name of a bucket"),
+        (json.dumps({"Records": [record("")]}), "no key"),
+        (json.dumps({"Records": [record("%FF.jpg")]}), "not encoded UTF-8"),
+        (json.dumps({"Records": [record("a%00.jpg")]}), "is none that S3 stores"),
+        (json.dumps({"Records": [record("a" * 1025)]}), "is none that S3 stores"),
+        (json.dumps({"source": "aws.s3", "detail-type": "Object Created"}), "no 'detail'"),
+        (json.dumps({"Type": "Notification", "Message": "no"}), "not JSON"),
+        ("x" * (1024 * 1024 + 1), "more than a message of SQS"),
+    ],
+)
+def test_a_message_that_is_none_of_them_says_why(body: str, why: str) -> None:
+    with pytest.raises(UnreadableMessageError, match=None) as refused:
+        changes_of(body)
+    assert why in str(refused.value)
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        (Change("b", "k", sequencer="00A1"), Change("b", "k", is_removed=True, sequencer="00B0")),
+        (Change("b", "k", is_removed=True, sequencer="00A1"), Change("b", "k", sequencer="00A11")),
+        (Change("b", "k", sequencer="0"), Change("b", "k", sequencer="001")),
+        (Change("b", "k", is_removed=True), Change("b", "k", sequencer="00A1")),
+    ],
+)
+def test_the_later_change_of_a_file_counts(earlier: Change, later: Change) -> None:
+    assert later.follows(earlier)
+    assert not earlier.follows(later)
