@@ -96,6 +96,7 @@ def get_provider_info() -> dict:  # type: ignore[type-arg]
                     "lightly_provider.operators.dataset",
                     "lightly_provider.operators.datasource",
                     "lightly_provider.operators.downloads",
+                    "lightly_provider.operators.events",
                     "lightly_provider.operators.results",
                     "lightly_provider.operators.tag",
                     "lightly_provider.operators.uploads",
@@ -109,7 +110,11 @@ def get_provider_info() -> dict:  # type: ignore[type-arg]
         "triggers": [
             {
                 "integration-name": "Lightly",
-                "python-modules": ["lightly_provider.triggers.verification", "lightly_provider.triggers.worker"],
+                "python-modules": [
+                    "lightly_provider.triggers.events",
+                    "lightly_provider.triggers.verification",
+                    "lightly_provider.triggers.worker",
+                ],
             }
         ],
     }

@@ -108,7 +108,7 @@ def drain(
         understood = {message.id for message in found.read}
         n_left = queue.delete([message for message in messages if message.id in known | understood])
     if n_left:
-        log.warning("%s messages could not be deleted; the next drain deletes them.", f"{n_left:,}")
+        log.warning("Messages that could not be deleted: %s; the next drain deletes them.", f"{n_left:,}")
     return manifests
 
 
@@ -133,7 +133,7 @@ def _described(batch: Batch) -> str:
 def _report(found: Sorted, messages: Sequence[Message], queue: Queue, log: Logger | Any) -> None:
     n_files = sum(map(len, found.keys.values()))
     log.info(
-        "%s messages: %s files for %s datasets, %s files were removed.",
+        "Messages received: %s. New files: %s, for datasets: %s. Files that were removed: %s.",
         f"{len(messages):,}",
         f"{n_files:,}",
         f"{len(found.keys):,}",
@@ -141,7 +141,7 @@ def _report(found: Sorted, messages: Sequence[Message], queue: Queue, log: Logge
     )
     if found.n_unrouted:
         log.warning(
-            "%s files belong to no dataset, e.g. %s.",
+            "Files that belong to no dataset: %s, e.g. %s.",
             f"{found.n_unrouted:,}",
             ", ".join(shown(one, longest=200) for one in found.unrouted),
         )
@@ -153,4 +153,4 @@ def _report(found: Sorted, messages: Sequence[Message], queue: Queue, log: Logge
             if queue.has_redrive_policy()
             else "the queue has no redrive policy, so they return until they expire; give it one"
         )
-        log.warning("%s messages stay in the queue; %s.", f"{len(found.unreadable):,}", then)
+        log.warning("Messages that stay in the queue: %s; %s.", f"{len(found.unreadable):,}", then)

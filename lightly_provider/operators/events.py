@@ -55,6 +55,7 @@ class DrainUploadsOperator(CheckedOperator):
     """
 
     template_fields: Sequence[str] = ("queue_url", "datasets", "manifest_prefix", "aws_conn_id")
+    custom_operator_name = "Lightly drain uploads"
     ui_color = "#d6ecff"
 
     def __init__(

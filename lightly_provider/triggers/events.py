@@ -89,22 +89,24 @@ class LightlyUploadTrigger(BaseEventTrigger):
         """Look at the queue again and again, and fire each time that it should be drained."""
         from lightly_provider.events.queue import Queue
 
-        queue = Queue(self.queue_url, aws_conn_id=self.aws_conn_id)
+        queue: Queue | None = None
         bell = Bell(self.quiet_period, self.longest_wait, self.cool_down)
         n_failures = 0
         while True:
             try:
+                # After an error the connection is read again: its keys may have been replaced.
+                queue = queue or Queue(self.queue_url, aws_conn_id=self.aws_conn_id)
                 # A request to AWS takes milliseconds, and boto3 has no other way to send one.
                 count = await asyncio.to_thread(queue.count)
             except LightlyError as error:
-                n_failures += 1
+                queue, n_failures = None, n_failures + 1
                 self.log.error("The queue cannot be looked at: %s", error)
             except Exception as error:  # noqa: BLE001 - a watcher that ends is not started again at once
-                n_failures += 1
+                queue, n_failures = None, n_failures + 1
                 self.log.error("The queue cannot be looked at: %s: %s", type(error).__name__, shown(error, longest=500))
             else:
                 n_failures = 0
                 if bell.rings(count, time.monotonic()):
-                    self.log.info("%s messages wait in %s.", f"{count:,}", shown(self.queue_url, longest=300))
+                    self.log.info("Messages that wait in %s: %s.", shown(self.queue_url, longest=300), f"{count:,}")
                     yield TriggerEvent({"queue_url": self.queue_url, "count": count})  # type: ignore[no-untyped-call]
             await asyncio.sleep(min(_LONGEST_PAUSE_S, self.poll_interval * 2 ** min(n_failures, 5)))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from lightly_provider.events.queue import Queue
 from lightly_provider.events.routing import Routes
 from lightly_provider.events.store import BatchStore
 from lightly_provider.exceptions import LightlyAccessError, LightlyQueueError
+from lightly_provider.triggers.events import LightlyUploadTrigger
 from tests.integration.sandbox import REPOSITORY
 from tests.thinning import thinned
 
@@ -121,13 +124,14 @@ def test_each_upload_is_in_one_manifest_and_what_is_done_is_not_handed_on_again(
     assert sorted(uploads.keys_in(first)) == ["day/a b+ü.jpg", "night und ü/d.jpg"]
     assert len({one["run_id"] for one in first}) == 2
 
-    # The task was killed before Airflow stored what it returned; or it succeeded and was cleared.
+    # The task was killed before Airflow stored what it returned: its next try and the next DAG run hand it on again.
     assert uploads.drain("run 1") == first
     assert uploads.drain("run 2") == first
     uploads.put("day/e.jpg")
-    (new,) = uploads.drain("run 3", succeeded=("run 1",))
+    (new,) = uploads.drain("run 3", succeeded=("run 2",))
     assert uploads.keys_in([new]) == ["day/e.jpg"]
-    assert uploads.drain("run 1", succeeded=("run 3",)) == first
+    # The task of run 2 was cleared.
+    assert uploads.drain("run 2", succeeded=("run 3",)) == first
     assert uploads.drain("run 4", succeeded=("run 3",)) == []
 
 
@@ -174,3 +178,27 @@ def test_a_queue_that_is_not_there_and_one_that_is_denied_are_sentences(
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", nobody)
     with pytest.raises(LightlyAccessError, match="AWS refused ReceiveMessage"):
         Queue(uploads.queue_url, aws_conn_id="aws_default").receive(most=1, visibility_timeout=1)
+
+
+def test_the_trigger_fires_while_uploads_wait_and_goes_on_after_errors(
+    uploads: Uploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploads.put("day/a.jpg")
+    working = os.environ["AIRFLOW_CONN_AWS_DEFAULT"]
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", uploads.sandbox.aws_connection(uploads.sandbox.user()))
+    settings = {"quiet_period": 0.1, "poll_interval": 0.1, "cool_down": 0.2}
+    trigger = LightlyUploadTrigger(queue_url=uploads.queue_url, **settings)
+
+    async def fired() -> None:
+        events = trigger.run()
+        event = asyncio.ensure_future(anext(events))
+        await asyncio.wait([event], timeout=1)
+        assert not event.done(), "the queue is denied"
+        # The key was replaced.
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", working)
+        # S3's test event, and the upload; neither was received, so it fires again.
+        payload = {"queue_url": uploads.queue_url, "count": 2}
+        assert (await asyncio.wait_for(event, 60)).payload == payload
+        assert (await asyncio.wait_for(anext(events), 60)).payload == payload
+
+    asyncio.run(fired())

@@ -33,6 +33,7 @@ from lightly_provider.operators.dataset import (
     ShareLightlyDatasetOperator,
 )
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
+from lightly_provider.operators.events import DrainUploadsOperator
 from lightly_provider.operators.results import (
     DownloadLightlyArtifactsOperator,
     ExportLightlyTagOperator,
@@ -74,6 +75,7 @@ OPERATORS: dict[str, type[Any]] = {
     "delete_dataset": DeleteLightlyDatasetOperator,
     "create_tag": CreateLightlyTagOperator,
     "download_artifacts": DownloadLightlyArtifactsOperator,
+    "drain_uploads": DrainUploadsOperator,
     "configure_s3_datasource": ConfigureS3DatasourceOperator,
     "verify_permissions": VerifyDatasourcePermissionsOperator,
     "run_worker": RunLightlyWorkerOperator,
@@ -102,6 +104,9 @@ REQUIRED = {
     "format": "coco",
     "run_id": "9034e0183c4ed9f8a130b0bd",
     "destination": "s3://my-bucket/a/",
+    "queue_url": "https://sqs.eu-central-1.amazonaws.com/123456789012/uploads",
+    "datasets": {"street": "s3://my-bucket/street/"},
+    "manifest_prefix": "s3://my-bucket/lightly-uploads/",
 }
 KMS_KEY = "arn:aws:kms:eu-central-1:123456789012:key/0f3c9a6e-1111-4000-8000-1234567890ab"
 

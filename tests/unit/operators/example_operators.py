@@ -18,6 +18,7 @@ from lightly_provider.operators.dataset import (
     ShareLightlyDatasetOperator,
 )
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
+from lightly_provider.operators.events import DrainUploadsOperator
 from lightly_provider.operators.results import (
     DownloadLightlyArtifactsOperator,
     ExportLightlyTagOperator,
@@ -175,6 +176,14 @@ OPERATORS: dict[type[CheckedArguments], tuple[dict[str, Any], dict[str, Any]]] =
     DownloadLightlyArtifactsOperator: (
         {"run_id": RUN, "destination": "s3://my-bucket/runs/"},
         {"types": ["REPORT_PDF", "LOG"], "aws_conn_id": "my_aws", "lightly_conn_id": "other"},
+    ),
+    DrainUploadsOperator: (
+        {
+            "queue_url": "https://sqs.eu-central-1.amazonaws.com/123456789012/uploads",
+            "datasets": {"my-photos": "s3://my-bucket/raw/"},
+            "manifest_prefix": "s3://my-bucket/uploads/",
+        },
+        {"aws_conn_id": "my_aws", "max_messages": 100},
     ),
     RegisterLightlyWorkerOperator: (
         {},

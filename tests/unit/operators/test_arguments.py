@@ -468,6 +468,7 @@ def test_whatever_is_given_for_an_argument_is_taken_or_refused_by_name_and_value
     belongs: dict[str, tuple[type, ...]] = {
         "str": (str,),
         "bool": (bool,),
+        "int": (int,),
         "float": (int, float, str),
         "Share": (int, float),
         "timedelta": (timedelta,),

@@ -27,6 +27,7 @@ from lightly_provider.operators.dataset import (
     ShareLightlyDatasetOperator,
 )
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
+from lightly_provider.operators.events import DrainUploadsOperator
 from lightly_provider.operators.results import DownloadLightlyArtifactsOperator as Download
 from lightly_provider.operators.results import ExportLightlyTagOperator as Export
 from lightly_provider.operators.results import UploadLightlyMetadataOperator as UploadMetadata
@@ -74,6 +75,7 @@ NOT_TEMPLATED = {
         *("cancel_on_kill", "worker_presence", "durable"),
     },
     Cancel: {"if_taken"},
+    DrainUploadsOperator: {"max_messages"},
     Download: set(),
     Register: set(),
     DeleteWorker: set(),
@@ -363,6 +365,7 @@ MAPPED: dict[type[CheckedArguments], dict[str, list[Any]]] = {
     Download: {"run_id": ["b" * 24, "c" * 24]},
     Register: {"worker_name": ["one", "two"]},
     DeleteWorker: {"worker_id": ["1" * 24, "2" * 24]},
+    DrainUploadsOperator: {"manifest_prefix": ["s3://one/uploads/", "s3://two/uploads/"]},
     Export: {"dataset_id": [DATASET, "b" * 24], "destination": ["/data/one.jsonl", "/data/two.jsonl"]},
     LightlyRunSensor: {"scheduled_run_id": ["b" * 24, "c" * 24]},
     UploadPredictions: {"dataset_id": ["1" * 24, "2" * 24], "source": ["s3://one/a.xml", "s3://two/a.xml"]},
