@@ -161,17 +161,18 @@ def described(datasource: Datasource) -> dict[str, Any]:
 
     :param datasource: The datasource.
     """
+    from lightly_provider.aws.credentials import DelegatedAccess, UserAccess
+
+    access = None
     if datasource.s3_arn:
-        access = f"role {datasource.s3_arn}"
+        access = DelegatedAccess(datasource.s3_arn, "").describe()
     elif datasource.s3_access_key_id:
-        access = f"keys {datasource.s3_access_key_id}"
-    else:
-        access = ""
+        access = UserAccess(datasource.s3_access_key_id, "").describe()
     return {
         "purpose": datasource.purpose,
         "location": datasource.full_path,
         "region": datasource.s3_region,
-        "access": access or None,
+        "access": access,
         "thumbnails": bool(datasource.thumb_suffix),
         "kms_key": datasource.kms_key_arn,
     }

@@ -169,6 +169,15 @@ def test_several_results_have_one_exit_code(codes: list[ExitCode], exit_code: Ex
     assert overall(codes) is exit_code
 
 
+def test_the_guide_has_every_command_and_every_exit_code() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "command_line.md").read_text()
+    for command in COMMANDS:
+        assert f"\n## {command.name}\n" in page
+        assert f"airflow lightly {command.name}" in page
+    for exit_code, meaning in MEANINGS.items():
+        assert f"| {exit_code} | {meaning} |" in page
+
+
 def executed(run: Any, capsys: pytest.CaptureFixture[str], **arguments: Any) -> tuple[int, str, str]:
     """The exit code of a command that does what is given, and what it prints on both outputs."""
     from argparse import Namespace

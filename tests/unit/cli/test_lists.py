@@ -83,10 +83,13 @@ def test_a_dataset_in_a_table_has_its_locations_and_its_last_run() -> None:
 
 def test_a_datasource_is_shown_without_its_secrets() -> None:
     for access, expected in (
-        ({"s3_access_key_id": "AKIA1", "s3_secret_access_key": "CANARY"}, "keys AKIA1"),
+        (
+            {"s3_access_key_id": "AKIAIOSFODNN7EXAMPLE", "s3_secret_access_key": "CANARY"},
+            "user access with the key AKIA…MPLE",
+        ),
         (
             {"s3_arn": "arn:aws:iam::123456789012:role/x", "s3_external_id": "CANARY"},
-            "role arn:aws:iam::123456789012:role/x",
+            "delegated access through the role arn:aws:iam::123456789012:role/x",
         ),
         ({}, None),
     ):
