@@ -14,6 +14,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import quote, unquote, urlsplit
 
+from lightly_provider.airflow_internals import classes_of_assets
 from lightly_provider.contract import ID_PATTERN
 from lightly_provider.foreign_text import shown
 
@@ -186,25 +187,13 @@ def announce(
         if isinstance(outlet, AssetAlias):
             if made is not None:
                 events[outlet].add(Asset(uri=made), extra=dict(extra))
-        elif isinstance(outlet, _classes_of_assets()):
+        elif isinstance(outlet, classes_of_assets()):
             event = events[outlet]
             event.extra = {**extra, **(event.extra or {})}
             uri = str(getattr(outlet, "uri", ""))
             if uri.startswith(f"{SCHEME}://") and uri not in about:
                 others.append(uri)
     return others
-
-
-def _classes_of_assets() -> tuple[type, ...]:
-    """Return the classes of outlets that have an event of their own."""
-    from airflow.providers.common.compat.sdk import Asset
-    from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
-
-    if not AIRFLOW_V_3_0_PLUS:
-        return (Asset,)
-    from airflow.sdk.definitions.asset import AssetRef
-
-    return (Asset, AssetRef)
 
 
 def _read(uri: SplitResult) -> Address:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 try:
-    from airflow.sdk.definitions.retry_policy import ExceptionRetryPolicy, RetryAction, RetryRule
+    from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 except ImportError:
     raise ImportError(
         "LIGHTLY_RETRY_POLICY needs Airflow 3.3 or newer. Leave it out: on older Airflow the operators fail at once "

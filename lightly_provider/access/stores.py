@@ -23,6 +23,7 @@ from urllib.parse import quote, urlsplit
 from lightly_provider.access.kept import KeptAccess
 from lightly_provider.access.principals import MARK_KEY, MARK_VALUE, OvertakenError
 from lightly_provider.access.propagation import wait_until
+from lightly_provider.airflow_internals import stored_connections
 from lightly_provider.aws.secret_address import SecretAddress
 from lightly_provider.exceptions import LightlyAccessError, LightlyConnectionConfigError
 from lightly_provider.hooks.connection import LOOPBACK_HOSTS
@@ -233,33 +234,25 @@ class DatabaseConnectionStore(_ReadableStore):
 
     def create(self, access: KeptAccess) -> bool:
         """See :meth:`AccessStore.create`."""
-        from airflow.models import Connection
-        from airflow.utils.session import create_session
         from sqlalchemy.exc import IntegrityError
 
         try:
-            with create_session() as session:
-                session.add(_filled(Connection(conn_id=self.conn_id), access))
+            with stored_connections() as (session, connection_class):
+                session.add(_filled(connection_class(conn_id=self.conn_id), access))
         except IntegrityError:
             return False
         return True
 
     def write(self, access: KeptAccess) -> None:
         """See :meth:`AccessStore.write`."""
-        from airflow.models import Connection
-        from airflow.utils.session import create_session
-
-        with create_session() as session:
-            found = session.query(Connection).filter(Connection.conn_id == self.conn_id).one_or_none()
-            session.add(_filled(found or Connection(conn_id=self.conn_id), access))
+        with stored_connections() as (session, connection_class):
+            found = session.query(connection_class).filter(connection_class.conn_id == self.conn_id).one_or_none()
+            session.add(_filled(found or connection_class(conn_id=self.conn_id), access))
 
     def remove(self) -> None:
         """See :meth:`AccessStore.remove`."""
-        from airflow.models import Connection
-        from airflow.utils.session import create_session
-
-        with create_session() as session:
-            session.query(Connection).filter(Connection.conn_id == self.conn_id).delete()
+        with stored_connections() as (session, connection_class):
+            session.query(connection_class).filter(connection_class.conn_id == self.conn_id).delete()
 
 
 def _filled(row: Any, access: KeptAccess) -> Any:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from contextlib import contextmanager
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from lightly_provider.airflow_internals import has_retry_policies
 from lightly_provider.exceptions import LightlyError, break_lines, no_retry_can_cure
 from lightly_provider.operators.arguments import check_types, read_rendered, types_of_arguments
 from lightly_provider.operators.map_index import look_up_dataset_name
@@ -181,17 +182,8 @@ def failing_for_good() -> Iterator[None]:
         yield
     except Exception as error:
         break_lines(error)
-        if not isinstance(error, LightlyError) or _has_retry_policies() or not no_retry_can_cure(error):
+        if not isinstance(error, LightlyError) or has_retry_policies() or not no_retry_can_cure(error):
             raise
         from airflow.providers.common.compat.sdk import AirflowFailException
 
         raise AirflowFailException(f"{type(error).__name__}: {error}") from error
-
-
-@cache
-def _has_retry_policies() -> bool:
-    try:
-        import airflow.sdk.definitions.retry_policy  # noqa: F401
-    except ImportError:
-        return False
-    return True

@@ -6,6 +6,8 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
+from lightly_provider import airflow_internals
+
 if TYPE_CHECKING:
     from typing import Protocol
 
@@ -28,13 +30,6 @@ ALIVE = frozenset(
 _LONGEST_WAIT_S = 3.0
 
 
-def has_task_state_store() -> bool:
-    """Whether this Airflow has a task state store (3.3 and newer)."""
-    from airflow import __version__
-
-    return tuple(int(part) for part in __version__.split(".")[:2]) >= (3, 3)
-
-
 def state_of_task(task: TaskInstance) -> str | None:
     """
     Ask Airflow for a task's state.
@@ -42,16 +37,9 @@ def state_of_task(task: TaskInstance) -> str | None:
     :param task: The task; of a mapped one, one map index.
     :return: The state; None if it has none, as after a clear.
     """
-    try:
-        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-    except ImportError:  # Airflow 2
-        return _state_in_database(task)
-    states = RuntimeTaskInstance.get_task_states(
-        dag_id=task.dag_id, task_ids=[task.task_id], run_ids=[task.run_id], map_index=task.map_index
+    return airflow_internals.state_of_task(
+        dag_id=task.dag_id, run_id=task.run_id, task_id=task.task_id, map_index=task.map_index
     )
-    # The key of a mapped task includes its index; the response contains only this task, or nothing.
-    (state,) = [*states.get(task.run_id, {}).values()] or [None]
-    return str(state) if state is not None else None
 
 
 def reason_for_next_try(task: Any) -> str:
@@ -92,14 +80,3 @@ def _state_of_killed_task(task: TaskInstance) -> str | None:
 
     threading.Thread(target=ask, daemon=True).start()
     return answer.result(_LONGEST_WAIT_S)
-
-
-def _state_in_database(task: TaskInstance) -> str | None:
-    from airflow.models.taskinstance import TaskInstance as Stored
-    from airflow.utils.session import create_session
-    from sqlalchemy import select
-
-    key: dict[str, Any] = {name: getattr(task, name) for name in ("dag_id", "run_id", "task_id", "map_index")}
-    with create_session() as session:
-        state = session.scalar(select(Stored.state).filter_by(**key))
-    return None if state is None else str(state)

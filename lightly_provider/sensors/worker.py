@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseSensorOperator, PokeReturnValue, conf
 
+from lightly_provider.airflow_internals import has_task_state_store
 from lightly_provider.exceptions import LightlyError, LightlyRunError, explained
 from lightly_provider.links import LightlyDatasetLink, LightlyRunsLink, push_dataset_link, push_runs_link
 from lightly_provider.operators.arguments import (
@@ -25,7 +26,6 @@ from lightly_provider.operators.base import CheckedArguments, DescribedLineage, 
 from lightly_provider.operators.map_index import look_up_dataset_name
 from lightly_provider.runs.follower import RunFollower, result
 from lightly_provider.runs.state import Limits, Step
-from lightly_provider.runs.task_state import has_task_state_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

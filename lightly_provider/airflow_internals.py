@@ -1,0 +1,138 @@
+"""
+What this provider uses of Airflow beyond its public interface; each function says why, and what happens without it.
+
+The public interface is ``airflow.sdk`` (reached by ``airflow.providers.common.compat.sdk``, which also serves Airflow
+2.11), ``airflow.triggers.base``, ``airflow.cli.cli_config`` for the commands of providers, and what other providers
+export. The page in Airflow's navigation is part of the API server and has its own imports: ``lightly_provider.plugin``.
+
+Nothing of Airflow is imported when this module is. So a later Airflow that moves one of these parts breaks no import of
+an operator: either the function has a substitute, or it raises :class:`MissingInternalError` in the task that needs it.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class MissingInternalError(RuntimeError):
+    """This Airflow has not the part that a function here needs."""
+
+    def __init__(self, part: str, consequence: str) -> None:
+        from airflow import __version__
+
+        super().__init__(
+            f"Airflow {__version__} has no {part}, so {consequence}; look for a newer airflow-provider-lightly, or "
+            "for a tested version of Airflow under Compatibility in its guide."
+        )
+
+
+def has_task_state_store() -> bool:
+    """
+    Whether this Airflow keeps values of a task beyond its try (3.3 and newer), as ``context["task_state_store"]``.
+
+    Decided by the version, because a DAG is parsed without a context. Without a version that can be read: False, so
+    that a sensor does not rely on it.
+    """
+    from airflow import __version__
+
+    try:
+        return tuple(int(part) for part in __version__.split(".")[:2]) >= (3, 3)
+    except ValueError:
+        return False
+
+
+@cache
+def has_retry_policies() -> bool:
+    """
+    Whether a task can have a ``retry_policy`` (3.3 and newer).
+
+    Without: the operators themselves fail for good on an error that no retry cures.
+    """
+    try:
+        from airflow.sdk import ExceptionRetryPolicy  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def classes_of_assets() -> tuple[type, ...]:
+    """
+    The classes of outlets that have an asset event of their own.
+
+    ``AssetRef``, the base of ``Asset.ref``, is not public. Without: a reference by name or address gets no extra in its
+    event; that of an asset does.
+    """
+    from airflow.providers.common.compat.sdk import Asset
+
+    try:
+        from airflow.sdk.definitions.asset import AssetRef
+    except ImportError:  # Airflow 2 has no references
+        return (Asset,)
+    return (Asset, AssetRef)
+
+
+def state_of_task(*, dag_id: str, run_id: str, task_id: str, map_index: int | None) -> str | None:
+    """
+    Ask Airflow for the state of a task, or of one map index of it; None if it has none, as after a clear.
+
+    Neither a task nor a trigger has a public way to read it. On Airflow 3 the method of Airflow's own task runner is
+    used, which asks the supervisor; on Airflow 2 the database. Its callers decide what a missing answer means: a task
+    that is killed cancels its run, and a trigger logs why it could not tell.
+
+    :raises MissingInternalError: This Airflow has neither.
+    """
+    key: dict[str, Any] = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index}
+    try:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+        get_task_states = RuntimeTaskInstance.get_task_states
+    except (ImportError, AttributeError):
+        return _state_in_database(key)
+    states = get_task_states(dag_id=dag_id, task_ids=[task_id], run_ids=[run_id], map_index=map_index)
+    # The key of a mapped task includes its index; the response contains only this task, or nothing.
+    (state,) = [*states.get(run_id, {}).values()] or [None]
+    return None if state is None else str(state)
+
+
+def _state_in_database(key: dict[str, Any]) -> str | None:
+    if _is_airflow_3():
+        raise MissingInternalError("RuntimeTaskInstance.get_task_states", "the state of a task cannot be read")
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        state = session.scalar(select(TaskInstance.state).filter_by(**key))
+    return None if state is None else str(state)
+
+
+@contextmanager
+def stored_connections() -> Iterator[tuple[Any, type[Any]]]:
+    """
+    Yield a session of Airflow's database and its class of connections, on Airflow 2 only.
+
+    There, it is the only way to write a connection from a task. On Airflow 3 a task cannot reach the database; the
+    public API is used instead.
+
+    :raises MissingInternalError: This is Airflow 3, or its classes have moved.
+    """
+    if _is_airflow_3():
+        raise MissingInternalError("database that a task can write to", "the connection was not written")
+    try:
+        from airflow.models import Connection
+        from airflow.utils.session import create_session
+    except ImportError:
+        raise MissingInternalError("airflow.models.Connection", "the connection was not written") from None
+    with create_session() as session:
+        yield session, Connection
+
+
+def _is_airflow_3() -> bool:
+    from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+
+    return AIRFLOW_V_3_0_PLUS
