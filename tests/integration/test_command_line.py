@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -268,3 +269,21 @@ def test_an_export_that_may_not_be_written_is_denied(
     assert err.startswith(f"export: {destination} cannot be used as a destination: S3 refused")
     code, _, err = shell(*export, "not_there")
     assert code == ExitCode.NO_CONNECTION, err
+
+
+def test_ctrl_c_in_an_export_leaves_the_file_that_was_there(
+    account: Account, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    destination = tmp_path / "selected.txt"
+    destination.write_text("of an earlier run")
+    pages = LightlyHook.filename_pages
+
+    def interrupted(*arguments: Any) -> Iterator[Any]:
+        yield from pages(*arguments)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(LightlyHook, "filename_pages", interrupted)
+    code, out, err = shell("export", account.name, "--tag", account.tag, "--destination", str(destination))
+    assert (code, out, err) == (ExitCode.INTERRUPTED, "", "export: interrupted.\n")
+    assert os.listdir(tmp_path) == [destination.name]
+    assert destination.read_text() == "of an earlier run"
