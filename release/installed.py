@@ -9,6 +9,7 @@ Runs in an environment that has the wheel and not this repository, so it imports
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import os
 import pkgutil
@@ -19,8 +20,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 DISTRIBUTION = "airflow-provider-lightly"
-# It says so itself where Airflow has no retry policies.
-NEEDS_AIRFLOW_3_3 = {"lightly_provider.retry_policy"}
+# Modules that are not imported where Airflow lacks what they are for: retry policies, and pages of plugins.
+FROM_AIRFLOW = {"lightly_provider.retry_policy": (3, 3), "lightly_provider.plugin.web": (3, 1)}
 
 
 def airflow_version() -> tuple[int, int]:
@@ -44,7 +45,7 @@ def modules() -> list[str]:
         try:
             importlib.import_module(module.name)
         except ImportError as error:
-            if module.name not in NEEDS_AIRFLOW_3_3 or airflow_version() >= (3, 3):
+            if airflow_version() >= FROM_AIRFLOW.get(module.name, (0, 0)):
                 faults.append(f"{module.name} cannot be imported: {error}")
     return faults
 
@@ -80,6 +81,8 @@ def form() -> list[str]:
         from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
 
         types = [meta for meta in HookMetaService.hook_meta_data() if meta.connection_type == "lightly"]
+        if types and airflow_version() < (3, 1) and importlib.util.find_spec("flask_appbuilder") is None:
+            return []  # there, Airflow 3.0 shows the extra fields of no provider
         shown = set(types[0].extra_fields or ()) if types else set()
     declared = set(CONNECTION_FORM["conn-fields"])
     return [] if shown == declared else [f"the form shows {sorted(shown)}, not {sorted(declared)}"]
