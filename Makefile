@@ -66,11 +66,23 @@ test-vendor: $(VENV_VENDOR)/.ready $(VENV_SANDBOX)/.ready ## drive the sandbox w
 test-formats: $(VENV_FORMATS)/.ready ## have the labeling tools' own packages check the import files that are made for them
 	$(VENV_FORMATS)/bin/python -m pytest tests_formats
 
+# Airflow runs in an environment of its own; the tests need its Python only to start it.
+BROWSER := AIRFLOW_PYTHON=$(CURDIR)/$(VENV)/bin/python $(VENV_BROWSER)/bin/python -m pytest -c tests_browser/pytest.ini --durations 10 tests_browser
+
 .PHONY: test-browser
-test-browser: $(VENV_BROWSER)/.ready $(VENV_SANDBOX)/.ready ## look at the sandbox's pages in Chromium, with axe-core; skipped where Chromium cannot be installed
+test-browser: $(VENV_BROWSER)/.ready $(VENV)/.ready $(VENV_SANDBOX)/.ready ## look at Airflow's and the sandbox's pages in Chromium, with axe-core; skipped where Chromium cannot be installed
 	@scripts/setup-browser $(VENV_BROWSER) || { [ $$? -eq 3 ] && touch $(VENV_BROWSER)/.skipped; }
 	@if [ -e $(VENV_BROWSER)/.skipped ]; then rm $(VENV_BROWSER)/.skipped; else \
-	  cd sandbox && ../$(VENV_BROWSER)/bin/python -m pytest --durations 10 tests_browser; fi
+	  $(BROWSER) && cd sandbox && ../$(VENV_BROWSER)/bin/python -m pytest --durations 10 tests_browser; fi
+
+.PHONY: pictures
+pictures: $(VENV_BROWSER)/.ready $(VENV)/.ready $(VENV_SANDBOX)/.ready ## take the pictures of the guide and the README again; Chromium is needed
+	@scripts/setup-browser $(VENV_BROWSER)
+	LIGHTLY_TAKE_PICTURES=1 $(BROWSER)
+
+.PHONY: pictures-check
+pictures-check: ## fail if a picture of the guide shows an older state of the DAGs, texts, templates or Airflow
+	@python3 -m tests_browser.pictures
 
 .PHONY: test-system
 test-system: $(VENV_SYSTEM)/.ready $(VENV_SANDBOX)/.ready ## kill, mark and clear worker runs in an Airflow of separate services
