@@ -106,6 +106,7 @@ types: $(VENV)/.ready $(VENV_SANDBOX)/.ready ## mypy, strict
 
 .PHONY: docs
 docs: $(VENV_DOCS)/.ready ## build the guide as a site, into site/, and check it
+	@python3 -m tests_browser.pictures
 	NO_MKDOCS_2_WARNING=1 $(VENV_DOCS)/bin/mkdocs build --quiet --strict --clean
 	$(VENV_DOCS)/bin/python -m pytest -q -p no:cacheprovider tests_docs
 
@@ -163,7 +164,7 @@ benchmarks: $(VENV_BENCHMARKS)/.ready $(VENV_SANDBOX)/.ready $(VENV_VENDOR)/.rea
 
 .PHONY: clean
 clean: ## remove what the targets made, environments included
-	rm -rf $(VENV) $(VENV_SANDBOX) $(VENV_COMPAT) $(VENV_BENCHMARKS) $(VENV_VENDOR) $(VENV_SYSTEM) $(VENV_FORMATS) $(VENV_DOCS) $(VENV_PACKAGE) dist site demo-output $(SANDBOX_STATE) airflow-home
+	rm -rf $(VENV) $(VENV_SANDBOX) $(VENV_BROWSER) $(VENV_COMPAT) $(VENV_BENCHMARKS) $(VENV_VENDOR) $(VENV_SYSTEM) $(VENV_FORMATS) $(VENV_DOCS) $(VENV_PACKAGE) dist site demo-output $(SANDBOX_STATE) airflow-home
 
 $(VENV)/.ready: pyproject.toml constraints.txt scripts/setup-venv
 	@scripts/setup-venv $(VENV) constraints.txt --editable . --group test --group lint

@@ -21,14 +21,13 @@ LARGEST_BYTES = 150_000
 
 ONBOARDING = "dags/lightly_s3_onboarding.py"
 WEB = "sandbox/lightly_sandbox/web"
-# What each picture shows, as file names with wildcards. Comments and docstrings of Python files do not count, except
-# that the docstring of a DAG's file is shown.
+# What each picture shows, as file names with wildcards; after #, the one value of the module that is shown. Comments
+# and docstrings of Python files do not count, except that the docstring of a DAG's file is shown.
 SHOWS = {
-    "connection_form": ["lightly_provider/get_provider_info.py"],
+    "connection_form": ["lightly_provider/get_provider_info.py#CONNECTION_FORM"],
     "trigger_form": [ONBOARDING],
     "onboarding_graph": [ONBOARDING],
     "verified": [ONBOARDING, "lightly_provider/verification/report.py"],
-    "denied": [ONBOARDING, "lightly_provider/verification/report.py", "lightly_provider/diagnosis/remedies.py"],
     "run_links": [ONBOARDING, "lightly_provider/links.py"],
     "sandbox_dataset": [f"{WEB}/templates/{page}.html" for page in ("base", "dataset", "lights", "macros")]
     + [f"{WEB}/static/pages.css"],
@@ -45,12 +44,13 @@ def digest(name: str) -> str:
     if name != "sandbox_dataset":
         found.update(airflow_version().encode())
     for pattern in SHOWS[name]:
-        paths = sorted(path for path in REPOSITORY.glob(pattern) if path.is_file())
+        files, _, value = pattern.partition("#")
+        paths = sorted(path for path in REPOSITORY.glob(files) if path.is_file())
         if not paths:
             raise FileNotFoundError(f"The picture {name} shows {pattern}, and there is no such file.")
         for path in paths:
             found.update(f"\n{path.relative_to(REPOSITORY)}\n".encode())
-            found.update(_content(path))
+            found.update(_content(path, value))
     return found.hexdigest()
 
 
@@ -90,10 +90,13 @@ def _unknown() -> list[Path]:
     return [path for path in sorted(FOLDER.glob("*.png")) if path.stem not in SHOWS]
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path, value: str) -> bytes:
     if path.suffix != ".py":
         return path.read_bytes()
     tree = ast.parse(path.read_text())
+    if value:
+        (found,) = (node for node in tree.body if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == value)
+        return ast.unparse(found).encode()
     shown_docstring = path.parent.name == "dags"
     for node in ast.walk(tree):
         if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):

@@ -1,4 +1,4 @@
-"""A sandbox and an Airflow with the example DAGs, as `make sandbox` and `make airflow` start them, for these tests only."""
+"""A sandbox, and an Airflow with the example DAGs: `make sandbox` and `make airflow` for these tests only."""
 
 from __future__ import annotations
 
