@@ -53,6 +53,8 @@ DEVIATIONS = {
     # Of datasets that the platform itself makes.
     "DatasetCreateRequest.imgType: not here",
     "DatasetCreateRequest.parentDatasetId: not here",
+    # No JSON number beyond is exact.
+    "SelectionConfigV4.nSamples: maximum is 9007199254740992, and not None",
     # The platform gives the id.
     "DatasourceConfigS3.id: not here",
     "DatasourceConfigS3DelegatedAccess.id: not here",

@@ -148,7 +148,7 @@ def test_what_somebody_else_made_is_left_alone_unless_told(
 
     with pytest.raises(LightlyAccessError, match=rf"(?s)The\s+{kind}\s+'{name}'\s+exists\s+.*\s+without\s+the\s+tag"):
         create(name, context, **arguments)
-    with pytest.raises(LightlyAccessError, match="without the tag"):
+    with pytest.raises(LightlyAccessError, match=r"without\s+the tag"):
         DeleteLightlyAccessOperator(task_id="delete", **delete).execute(context)
     assert kept(lightly, "ssm", name) is None
 

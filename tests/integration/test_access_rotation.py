@@ -410,6 +410,6 @@ def test_what_is_not_there_or_another_s_is_not_rotated(
     ):
         rotate(create_user, name, context, access_conn_id=conn_id)
     lightly.aws("iam").untag_user(UserName=name, TagKeys=["managed-by"])
-    with pytest.raises(LightlyAccessError, match="without the tag"):
+    with pytest.raises(LightlyAccessError, match=r"without\s+the tag"):
         rotate(create_user, name, context, access_conn_id=conn_id)
     assert secrets_in_aws(lightly, create_user, name) == {secret_of(lightly, name)}

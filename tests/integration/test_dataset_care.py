@@ -47,10 +47,10 @@ def test_a_dataset_is_deleted_only_when_no_run_on_it_is_scheduled_or_running(
         return DeleteLightlyDatasetOperator(task_id="delete", **arguments).execute(context)
 
     hook.schedule_stored_config(dataset_id, config["id"], priority="MID", runs_on=[worker.label])
-    with pytest.raises(LightlyDatasetInUseError, match="is OPEN; cancel it, or wait"):
+    with pytest.raises(LightlyDatasetInUseError, match=r"is OPEN;\s+cancel it, or wait"):
         delete()
     run_id = worker.take(dataset_id)
-    with pytest.raises(LightlyDatasetInUseError, match="is LOCKED; cancel it, or wait"):
+    with pytest.raises(LightlyDatasetInUseError, match=r"is LOCKED;\s+cancel it, or wait"):
         delete()
     worker.finish(dataset_id, run_id)
     assert [method for method, _ in traffic.writes() if method == "DELETE"] == []

@@ -365,7 +365,7 @@ def test_a_sample_without_a_file_has_no_read_address_and_nothing_is_written(
 ) -> None:
     tagged: Tagged = request.getfixturevalue(kind)
 
-    with pytest.raises(final(LightlySampleFileError), match=f"has no file at s3://.*{setting}"):
+    with pytest.raises(final(LightlySampleFileError), match=rf"(?s)has no file at\s+s3://.*{setting}"):
         export(tagged, "no-urls.jsonl", format="read-urls")
     assert not tagged.exists(f"s3://{tagged.bucket}/exports/no-urls.jsonl")
 

@@ -44,7 +44,7 @@ def test_a_dataset_is_created_once(lightly: Sandbox, dataset_name: str, context:
 def test_a_dataset_of_another_type_is_refused(lightly: Sandbox, dataset_name: str, context: dict[str, Any]) -> None:
     create(dataset_name, context, dataset_type="Images")
 
-    with pytest.raises(final(LightlyDatasetConflictError), match=r"Images.*Videos.*cannot be changed"):
+    with pytest.raises(final(LightlyDatasetConflictError), match=r"(?s)Images.*Videos.*cannot be changed"):
         create(dataset_name, context, dataset_type="Videos")
 
 

@@ -351,7 +351,7 @@ def test_a_write_that_lightly_may_not_do_names_the_remedy_and_no_signature(
             aws_conn_id="there-is-no-such-connection",
         ).execute(context)
 
-    text = f"{refused.value!r}\n{caplog.text}"
+    text = f"{' '.join(str(refused.value).split())}\n{caplog.text}"
     assert "HTTP 403 AccessDenied; check the permissions of the dataset's datasource" in text
     signatures = re.findall(r"(?:X-Amz-Signature|Signature|X-Amz-Security-Token)=([^&\s]+)", text)
     assert set(signatures) <= {"***"}
