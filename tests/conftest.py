@@ -5,14 +5,19 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.shared_botocore import share
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 _HOME = tempfile.TemporaryDirectory(prefix="airflow-provider-lightly-")
@@ -49,6 +54,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def collected(pytestconfig: pytest.Config) -> list[pytest.Item]:
     """All tests of this session, also those that ``-m`` leaves out."""
     return pytestconfig.stash[COLLECTED]
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT is an exception, also in a process that a shell started in the background, where it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from lightly_provider.cli.exit_codes import ExitCode
 from lightly_provider.hooks.lightly import LightlyHook
 from tests.integration.conftest import TaskInstance
 from tests.integration.worker_runs import NOBODY, SELECTION, onboarded, worker_task
+from tests.thinning import thinned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tests.integration.conftest import Traffic
     from tests.integration.sandbox import Sandbox
 
+COMMANDS = ("doctor", "doctor location", "policy", "datasets", "dataset", "runs", "run", "export")
 FORMATS = ("table", "plain", "json", "yaml")
 
 
@@ -101,9 +103,13 @@ def shell(lightly: Sandbox, capsys: pytest.CaptureFixture[str]) -> Shell:
     return Shell(capsys, [connection["password"], lightly.admin.secret_access_key])
 
 
-@pytest.mark.parametrize("output", FORMATS)
 @pytest.mark.parametrize(
-    "command", ["doctor", "doctor location", "policy", "datasets", "dataset", "runs", "run", "export"]
+    ("command", "output"),
+    thinned(
+        [(command, output) for command in COMMANDS for output in FORMATS],
+        keep=len(COMMANDS),
+        covering=lambda command, _: command,
+    ),
 )
 def test_each_command_answers_in_each_format(
     command: str, output: str, account: Account, shell: Shell, tmp_path: Path
@@ -271,6 +277,7 @@ def test_an_export_that_may_not_be_written_is_denied(
     assert code == ExitCode.NO_CONNECTION, err
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_in_an_export_leaves_the_file_that_was_there(
     account: Account, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -205,18 +205,14 @@ def test_an_unexpected_error_has_no_traceback_and_no_secret(capsys: pytest.Captu
     assert "Traceback" not in err
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_with_130(capsys: pytest.CaptureFixture[str]) -> None:
-    # A process that a shell started in the background ignores SIGINT.
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def run(_: Namespace) -> Answer:
         signal.raise_signal(signal.SIGINT)
         return Answer()
 
-    try:
-        assert executed(run, capsys) == (130, "", "try: interrupted.\n")
-    finally:
-        signal.signal(signal.SIGINT, handler)
+    assert executed(run, capsys) == (130, "", "try: interrupted.\n")
 
 
 def test_what_others_print_is_not_in_the_output() -> None:
