@@ -227,14 +227,3 @@ def test_the_asset_connects_the_two_dags(opened: Open) -> None:
     page.get_by_text("s3://my-bucket/photos/").first.click()
     for dag_id in ("lightly_on_new_images", "ingest_and_announce"):
         expect(page.get_by_text(dag_id).first).to_be_visible()
-
-
-@pytest.mark.usefixtures("green", "denied")
-def test_the_page_of_the_datasets_leads_out_of_its_frame(opened: Open) -> None:
-    page = opened("/")
-    page.get_by_role("link", name="Lightly").or_(page.get_by_text("Lightly", exact=True)).first.click()
-    frame = page.frame_locator("iframe[title=Lightly]")
-    expect(frame.get_by_role("link", name="my-photos")).to_be_visible()
-    expect(frame.locator("tbody")).to_contain_text("denied")
-    frame.get_by_role("link", name="lightly_s3_onboarding / ").first.click()
-    expect(page).to_have_url(re.compile("/dags/lightly_s3_onboarding/runs/"))

@@ -68,6 +68,7 @@ def test_the_doctor_shows_none(access: Access, secrets: list[str], airflow_db: P
             "--allow-endpoint",
             "--purpose",
             "LIGHTLY",
+            "--verbose",
             *own,
         ],
         capture_output=True,

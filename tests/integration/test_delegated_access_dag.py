@@ -294,7 +294,7 @@ def test_on_airflow_3_a_connection_without_the_api_is_refused_before_anything_is
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"password": "CANARY-wrong"}, r"refused the login with status 401; .*'airflow_api'"),
+        ({"password": "CANARY-wrong"}, r"(?s)refused the login with status 401;\s.*'airflow_api'"),
         ({"host": "http://127.0.0.1:9"}, r"\(connection 'airflow_api'\) gave no usable answer: "),
     ],
 )
