@@ -13,7 +13,6 @@ it leaves a task.
 from __future__ import annotations
 
 import re
-import textwrap
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.foreign_text import storable
@@ -24,9 +23,9 @@ if TYPE_CHECKING:
 _LONGEST_MESSAGE = 20_000
 # With Airflow's indentation of an exception, lines of this length fit into its overview page.
 _WIDTH = 100
-_END_OF_SENTENCE = re.compile(r"(?<=[.!?])(?<!e\.g\.) (?=[A-Z\"'`(])")
+_END_OF_SENTENCE = r"(?<=[.!?])(?<!e\.g\.) (?=[A-Z\"'`(])"
 # A message is "cause; next step" in one sentence, or in some.
-_END_OF_CLAUSE = re.compile(r"(?<=;) ")
+_END_OF_CLAUSE = r"(?<=;) "
 
 
 def explained(cause: str, *, to_do: Iterable[str] = (), where: Iterable[str] = (), ids: str = "") -> str:
@@ -51,9 +50,11 @@ def in_lines(text: str) -> list[str]:
         return text.splitlines()
     if len(text) <= _WIDTH:
         return [text]
+    import textwrap
+
     lines: list[str] = []
-    for sentence in _END_OF_SENTENCE.split(text):
-        for clause in [sentence] if len(sentence) <= _WIDTH else _END_OF_CLAUSE.split(sentence):
+    for sentence in re.split(_END_OF_SENTENCE, text):
+        for clause in [sentence] if len(sentence) <= _WIDTH else re.split(_END_OF_CLAUSE, sentence):
             lines += textwrap.wrap(
                 clause, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
             )

@@ -11,15 +11,16 @@ import re
 
 LONGEST_SHOWN = 2000
 
+# Patterns are compiled on first use, because every DAG file imports this module.
 # The platform's own parameters (token, publicToken, secret), and those of signed URLs (AWS, Google, Azure).
-_SECRET_IN_URL = re.compile(r"((?:token|secret|signature|\bsig)=)[^&\s\"'<>]+", re.IGNORECASE)
+_VALUE_IN_URL = r"(?i)((?:token|secret|signature|\bsig)=)[^&\s\"'<>]+"
 
 # Characters that PostgreSQL (NUL), UTF-8 (lone surrogates) or a log cannot store. Tabs and line breaks are kept.
-_NOT_STORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-_NUL_OR_SURROGATE = re.compile("[\x00\ud800-\udfff]")
+_NOT_STORABLE = "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]"
+_NUL_OR_SURROGATE = "[\x00\ud800-\udfff]"
 # Airflow's log page folds the lines between two markers, which can be anywhere in a line (airflow 3.3.2,
 # ui/src/queries/useLogs.tsx; Airflow 2 also supports the second form).
-_LOG_MARKER = re.compile(r"::(?=(?:end)?group::)|##(?=\[(?:end)?group\])")
+_LOG_MARKER = r"::(?=(?:end)?group::)|##(?=\[(?:end)?group\])"
 
 
 def storable(text: str) -> str:
@@ -30,7 +31,7 @@ def storable(text: str) -> str:
 
     :param text: Untrusted text.
     """
-    return _NOT_STORABLE.sub(_escaped, text)
+    return re.sub(_NOT_STORABLE, _escaped, text)
 
 
 def is_storable(text: str) -> bool:
@@ -40,7 +41,7 @@ def is_storable(text: str) -> bool:
     :param text: Untrusted text.
     """
     # The first is a hundred times faster, and most texts are ASCII.
-    return "\0" not in text if text.isascii() else _NUL_OR_SURROGATE.search(text) is None
+    return "\0" not in text if text.isascii() else re.search(_NUL_OR_SURROGATE, text) is None
 
 
 def shown(text: object, *, longest: int = LONGEST_SHOWN) -> str:
@@ -58,7 +59,7 @@ def shown(text: object, *, longest: int = LONGEST_SHOWN) -> str:
     cut = whole[:longest]
     if not cut.isprintable():
         cut = "".join(character if character.isprintable() else _escape(character) for character in cut)
-    cut = _LOG_MARKER.sub(lambda marker: "".join(rf"\x{ord(sign):02x}" for sign in marker.group()), cut)
+    cut = re.sub(_LOG_MARKER, lambda marker: "".join(rf"\x{ord(sign):02x}" for sign in marker.group()), cut)
     return cut if len(whole) <= longest else f"{cut}… ({len(whole)} characters)"
 
 
@@ -68,7 +69,7 @@ def shown_json(text: str) -> str:
 
     :param text: JSON of ASCII characters, as ``json.dumps`` returns it. Its value does not change.
     """
-    return _LOG_MARKER.sub(lambda marker: "".join(rf"\u{ord(sign):04x}" for sign in marker.group()), text)
+    return re.sub(_LOG_MARKER, lambda marker: "".join(rf"\u{ord(sign):04x}" for sign in marker.group()), text)
 
 
 def without_secret_parameters(text: str) -> str:
@@ -77,7 +78,7 @@ def without_secret_parameters(text: str) -> str:
 
     :param text: Untrusted text.
     """
-    return _SECRET_IN_URL.sub(r"\1***", text)
+    return re.sub(_VALUE_IN_URL, r"\1***", text)
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -75,7 +75,7 @@ METRICS = (
 IN_TASK, IN_TRIGGERER = "task", "triggerer"
 # InfluxDB's form of tags, which StatsD uses, ends a tag at a comma, a colon or an equals sign; Airflow drops metrics
 # with other characters (airflow 3.3.2, _shared/observability/metrics/validators.py).
-_NOT_IN_TAG = re.compile(r"[^A-Za-z0-9_.-]+")
+_NOT_IN_TAG = r"[^A-Za-z0-9_.-]+"
 _LONGEST_TAG = 100
 
 
@@ -130,7 +130,7 @@ def _send(metric: Metric, method: str, value: Any, tags: dict[str, str]) -> None
             return
         from airflow.providers.common.compat.sdk import Stats
 
-        clean = {name: _NOT_IN_TAG.sub("_", tags[name])[:_LONGEST_TAG] for name in metric.tags}
+        clean = {name: re.sub(_NOT_IN_TAG, "_", tags[name])[:_LONGEST_TAG] for name in metric.tags}
         getattr(Stats, method)(metric.name, value, tags=clean)
     except Exception as error:  # noqa: BLE001 - a metric must not fail a task, whatever the backend raises
         log.debug("The metric %s was not sent: %s", metric.name, type(error).__name__)

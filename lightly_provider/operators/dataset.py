@@ -26,9 +26,9 @@ IF_EXISTS = ("reuse", "fail")
 IF_MISSING = ("create", "fail")
 
 # lightly 1.5.26, models/dataset_create_request.py
-_DATASET_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9 _-]{2,}")
+_DATASET_NAME = r"[a-zA-Z0-9][a-zA-Z0-9 _-]{2,}"
 # No more than what tells an address from a name; the platform decides.
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+_EMAIL = r"[^@\s]+@[^@\s]+"
 
 
 class CreateLightlyDatasetOperator(LightlyBaseOperator):
@@ -95,7 +95,7 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
         """See :meth:`CheckedArguments.check_arguments`."""
         super().check_arguments()
         if is_static(self.dataset_name) and not (
-            isinstance(self.dataset_name, str) and _DATASET_NAME.fullmatch(self.dataset_name)
+            isinstance(self.dataset_name, str) and re.fullmatch(_DATASET_NAME, self.dataset_name)
         ):
             raise ValueError(
                 f"dataset_name is {self.dataset_name!r}, which the platform does not allow; use at least 3 of letters, "
@@ -238,7 +238,7 @@ class ShareLightlyDatasetOperator(LightlyBaseOperator):
         for argument in sorted(self._given):
             if is_static(value := getattr(self, argument)):
                 names = names_of(value, argument=argument)
-                if argument == "emails" and (wrong := [name for name in names if not _EMAIL.fullmatch(name)]):
+                if argument == "emails" and (wrong := [name for name in names if not re.fullmatch(_EMAIL, name)]):
                     raise ValueError(f"emails has {quoted(wrong[0])}; give email addresses, e.g. 'ann@example.com'.")
 
     def perform(self, context: Context) -> dict[str, Any]:
