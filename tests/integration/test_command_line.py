@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from tests.integration.conftest import Traffic
     from tests.integration.sandbox import Sandbox
 
+# Airflow looks for a connection that is nowhere else in its database.
+pytestmark = pytest.mark.usefixtures("airflow_db")
+
 COMMANDS = ("doctor", "doctor location", "policy", "datasets", "dataset", "runs", "run", "export")
 FORMATS = ("table", "plain", "json", "yaml")
 
