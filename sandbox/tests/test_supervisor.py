@@ -58,7 +58,7 @@ def _alive(pid: int) -> bool:
         return False
 
 
-@pytest.mark.exhaustive(sample="test_what_a_killed_sandbox_had_is_still_there")
+@pytest.mark.exhaustive(sample="test_the_worker_takes_a_run_and_the_seed_is_real")
 def test_a_second_up_goes_on_where_the_first_stopped(started: list[Process], tmp_path: Path) -> None:
     state = tmp_path / "state"
     process, api, customer, before = _up(started, state, "--workers", "0")
@@ -89,6 +89,7 @@ def test_a_second_up_goes_on_where_the_first_stopped(started: list[Process], tmp
     ]
 
 
+@pytest.mark.exhaustive(sample="test_the_worker_takes_a_run_and_the_seed_is_real")
 def test_what_a_killed_sandbox_had_is_still_there(started: list[Process], tmp_path: Path) -> None:
     state = tmp_path / "state"
     process, api, customer, _ = _up(started, state, "--workers", "0")

@@ -35,6 +35,7 @@ def verdicts(database: Path) -> int:
         return int(connection.execute(query, (DAG_ID, DAG_ID)).fetchone()[0])
 
 
+@pytest.mark.exhaustive(sample="test_a_platform_that_cannot_be_asked_makes_the_run_fail")
 def test_all_datasets_are_verified_and_what_changed_is_told(
     masking_sandbox: Sandbox,
     database: Path,
@@ -84,7 +85,7 @@ def test_all_datasets_are_verified_and_what_changed_is_told(
     assert first.tasks["find_datasets"] == "success"
 
 
-@pytest.mark.exhaustive(sample="test_all_datasets_are_verified_and_what_changed_is_told")
+@pytest.mark.exhaustive(sample="test_a_platform_that_cannot_be_asked_makes_the_run_fail")
 def test_airflows_own_identity_looks_at_roles_beside_the_keys_of_others(
     masking_sandbox: Sandbox,
     database: Path,

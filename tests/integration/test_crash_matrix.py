@@ -125,7 +125,7 @@ def points(n_requests: int, share: str) -> list[tuple[int, str]]:
 @pytest.mark.parametrize(
     "share", ["a sample", pytest.param("the rest", marks=[pytest.mark.exhaustive, pytest.mark.timeout(1800)])]
 )
-@pytest.mark.parametrize("mode", ["waiting", "deferred"])
+@pytest.mark.parametrize("mode", [pytest.param("waiting", marks=pytest.mark.exhaustive), "deferred"])
 def test_wherever_the_task_is_cut_off_there_is_one_run_and_its_result(
     mode: str,
     share: str,

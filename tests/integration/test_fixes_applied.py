@@ -553,6 +553,7 @@ def test_the_documented_rights_suffice_to_name_what_denies(
     assert datasource.verify()[0]["ok"]
 
 
+@pytest.mark.exhaustive(sample="test_what_is_broken_by_hand_is_named_and_its_printed_fix_turns_the_lights_green")
 def test_none_of_the_documented_rights_is_too_many(
     lightly: Sandbox,
     dataset_name: str,

@@ -10,6 +10,7 @@ PARTS = (
     "fastapi",
     "jinja2",
     "lightly_mundig",
+    "markupsafe",
     "matplotlib",
     "ministack",
     "numpy",
@@ -19,7 +20,10 @@ PARTS = (
     "rich",
     "skimage",
     "sqlalchemy",
+    "starlette",
     "typer",
+    "typing_extensions",
+    "urllib3",
     "uvicorn",
 )
 """What the distribution depends on, by the names of its modules."""
