@@ -28,6 +28,7 @@ def documented() -> list[dict[str, Any]]:
     return list(json.loads(block)["Statement"])
 
 
+@pytest.mark.exhaustive(sample="test_they_reach_no_role_or_user_of_another_name")
 @pytest.mark.parametrize(
     ("create", "store"),
     thinned([(create, store) for create in (create_role, create_user) for store in ("secretsmanager", "ssm")], keep=1),

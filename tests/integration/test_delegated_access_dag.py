@@ -131,6 +131,7 @@ def test_the_secret_key_shows_nowhere_but_where_it_is_kept(
     assert lines_with(secret, logged, json.dumps([outcome, again]), json.dumps(context["ti"].pushed)) == []
 
 
+@pytest.mark.exhaustive(sample="test_the_secret_key_shows_nowhere_but_where_it_is_kept")
 @pytest.mark.parametrize("work_fails", [True, pytest.param(False, marks=pytest.mark.exhaustive)])
 def test_a_user_that_is_a_setup_is_deleted_by_its_teardown_also_when_the_work_fails(
     work_fails: bool, lightly: Sandbox, bucket: str, name: str, database: Path

@@ -229,6 +229,7 @@ def test_kill_of_a_run_that_is_over_says_that_it_could_not(
     assert [run.state for run in schedule(dataset_id)] == ["DONE"]
 
 
+@pytest.mark.exhaustive(sample="test_a_run_returns_its_tag_its_counts_and_its_ids")
 @pytest.mark.parametrize("lost", thinned(["POST schedule", "POST vX", "POST datasets"], keep=1))
 def test_a_lost_answer_leaves_one_dataset_and_one_run(
     lost: str,
