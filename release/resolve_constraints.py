@@ -21,7 +21,7 @@ def resolve(row: dict[str, Any], uv: str) -> str:
     resolved = subprocess.run(
         [
             *(uv, "pip", "compile", "--quiet", "--python", sys.executable, "--exclude-newer", row["cut"], *exempt),
-            *("--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links", "-"),
+            *("--no-header", "--no-annotate", "-"),
         ],
         input="\n".join(requirements(row)),
         capture_output=True,

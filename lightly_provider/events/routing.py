@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # What Lightly and its worker write themselves: thumbnails, frames, crops, predictions.
 _LIGHTLYS_OWN = ".lightly/"
 MOST_DATASETS = 10_000
-_LONGEST_NAME = 255
+_LONGEST_NAME = 250  # as a partition key of Airflow may be
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 # AWS docs: SQS developer guide, "Standard queue quotas": 120,000 messages may be received and not deleted yet.
 MOST_IN_FLIGHT = 100_000
-_LONGEST_PARTITION_KEY = 250  # airflow 3.3.2, sdk/execution_time/context.py
 
 
 class DrainUploadsOperator(CheckedOperator):
@@ -129,7 +128,7 @@ class DrainUploadsOperator(CheckedOperator):
             if not hasattr(event, "add_partitions"):
                 continue
             try:
-                event.add_partitions(sorted(name[:_LONGEST_PARTITION_KEY] for name in datasets))
+                event.add_partitions(sorted(datasets))
             except TypeError:  # an asset alias has no partitions
                 continue
 

@@ -498,7 +498,7 @@ def test_a_name_that_no_file_of_this_machine_can_have_is_named(folder: MemoryFol
         """One file with a name of 300 characters, as a key of S3 can be."""
 
         def at(self, name: str) -> Source:
-            raise NotImplementedError
+            return self
 
         def _listed(self) -> Iterator[tuple[SourceFile, bool]]:
             yield SourceFile("x" * 300 + ".xml", "s3://b/x", 1, lambda: nullcontext(io.BytesIO(b"<a/>"))), False
