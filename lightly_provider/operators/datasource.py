@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lightly_provider.aws.credentials import (
-    DelegatedAccess,
-    UserAccess,
-    check_kms_key_arn,
-    check_role_arn,
-)
 from lightly_provider.aws.location import S3Location
-from lightly_provider.aws.regions import check_region
-from lightly_provider.contract import Purpose
 from lightly_provider.links import LightlyDatasetLink, push_dataset_link
 from lightly_provider.operators.arguments import check_choice, check_id, is_static
 from lightly_provider.operators.base import LightlyBaseOperator
@@ -25,15 +16,16 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from lightly_provider.api.models.datasource import S3Datasource
+    from lightly_provider.contract import Purpose
     from lightly_provider.hooks.aws import AwsConnection, AwsConnections
     from lightly_provider.lineage import Moved, Platform
 
 # Where the platform's own page puts thumbnails (lightly 1.5.26, api/api_workflow_datasources.py).
 DEFAULT_THUMBNAIL_SUFFIX = ".lightly/thumbnails/[filename]_thumb.[extension]"
+PURPOSES = ("INPUT", "LIGHTLY", "INPUT_OUTPUT")
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Target:
+class _Target(NamedTuple):
     """One datasource that is to be set, and the arguments that it comes from."""
 
     purpose: Purpose
@@ -143,16 +135,19 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
         if is_static(self.dataset_id):
             check_id(self.dataset_id, argument="dataset_id")
         if self.purpose and is_static(self.purpose):
-            check_choice(self.purpose, [str(p) for p in Purpose], argument="purpose")
+            check_choice(self.purpose, PURPOSES, argument="purpose")
         if is_static(self.resource_path):
             S3Location.parse(self.resource_path, argument="resource_path")
         if self.output_resource_path and is_static(self.output_resource_path):
             S3Location.parse(self.output_resource_path, argument="output_resource_path")
         if self.region and is_static(self.region):
+            from lightly_provider.aws.regions import check_region
             from lightly_provider.hooks.aws import regions_of_botocore
 
             check_region(self.region, argument="region", known=regions_of_botocore())
         if self.kms_key_arn and is_static(self.kms_key_arn):
+            from lightly_provider.aws.credentials import check_kms_key_arn
+
             check_kms_key_arn(self.kms_key_arn, argument="kms_key_arn")
         if self.thumbnail_suffix and is_static(self.thumbnail_suffix) and "[filename]" not in self.thumbnail_suffix:
             raise ValueError(
@@ -169,10 +164,12 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
             given, missing = ("role_arn", "external_id") if self.role_arn else ("external_id", "role_arn")
             raise ValueError(f"{given} is given without {missing}; Lightly assumes a role only with both.")
         if self.role_arn and is_static(self.role_arn):
+            from lightly_provider.aws.credentials import check_role_arn
+
             check_role_arn(self.role_arn, argument="role_arn")
 
     def _check_together(self) -> None:
-        if self.output_resource_path and self.purpose and is_static(self.purpose) and self.purpose != Purpose.INPUT:
+        if self.output_resource_path and self.purpose and is_static(self.purpose) and self.purpose != "INPUT":
             raise ValueError(
                 f"purpose is {self.purpose!r} and output_resource_path is given, which makes resource_path the INPUT; "
                 "leave purpose out, or set the two datasources by two tasks."
@@ -180,7 +177,7 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
         if self.output_aws_conn_id and not self.output_resource_path:
             raise ValueError("output_aws_conn_id is given without output_resource_path; add that, or leave it out.")
         thumbnails = self._thumbnails and is_static(self.generate_thumbnails)
-        if self.purpose == Purpose.INPUT and not self.output_resource_path and thumbnails:
+        if self.purpose == "INPUT" and not self.output_resource_path and thumbnails:
             raise ValueError(
                 "Thumbnails are asked for on a datasource of purpose INPUT, which is only read; "
                 "ask for them on the LIGHTLY datasource, or give output_resource_path."
@@ -226,6 +223,7 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
 
     def moved(self, platform: Platform) -> Moved:
         """See :meth:`DescribedLineage.moved`."""
+        from lightly_provider.contract import Purpose
         from lightly_provider.lineage import Moved, location
 
         # A datasource of purpose LIGHTLY is where Lightly writes.
@@ -233,6 +231,8 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
         return Moved(inputs=read, outputs=[platform.dataset(self.dataset_id)])
 
     def _targets(self) -> list[_Target]:
+        from lightly_provider.contract import Purpose
+
         location = S3Location.parse(self.resource_path, argument="resource_path")
         conn_id = None if self.role_arn else self.datasource_aws_conn_id
         single = Purpose(self.purpose) if self.purpose else Purpose.INPUT_OUTPUT
@@ -268,6 +268,7 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
 
     def _request(self, target: _Target, external_id: str | None, connections: AwsConnections) -> S3Datasource:
         from lightly_provider.api.models.datasource import S3DelegatedAccessDatasource, S3UserAccessDatasource
+        from lightly_provider.aws.credentials import DelegatedAccess, UserAccess, check_kms_key_arn
 
         if target.location.warning:
             self.log.warning(target.location.warning)
@@ -292,6 +293,7 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
         return S3DelegatedAccessDatasource(s3_arn=access.role_arn, s3_external_id=access.external_id, **common)
 
     def _region(self, target: _Target, connection: AwsConnection) -> str:
+        from lightly_provider.aws.regions import check_region
         from lightly_provider.hooks.aws import find_bucket_region, regions_of_botocore
 
         region = self.region or find_bucket_region(target.location.bucket, connection) or connection.region

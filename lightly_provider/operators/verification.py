@@ -9,16 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
-from lightly_provider import metrics
-from lightly_provider.contract import Purpose
-from lightly_provider.diagnosis.findings import Status
 from lightly_provider.exceptions import LightlyPermissionsError
 from lightly_provider.foreign_text import shown, storable
 from lightly_provider.links import LightlyDatasetLink, push_dataset_link
 from lightly_provider.operators.arguments import check_choice, check_id, is_static, seconds_of
 from lightly_provider.operators.base import LightlyBaseOperator
 from lightly_provider.operators.earlier_xcom import pushed_before
-from lightly_provider.verification.requirements import DatasetUse, check_require, required_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +28,7 @@ if TYPE_CHECKING:
     from lightly_provider.diagnosis.findings import Finding
     from lightly_provider.diagnosis.target import Target
     from lightly_provider.hooks.aws import AwsConnections
+    from lightly_provider.verification.requirements import DatasetUse
     from lightly_provider.verification.verdict import Verdict
 
 # AWS docs: IAM, troubleshooting: a change needs some time to be seen everywhere; a minute covers what is reported.
@@ -136,6 +133,8 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         if is_static(self.dataset_id):
             check_id(self.dataset_id, argument="dataset_id")
         if is_static(self.require):
+            from lightly_provider.verification.requirements import check_require
+
             check_require(self.require)
         if self.propagation_timeout is not None:
             seconds_of(self.propagation_timeout, argument="propagation_timeout", zero_allowed=True)
@@ -208,6 +207,7 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         )
 
     def _conclude(self, context: Context, verdict: Verdict, age: float | None) -> dict[str, Any]:
+        from lightly_provider.diagnosis.findings import Status
         from lightly_provider.verification.report import changes_between, failure_message, table
 
         self.log.info(
@@ -245,6 +245,8 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         raise LightlyPermissionsError(message)
 
     def _measure(self, verdict: Verdict) -> None:
+        from lightly_provider import metrics
+
         connection = self.lightly_conn_id
         metrics.count(metrics.VERDICTS, connection=connection, status=str(verdict.status))
         for cause in {str(check.cause or "unknown") for check in verdict.failed}:
@@ -284,6 +286,8 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         return [pulled] if isinstance(pulled, dict) else list(pulled or [])
 
     def _read(self) -> tuple[Dataset, list[Datasource]]:
+        from lightly_provider.contract import Purpose
+
         dataset = self.hook.get_dataset(self.dataset_id)
         # What is not in S3, or serves a purpose that this version does not know, has no rules here.
         datasources = [
@@ -294,7 +298,9 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         return dataset, datasources
 
     def _look(self, dataset: Dataset, datasources: Sequence[Datasource]) -> Verdict:
+        from lightly_provider.contract import Purpose
         from lightly_provider.verification.judging import judge
+        from lightly_provider.verification.requirements import DatasetUse, required_of
         from lightly_provider.verification.verdict import target_of
 
         use = DatasetUse(
@@ -325,7 +331,7 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
     ) -> tuple[list[Finding], Target]:
         # A template may render to nothing.
         conn_id, own_conn_id = self.datasource_aws_conn_id or None, self.aws_conn_id or None
-        if target.purpose is Purpose.LIGHTLY and self.output_aws_conn_id:
+        if target.purpose == "LIGHTLY" and self.output_aws_conn_id:
             conn_id = self.output_aws_conn_id
         if conn_id is None and own_conn_id is None:
             return [], target

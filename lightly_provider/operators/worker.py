@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, conf
 
-from lightly_provider.contract import Purpose, ScheduledRunState
 from lightly_provider.exceptions import LightlyDatasetInUseError, LightlyRunCanceledError, LightlyRunError
 from lightly_provider.links import LightlyDatasetLink, LightlyRunsLink, push_dataset_link, push_runs_link
 from lightly_provider.operators.arguments import (
@@ -25,10 +24,6 @@ from lightly_provider.operators.arguments import (
     seconds_of,
 )
 from lightly_provider.operators.base import LightlyBaseOperator, failing_for_good, push_members
-from lightly_provider.runs.follower import Ending, RunFollower, result
-from lightly_provider.runs.once import WORKER_PRESENCES, missing_datasource
-from lightly_provider.runs.state import Limits, Step, Watch
-from lightly_provider.runs.task_state import reason_for_next_try
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,13 +33,15 @@ if TYPE_CHECKING:
     from lightly_provider.api.models.datasource import Datasource
     from lightly_provider.api.models.validation import RequestModel
     from lightly_provider.api.models.worker_config import WorkerConfig, WorkerOptions
+    from lightly_provider.contract import Purpose
     from lightly_provider.lineage import Moved, Platform
     from lightly_provider.results.relevant_filenames import RelevantFilenames
+    from lightly_provider.runs.follower import Ending, RunFollower
+    from lightly_provider.runs.state import Limits
 
 _CONFIGS = ("selection_config", "worker_config", "lightly_config")
-# States of a scheduled run whose run has not ended yet.
-_ACTIVE = frozenset({ScheduledRunState.OPEN, ScheduledRunState.LOCKED})
 PRIORITIES = ("LOW", "MID", "HIGH", "CRITICAL")
+WORKER_PRESENCES = ("warn", "require", "ignore")
 
 
 class RunLightlyWorkerOperator(LightlyBaseOperator):
@@ -238,6 +235,8 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         :param event: See :meth:`lightly_provider.runs.follower.RunFollower.event_of`.
         :return: The same as when the task waits itself.
         """
+        from lightly_provider.runs.state import Limits
+
         with failing_for_good():
             self._ti = context["ti"]
             self.scheduled_run_id = event["scheduled_run_id"]
@@ -306,6 +305,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         """Read the relevant filenames; None: the run is not restricted."""
         if self.relevant_filenames is None:
             return None
+        from lightly_provider.contract import Purpose
         from lightly_provider.results.relevant_filenames import RelevantFilenames, location_of
 
         relevant = RelevantFilenames.read(
@@ -323,13 +323,17 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
 
     def _prepare(self, relevant: RelevantFilenames | None) -> None:
         """Before a run is scheduled: write the relevant filenames, and reset the time of the last processed files."""
+        from lightly_provider.contract import Purpose, ScheduledRunState
+
         if relevant is not None:
             uri = relevant.write(self._datasource(Purpose.LIGHTLY), aws_conn_id=self.aws_conn_id)
             self.log.info("Wrote the relevant filenames to %s", uri)
         if self.reset_processed_until is None:
             return
         seconds = moment_of(self.reset_processed_until, argument="reset_processed_until")
-        active = [run for run in self.hook.get_scheduled_runs(self.dataset_id) if run.state in _ACTIVE]
+        # States of a scheduled run whose run has not ended yet.
+        states = (ScheduledRunState.OPEN, ScheduledRunState.LOCKED)
+        active = [run for run in self.hook.get_scheduled_runs(self.dataset_id) if run.state in states]
         if active:
             raise LightlyDatasetInUseError(
                 f"Scheduled run {active[0].id} on dataset {self.dataset_id} is active ({active[0].state}), and its end "
@@ -344,10 +348,12 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         )
 
     def _datasource(self, purpose: Purpose) -> Datasource:
+        from lightly_provider.runs.once import missing_datasource
+
         found = {datasource.purpose: datasource for datasource in self.hook.get_datasources(self.dataset_id)}
         if (error := missing_datasource(self.dataset_id, found)) is not None:
             raise error
-        return found.get(purpose) or found[Purpose.INPUT_OUTPUT]
+        return found.get(purpose) or found["INPUT_OUTPUT"]
 
     # --- one private method per step -----------------------------------------------------------------------------
 
@@ -416,6 +422,9 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         self.scheduled_run_id = scheduled_run_id
 
     def _follower(self, scheduled_run_id: str, limits: Limits | None = None) -> RunFollower:
+        from lightly_provider.runs.follower import RunFollower
+        from lightly_provider.runs.state import Limits, Watch
+
         return RunFollower(
             dataset_id=self.dataset_id,
             scheduled_run_id=scheduled_run_id,
@@ -424,6 +433,8 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         )
 
     def _limits(self) -> Limits:
+        from lightly_provider.runs.state import Limits
+
         now, longest = time.time(), self._longest_wait()
         pickup = None if self.pickup_timeout is None else seconds_of(self.pickup_timeout, argument="pickup_timeout")
         return Limits(
@@ -466,6 +477,9 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         )
 
     def _conclude(self, context: Context, follower: RunFollower, ending: Ending) -> dict[str, Any]:
+        from lightly_provider.runs.follower import result
+        from lightly_provider.runs.state import Step
+
         if ending.run is not None:
             # Also of a run that failed, whose log can be downloaded by this id.
             context["ti"].xcom_push(key="run_id", value=ending.run.id)
@@ -495,6 +509,8 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
 
     def _after_kill(self, scheduled_run_id: str) -> LightlyRunError:
         """Cancel the run unless it is still needed; the error with which the killed task ends."""
+        from lightly_provider.runs.task_state import reason_for_next_try
+
         if not self.cancel_on_kill:
             outcome = f"Scheduled run {scheduled_run_id} continues, because cancel_on_kill is False."
             return LightlyRunError(f"The task was killed. {outcome}", scheduled_run_id=scheduled_run_id)

@@ -45,8 +45,6 @@ if TYPE_CHECKING:
         def labels(self) -> Sequence[str]: ...
 
 
-WORKER_PRESENCES = ("warn", "require", "ignore")
-
 # The key in the task state store. Changing it would lose the runs of tasks in flight.
 STATE_KEY = "lightly_worker_run"
 

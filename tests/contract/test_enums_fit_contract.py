@@ -31,6 +31,7 @@ from lightly_provider.contract import (
     WorkerType,
 )
 from lightly_provider.operators.dataset import DATASET_TYPES
+from lightly_provider.operators.datasource import PURPOSES
 from lightly_provider.operators.worker import PRIORITIES
 from tests.contract.schema import contract
 
@@ -63,6 +64,7 @@ def test_a_user_can_create_every_type_of_dataset_but_the_platforms_own_crops() -
 
 def test_the_purposes_are_the_contracts() -> None:
     assert sorted(Purpose) == sorted(values("DatasourcePurpose"))
+    assert list(PURPOSES) == list(Purpose)
 
 
 def test_the_regions_are_the_contracts() -> None:

@@ -22,7 +22,7 @@ from lightly_provider.exceptions import (
 from lightly_provider.hooks.verbs import runs
 from lightly_provider.operators import worker
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
-from lightly_provider.runs import follower
+from lightly_provider.runs import follower, task_state
 from lightly_provider.runs.state import decide
 from tests.contract.example_calls import ARTIFACT, CONFIG, RUN, SCHEDULED_RUN, TAG
 from tests.contract.samples import documented_answer
@@ -679,7 +679,7 @@ def test_a_run_whose_time_is_up_is_canceled_though_the_task_has_tries_left(
     with pytest.raises(AirflowTaskTimeout):
         made.execute(context)  # type: ignore[arg-type]
     # Whatever Airflow's own answer would be, it is not asked: a next try shall not wait for a run without end.
-    monkeypatch.setattr(worker, "reason_for_next_try", lambda _: pytest.fail("asked"))
+    monkeypatch.setattr(task_state, "reason_for_next_try", lambda _: pytest.fail("asked"))
     made.on_kill()
     assert len(own.asked(*CANCEL)) == 1
 
