@@ -256,7 +256,7 @@ def _without_airflow(bucket: str, region: str, requests: Requests) -> dict[str, 
 class ByHand:
     """What Airflow's task instance is to an operator that is executed without Airflow."""
 
-    try_number, map_index = 1, -1
+    task_id, try_number, map_index = "by_hand", 1, -1
 
     def xcom_push(self, key: str, value: Any) -> None:
         """Nobody reads it."""
