@@ -22,14 +22,18 @@ def thinned(cases: Sequence[Any], *, keep: int, covering: Callable[..., Any] | N
     """
     Mark all cases but a sample as exhaustive.
 
-    :param cases: The cases, as ``pytest.mark.parametrize`` takes them.
+    :param cases: The cases, as ``pytest.mark.parametrize`` takes them. Those that are exhaustive already stay so.
     :param keep: How many cases the sample has; more only if there are more kinds to cover.
     :param covering: The kind of a case, called with its values; the sample has one case of each kind. None:
         all cases are of one kind.
     :param seed: Another seed draws another sample, for a second test of the same cases.
     """
     params = [_param(case) for case in cases]
-    order = random.Random(seed).sample(range(len(params)), len(params))
+    order = [
+        index
+        for index in random.Random(seed).sample(range(len(params)), len(params))
+        if not any(mark.name == "exhaustive" for mark in params[index].marks)
+    ]
     kinds: dict[Any, int] = {}
     for index in order:
         kinds.setdefault(covering(*params[index].values) if covering else None, index)

@@ -159,6 +159,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Comple
     return _pytest(folder, ISOLATED + WORKING, "-rA", LIGHTLY_SANDBOX=str(named)), folder
 
 
+@pytest.mark.exhaustive(sample="test_lightly_reaches_a_bucket_of_a_new_account")
 def test_tests_share_a_sandbox_and_see_nothing_of_each_other(
     session: tuple[subprocess.CompletedProcess[str], Path],
 ) -> None:
@@ -168,6 +169,7 @@ def test_tests_share_a_sandbox_and_see_nothing_of_each_other(
     assert _sandboxes(folder) == []
 
 
+@pytest.mark.exhaustive(sample="test_lightly_reaches_a_bucket_of_a_new_account")
 def test_an_account_has_photos_a_worker_and_airflows_connections(
     session: tuple[subprocess.CompletedProcess[str], Path],
 ) -> None:
@@ -198,7 +200,7 @@ def test_a_sandbox_that_does_not_start_is_shown_with_its_words(tmp_path: Path) -
     assert "verify-scope" in done.stdout
 
 
-@pytest.mark.exhaustive(sample="test_tests_share_a_sandbox_and_see_nothing_of_each_other")
+@pytest.mark.exhaustive(sample="test_lightly_reaches_a_bucket_of_a_new_account")
 @pytest.mark.parametrize(
     "xdist",
     [
@@ -227,7 +229,7 @@ def test_all_ends_with_a_pytest_that_is_killed(tmp_path: Path, xdist: tuple[str,
     wait_until(lambda: not any(map(_runs, pids)))
 
 
-@pytest.mark.exhaustive(sample="test_tests_share_a_sandbox_and_see_nothing_of_each_other")
+@pytest.mark.exhaustive(sample="test_lightly_reaches_a_bucket_of_a_new_account")
 def test_tests_in_several_processes_are_as_much_apart(tmp_path: Path) -> None:
     done = _pytest(tmp_path, ISOLATED + ISOLATED_MORE, "-p", "xdist.plugin", "-n", "2")
     assert done.returncode == 0, done.stdout

@@ -201,6 +201,7 @@ def _api(process: Process) -> Api:
     return Api(ready["lightly_url"], ready["token"])
 
 
+@pytest.mark.exhaustive(sample="test_the_worker_takes_a_run_and_the_seed_is_real")
 def test_a_silent_run_crashes_after_the_time_that_up_was_given(elsewhere: tuple[Process, Path]) -> None:
     api, customer = _api(elsewhere[0]), Customer(elsewhere[0].ready())
     dataset_id = api.new_dataset()

@@ -228,7 +228,7 @@ def test_a_denial_to_airflows_own_identity_names_it_and_the_operation(
 # --- keys that are lost -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("end", [AirflowTaskTimeout, KeyboardInterrupt])
+@pytest.mark.parametrize("end", thinned([AirflowTaskTimeout, KeyboardInterrupt], keep=1))
 def test_a_task_that_ends_before_its_new_key_is_kept_leaves_no_key_behind(
     end: type[BaseException],
     lightly: Sandbox,
@@ -384,6 +384,7 @@ def test_of_tasks_that_create_the_same_at_once_one_wins_and_the_others_adopt_it(
         assert create(mine, {"ti": TaskInstance()}, access_conn_id=conn_id, **places(bucket))["changed"] == []
 
 
+@pytest.mark.exhaustive(sample="test_of_tasks_that_create_the_same_at_once_one_wins_and_the_others_adopt_it")
 @pytest.mark.parametrize("n_turns", [2, pytest.param(6, marks=pytest.mark.exhaustive)])
 def test_where_the_trust_was_lost_two_tasks_at_once_agree_on_one_external_id(
     n_turns: int, lightly: Sandbox, bucket: str, name: str

@@ -98,7 +98,7 @@ def seen(verdict: dict[str, Any]) -> dict[str, str]:
     [(Purpose.INPUT, {READ}), (Purpose.LIGHTLY, {READ, WRITE, OVERWRITE})],
     ids=["INPUT", "LIGHTLY"],
 )
-@pytest.mark.parametrize("by", ["the user's policy", "the bucket's policy"])
+@pytest.mark.parametrize("by", ["the user's policy", pytest.param("the bucket's policy", marks=pytest.mark.exhaustive)])
 def test_what_works_inside_only_is_named_so_and_bypass_verify_needs_list_alone(
     by: str,
     purpose: Purpose,

@@ -179,6 +179,7 @@ def test_killed_after_any_step_the_datasource_works_and_the_next_run_finishes(
         assert step > 6
 
 
+@pytest.mark.exhaustive(sample="test_killed_after_any_step_the_datasource_works_and_the_next_run_finishes")
 @pytest.mark.parametrize("create", thinned([create_role, create_user], keep=1))
 def test_killed_after_any_step_a_creation_is_finished_by_the_next_run(
     create: Any, lightly: Sandbox, bucket: str, name: str, dataset_name: str, context: dict[str, Any]
@@ -294,6 +295,7 @@ def schedule_run(dataset_id: str, label: str) -> None:
     ).execute({"ti": TaskInstance()})
 
 
+@pytest.mark.exhaustive(sample="test_a_rotation_moves_every_datasource_and_takes_the_old_secret_away")
 def test_an_access_key_goes_only_when_no_run_that_began_with_it_is_left(
     lightly: Sandbox, bucket: str, name: str, dataset_name: str, context: dict[str, Any]
 ) -> None:
@@ -330,7 +332,7 @@ def test_an_access_key_goes_only_when_no_run_that_began_with_it_is_left(
     assert secrets_in_aws(lightly, create_user, name) == {second}
 
 
-@pytest.mark.exhaustive(sample="test_an_access_key_goes_only_when_no_run_that_began_with_it_is_left")
+@pytest.mark.exhaustive(sample="test_a_rotation_moves_every_datasource_and_takes_the_old_secret_away")
 def test_a_run_that_nobody_has_taken_yet_keeps_no_key(
     lightly: Sandbox, bucket: str, name: str, dataset_name: str, context: dict[str, Any]
 ) -> None:
@@ -375,7 +377,7 @@ def test_an_empty_list_of_datasets_changes_nothing(
     assert secrets_on_the_platform(dataset_id) == {before}
 
 
-@pytest.mark.parametrize("create", [create_role, create_user])
+@pytest.mark.parametrize("create", thinned([create_role, create_user], keep=1))
 def test_datasets_that_do_not_use_the_access_change_nothing(
     create: Any, lightly: Sandbox, bucket: str, name: str, dataset_name: str, context: dict[str, Any]
 ) -> None:

@@ -72,7 +72,7 @@ def until(condition: Callable[[], Any]) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.exhaustive(sample="test_the_guides_daily_dag_runs_as_it_is_written")
+@pytest.mark.exhaustive(sample="test_a_run_reads_the_files_of_a_manifest_only")
 def test_new_files_all_files_and_files_since_a_moment(
     lightly: Sandbox, few_photos: str, dataset_name: str, context: dict[str, Any]
 ) -> None:
@@ -270,6 +270,7 @@ def test_a_retry_with_the_same_relevant_filenames_finds_the_run(
 # --- the guide ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive(sample="test_a_run_reads_the_files_of_a_manifest_only")
 def test_the_guides_daily_dag_runs_as_it_is_written(
     lightly: Sandbox, few_photos: str, context: dict[str, Any], database: Path, tmp_path: Path
 ) -> None:

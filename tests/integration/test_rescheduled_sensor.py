@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(
     tuple(map(int, version("apache-airflow").split(".")[:2])) < (3, 3), reason="the mode needs Airflow 3.3"
 )
+# The sensor's decisions, which are the same in one process, are tested in each run.
+IN_ONE_PROCESS = "tests/integration/test_starting_again.py::test_the_sensor_tells_what_the_operator_left_out"
 # What a firewall on the way answers; no client repeats such a request.
 REFUSED = Answer(403, b"<html>")
 
@@ -50,7 +52,7 @@ def sensor_dag(scheduled_run_id: str) -> DAG:
     return dag
 
 
-@pytest.mark.exhaustive(sample="test_each_line_of_the_runs_log_is_asked_for_once")
+@pytest.mark.exhaustive(sample=IN_ONE_PROCESS)
 def test_failed_looks_are_counted_over_all_processes(platform: WaitingPlatform, database: Path) -> None:
     run = platform.add(11)
     platform.fails = [REFUSED] * 100
@@ -59,7 +61,7 @@ def test_failed_looks_are_counted_over_all_processes(platform: WaitingPlatform, 
     assert platform.asked() == FAILED_POLLS_IN_A_ROW
 
 
-@pytest.mark.exhaustive(sample="test_each_line_of_the_runs_log_is_asked_for_once")
+@pytest.mark.exhaustive(sample=IN_ONE_PROCESS)
 def test_a_run_that_is_gone_is_found_out(platform: WaitingPlatform, database: Path) -> None:
     run = platform.add(12, scheduled_state=None)
     outcome = run_own_dag(sensor_dag(run.id), database)
@@ -67,6 +69,7 @@ def test_a_run_that_is_gone_is_found_out(platform: WaitingPlatform, database: Pa
     assert platform.asked("/docker/runs/schedule/") == 2
 
 
+@pytest.mark.exhaustive(sample=IN_ONE_PROCESS)
 def test_each_line_of_the_runs_log_is_asked_for_once(platform: WaitingPlatform, database: Path) -> None:
     run = platform.add(13, scheduled_state="LOCKED", run_state="EMBEDDING", log=["one", "two"])
     platform.after(("/logs", 3), lambda: setattr(run, "run_state", "FAILED"))

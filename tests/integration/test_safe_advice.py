@@ -135,7 +135,7 @@ def wording_of_before(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sand
         yield running
 
 
-@pytest.mark.parametrize("wording", ["policy-arn", "policy-type"])
+@pytest.mark.parametrize("wording", ["policy-arn", pytest.param("policy-type", marks=pytest.mark.exhaustive)])
 def test_the_policy_that_denies_is_found_by_its_name_or_searched_for(
     wording: str,
     lightly: Sandbox,

@@ -189,7 +189,7 @@ def test_a_clear_while_the_run_is_active_reattaches(task: Task, tries: TaskTries
             ("restarting", ["OPEN"]),
             ("running", ["OPEN"]),
         ],
-        keep=3,
+        keep=2,
         covering=lambda state, schedule: schedule[0],
     ),
 )
@@ -301,7 +301,7 @@ def test_the_result_the_links_and_the_failure_are_the_same_in_both_modes(
         ran(operator(), context, lambda: work("FAILED"))
 
 
-@pytest.mark.parametrize("deferrable", [False, True], ids=MODES)
+@pytest.mark.parametrize("deferrable", thinned([False, True], keep=1), ids=MODES)
 def test_a_run_that_no_worker_takes_is_canceled_and_told_apart_from_one_that_takes_long(
     deferrable: bool, worker: StagedWorker, dataset_id: str, context: dict[str, Any]
 ) -> None:
@@ -342,7 +342,7 @@ def test_a_worker_that_is_not_running_is_warned_of_or_required(
     assert len(worker.schedule(dataset_id)) == 1
 
 
-@pytest.mark.parametrize("if_taken", ["warn", "fail"])
+@pytest.mark.parametrize("if_taken", [pytest.param("warn", marks=pytest.mark.exhaustive), "fail"])
 def test_a_run_that_a_worker_took_cannot_be_canceled_and_that_is_said(
     if_taken: str, worker: StagedWorker, dataset_id: str, context: dict[str, Any]
 ) -> None:
@@ -375,7 +375,7 @@ def test_a_run_that_is_done_is_not_said_to_go_on_when_it_is_canceled(
         cancel.execute(context)
 
 
-@pytest.mark.parametrize("deferrable", [False, True], ids=MODES)
+@pytest.mark.parametrize("deferrable", thinned([False, True], keep=1), ids=MODES)
 def test_the_sensor_tells_what_the_operator_left_out(
     deferrable: bool, worker: StagedWorker, dataset_id: str, context: dict[str, Any]
 ) -> None:

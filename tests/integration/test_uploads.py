@@ -114,7 +114,7 @@ def put_lightly(names: list[str], put: Callable[[str, str], None]) -> dict[str, 
     ("put_files", "write_through"),
     [
         pytest.param(put_coco, "bucket", id="coco through the bucket"),
-        pytest.param(put_lightly, "platform", id="lightly through the platform"),
+        pytest.param(put_lightly, "platform", id="lightly through the platform", marks=pytest.mark.exhaustive),
         pytest.param(put_yolo, "bucket", id="yolo through the bucket", marks=pytest.mark.exhaustive),
         pytest.param(put_coco, "platform", id="coco through the platform", marks=pytest.mark.exhaustive),
         pytest.param(put_lightly, "bucket", id="lightly through the bucket", marks=pytest.mark.exhaustive),

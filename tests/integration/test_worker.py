@@ -263,6 +263,7 @@ def test_a_lost_answer_leaves_one_dataset_and_one_run(
     assert found.id == dataset_id
 
 
+@pytest.mark.exhaustive(sample="test_a_run_returns_its_tag_its_counts_and_its_ids")
 def test_a_platform_that_is_down_for_some_polls_does_not_fail_the_task(
     lightly: Sandbox, dataset_id: str, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -237,6 +237,7 @@ def test_a_collector_that_fails_does_not_fail_the_call(
     assert collector.made == 2
 
 
+@pytest.mark.exhaustive(sample="test_without_an_active_openlineage_nothing_is_reported")
 def test_a_hook_without_an_active_openlineage_imports_nothing_of_it() -> None:
     script = (
         "import sys\n"

@@ -206,6 +206,7 @@ otel.get_meter_provider().force_flush()
 """
 
 
+@pytest.mark.exhaustive(sample="test_each_metric_arrives_with_its_tags")
 def test_the_metrics_arrive_by_otlp(tmp_path: Any) -> None:
     from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 

@@ -21,6 +21,7 @@ from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from tests.integration.conftest import TaskInstance
+from tests.thinning import thinned
 from tests.upgrade.recordings import Recording, scenes
 
 if TYPE_CHECKING:
@@ -146,7 +147,8 @@ def airflow_api(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("recording", "name"), scenes("accesses", ending=("_secretsmanager", "_ssm", "_airflow"), once=True)
+    ("recording", "name"),
+    thinned(scenes("accesses", ending=("_secretsmanager", "_ssm", "_airflow"), once=True), keep=2),
 )
 @pytest.mark.usefixtures("airflow_api")
 def test_a_kept_access_is_adopted_as_it_is(
@@ -198,7 +200,9 @@ def test_an_access_of_a_newer_version_is_left_alone(
         assert access.keys() == [key_id for key_id, _ in access.secrets.values()]
 
 
-@pytest.mark.parametrize(("recording", "name"), scenes("accesses", ending="_rotation_begun", once=True))
+@pytest.mark.parametrize(
+    ("recording", "name"), thinned(scenes("accesses", ending="_rotation_begun", once=True), keep=1)
+)
 def test_a_rotation_that_was_cut_off_is_finished(
     recording: Recording, name: str, lightly: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from tests.integration.conftest import TaskInstance
 from tests.integration.staged_worker import platform
+from tests.thinning import thinned
 from tests.upgrade.present_runs import event_of
 from tests.upgrade.recordings import Recording, Scene, scenes
 
@@ -62,7 +63,7 @@ def resumed(scene: Scene, context: dict[str, Any], event: Any) -> Any:
     return scene.task().resume_execution(scene["next_method"], scene.next_kwargs() | {"event": event}, context)
 
 
-@pytest.mark.parametrize(("recording", "name"), scenes("verifications", ending="_deferred"))
+@pytest.mark.parametrize(("recording", "name"), thinned(scenes("verifications", ending="_deferred"), keep=1))
 def test_a_verification_that_was_deferred_sees_the_grant_that_came_meanwhile(
     recording: Recording,
     name: str,
@@ -164,7 +165,7 @@ class Onboarded:
         return ids | {recorded: present, scene["name"]: self.name}
 
 
-@pytest.mark.parametrize(("recording", "name"), scenes("verdicts", once=True))
+@pytest.mark.parametrize(("recording", "name"), thinned(scenes("verdicts", once=True), keep=1))
 def test_what_changed_during_the_upgrade_is_reported_and_nothing_else(
     recording: Recording, name: str, lightly: Sandbox, dataset_id: str
 ) -> None:

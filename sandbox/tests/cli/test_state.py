@@ -38,6 +38,7 @@ def state(tmp_path: Path) -> StateDir:
     return state
 
 
+@pytest.mark.exhaustive(sample="test_a_folder_that_a_process_holds_is_in_use")
 def test_a_sandbox_is_shown_stopped_and_reset(tmp_path: Path) -> None:
     folder = tmp_path / "state"
     option = ("--state-dir", str(folder))

@@ -44,6 +44,7 @@ def half(lab: Lab, place: Place) -> Place:
     return place
 
 
+@pytest.mark.exhaustive(sample="test_a_file_that_expires_soon_ends_the_run_if_that_is_asked_for")
 @pytest.mark.parametrize("access", thinned(["keys", "role"], keep=1))
 def test_files_that_expire_soon_are_skipped_and_named(lab: Lab, half: Place, access: str) -> None:
     if access == "role":
@@ -70,14 +71,14 @@ def test_a_file_that_expires_soon_ends_the_run_if_that_is_asked_for(lab: Lab, ha
     assert lab.processed_until(half.dataset_id) == 0, "nothing counts as read"
 
 
-@pytest.mark.exhaustive(sample="test_files_that_expire_soon_are_skipped_and_named")
+@pytest.mark.exhaustive(sample="test_a_file_that_expires_soon_ends_the_run_if_that_is_asked_for")
 def test_what_expires_later_is_taken(lab: Lab, half: Place) -> None:
     run = lab.do(half.dataset_id, docker=docker("ABORT", days=1), nSamples=41)
     assert run["state"] == "COMPLETED", run["message"]
     assert len(lab.samples(half.dataset_id)) == 41
 
 
-@pytest.mark.exhaustive(sample="test_files_that_expire_soon_are_skipped_and_named")
+@pytest.mark.exhaustive(sample="test_a_file_that_expires_soon_ends_the_run_if_that_is_asked_for")
 def test_videos_are_skipped_alike(lab: Lab, tmp_path: Path) -> None:
     bucket = lab.customer.bucket()
     clip = film(tmp_path / "clip", pictures(3))
@@ -91,7 +92,7 @@ def test_videos_are_skipped_alike(lab: Lab, tmp_path: Path) -> None:
     assert {sample["videoFrameData"]["sourceVideo"] for sample in lab.samples(dataset_id)} == {"kept.mp4"}
 
 
-@pytest.mark.exhaustive(sample="test_files_that_expire_soon_are_skipped_and_named")
+@pytest.mark.exhaustive(sample="test_a_file_that_expires_soon_ends_the_run_if_that_is_asked_for")
 def test_a_run_whose_files_all_expire_soon_selects_nothing(lab: Lab, place: Place) -> None:
     expire(lab, place.bucket, photos=SOON)
     run = lab.do(place.dataset_id, docker=docker("SKIP"), nSamples=5)

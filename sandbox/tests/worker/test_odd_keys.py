@@ -37,6 +37,7 @@ ODD = (
 )
 
 
+@pytest.mark.exhaustive(sample="test_each_of_them_is_read_as_itself")
 @pytest.mark.parametrize("access", thinned(["user access", "delegated access"], keep=1))
 def test_a_run_takes_files_of_odd_keys(lab: Lab, access: str) -> None:
     frames = [content for _, content in photos.frames(len(ODD))]

@@ -49,7 +49,7 @@ def test_a_killed_workers_run_is_ended_when_it_comes_back(lab: Lab, place: Place
         assert lab.wait(place.dataset_id, again)["state"] == "COMPLETED"
 
 
-@pytest.mark.exhaustive(sample="test_the_last_run_shuts_the_worker_down")
+@pytest.mark.exhaustive(sample="test_sigterm_aborts_the_run_and_ends_the_worker")
 def test_three_workers_share_the_runs_of_six_datasets(lab: Lab, tmp_path: Path) -> None:
     bucket, label = lab.photos(5), secrets.token_hex(8)
     docker = {"useDatapool": True, "uploadReport": False}
@@ -78,7 +78,7 @@ def test_three_workers_share_the_runs_of_six_datasets(lab: Lab, tmp_path: Path) 
     assert len(owners) > 1, "they share the load"
 
 
-@pytest.mark.exhaustive(sample="test_the_last_run_shuts_the_worker_down")
+@pytest.mark.exhaustive(sample="test_sigterm_aborts_the_run_and_ends_the_worker")
 def test_a_worker_takes_the_urgent_first(lab: Lab, place: Place, tmp_path: Path) -> None:
     label, other = secrets.token_hex(8), lab.api.new_dataset()
     lab.datasource(other, "INPUT_OUTPUT", f"s3://{place.bucket}/photos/")
@@ -89,6 +89,7 @@ def test_a_worker_takes_the_urgent_first(lab: Lab, place: Place, tmp_path: Path)
     assert first["lastModifiedAt"] <= second["createdAt"]
 
 
+@pytest.mark.exhaustive(sample="test_sigterm_aborts_the_run_and_ends_the_worker")
 def test_the_last_run_shuts_the_worker_down(lab: Lab, place: Place, tmp_path: Path) -> None:
     label = secrets.token_hex(8)
     last = {"shutdownWhenJobFinished": True, "useDatapool": True, "uploadReport": False}
@@ -100,7 +101,7 @@ def test_the_last_run_shuts_the_worker_down(lab: Lab, place: Place, tmp_path: Pa
     assert registered["state"] == "OFFLINE"
 
 
-@pytest.mark.exhaustive(sample="test_the_last_run_shuts_the_worker_down")
+@pytest.mark.exhaustive(sample="test_sigterm_aborts_the_run_and_ends_the_worker")
 def test_a_last_run_that_fails_shuts_the_worker_down_too(lab: Lab, place: Place, tmp_path: Path) -> None:
     label = secrets.token_hex(8)
     last = {"shutdownWhenJobFinished": True, "enableTraining": True}
@@ -110,7 +111,7 @@ def test_a_last_run_that_fails_shuts_the_worker_down_too(lab: Lab, place: Place,
         assert worker.wait(20) == 0
 
 
-@pytest.mark.exhaustive(sample="test_the_last_run_shuts_the_worker_down")
+@pytest.mark.exhaustive(sample="test_sigterm_aborts_the_run_and_ends_the_worker")
 def test_a_worker_leaves_runs_alone_that_ask_for_other_labels(lab: Lab, place: Place, tmp_path: Path) -> None:
     label = secrets.token_hex(8)
     elsewhere = lab.schedule(place.dataset_id, nSamples=2, runs_on=(label, "gpu"))

@@ -140,6 +140,7 @@ def test_corrupt_files_are_named_whatever_their_names(findings: Findings) -> Non
     assert "and 940 more" in last
 
 
+@pytest.mark.exhaustive(sample="test_the_report_tells_what_was_there_and_what_was_selected")
 @pytest.mark.parametrize("n_images", thinned([0, 1, 2, 3], keep=1))
 def test_a_run_with_hardly_any_images_has_a_report_too(findings: Findings, n_images: int) -> None:
     few = _some(findings, n_images)
