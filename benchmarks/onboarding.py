@@ -4,7 +4,8 @@ Measures what onboarding a bucket costs: by this provider's operators, and by ba
 Both create a dataset, set its input and output, and let the platform verify them, each time for a new dataset, in turn,
 in one process, against a sandbox on this machine; its processor time is not counted. Measured twice: as DAG runs by
 ``dag.test``, in which Airflow's own work for a task counts for both, and the work of the three tasks alone. Shown are
-medians, the ratios of the medians, and each request that the operators send with what it decides.
+medians, the ratios of the medians, each request that the operators send with what it decides, and what of a DAG run's
+time is Airflow's own API storing and returning XComs: what a task leaves to links, to other tasks and to the next run.
 
 The bare form is what one would write first: it checks nothing, repeats nothing, and a second run would fail. It needs
 the region, so that both are told it. Needs Airflow 3.3 or newer, and ``lightly-sandbox`` (where LIGHTLY_SANDBOX says,
@@ -56,6 +57,13 @@ DECIDES = {
         "GET /v1/datasets/<id>/datasource/all",
     ): "which purposes and thumbnails: what each datasource must grant",
     ("verify", "GET /v1/datasets/<id>/datasource/verify"): "(bare, too)",
+}
+# Why the operators push each XCom that the bare form does not.
+READ_BY = {
+    "return_value": "its result, for other tasks",
+    "dataset_id": "run.output['dataset_id'] in other tasks",
+    "lightly_dataset_url": "the link in Airflow's page",
+    "verdict": "the next verification: what has changed, also after a failure",
 }
 
 
@@ -228,6 +236,29 @@ class Requests:
         return sum(sent.total() for (of, _), sent in self.of.items() if of == form)
 
 
+class XComs:
+    """Counts and times what the tasks ask of Airflow's API about XComs, by form."""
+
+    def __init__(self) -> None:
+        from airflow.sdk.execution_time.supervisor import InProcessSupervisorComms
+
+        self.of: dict[str, Counter[tuple[str, str]]] = {OURS: Counter(), BARE: Counter()}
+        self.seconds: Counter[str] = Counter()
+        self.form = OURS
+        send = InProcessSupervisorComms.send
+
+        def counted(comms: InProcessSupervisorComms, msg: Any) -> Any:
+            kind, began = type(msg).__name__, time.perf_counter()
+            try:
+                return send(comms, msg)
+            finally:
+                if "XCom" in kind or kind in ("GetTICount", "GetPreviousDagRun"):
+                    self.of[self.form][kind, getattr(msg, "key", "") or ""] += 1
+                    self.seconds[self.form] += time.perf_counter() - began
+
+        InProcessSupervisorComms.send = counted  # type: ignore[method-assign]
+
+
 def _without_airflow(bucket: str, region: str, requests: Requests) -> dict[str, Callable[[str], None]]:
     """The work of the tasks alone."""
 
@@ -265,7 +296,7 @@ class ByHand:
         """Nothing was before."""
 
 
-def _as_dag_runs(bucket: str, region: str) -> dict[str, Callable[[str], None]]:
+def _as_dag_runs(bucket: str, region: str, xcoms: XComs) -> dict[str, Callable[[str], None]]:
     """Whole DAG runs."""
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
@@ -277,15 +308,16 @@ def _as_dag_runs(bucket: str, region: str) -> dict[str, Callable[[str], None]]:
         bag.bag_dag(dag)
     sync_bag_to_db(bag, "dags-folder", None)
 
-    def run(dag: Any) -> Callable[[str], None]:
+    def run(form: str, dag: Any) -> Callable[[str], None]:
         def once(name: str) -> None:
+            xcoms.form = form
             state = dag.test(run_conf={"name": name}).state
             if state != "success":
                 raise RuntimeError(f"The DAG run of {dag.dag_id} ended as {state}.")
 
         return once
 
-    return {form: run(dag) for form, dag in dags.items()}
+    return {form: run(form, dag) for form, dag in dags.items()}
 
 
 def medians_of(forms: Mapping[str, Callable[[str], None]], rounds: int) -> dict[str, tuple[float, float]]:
@@ -322,6 +354,15 @@ def print_requests(requests: Requests) -> None:
     for (form, task_id), sent in requests.of.items():
         for request, count in sent.items() if form == OURS else ():
             print(f"  {task_id:10} {count} x {request:40} {DECIDES.get((task_id, request), 'not explained here')}")
+
+
+def print_xcoms(xcoms: XComs, n_runs: int) -> None:
+    """What the operators store beyond the bare form, and what all of it takes of a DAG run."""
+    per_run = {form: xcoms.seconds[form] * 1000 / n_runs for form in (OURS, BARE)}
+    print(f"\nAirflow's API about XComs, ms per DAG run: {per_run[OURS]:.0f} beside {per_run[BARE]:.0f}")
+    for (kind, key), count in sorted((xcoms.of[OURS] - xcoms.of[BARE]).items()):
+        why = READ_BY.get(key, "") if kind == "SetXCom" else "what the earlier tasks and runs left"
+        print(f"  {count / n_runs:4.1f} x {kind:22} {key:20} {why}")
 
 
 @contextmanager
@@ -367,7 +408,8 @@ def main() -> int:
                     form(f"onboarding {uuid.uuid4().hex[:12]}")
                 sent = copy.deepcopy(requests.of)
                 medians_alone = medians_of(alone, 3 * rounds)
-                medians_of_runs = medians_of(_as_dag_runs(sandbox.bucket, region), rounds)
+                xcoms = XComs()
+                medians_of_runs = medians_of(_as_dag_runs(sandbox.bucket, region, xcoms), rounds)
         finally:
             sandbox.stop()
     requests.of = sent
@@ -375,6 +417,7 @@ def main() -> int:
     wall, cpu = print_times("As DAG runs", medians_of_runs)
     print_times("The work of the tasks alone", medians_alone)
     print_requests(requests)
+    print_xcoms(xcoms, rounds + 1)
     met = wall <= MOST_WALL and cpu <= MOST_CPU
     print(f"\nTarget as DAG runs: at most {MOST_WALL} and {MOST_CPU}: {'met' if met else 'MISSED'}")
     return 0 if met else 1
