@@ -256,7 +256,7 @@ class XComs:
                     self.of[self.form][kind, getattr(msg, "key", "") or ""] += 1
                     self.seconds[self.form] += time.perf_counter() - began
 
-        InProcessSupervisorComms.send = counted  # type: ignore[method-assign]
+        InProcessSupervisorComms.send = counted  # type: ignore[method-assign, assignment]
 
 
 def _without_airflow(bucket: str, region: str, requests: Requests) -> dict[str, Callable[[str], None]]:
