@@ -4,40 +4,45 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Column, Table
 
 from demo import bucket, provision
+from demo.airflow_process import airflow_process
 from demo.environment import (
     REPOSITORY,
     DemoError,
     Sandbox,
-    airflow_environment,
+    check_disk,
     connection_variables,
     sandbox_executable,
+    shown_path,
 )
 from demo.progress import show_run
+from demo.sandbox_process import running_sandbox
 from lightly_provider.api import calls
 from lightly_provider.api.client import ClientSettings, LightlyClient
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from demo.airflow_process import AirflowProcess
 
 OUTPUT = REPOSITORY / "demo-output"
-AIRFLOW_LOG, RESULT = OUTPUT / "airflow-run.log", OUTPUT / "result.json"
+DAG_ID = "lightly_s3_onboarding"
 DATASET = "demo-photos"
-N_SAMPLES = 24
+CONF = {
+    "dataset_name": DATASET,
+    "input_path": bucket.INPUT,
+    "lightly_path": bucket.LIGHTLY,
+    "n_samples": 24,
+    "poll_interval": 1,
+}
 SHOWN_LINES = 3
-START_DEADLINE_S = 60.0
 NEEDED_MIB = 500
 
 console = Console(highlight=False, soft_wrap=True)
@@ -48,19 +53,22 @@ def main() -> int:
     started = time.monotonic()
     try:
         OUTPUT.mkdir(exist_ok=True)
-        _check_disk()
-        with _airflow() as airflow, _sandbox() as (sandbox, ready_file):
-            _demonstrate(sandbox, ready_file, airflow)
+        check_disk(OUTPUT, NEEDED_MIB)
+        _step("Starting Airflow and its database, which takes as long as the next three steps")
+        with airflow_process(OUTPUT, DAG_ID, CONF) as airflow:
+            _step("Starting the sandbox: a local Lightly platform, AWS and worker")
+            with running_sandbox(OUTPUT) as (sandbox, ready_file):
+                _demonstrate(sandbox, ready_file, airflow)
     except DemoError as error:
         console.print(f"[bold red]The demo stopped:[/] {error}")
         return 1
     except KeyboardInterrupt:
         return 130
-    console.print(f"Done in {time.monotonic() - started:.0f} s. Everything it left is in {_shown(OUTPUT)}.")
+    console.print(f"Done in {time.monotonic() - started:.0f} s. Everything it left is in {shown_path(OUTPUT)}.")
     return 0
 
 
-def _demonstrate(sandbox: Sandbox, ready_file: Path, airflow: subprocess.Popen[bytes]) -> None:
+def _demonstrate(sandbox: Sandbox, ready_file: Path, airflow: AirflowProcess) -> None:
     _step(f"Uploading {bucket.N_PHOTOS} real photos to {bucket.INPUT}")
     provision.upload_photos(ready_file)
     _step("Making an IAM user for Lightly: list and read on raw/, list, read and write on lightly/")
@@ -69,7 +77,7 @@ def _demonstrate(sandbox: Sandbox, ready_file: Path, airflow: subprocess.Popen[b
     client = LightlyClient(ClientSettings(host=sandbox.lightly_url, token=sandbox.token))
     before = client.send(calls.find_datasets(DATASET))
     seen = {run.id for dataset in before for run in client.send(calls.get_scheduled_runs(dataset.id))}
-    _step("Airflow runs dags/lightly_s3_onboarding.py")
+    _step(f"Airflow runs dags/{DAG_ID}.py")
     returned = _run_dag(client, airflow, connection_variables(sandbox, connection), seen)
     _show_dataset(client, returned, reused=bool(before))
     _show_lights(returned["verify_permissions"])
@@ -77,49 +85,13 @@ def _demonstrate(sandbox: Sandbox, ready_file: Path, airflow: subprocess.Popen[b
     _show_export(sandbox, returned)
 
 
-@contextmanager
-def _airflow() -> Iterator[subprocess.Popen[bytes]]:
-    """The process that runs the DAG; it gets ready beside the sandbox, and then waits for the connections."""
-    _step("Starting Airflow and its database, which takes as long as the next three steps")
-    RESULT.unlink(missing_ok=True)
-    conf = {
-        "dataset_name": DATASET,
-        "input_path": bucket.INPUT,
-        "lightly_path": bucket.LIGHTLY,
-        "n_samples": N_SAMPLES,
-        "poll_interval": 1,
-    }
-    command = [sys.executable, "-m", "demo.run_dag", "--conf", json.dumps(conf), "--result", str(RESULT)]
-    with AIRFLOW_LOG.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            env=airflow_environment(OUTPUT / "airflow"),
-            cwd=REPOSITORY,
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
-                process.wait()
-
-
 def _run_dag(
-    client: LightlyClient, airflow: subprocess.Popen[bytes], connections: dict[str, str], seen: set[str]
+    client: LightlyClient, airflow: AirflowProcess, connections: dict[str, str], seen: set[str]
 ) -> dict[str, Any]:
-    # Without a reader, the process has ended, and its log says why.
-    with suppress(BrokenPipeError), cast("IO[bytes]", airflow.stdin) as waiting:
-        waiting.write(json.dumps(connections).encode())
-    states = show_run(console, client, airflow, DATASET, seen)
-    outcome: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.exists() else {"state": "broken"}
-    if outcome["state"] != "success":
-        raise DemoError(f"the DAG run ended as {outcome['state']}; {_shown(AIRFLOW_LOG)} says why.")
+    airflow.start(connections)
+    states = show_run(console, client, airflow.process, DATASET, seen)
+    returned = airflow.xcoms()["return_value"]
     console.print(f"  states seen: {' > '.join(states)}")
-    returned: dict[str, Any] = outcome["returned"]
     return returned
 
 
@@ -158,7 +130,7 @@ def _show_selection(returned: dict[str, Any], ready_file: Path) -> None:
     command = [python, str(REPOSITORY / "demo" / "contact_sheet.py"), "--ready-file", str(ready_file)]
     command += ["--bucket", bucket.BUCKET, "--prefix", "raw/", "--selected", str(names), "--output", str(sheet)]
     _run(command, dict(os.environ), OUTPUT / "contact-sheet.log")
-    console.print(f"Contact sheet: {_shown(sheet)}")
+    console.print(f"Contact sheet: {shown_path(sheet)}")
 
 
 def _show_export(sandbox: Sandbox, returned: dict[str, Any]) -> None:
@@ -178,70 +150,15 @@ def _show_export(sandbox: Sandbox, returned: dict[str, Any]) -> None:
     )
 
 
-@contextmanager
-def _sandbox() -> Iterator[tuple[Sandbox, Path]]:
-    """A sandbox on free ports with its state under the output folder, for the duration of the demo."""
-    _step("Starting the sandbox: a local Lightly platform, AWS and worker")
-    state, log = OUTPUT / "sandbox", OUTPUT / "sandbox.log"
-    ready_file = state / "ready.json"
-    _stop_left_over(ready_file)
-    command = [sandbox_executable(), "up", "--state-dir", str(state), "--port", "0", "--aws-port", "0"]
-    command += ["--workers", "1", "--ready-file", str(ready_file), "--hide-secrets"]
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-        try:
-            deadline = time.monotonic() + START_DEADLINE_S
-            while not ready_file.exists():
-                if process.poll() is not None or time.monotonic() > deadline:
-                    last = log.read_text(errors="replace").strip().splitlines()[-1:]
-                    raise DemoError(f"the sandbox did not start ({' '.join(last)}); {_shown(log)} says why.")
-                time.sleep(0.1)
-            yield Sandbox.read(ready_file), ready_file
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-                process.wait()
-
-
-def _stop_left_over(ready_file: Path) -> None:
-    """Stop the sandbox of a demo that was killed; it removes its ready file when it ends."""
-    if not ready_file.exists():
-        return
-    pid = Sandbox.read(ready_file).pid
-    if _is_sandbox(pid):
-        os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + START_DEADLINE_S
-    while _is_sandbox(pid) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    ready_file.unlink(missing_ok=True)
-
-
-def _is_sandbox(pid: int) -> bool:
-    try:
-        return "lightly-sandbox" in Path(f"/proc/{pid}/cmdline").read_text()
-    except OSError:
-        return False
-
-
 def _run(command: list[str], environment: dict[str, str], log: Path) -> None:
     with log.open("wb") as output:
         done = subprocess.run(command, env=environment, stdout=output, stderr=subprocess.STDOUT, check=False)
     if done.returncode:
-        raise DemoError(f"{Path(command[0]).name} {command[1]} failed; {_shown(log)} says why.")
-
-
-def _check_disk() -> None:
-    free = shutil.disk_usage(OUTPUT).free // 2**20
-    if free < NEEDED_MIB:
-        raise DemoError(f"only {free} MiB of disk are free, and it needs {NEEDED_MIB}; free some space.")
+        raise DemoError(f"{Path(command[0]).name} {command[1]} failed; {shown_path(log)} says why.")
 
 
 def _step(text: str) -> None:
     console.print(f"[bold blue]>[/] {text}")
-
-
-def _shown(path: Path) -> str:
-    return str(path.relative_to(REPOSITORY))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,18 @@ class Sandbox:
             aws_access_key_id=self.aws_access_key_id,
             aws_secret_access_key=self.aws_secret_access_key,
         )
+
+
+def check_disk(folder: Path, needed_mib: int) -> None:
+    """Refuse to start with less free disk than a demo needs."""
+    free = shutil.disk_usage(folder).free // 2**20
+    if free < needed_mib:
+        raise DemoError(f"only {free} MiB of disk are free, and it needs {needed_mib}; free some space.")
+
+
+def shown_path(path: Path) -> str:
+    """A path as a demo prints it: from the repository's folder, if it is in there."""
+    return str(path.relative_to(REPOSITORY) if path.is_relative_to(REPOSITORY) else path)
 
 
 def sandbox_executable() -> str:

@@ -1,4 +1,4 @@
-"""Runs the onboarding DAG through Airflow, and writes down what its tasks returned.
+"""Runs an example DAG through Airflow, and writes down what its tasks pushed to XCom.
 
 A process of its own, because Airflow reads its configuration when it is imported. It starts beside the sandbox: it
 imports Airflow, makes the database and parses the DAGs first, and then waits for the connections on its input.
@@ -15,16 +15,15 @@ from typing import Any
 
 from demo.airflow_database import initialize_database
 
-DAG_ID = "lightly_s3_onboarding"
-
 
 def main() -> int:
     """
-    Run the DAG with ``--conf``; the results go to ``--result``.
+    Run the DAG with ``--conf``; the results go to ``--result``. XComs are by key and task; of a mapped task a list.
 
     The input is a JSON object of variables for the environment, which is sent when the sandbox is ready.
     """
     parser = argparse.ArgumentParser()
+    parser.add_argument("dag_id")
     parser.add_argument("--conf", type=json.loads, required=True)
     parser.add_argument("--result", type=Path, required=True)
     arguments = parser.parse_args()
@@ -41,19 +40,27 @@ def main() -> int:
     if not text:  # the sandbox did not start
         return 1
     os.environ.update(json.loads(text))
-    run = bag.dags[DAG_ID].test(run_conf=arguments.conf)
-    arguments.result.write_text(json.dumps({"state": run.state, "returned": _returned(run)}))
+    run = bag.dags[arguments.dag_id].test(run_conf=arguments.conf)
+    arguments.result.write_text(json.dumps({"state": run.state, "xcoms": xcoms_of(run)}))
     return 0
 
 
-def _returned(run: Any) -> dict[str, Any]:
-    from airflow.models.xcom import XCOM_RETURN_KEY, XComModel
+def xcoms_of(run: Any) -> dict[str, dict[str, Any]]:
+    """Return what the tasks of a DAG run pushed, by key and task id; of a mapped task a list."""
+    from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
 
+    xcoms: dict[str, dict[str, Any]] = {}
     with create_session() as session:
-        rows = session.scalars(XComModel.get_many(run_id=run.run_id, dag_ids=DAG_ID, key=XCOM_RETURN_KEY))
+        rows = session.scalars(XComModel.get_many(run_id=run.run_id, dag_ids=run.dag_id))
         found: list[Any] = list(rows)
-        return {row.task_id: XComModel.deserialize_value(row) for row in found}
+        for row in sorted(found, key=lambda row: int(row.map_index)):
+            of_key, value = xcoms.setdefault(row.key, {}), XComModel.deserialize_value(row)
+            if row.map_index < 0:
+                of_key[row.task_id] = value
+            else:
+                of_key.setdefault(row.task_id, []).append(value)
+    return xcoms
 
 
 if __name__ == "__main__":

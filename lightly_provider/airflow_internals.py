@@ -16,7 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 
 class MissingInternalError(RuntimeError):
@@ -97,6 +97,49 @@ def state_of_task(*, dag_id: str, run_id: str, task_id: str, map_index: int | No
     # The key of a mapped task includes its index; the response contains only this task, or nothing.
     (state,) = [*states.get(run_id, {}).values()] or [None]
     return None if state is None else str(state)
+
+
+def states_of_tasks(*, dag_id: str, run_id: str, task_ids: Sequence[str]) -> dict[tuple[str, int], str | None]:
+    """
+    Ask Airflow for the states of all instances of some tasks in a DAG run, by task id and map index (-1: not mapped).
+
+    See :func:`state_of_task`. A task that reports on others has no public way to read their states either.
+
+    :raises MissingInternalError: This Airflow has neither.
+    """
+    if not task_ids:
+        return {}
+    try:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+        get_task_states = RuntimeTaskInstance.get_task_states
+    except (ImportError, AttributeError):
+        return _states_in_database(dag_id, run_id, task_ids)
+    answer = get_task_states(dag_id=dag_id, task_ids=list(task_ids), run_ids=[run_id]).get(run_id, {})
+    states: dict[tuple[str, int], str | None] = {}
+    for key, state in answer.items():
+        # The key of an instance of a mapped task is the task's id, "_", and its index.
+        task_id, _, index = key.rpartition("_")
+        found = (key, -1) if key in task_ids else (task_id, int(index))
+        states[found] = None if state is None else str(state)
+    return states
+
+
+def _states_in_database(dag_id: str, run_id: str, task_ids: Sequence[str]) -> dict[tuple[str, int], str | None]:
+    if _is_airflow_3():
+        raise MissingInternalError("RuntimeTaskInstance.get_task_states", "the states of tasks cannot be read")
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    columns = (TaskInstance.task_id, TaskInstance.map_index, TaskInstance.state)
+    query = select(*columns).where(
+        TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id, TaskInstance.task_id.in_(task_ids)
+    )
+    with create_session() as session:
+        return {
+            (task_id, index): None if state is None else str(state) for task_id, index, state in session.execute(query)
+        }
 
 
 def _state_in_database(key: dict[str, Any]) -> str | None:

@@ -98,9 +98,13 @@ class AirflowRest:
         """What the same buttons of a DAG run do."""
         self._send("PATCH", f"dags/{dag_id}/dagRuns/{run_id}", {"state": state})
 
+    def dag_run(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        """A DAG run."""
+        return dict(self._send("GET", f"dags/{dag_id}/dagRuns/{run_id}"))
+
     def dag_run_state(self, dag_id: str, run_id: str) -> str:
         """A DAG run's state."""
-        return str(self._send("GET", f"dags/{dag_id}/dagRuns/{run_id}")["state"])
+        return str(self.dag_run(dag_id, run_id)["state"])
 
     def clear(self, dag_id: str, run_id: str, *tasks: str | tuple[str, int]) -> None:
         """What the button "clear" does, for tasks and for (task, map index)."""

@@ -29,6 +29,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 START_DEADLINE_S = 120
 SERVERS = ("postgres", "redis")
 TRIGGERERS = ("triggerer-1", "triggerer-2")
+CELERY_WORKER = "celery-worker"
 
 
 class MissingProgramError(RuntimeError):
@@ -64,11 +65,13 @@ class Services:
     :param home: An empty folder for all state.
     :param dags: The folder with the DAGs.
     :param environment: What the services get beside the configuration, e.g. connections.
+    :param workers: Names of the Celery workers, which begin with ``celery-worker``.
     """
 
     home: Path
     dags: Path
     environment: dict[str, str]
+    workers: tuple[str, ...] = (CELERY_WORKER,)
     processes: dict[str, psutil.Popen] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -81,7 +84,7 @@ class Services:
             self._start_postgres()
             self._start_redis()
             self._airflow("db", "migrate")
-            for name in ("api-server", "scheduler", "dag-processor", *TRIGGERERS, "celery-worker"):
+            for name in ("api-server", "scheduler", "dag-processor", *TRIGGERERS, *self.workers):
                 self.start(name)
             self.await_healthy()
         except BaseException:
@@ -102,8 +105,11 @@ class Services:
             "api-server": ["api-server", "--host", "127.0.0.1", "--port", str(self.api_port), "--workers", "1"],
             "scheduler": ["scheduler", "--skip-serve-logs"],
             "dag-processor": ["dag-processor"],
-            "celery-worker": ["celery", "worker", "--skip-serve-logs", "--without-gossip", "--without-mingle"],
         }
+        if name in self.workers:
+            # Each worker needs a name, and a file for its process id.
+            names = ["--celery-hostname", f"{name}@%h", "--pid", str(self.home / f"{name}.pid")]
+            commands[name] = ["celery", "worker", "--skip-serve-logs", "--without-gossip", "--without-mingle", *names]
         command = commands.get(name, ["triggerer", "--skip-serve-logs"])
         self._spawn(name, [sys.executable, "-m", "airflow", *command])
 

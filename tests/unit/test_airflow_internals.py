@@ -92,6 +92,20 @@ class TestAirflowThatMovedItsInternals:
         monkeypatch.delattr(RuntimeTaskInstance, "get_task_states")
         with pytest.raises(MissingInternalError, match=r"no RuntimeTaskInstance\.get_task_states"):
             airflow_internals.state_of_task(**TASK)
+        with pytest.raises(MissingInternalError, match="the states of tasks cannot be read"):
+            airflow_internals.states_of_tasks(dag_id="d", run_id="r", task_ids=["t"])
+
+    def test_the_states_of_mapped_and_other_tasks_are_by_task_and_index(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+        # As airflow 3.3.2 names them, api_fastapi/execution_api/routes/task_instances.py.
+        answer = {"r": {"group.a_0": "success", "group.a_10": None, "b_1": "failed"}}
+        monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", lambda **_: answer)
+        assert airflow_internals.states_of_tasks(dag_id="d", run_id="r", task_ids=["group.a", "b_1"]) == {
+            ("group.a", 0): "success",
+            ("group.a", 10): None,
+            ("b_1", -1): "failed",
+        }
 
     def test_a_task_that_is_killed_then_expects_no_further_try(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """So that it cancels its run, as the user wants."""
