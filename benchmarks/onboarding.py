@@ -243,7 +243,7 @@ class XComs:
         from airflow.sdk.execution_time.supervisor import InProcessSupervisorComms
 
         self.of: dict[str, Counter[tuple[str, str]]] = {OURS: Counter(), BARE: Counter()}
-        self.seconds: Counter[str] = Counter()
+        self.seconds = {OURS: 0.0, BARE: 0.0}
         self.form = OURS
         send = InProcessSupervisorComms.send
 
