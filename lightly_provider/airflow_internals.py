@@ -175,6 +175,48 @@ def stored_connections() -> Iterator[tuple[Any, type[Any]]]:
         yield session, Connection
 
 
+class Pools:
+    """
+    Airflow's pools, in one transaction.
+
+    :param session: Session of Airflow's database.
+    """
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def get(self, name: str) -> Any:
+        """Return the pool with this name: its ``slots``, ``description``, ``include_deferred``; None: there is none."""
+        from airflow.models.pool import Pool
+
+        return Pool.get_pool(name, session=self._session)
+
+    def put(self, name: str, *, slots: int, description: str) -> None:
+        """Create a pool, or change it; deferred tasks take a slot of it."""
+        from airflow.models.pool import Pool
+
+        Pool.create_or_update_pool(name, slots, description, True, session=self._session)
+
+
+@contextmanager
+def stored_pools() -> Iterator[Pools]:
+    """
+    Yield Airflow's pools; what is changed is stored at the end.
+
+    The only other ways are Airflow's command line, in a process of its own for each pool, and its web server's API,
+    which needs a login. For a command on a machine with Airflow's database; a task of Airflow 3 cannot reach it.
+
+    :raises MissingInternalError: Airflow's classes have moved.
+    """
+    try:
+        from airflow.models.pool import Pool  # noqa: F401
+        from airflow.utils.session import create_session
+    except ImportError:
+        raise MissingInternalError("airflow.models.pool.Pool", "the pool was not made") from None
+    with create_session() as session:
+        yield Pools(session)
+
+
 def _is_airflow_3() -> bool:
     from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 

@@ -101,6 +101,10 @@ class LightlyConnectionMissingError(LightlyConnectionConfigError):
     """There is no Airflow connection with this id."""
 
 
+class LightlyFleetError(LightlyError, ValueError):
+    """The file of a fleet has faults; the message has all of them, each with its line. Nothing was started."""
+
+
 class LightlyApiError(LightlyError):
     """
     The platform refused a request, or did not return a usable response.
@@ -289,6 +293,7 @@ NEEDS_A_PERSON = (
     LightlyDatasetNotEmptyError,
     LightlySampleFileError,
     LightlyExtraMissingError,
+    LightlyFleetError,
     LightlyInvalidFilesError,
     LightlyStoredFormError,
 )

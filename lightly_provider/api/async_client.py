@@ -55,6 +55,8 @@ class AsyncLightlyClient:
         from tenacity import AsyncRetrying
 
         until = None if within is None else time.monotonic() + within
+        if self._client is not None and (wait := self._client.wait_before(until)):
+            await asyncio.sleep(wait)
         result: Result = await AsyncRetrying(**retrying(self._settings, call, within))(self._attempt, call, until)
         return result
 

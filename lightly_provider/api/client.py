@@ -17,7 +17,14 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from lightly_provider.api.answers import Secrets, keep_secrets_out_of_urllib3_logs, read_answer, read_file
+from lightly_provider.api.answers import (
+    Secrets,
+    keep_secrets_out_of_urllib3_logs,
+    read_answer,
+    read_file,
+    seconds_of_retry_after,
+)
+from lightly_provider.api.pacing import LEAST_PAUSE, pacing_of
 from lightly_provider.api.retries import policy
 from lightly_provider.exceptions import (
     LightlyConnectionConfigError,
@@ -89,8 +96,9 @@ class LightlyClient:
 
     Retries: every call after a 429 and after a failed connection attempt, because nothing was applied; only
     ``repeatable`` calls after a 5xx response, a lost connection or a timeout; only reading calls after an invalid
-    response. :mod:`lightly_provider.network` sends the requests, :mod:`lightly_provider.api.answers` validates the
-    responses.
+    response. After a 429, all clients of this process with the same host and token pause
+    (:mod:`lightly_provider.api.pacing`). :mod:`lightly_provider.network` sends the requests,
+    :mod:`lightly_provider.api.answers` validates the responses.
 
     :param settings: Client settings.
     """
@@ -98,6 +106,7 @@ class LightlyClient:
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
         self._secrets = Secrets(settings.token)
+        self._pacing = pacing_of(settings.host, settings.token)
         self._transport = Transport(
             ca_bundle=settings.ca_bundle,
             proxies=settings.proxies,
@@ -121,11 +130,23 @@ class LightlyClient:
         :raises LightlyResponseError: The response violates the contract.
         :raises LightlyApiError: The platform returned an error; a subclass for that error.
         """
-        from tenacity import Retrying
+        from tenacity import Retrying, nap
 
         until = None if within is None else time.monotonic() + within
+        if wait := self.wait_before(until):
+            nap.sleep(wait)
         result: Result = Retrying(**retrying(self._settings, call, within))(self.attempt, call, until)
         return result
+
+    def wait_before(self, until: float | None) -> float:
+        """
+        Return how long to wait before the first attempt of a call, because the platform asked for a pause.
+
+        A client that sends each call only once does not wait: a person or a kill waits for it.
+
+        :param until: Deadline of the call, by the monotonic clock, in seconds. None: it has none.
+        """
+        return self._pacing.wait_before(until) if self._settings.max_attempts > 1 else 0.0
 
     def attempt(self, call: Call[Result], until: float | None = None) -> Result:
         """
@@ -152,6 +173,9 @@ class LightlyClient:
             failure = self._no_answer(call.operation, error)
         else:
             self._attempted(call.operation, answer.status)
+            if answer.status == 429:
+                asked = seconds_of_retry_after(answer.retry_after)
+                self._pacing.pause(min(LEAST_PAUSE if asked is None else asked, settings.longest_wait))
             return read_answer(call, answer, self._secrets)
         raise failure
 
@@ -419,7 +443,13 @@ def _is_beside_this_machine(host: str) -> bool:
 
 def retrying(settings: ClientSettings, call: Call[Any], within: float | None) -> dict[str, Any]:
     """Return tenacity's arguments for a call with these settings; see :func:`lightly_provider.api.retries.policy`."""
-    return policy(call, max_attempts=settings.max_attempts, longest_wait=settings.longest_wait, within=within)
+    return policy(
+        call,
+        max_attempts=settings.max_attempts,
+        longest_wait=settings.longest_wait,
+        within=within,
+        held=pacing_of(settings.host, settings.token).left,
+    )
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from lightly_provider.api.pacing import LEAST_PAUSE
 from lightly_provider.exceptions import (
     LightlyApiError,
     LightlyConnectionError,
@@ -41,7 +42,14 @@ def is_safe_to_repeat(call: Call[Any], error: BaseException) -> bool:
     return False
 
 
-def policy(call: Call[Any], *, max_attempts: int, longest_wait: float, within: float | None = None) -> dict[str, Any]:
+def policy(
+    call: Call[Any],
+    *,
+    max_attempts: int,
+    longest_wait: float,
+    within: float | None = None,
+    held: Callable[[], float] = lambda: 0.0,
+) -> dict[str, Any]:
     """
     Return the retry policy of a call, as keyword arguments of tenacity's ``Retrying`` and ``AsyncRetrying``.
 
@@ -49,13 +57,14 @@ def policy(call: Call[Any], *, max_attempts: int, longest_wait: float, within: f
     :param max_attempts: Maximum number of attempts, including the first.
     :param longest_wait: Maximum pause, in seconds; limits ``Retry-After``.
     :param within: Maximum time of all attempts and pauses, in seconds. None (default): no limit.
+    :param held: Returns for how many seconds nobody may send a request, as the platform asked. Default: 0.
     """
     from tenacity import retry_if_exception, stop_after_attempt
 
     pause_of: dict[int, float] = {}
 
     def pause(state: RetryCallState) -> float:
-        pause_of[state.attempt_number] = _pause(state, longest_wait)
+        pause_of[state.attempt_number] = max(_pause(state, longest_wait), held())
         return pause_of[state.attempt_number]
 
     def is_time_up(state: RetryCallState) -> bool:
@@ -78,8 +87,7 @@ def _pause(state: RetryCallState, longest: float) -> float:
     jittered = wait_random_exponential(multiplier=1, max=longest)(state)
     if isinstance(error, LightlyApiError) and error.retry_after is not None:
         return float(min(error.retry_after, longest) + min(jittered, 1.0))
-    # The vendor's client waits at least 10 s after a 429 (lightly 1.5.26, api/retry_utils.py).
-    least = min(10.0, longest) if isinstance(error, LightlyRateLimitError) else 0.0
+    least = min(LEAST_PAUSE, longest) if isinstance(error, LightlyRateLimitError) else 0.0
     return float(max(least, jittered))
 
 

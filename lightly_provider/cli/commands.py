@@ -13,14 +13,14 @@ import difflib
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from lightly_provider.cli import datasets, doctor, examples, export, policy, runs
+from lightly_provider.cli import datasets, doctor, examples, export, fleet, policy, runs
 from lightly_provider.cli.command import AIRFLOW, MODULE, execute
 from lightly_provider.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lightly_provider.cli.command import Argument
+    from lightly_provider.cli.command import Argument, Command
 
 COMMANDS = (
     doctor.COMMAND,
@@ -28,32 +28,46 @@ COMMANDS = (
     datasets.COMMAND,
     runs.COMMAND,
     export.COMMAND,
+    fleet.PLAN,
+    fleet.SETUP,
+    fleet.SCHEMA,
     examples.COMMAND,
 )
 _SUMMARY = "Give Lightly access to S3, check it, and look at what the platform has"
+# Commands whose names have two words, by the first.
+_GROUPS = {"fleet": "Onboard many datasets from one file"}
 
 
 def get_cli_commands() -> list[Any]:
     """Return the commands as Airflow's types; Airflow finds this function through the provider info."""
     from airflow.cli.cli_config import ActionCommand, GroupCommand
 
-    return [
-        GroupCommand(
-            name="lightly",
-            help=_SUMMARY,
-            subcommands=[
-                ActionCommand(
-                    name=command.name,
-                    help=command.summary,
-                    description=command.full_description(),
-                    epilog=command.epilog(AIRFLOW),
-                    func=partial(execute, command),
-                    args=[_argument_for_airflow(argument) for argument in command.all_arguments],
-                )
-                for command in COMMANDS
-            ],
+    def action(name: str, command: Command) -> ActionCommand:
+        return ActionCommand(
+            name=name,
+            help=command.summary,
+            description=command.full_description(),
+            epilog=command.epilog(AIRFLOW),
+            func=partial(execute, command),
+            args=[_argument_for_airflow(argument) for argument in command.all_arguments],
         )
+
+    subcommands = [
+        GroupCommand(name=name, help=_GROUPS[name], subcommands=[action(*each) for each in commands.items()])
+        if name in _GROUPS
+        else action(name, commands[""])
+        for name, commands in _by_first_word().items()
     ]
+    return [GroupCommand(name="lightly", help=_SUMMARY, subcommands=subcommands)]
+
+
+def _by_first_word() -> dict[str, dict[str, Command]]:
+    """Return the commands by the first word of their name, and by the second; empty: there is none."""
+    words: dict[str, dict[str, Command]] = {}
+    for command in COMMANDS:
+        first, _, second = command.name.partition(" ")
+        words.setdefault(first, {})[second] = command
+    return words
 
 
 def _argument_for_airflow(argument: Argument) -> Any:
@@ -72,19 +86,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     parser = _Parser(prog=MODULE, description=f"{_SUMMARY}.", formatter_class=argparse.RawDescriptionHelpFormatter)
     parsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in COMMANDS:
-        of_command = parsers.add_parser(
-            command.name,
-            help=command.summary,
-            description=command.full_description(),
-            epilog=command.epilog(MODULE),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        of_command.set_defaults(command=command)
-        for argument in command.all_arguments:
-            of_command.add_argument(*argument.flags, **argument.options)
+    for name, commands in _by_first_word().items():
+        if name in _GROUPS:
+            group = parsers.add_parser(name, help=_GROUPS[name], description=f"{_GROUPS[name]}.")
+            of_group = group.add_subparsers(required=True, metavar="COMMAND")
+            for word, command in commands.items():
+                _add(of_group, word, command)
+        else:
+            _add(parsers, name, commands[""])
     parsed = parser.parse_args(arguments)
     execute(parsed.command, parsed)
+
+
+def _add(parsers: Any, name: str, command: Command) -> None:
+    of_command = parsers.add_parser(
+        name,
+        help=command.summary,
+        description=command.full_description(),
+        epilog=command.epilog(MODULE),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    of_command.set_defaults(command=command)
+    for argument in command.all_arguments:
+        of_command.add_argument(*argument.flags, **argument.options)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 from collections.abc import Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -112,6 +113,8 @@ class AwsConnection:
         self._fields = fields
         self._sessions: dict[Identity, Any] = {}
         self._clients: dict[tuple[str, str, Identity, str], Any] = {}
+        # boto3's clients may be shared by threads, the sessions that create them may not.
+        self._creating = threading.RLock()
 
     def __repr__(self) -> str:
         return f"AwsConnection({self.conn_id!r})"
@@ -163,7 +166,7 @@ class AwsConnection:
         config: Mapping[str, Any] | None = None,
     ) -> Any:
         """
-        Return a boto3 client with the connection's settings; the same arguments return the same client.
+        Return a boto3 client with the connection's settings; the same arguments return the same client, in any thread.
 
         :param service: boto3's name of the service, e.g. ``iam``.
         :param region: Region. None (default): that of the connection, the profile or the environment, else us-east-1.
@@ -173,10 +176,11 @@ class AwsConnection:
         :raises LightlyAccessError: AWS denied assuming the connection's role.
         """
         key = (service, region or "", identity, json.dumps(dict(config or {}), sort_keys=True))
-        if key not in self._clients:
-            with self._faults_explained():
-                self._clients[key] = self._new_client(service, region, identity, config or {})
-        return self._clients[key]
+        with self._creating:
+            if key not in self._clients:
+                with self._faults_explained():
+                    self._clients[key] = self._new_client(service, region, identity, config or {})
+            return self._clients[key]
 
     def _new_client(self, service: str, region: str | None, identity: Identity, config: Mapping[str, Any]) -> Any:
         _keep_secrets_from_the_log()

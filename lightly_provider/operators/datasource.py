@@ -199,10 +199,8 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
         """Set what is not so yet."""
         from lightly_provider.hooks.aws import AwsConnections
 
-        external_id = self.rendered_external_id(context)
         # Everything is worked out before anything is set, so that a slip in the output leaves the input alone.
-        connections = AwsConnections()
-        wanted = [self._request(target, external_id, connections) for target in self._targets()]
+        wanted = self.wanted(AwsConnections(), self.rendered_external_id(context))
         url = push_dataset_link(context, self.hook.connection.web_url, self.dataset_id, waits=False)
         changed = []
         present = self.hook.get_datasources(self.dataset_id)
@@ -220,6 +218,18 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
             "changed": changed,
             "datasources": {request.purpose: request.public() for request in wanted},
         }
+
+    def wanted(self, connections: AwsConnections, external_id: str | None = None) -> list[S3Datasource]:
+        """
+        Return the datasources that the arguments mean. They hold secrets: show only ``public()``.
+
+        S3 is asked for the region, unless that is given; nothing else is read, and nothing is sent to Lightly.
+
+        :param connections: The AWS connections, each read once.
+        :param external_id: The external ID of ``role_arn``. None (default): there is none.
+        :raises ValueError: See the class; likewise LookupError.
+        """
+        return [self._request(target, external_id, connections) for target in self._targets()]
 
     def moved(self, platform: Platform) -> Moved:
         """See :meth:`DescribedLineage.moved`."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PAGES = [path for path in DOCUMENTS if path.is_relative_to(REPOSITORY / "docs")]
 # What a block is written in; "py" is read, and not run, because this environment lacks what it imports.
-LANGUAGES = {"python", "py", "json", "bash", "text"}
+LANGUAGES = {"python", "py", "json", "yaml", "bash", "text"}
 # How a command begins, and why no test runs it as it stands.
 CHECKED_ELSEWHERE = {
     "export AIRFLOW_CONN_": "test_docs.py has the provider read each connection",

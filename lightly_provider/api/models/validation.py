@@ -90,24 +90,34 @@ def describe(model: type[BaseModel], error: ValidationError, *, argument: str) -
     """
     # Report an unknown member first: it is often a misspelled required one.
     found = sorted(error.errors(include_url=False, include_input=True), key=lambda e: e["type"] != "extra_forbidden")
-    first = found[0]
+    return describe_one(model, found[0], argument=argument)
+
+
+def describe_one(model: type[BaseModel], refused: Mapping[str, Any], *, argument: str) -> str:
+    """
+    Describe one of the errors of a validation in one sentence.
+
+    :param model: Model that was validated.
+    :param refused: The error, as pydantic lists it.
+    :param argument: Name of the operator's argument.
+    """
     # A member's name may come from a template.
     place = argument + shown(
-        "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]), longest=_SHOWN_PLACE
+        "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in refused["loc"]), longest=_SHOWN_PLACE
     )
-    if first["type"] == "extra_forbidden":
-        name = str(first["loc"][-1])
-        known = _field_names(model, first["loc"][:-1])
+    if refused["type"] == "extra_forbidden":
+        name = str(refused["loc"][-1])
+        known = _field_names(model, refused["loc"][:-1])
         return f"{place} is not a member of the worker configuration V4; {_did_you_mean(name, known)}"
-    if first["type"] in ("literal_error", "enum"):
-        expected = str(first.get("ctx", {}).get("expected", ""))
+    if refused["type"] in ("literal_error", "enum"):
+        expected = str(refused.get("ctx", {}).get("expected", ""))
         allowed = [word.strip(" '\"") for word in expected.replace(" or ", ", ").split(",")]
-        return f"{place} is not one of its allowed values; {_did_you_mean(str(first['input']), allowed)}"
-    if first["type"] == "value_error":
-        return f"{place}: {first['msg'].removeprefix('Value error, ')}."
-    if first["type"] == "missing":
+        return f"{place} is not one of its allowed values; {_did_you_mean(str(refused['input']), allowed)}"
+    if refused["type"] == "value_error":
+        return f"{place}: {refused['msg'].removeprefix('Value error, ')}."
+    if refused["type"] == "missing":
         return f"{place} is missing; add it."
-    return f"{place} does not fit the platform's contract: {first['msg'][:1].lower()}{first['msg'][1:]}."
+    return f"{place} does not fit the platform's contract: {refused['msg'][:1].lower()}{refused['msg'][1:]}."
 
 
 def _did_you_mean(name: str, known: list[str]) -> str:

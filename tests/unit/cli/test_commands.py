@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from lightly_provider.exceptions import (
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Iterator
 
 AIRFLOW = tuple(int(part) for part in version("apache-airflow").split(".")[:2])
 AIRFLOW_COMMAND = str(Path(sys.executable).with_name("airflow"))
@@ -48,7 +50,7 @@ def ended(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_help_has_the_examples_and_the_exit_codes(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, err = ended(capsys, command.name, "--help")
+    code, out, err = ended(capsys, *command.name.split(), "--help")
     assert (code, err) == (0, "")
     assert command.examples
     for _, line in command.examples:
@@ -68,18 +70,29 @@ def test_the_examples_parse(command: Command, monkeypatch: pytest.MonkeyPatch) -
     parsed: list[Namespace] = []
     monkeypatch.setattr(commands, "execute", lambda _, arguments: parsed.append(arguments))
     for _, line in command.examples:
-        main(shlex.split(line.partition(" | ")[0]))
+        main(shlex.split(re.split(r" [|>] ", line)[0]))
     assert len(parsed) == len(command.examples)
 
 
 def test_airflow_gets_every_command_with_all_its_arguments() -> None:
     (group,) = get_cli_commands()
     assert group.name == "lightly"
-    assert [command.name for command in group.subcommands] == [command.name for command in COMMANDS]
-    for given, command in zip(group.subcommands, COMMANDS, strict=True):
-        assert [argument.flags for argument in given.args] == [argument.flags for argument in command.all_arguments]
-        assert f"airflow lightly {command.examples[0][1]}" in given.epilog
-        assert ("-o", "--output") in [argument.flags for argument in given.args]
+    given = dict(flat(group.subcommands))
+    assert list(given) == [command.name for command in COMMANDS]
+    for command in COMMANDS:
+        action = given[command.name]
+        assert [argument.flags for argument in action.args] == [argument.flags for argument in command.all_arguments]
+        assert f"airflow lightly {command.examples[0][1]}" in action.epilog
+        assert ("-o", "--output") in [argument.flags for argument in action.args]
+
+
+def flat(commands: Any) -> Iterator[tuple[str, Any]]:
+    """Airflow's commands by their whole name, those of groups too."""
+    for command in commands:
+        if subcommands := getattr(command, "subcommands", None):
+            yield from ((f"{command.name} {name}", action) for name, action in flat(subcommands))
+        else:
+            yield command.name, command
 
 
 @pytest.mark.skipif(AIRFLOW < (3, 3), reason="this Airflow takes no commands from providers' metadata")
@@ -124,6 +137,8 @@ def test_importing_the_commands_imports_neither_airflow_nor_boto3() -> None:
             ["policy"],
             "python -m lightly_provider policy: the following arguments are required: s3://bucket/prefix/; see",
         ),
+        (["fleet"], "python -m lightly_provider fleet: the following arguments are required: COMMAND; see"),
+        (["fleet", "paln"], "python -m lightly_provider fleet: there is no command 'paln'; did you mean 'plan'?"),
         (["datasets", "--limit", "none"], "python -m lightly_provider datasets: argument --limit: 'none' is no number"),
         (["doctor", "--outptu", "json"], "python -m lightly_provider: unrecognized arguments: --outptu; see"),
         (["examples", "--output", "xml"], "examples: --output is 'xml', which is no output format; write one of table"),

@@ -1,0 +1,370 @@
+"""Read a fleet's file, and check it as a whole: all faults at once, each with its line."""
+
+from __future__ import annotations
+
+import difflib
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from lightly_provider.api.models.validation import describe_one
+from lightly_provider.api.models.worker_config import SelectionConfig, WorkerOptions
+from lightly_provider.aws.location import S3Location
+from lightly_provider.exceptions import LightlyFleetError
+from lightly_provider.fleet import written
+from lightly_provider.fleet.faults import Fault, Place, described
+from lightly_provider.fleet.models import MOST_DATASETS, FleetDataset, FleetDefaults
+from lightly_provider.foreign_text import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from lightly_provider.fleet.written import Written
+
+_TOP = ("defaults", "datasets")
+_IGNORED = "x-"
+# Sections that are part of the worker's configuration, which has messages of its own.
+_OF_THE_WORKER: Mapping[str, type[BaseModel]] = {"selection": SelectionConfig, "worker": WorkerOptions}
+_KINDS = {
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "model_type": "a mapping",
+    "dict_type": "a mapping",
+}
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """
+    The datasets of a file.
+
+    :param datasets: The datasets, in the order of the file, with the defaults filled in.
+    :param lines: The line in which each begins, by name.
+    """
+
+    datasets: tuple[FleetDataset, ...]
+    lines: Mapping[str, int]
+
+    @classmethod
+    def read(cls, path: str | Path) -> Fleet:
+        """
+        Read a file, and check it as a whole. Nothing else is read, and no request is sent.
+
+        :param path: Path of the YAML file: at most 1 MiB, and at most 1,000 datasets.
+        :raises LightlyFleetError: The file cannot be read, or has faults; the message has all of them with their lines.
+        """
+        faults: list[Fault] = []
+        content = _content(Path(path), faults)
+        fleet = _fleet(content, faults) if not faults else None
+        if faults or fleet is None:
+            raise LightlyFleetError(described(shown(path, longest=500), faults))
+        return fleet
+
+
+def _content(path: Path, faults: list[Fault]) -> bytes:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            faults.append(Fault(Place(1), "this is no file; name the YAML file itself."))
+            return b""
+        with path.open("rb") as file:
+            content = file.read(written.MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        faults.append(Fault(Place(1), f"the file cannot be read ({shown(reason, longest=200)}); check the path."))
+        return b""
+    if len(content) > written.MOST_BYTES:
+        size = path.stat().st_size
+        line = content.count(b"\n") + 1
+        faults.append(
+            Fault(
+                Place(line),
+                f"the file has {size / 2**20:.1f} MiB, and at most 1 MiB is read, enough for {MOST_DATASETS:,} "
+                "datasets; divide it into several files, or put what repeats into defaults or an anchor.",
+            )
+        )
+    return content
+
+
+def _fleet(content: bytes, faults: list[Fault]) -> Fleet | None:
+    document, found = written.read(content)
+    faults += found
+    if document is None:
+        if not faults:
+            faults.append(Fault(Place(1), "the file is empty; begin with datasets: and a list of datasets."))
+        return None
+    if document.members is None:
+        faults.append(Fault(document.place, f"{_DATASETS}; begin with datasets:."))
+        return None
+    for name, member in document.members.items():
+        if name not in _TOP and not name.startswith(_IGNORED):
+            faults.append(Fault(member.place, _unknown(name, _TOP, more="; a key that begins with x- is ignored")))
+    defaults = document.members["defaults"].value if "defaults" in document.members else None
+    if defaults is not None and defaults.members is None:
+        if defaults.is_container or defaults.scalar is not None:
+            faults.append(Fault(defaults.place, "defaults is no mapping; write key: value below it."))
+        defaults = None
+    if defaults is not None:
+        _validated(FleetDefaults, defaults, defaults.plain, faults)
+    faults += [
+        Fault(place, "Airflow's templates are not rendered here; write the value itself.")
+        for place in document.places_of(lambda value: isinstance(value, str) and ("{{" in value or "{%" in value))
+    ]
+    entries = _entries(document, faults)
+    datasets = [(entry, dataset) for entry in entries if (dataset := _dataset(entry, defaults, faults)) is not None]
+    _check_names(entries, faults)
+    _check_locations(datasets, faults)
+    if faults:
+        return None
+    return Fleet(
+        tuple(dataset for _, dataset in datasets),
+        {dataset.name: entry.place.line for entry, dataset in datasets},
+    )
+
+
+_DATASETS = "the file is a mapping with a list of datasets"
+
+
+def _entries(document: Written, faults: list[Fault]) -> list[Written]:
+    member = (document.members or {}).get("datasets")
+    if member is None:
+        faults.append(Fault(document.place, f"datasets is missing: {_DATASETS}."))
+        return []
+    if member.value.items is None:
+        faults.append(Fault(member.place, "datasets is no list; write - name: … for each dataset."))
+        return []
+    entries = member.value.items
+    if not entries:
+        faults.append(Fault(member.place, "datasets is empty; write - name: … for each dataset."))
+    if len(entries) > MOST_DATASETS:
+        faults.append(
+            Fault(
+                entries[MOST_DATASETS].place,
+                f"this is dataset {MOST_DATASETS + 1:,} of {len(entries):,}, and a file has at most {MOST_DATASETS:,}: "
+                "one DAG run maps a task for each, and Airflow maps at most 1,024 (core.max_map_length); divide the "
+                "file into several, each with a DAG of its own.",
+            )
+        )
+        return []
+    return entries
+
+
+def _dataset(entry: Written, defaults: Written | None, faults: list[Fault]) -> FleetDataset | None:
+    if entry.members is None:
+        faults.append(Fault(entry.place, "a dataset is a mapping; write - name: …, input: … and so on."))
+        return None
+    own = entry.plain
+    # What the dataset says counts, also if it says that there is none.
+    inherited = {name: value for name, value in (defaults.plain if defaults else {}).items() if name not in own}
+    known = {name: value for name, value in inherited.items() if name in FleetDefaults.model_fields}
+    before = len(faults)
+    dataset = _validated(FleetDataset, entry, {**known, **own}, faults, defaults=defaults)
+    if dataset is not None and dataset.access is None:
+        faults.append(
+            Fault(
+                entry.key_place("access") if "access" in own else entry.place,
+                "access is missing: name the AWS connection that is handed over to Lightly, here or in defaults.",
+            )
+        )
+    return dataset if len(faults) == before else None
+
+
+def _validated(
+    model: type[Any], entry: Written, value: dict[str, Any], faults: list[Fault], defaults: Written | None = None
+) -> Any:
+    """Return the model of a section; None, and its faults, if it is not valid."""
+    try:
+        return model.model_validate(_without_null(model, value))
+    except ValidationError as error:
+        listed = error.errors(include_url=False)
+    # What cannot be read, or stands there by another name, would be reported twice.
+    meant = {_nearest(str(one["loc"][-1]), model.model_fields) for one in listed if one["type"] == "extra_forbidden"}
+    unreadable = {fault.place for fault in faults}
+    for refused in listed:
+        if refused["type"] != "missing" or refused["loc"][-1] not in meant:
+            fault = _fault(model, refused, entry, defaults)
+            if fault.place not in unreadable:
+                faults.append(fault)
+    return None
+
+
+def _without_null(model: type[BaseModel], value: dict[str, Any]) -> dict[str, Any]:
+    """A key with nothing behind it is the same as one that has its default, also where that is not null."""
+    return {
+        name: member
+        for name, member in value.items()
+        if member is not None or name not in model.model_fields or model.model_fields[name].is_required()
+    }
+
+
+def _fault(model: type[BaseModel], refused: Any, entry: Written, defaults: Written | None) -> Fault:
+    path: tuple[str | int, ...] = refused["loc"]
+    name = str(path[0]) if path else ""
+    at = entry
+    if name and defaults is not None and name not in (entry.members or {}) and name in (defaults.members or {}):
+        at = defaults
+    place = _key_place(at, path) if refused["type"] == "extra_forbidden" else at.place_of(path)
+    if name in _OF_THE_WORKER and len(path) > 1:
+        inner = {**refused, "loc": path[1:]}
+        return Fault(place, describe_one(_OF_THE_WORKER[name], inner, argument=name))
+    return Fault(place, _sentence(model, name, path, refused))
+
+
+def _key_place(at: Written, path: tuple[str | int, ...]) -> Place:
+    current = at
+    for part in path[:-1]:
+        if isinstance(part, int) and current.items is not None and part < len(current.items):
+            current = current.items[part]
+        elif isinstance(part, str) and current.members is not None and part in current.members:
+            current = current.members[part].value
+    return current.key_place(str(path[-1]))
+
+
+def _sentence(model: type[BaseModel], name: str, path: tuple[str | int, ...], refused: Any) -> str:
+    kind, value = refused["type"], refused["input"]
+    what = name + "".join(f"[{part}]" for part in path[1:])
+    if kind == "extra_forbidden":
+        return _unknown(name, model.model_fields)
+    if kind == "missing":
+        return f"{name} is missing; add it."
+    if kind == "literal_error":
+        return f"{what} is {_quoted(value)}; {_choice(str(value), _choices(refused))}"
+    if kind == "value_error":
+        message = refused["msg"].removeprefix("Value error, ").rstrip(".")
+        return f"{message}." if message.startswith(f"{name}=") else f"{what}: {message}."
+    if kind in _KINDS:
+        hint = _hint(kind, value)
+        return f"{what} is {_quoted(value)}, and {_KINDS[kind]} is needed{hint}."
+    if name == "name":
+        return (
+            f"name is {_quoted(value)}, which the platform does not allow; use 3 to 250 letters, digits, blanks, '_' "
+            "and '-', and begin with a letter or digit."
+        )
+    return f"{what} is {_quoted(value)}: {refused['msg'][:1].lower()}{refused['msg'][1:]}."
+
+
+def _hint(kind: str, value: Any) -> str:
+    if kind == "string_type" and isinstance(value, bool | int | float):
+        return "; put it between quotes"
+    if kind == "list_type" and isinstance(value, str):
+        return f"; write [{shown(value, longest=100)}]"
+    return ""
+
+
+def _quoted(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    return shown(repr(value), longest=200)
+
+
+def _choices(refused: Any) -> list[str]:
+    expected = str(refused.get("ctx", {}).get("expected", ""))
+    return [word.strip(" '\"") for word in expected.replace(" or ", ", ").split(",")]
+
+
+def _choice(value: str, choices: list[str]) -> str:
+    near = _nearest(value, choices)
+    return f"did you mean {near!r}?" if near else f"write one of {', '.join(choices)}."
+
+
+def _unknown(name: str, known: Iterable[str], *, more: str = "") -> str:
+    near = _nearest(name, known)
+    hint = f"did you mean {near!r}?" if near else f"known are {', '.join(known)}{more}."
+    return f"there is no key {shown(name, longest=100)!r} here; {hint}"
+
+
+def _nearest(value: str, names: Iterable[str]) -> str | None:
+    by_fold = {name.casefold(): name for name in names}
+    near = difflib.get_close_matches(value[:100].casefold(), by_fold, n=1, cutoff=0.6)
+    return by_fold[near[0]] if near else None
+
+
+# --- datasets beside each other ----------------------------------------------------------------------------------
+
+
+def _check_names(entries: list[Written], faults: list[Fault]) -> None:
+    first: dict[str, Place] = {}
+    for entry in entries:
+        member = (entry.members or {}).get("name")
+        if member is None or not isinstance(name := member.value.scalar, str):
+            continue
+        place = member.value.place
+        if name in first:
+            faults.append(
+                Fault(
+                    place,
+                    f"there is a dataset {shown(name, longest=100)!r} already, in line {first[name].line}; give each "
+                    "its own name.",
+                )
+            )
+        first.setdefault(name, place)
+
+
+def _check_locations(datasets: list[tuple[Written, FleetDataset]], faults: list[Fault]) -> None:
+    inputs: dict[tuple[str, str], tuple[FleetDataset, Place]] = {}
+    outputs: dict[tuple[str, str], tuple[FleetDataset, Place]] = {}
+    for entry, dataset in datasets:
+        location, place = S3Location.parse(dataset.input, argument="input"), entry.place_of(("input",))
+        key = (location.bucket, location.prefix)
+        if key in inputs:
+            other, where = inputs[key]
+            faults.append(
+                Fault(place, f"the input of {other.name!r} in line {where.line} is the same; leave one of them out.")
+            )
+        inputs.setdefault(key, (dataset, place))
+    for (bucket, prefix), (_, place) in inputs.items():
+        for parent in _parents(prefix):
+            if (bucket, parent) in inputs:
+                other, where = inputs[bucket, parent]
+                faults.append(
+                    Fault(
+                        place,
+                        f"this input lies inside the input of {other.name!r} in line {where.line}, so that its files "
+                        "would be in both datasets; divide the files among folders beside each other.",
+                    )
+                )
+                break
+    for entry, dataset in datasets:
+        if dataset.output is None:
+            continue
+        location, place = S3Location.parse(dataset.output, argument="output"), entry.place_of(("output",))
+        key = (location.bucket, location.prefix)
+        if key in outputs:
+            other, where = outputs[key]
+            faults.append(
+                Fault(
+                    place,
+                    f"the output of {other.name!r} in line {where.line} is the same, so that the files of one would "
+                    "replace those of the other; give each its own.",
+                )
+            )
+        outputs.setdefault(key, (dataset, place))
+        for folder in (location.prefix, *_parents(location.prefix)):
+            if (location.bucket, folder) in inputs:
+                other, where = inputs[location.bucket, folder]
+                faults.append(_output_in_input(dataset, other, where, place, is_same=folder == location.prefix))
+                break
+
+
+def _output_in_input(dataset: FleetDataset, other: FleetDataset, where: Place, place: Place, *, is_same: bool) -> Fault:
+    if other is dataset and is_same:
+        return Fault(place, "the output is the input itself; leave output out, which means the same.")
+    whose = "its own input" if other is dataset else f"the input of {other.name!r} in line {where.line}"
+    return Fault(
+        place,
+        f"this output lies inside {whose}, so that what Lightly writes would be read as input; choose a location "
+        "outside of all inputs.",
+    )
+
+
+def _parents(prefix: str) -> Iterator[str]:
+    """Yield each folder that contains this one, the nearest first, and at last the whole bucket."""
+    folder = prefix.removesuffix("/")
+    while folder:
+        folder = folder.rpartition("/")[0]
+        yield f"{folder}/" if folder else ""

@@ -1,0 +1,115 @@
+"""What a dataset still needs, from what the platform has: differences of its datasources, and whether a run is due."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from lightly_provider.api.models.wire import drop_none
+from lightly_provider.contract import EXTERNAL_ID_PATTERN, SHORTEST_EXTERNAL_ID, RunState
+from lightly_provider.fleet.schedule import latest_before
+from lightly_provider.foreign_text import shown
+
+if TYPE_CHECKING:
+    from lightly_provider.api.models.datasource import Datasource, S3Datasource
+    from lightly_provider.api.models.run import Run
+
+# The members of a datasource on the wire, in words.
+_WORDS = {
+    "fullPath": "location",
+    "s3Region": "region",
+    "type": "kind of access",
+    "s3AccessKeyId": "access key",
+    "s3SecretAccessKey": "secret key",
+    "s3ARN": "role",
+    "s3ExternalId": "external ID",
+    "thumbSuffix": "thumbnails",
+    "s3ServerSideEncryptionKMSKey": "KMS key",
+}
+# What a secret looks like. What the platform returns instead of one, e.g. ***, does not.
+_SECRETS = {"s3SecretAccessKey": r"[A-Za-z0-9/+=]{40,128}", "s3ExternalId": EXTERNAL_ID_PATTERN}
+
+
+def difference(present: Datasource | None, wanted: S3Datasource) -> str:
+    """
+    Return how a datasource differs from what is wanted; empty: it does not.
+
+    Where the platform hides a secret in its answer, the rest decides: a new key pair has a new key id, too. Whether
+    the access works is then shown by the platform's own check.
+
+    :param present: The dataset's datasource of this purpose. None: it has none.
+    :param wanted: The datasource that the file means.
+    """
+    if present is None:
+        return f"no datasource {wanted.purpose.value} yet"
+    mine = drop_none(present.model_dump(by_alias=True, exclude={"id"}))
+    theirs = wanted.to_wire()
+    for members in (mine, theirs):
+        if not members.get("thumbSuffix"):
+            members.pop("thumbSuffix", None)
+    for name, form in _SECRETS.items():
+        if name in theirs and not _is_secret(mine.get(name), form):
+            mine.pop(name, None)
+            del theirs[name]
+    names = [name for name in dict.fromkeys([*theirs, *mine]) if mine.get(name) != theirs.get(name)]
+    if not names:
+        return ""
+    return f"datasource {wanted.purpose.value} has another {', '.join(_WORDS.get(name, name) for name in names)}"
+
+
+def _is_secret(value: object, form: str) -> bool:
+    return isinstance(value, str) and len(value) >= SHORTEST_EXTERNAL_ID and re.fullmatch(form, value) is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunsSeen:
+    """
+    A dataset's runs, as far as they matter.
+
+    :param waiting: Id of a scheduled run that no worker has taken. None (default): there is none.
+    :param newest: The newest run. None (default): there is none.
+    :param newest_equal: The newest completed run with the configuration of the file. None (default): none was found.
+    """
+
+    waiting: str | None = None
+    newest: Run | None = None
+    newest_equal: Run | None = None
+
+
+@dataclass(frozen=True)
+class Need:
+    """Whether something is to be done, and why, or why not; the reason may be empty if nothing is."""
+
+    is_needed: bool
+    reason: str = ""
+
+
+def need_of_run(seen: RunsSeen, schedule: str | None, now: datetime) -> Need:
+    """
+    Decide whether a dataset needs a run of the worker.
+
+    :param seen: Its runs.
+    :param schedule: Its schedule. None: one run, until something changes.
+    :param now: The time, with a time zone.
+    """
+    newest = seen.newest
+    if seen.waiting is not None:
+        return Need(False, f"scheduled run {seen.waiting} waits for a worker")
+    if newest is None:
+        return Need(True, "no run yet")
+    state = RunState.parse(newest.state)
+    if state is None or not state.is_terminal:
+        return Need(False, f"run {newest.id} is {shown(newest.state, longest=50)}")
+    if not state.is_success:
+        because = f": {shown(newest.message, longest=200)}" if newest.message else ""
+        return Need(True, f"the last run is {state}{because}")
+    if seen.newest_equal is None:
+        return Need(True, "no run with this selection and these options of the worker yet")
+    if schedule is not None:
+        due = latest_before(schedule, now)
+        ran = datetime.fromtimestamp(seen.newest_equal.created_at / 1000, tz=UTC)
+        if ran < due:
+            return Need(True, f"a run is due since {due:%Y-%m-%d %H:%M} UTC ({schedule})")
+    return Need(False)
