@@ -64,7 +64,7 @@ PAGE_SIZES = (25_000, 100_000)
 TAG_NAME = "initial-tag"
 DATASET_ID, TAG_ID = "a" * 24, "b" * 24
 BUCKET = "export-benchmark"
-PART_SIZE = 8 * 2**20  # the operator's
+PART_SIZE = 5 * 2**20  # the operator's
 TOKEN = "no-secret"  # noqa: S105
 _LONGEST_S = 180.0
 

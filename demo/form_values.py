@@ -22,6 +22,8 @@ _OF_DAGS: dict[str, dict[str, Any]] = {
         "dataset_name": "demo-active-learning",
         "lightly_path": f"{LIGHTLY}active-learning/",
         "work_path": f"s3://{BUCKET}/active-learning/",
+        # A tenth of the photos, so that three rounds show how the selection changes.
+        "n_samples": 16,
     },
     "lightly_delegated_access": {"dataset_name": "demo-delegated", "lightly_path": f"{LIGHTLY}delegated/"},
 }

@@ -9,7 +9,6 @@ killed, is removed once the file is whole.
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import os
 import re
@@ -38,8 +37,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # AWS docs: S3 user guide, "Amazon S3 multipart upload limits": at most 10,000 parts, all but the last of 5 MiB or more.
-# With these, a file may have 78 GiB.
-PART_SIZE = 8 * 2**20
+# Two of them are in memory. Later ones are twice as large, so that a file may have 73 GiB.
+PART_SIZE = 5 * 2**20
+_SMALL_PARTS = 5_000
 _SCHEME = r"([a-z][a-z0-9+.-]*)://"
 _DENIALS = frozenset({"AccessDenied", "AllAccessDisabled", "403", "Forbidden"})
 
@@ -196,11 +196,18 @@ class _S3Object(Destination):
         return cls(f"s3://{location.bucket}/{key}", location.bucket, key, aws_conn_id)
 
     def check(self) -> None:
+        from botocore.exceptions import ClientError
+
         client = self._client()
         # To start a multipart upload needs the same permissions as to write the object, and creates no object.
         with self._explained():
             upload = client.create_multipart_upload(Bucket=self.bucket, Key=self.key)["UploadId"]
-            client.abort_multipart_upload(Bucket=self.bucket, Key=self.key, UploadId=upload)
+            try:
+                client.abort_multipart_upload(Bucket=self.bucket, Key=self.key, UploadId=upload)
+            except ClientError as error:
+                # boto3 sends the request again if the answer was lost.
+                if _code_of(error) != "NoSuchUpload":
+                    raise
 
     def size(self) -> int | None:
         from botocore.exceptions import ClientError
@@ -233,8 +240,8 @@ class _S3Object(Destination):
         try:
             yield
         except ClientError as error:
-            answer = error.response.get("Error", {})
-            code, text = str(answer.get("Code")), shown(answer.get("Message", ""), longest=500).rstrip(".")
+            code = _code_of(error)
+            text = shown(error.response.get("Error", {}).get("Message", ""), longest=500).rstrip(".")
             raise LightlyDestinationError(
                 f"{shown(self.uri)} cannot be used as a destination: S3 refused {error.operation_name} to Airflow's "
                 f"own identity ({who}): {shown(code, longest=100)}: {text}; {self._step(code)}."
@@ -259,35 +266,44 @@ class _S3Object(Destination):
         return "look the code up in AWS's documentation of that operation"
 
 
+def _code_of(error: Any) -> str:
+    """Return the code of botocore's ClientError."""
+    return str(error.response.get("Error", {}).get("Code"))
+
+
 class _S3Upload(WrittenFile):
     def __init__(self, target: _S3Object, client: Any) -> None:
         super().__init__(target.uri)
         self._target = target
         self._client = client
         self._place = {"Bucket": target.bucket, "Key": target.key}
-        self._part = io.BytesIO()
+        self._part = bytearray()
         self._upload: str | None = None
         # One part is uploaded while the next is filled.
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="lightly-upload")
         self._sending: Future[dict[str, Any]] | None = None
         self._parts: list[dict[str, Any]] = []
-        self._left_over: list[str] = []
 
     def _begin(self) -> None:
-        self._left_over = self._unfinished()
+        """The upload begins with its first part."""
 
     def _append(self, content: bytes) -> None:
-        self._part.write(content)
-        if self._part.tell() >= PART_SIZE:
-            self._send()
+        size = PART_SIZE if len(self._parts) < _SMALL_PARTS else 2 * PART_SIZE
+        rest = memoryview(content)
+        while rest:
+            taken = rest[: size - len(self._part)]
+            self._part += taken
+            rest = rest[len(taken) :]
+            if len(self._part) == size:
+                self._send()
 
     def _complete(self) -> None:
         with self._target._explained():
             if self._upload is None:
                 # One request is all or nothing, too.
-                self._client.put_object(**self._place, Body=self._part.getvalue())
+                self._client.put_object(**self._place, Body=self._part)
                 return
-            if self._part.tell():
+            if self._part:
                 self._send()
             self._await_part()
             self._sender.shutdown()
@@ -303,7 +319,7 @@ class _S3Upload(WrittenFile):
             )
         except ClientError as error:
             # boto3 sends the request again if the answer was lost, and then the upload is complete already.
-            if error.response.get("Error", {}).get("Code") != "NoSuchUpload" or not self._is_there():
+            if _code_of(error) != "NoSuchUpload" or not self._is_there():
                 raise
 
     def _is_there(self) -> bool:
@@ -321,7 +337,6 @@ class _S3Upload(WrittenFile):
         return bool(etag.strip('"') == expected)
 
     def _discard(self) -> None:
-        self._part.close()
         # A part that arrives after the abort would stay in the bucket.
         self._sender.shutdown(wait=True, cancel_futures=True)
         if self._upload is not None:
@@ -329,7 +344,7 @@ class _S3Upload(WrittenFile):
             self._upload = None
 
     def _remove_left_overs(self) -> None:
-        for upload in self._left_over:
+        for upload in self._unfinished():
             self._abort(upload)
 
     def _send(self) -> None:
@@ -337,11 +352,12 @@ class _S3Upload(WrittenFile):
         with self._target._explained():
             if self._upload is None:
                 self._upload = self._client.create_multipart_upload(**self._place)["UploadId"]
-        # Bytes and not the file: botocore would read that in pieces of 16 KiB, and ask S3 before it sends them.
-        self._sending = self._sender.submit(self._send_part, self._upload, len(self._parts) + 1, self._part.getvalue())
-        self._part = io.BytesIO()
+        # No file: botocore would read that in pieces of 16 KiB, and ask S3 before it sends them. And no bytes: these it
+        # copies behind the headers (botocore 1.43, awsrequest.py, _send_output).
+        self._sending = self._sender.submit(self._send_part, self._upload, len(self._parts) + 1, self._part)
+        self._part = bytearray()
 
-    def _send_part(self, upload: str, number: int, content: bytes) -> dict[str, Any]:
+    def _send_part(self, upload: str, number: int, content: bytearray) -> dict[str, Any]:
         with self._target._explained():
             answer = self._client.upload_part(**self._place, UploadId=upload, PartNumber=number, Body=content)
         # S3 wants the checksums of the parts again, if it computed any.
@@ -360,7 +376,7 @@ class _S3Upload(WrittenFile):
         try:
             self._client.abort_multipart_upload(**self._place, UploadId=upload)
         except (ClientError, BotoCoreError) as error:
-            if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") == "NoSuchUpload":
+            if isinstance(error, ClientError) and _code_of(error) == "NoSuchUpload":
                 return
             log.warning(
                 "An unfinished multipart upload of %s could not be aborted, and is billed until it is: %s. Let a "
@@ -370,7 +386,7 @@ class _S3Upload(WrittenFile):
             )
 
     def _unfinished(self) -> list[str]:
-        """Return the uploads of this very object that earlier tries did not finish."""
+        """Return the uploads of this very object that were never finished: of killed tries, or of lost answers."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -394,6 +410,9 @@ def _local(address: str, argument: str, *, path: str) -> _LocalPath:
         raise ValueError(f"{argument} is {shown(repr(address), longest=200)}, which is no absolute path; {_FORMS}.")
     if path.endswith("/"):
         raise ValueError(f"{argument} is {shown(repr(address), longest=200)}, a folder; write the file's name, too.")
+    if ".." in PurePosixPath(path).parts:
+        # A name in a template must not lead out of the folder before it.
+        raise ValueError(f"{argument} is {shown(repr(address), longest=200)}; write the path without '..'.")
     if "\0" in path or len(os.fsencode(PurePosixPath(path).name)) > 200:
         raise ValueError(
             f"{argument} is {shown(repr(address), longest=200)}, which is no file name; write a shorter one."

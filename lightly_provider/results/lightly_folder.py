@@ -192,10 +192,18 @@ class BucketFolder(FolderBesideImages):
 
     def image_start(self, name: str, length: int) -> bytes:
         """See :meth:`FolderBesideImages.image_start`."""
+        from botocore.exceptions import ClientError
+
         with self._explained():
-            answer = self._s3_of_input.get_object(
-                Bucket=self._input.bucket, Key=self._input.prefix + name, Range=f"bytes=0-{length - 1}"
-            )
+            try:
+                answer = self._s3_of_input.get_object(
+                    Bucket=self._input.bucket, Key=self._input.prefix + name, Range=f"bytes=0-{length - 1}"
+                )
+            except ClientError as error:
+                # An empty object has no range, and one that was deleted since the listing has nothing.
+                if error.response.get("Error", {}).get("Code") in ("InvalidRange", "NoSuchKey"):
+                    return b""
+                raise
             return bytes(answer["Body"].read(length))
 
     def _put(self, name: str, content: bytes, **options: Any) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import stat
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -221,24 +222,47 @@ class _LocalSource(Source):
             return
         if not self._path.is_dir():
             raise self._nothing()
-        for folder, folders, names in os.walk(self._path):
+        for folder, folders, names in os.walk(self._path, onerror=_raise):
             folders.sort()
             for name in sorted(names):
                 path = Path(folder, name)
                 yield self._at(path, path.relative_to(self._path).as_posix()), False
 
     def _at(self, path: Path, name: str) -> SourceFile:
-        return SourceFile(name, str(path), path.stat().st_size, lambda: _opened_path(path))
+        return SourceFile(name, str(path), _size_of(path), lambda: _opened_path(path))
+
+
+def _size_of(path: Path) -> int:
+    with _path_explained(path):
+        found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        # To open a pipe would wait for somebody who writes to it.
+        raise LightlySourceError(f"{shown(path)} is a device, a pipe or a link to a folder; remove it from the source.")
+    return found.st_size
+
+
+def _raise(error: OSError) -> None:
+    """Do not leave out a folder that cannot be listed."""
+    with _path_explained(error.filename):
+        raise error
 
 
 @contextmanager
 def _opened_path(path: Path) -> Iterator[IO[bytes]]:
-    try:
+    with _path_explained(path):
         file = path.open("rb")
-    except OSError as error:
-        raise LightlySourceError(f"{shown(path)} cannot be read: {error.strerror}; check its permissions.") from None
     with file:
         yield file
+
+
+@contextmanager
+def _path_explained(path: Path | str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise LightlySourceError(
+            f"{shown(path)} cannot be read: {error.strerror}; check that it exists, and its permissions."
+        ) from None
 
 
 # --- S3 ----------------------------------------------------------------------------------------------------------

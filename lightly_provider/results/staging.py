@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from lightly_provider.exceptions import LightlySourceError
 from lightly_provider.results.own_files import encoded, own_name, video_of_frame
 
 if TYPE_CHECKING:
@@ -25,12 +26,22 @@ _BATCH = 500
 
 @contextmanager
 def temporary_database() -> Iterator[sqlite3.Connection]:
-    """Open a database on disk without a name, which is removed when it is closed or its process ends."""
+    """
+    Open a database on disk without a name, which is removed when it is closed or its process ends.
+
+    :raises LightlySourceError: The disk is full.
+    """
     with closing(sqlite3.connect("", isolation_level=None)) as database:
         database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         database.execute("PRAGMA journal_mode = OFF")
         database.execute("PRAGMA synchronous = OFF")
-        yield database
+        try:
+            yield database
+        except sqlite3.OperationalError as error:
+            raise LightlySourceError(
+                f"The files of the source do not fit into the folder for temporary files on this machine ({error}); make "
+                "room there, or set TMPDIR to another folder."
+            ) from None
 
 
 class State(IntEnum):

@@ -13,8 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lightly_provider.api.models.datasource import Datasource
 from lightly_provider.contract import Purpose
-from lightly_provider.exceptions import LightlyAccessError, LightlyResponseError, LightlySourceError
+from lightly_provider.exceptions import (
+    LightlyAccessError,
+    LightlyInvalidFilesError,
+    LightlyResponseError,
+    LightlySourceError,
+)
 from lightly_provider.hooks.aws import AwsConnection
 from lightly_provider.hooks.lightly import LightlyHook
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
@@ -23,6 +29,8 @@ from lightly_provider.operators.uploads import UploadLightlyMetadataOperator, Up
 from lightly_provider.results.lightly_folder import BucketFolder, PlatformPredictions, datasource_for
 from lightly_provider.results.own_files import PREDICTIONS
 from lightly_provider.results.parallel import spread
+from lightly_provider.results.predictions.formats import PredictionFormat
+from lightly_provider.results.predictions.uploading import upload_predictions
 from lightly_provider.results.sources import Source
 from lightly_provider.results.upload import add_task
 from tests.final_errors import final
@@ -180,6 +188,33 @@ def test_the_boxes_of_yolo_become_pixels_of_the_real_image(
         {"category_id": 1, "bbox": pytest.approx([0, height / 4, width, height / 2], abs=0.01), "score": 0.75},
         {"category_id": 0, "bbox": pytest.approx([0, 0, width / 2, height], abs=0.01), "score": 1},
     ]
+
+
+def test_an_empty_image_is_named_where_yolo_needs_its_size(lightly: Sandbox, tmp_path: Path) -> None:
+    bucket = lightly.bucket()
+    lightly.aws("s3").put_object(Bucket=bucket, Key="raw/a.jpg", Body=b"")
+    (tmp_path / "a.txt").write_text("0 0.5 0.5 0.2 0.2 0.9\n")
+    datasource = Datasource.model_validate(
+        {"purpose": "INPUT_OUTPUT", "type": "S3", "fullPath": f"s3://{bucket}/raw/", "s3Region": lightly.region}
+    )
+    folder = BucketFolder(
+        PREDICTIONS,
+        connection=AwsConnection("aws_default"),
+        input_datasource=datasource,
+        own=datasource,
+        dataset_type="Images",
+    )
+
+    with pytest.raises(LightlyInvalidFilesError, match=r"The size of the image a\.jpg cannot be read"):
+        upload_predictions(
+            folder,
+            Source.parse(str(tmp_path), aws_conn_id=None),
+            task_name="boxes",
+            source_format=PredictionFormat.YOLO,
+            categories=["cat"],
+            log=logging.getLogger(__name__),
+        )
+    assert lightly.keys_under(bucket) == ["raw/a.jpg"]
 
 
 def test_a_run_selects_by_the_metadata_that_were_uploaded(

@@ -38,7 +38,8 @@ def uri(sample: ExportedSample) -> str:
 
     :raises LightlyResponseError: The address has a line break, so that it would be read as two.
     """
-    if "\n" in sample.address:
+    # Many readers take a carriage return for the end of a line, too.
+    if "\n" in sample.address or "\r" in sample.address:
         raise LightlyResponseError(
             f"The address {shown(sample.address, longest=300)} has a line break in it, so a file of addresses with one "
             "in each line cannot hold it; export the format 'manifest', or rename the file.",

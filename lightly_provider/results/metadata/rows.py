@@ -18,12 +18,14 @@ from lightly_provider.foreign_text import shown
 from lightly_provider.results.own_files import parsed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from lightly_provider.results.sources import Source, SourceFile
 
 _LONGEST_LINE = 2**20
 _PIECE = 2**20
+# Rows of Parquet at once: a short file can have long texts, of which each row repeats one.
+_BATCH = 100
 
 
 class MetadataFormat(StrEnum):
@@ -95,14 +97,18 @@ def _csv(file: SourceFile) -> Iterator[Row]:
     with file.open() as opened, _as_text(opened) as text, _explained(file):
         reader = csv.DictReader(_bounded_lines(text), strict=True)
         names = reader.fieldnames or []
-        if twice := [name for name, count in Counter(names).items() if count > 1]:
-            raise ValueError(f"two columns have the same name, {shown(twice[0], longest=100)!r}")
+        _check_columns(names)
         for row in reader:
             place = f"{file.name}, line {reader.line_num}"
             if None in row or None in row.values():
                 yield Row(place, {}, fault=f"it has another number of columns than the {len(names)} of the first line")
             else:
                 yield Row(place, {name: value if value != "" else None for name, value in row.items()})
+
+
+def _check_columns(names: Sequence[str]) -> None:
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise ValueError(f"two columns have the same name, {shown(twice[0], longest=100)!r}")
 
 
 def _json_lines(file: SourceFile) -> Iterator[Row]:
@@ -136,7 +142,9 @@ def _parquet(file: SourceFile) -> Iterator[Row]:
         copy.seek(0)
         number = 0
         try:
-            for batch in pyarrow.parquet.ParquetFile(copy).iter_batches(batch_size=1000):
+            parquet = pyarrow.parquet.ParquetFile(copy)
+            _check_columns(parquet.schema_arrow.names)
+            for batch in parquet.iter_batches(batch_size=_BATCH):
                 for values in batch.to_pylist():
                     number += 1
                     yield Row(f"{file.name}, row {number}", values)

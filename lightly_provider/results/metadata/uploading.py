@@ -165,6 +165,8 @@ def _stage(
                 chosen = {name: value for name, value in chosen.items() if name in columns}
             values = {}
             for path, value in flattened(chosen):
+                if path in values:
+                    raise ValueError(f"it has {shown(path, longest=100)!r} twice")
                 kind, values[path] = plain(value)
                 kind = kind_of_text(value) if is_text else kind
                 column = seen[path]

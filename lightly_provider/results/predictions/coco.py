@@ -19,7 +19,7 @@ from lightly_provider.results.json_stream import JsonStream
 from lightly_provider.results.own_files import encoded
 from lightly_provider.results.predictions.masks import bounding_box, row_wise_runs
 from lightly_provider.results.predictions.reading import Predicted
-from lightly_provider.results.predictions.schema import SchemaError, TaskSchema, TaskType, read_categories
+from lightly_provider.results.predictions.schema import SchemaError, TaskSchema, TaskType, are_sides, read_categories
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,7 +123,7 @@ class CocoReader:
             if not isinstance(number, int | str) or not isinstance(name, str):
                 raise ValueError(f"an image has no id and file_name: {shown(image, longest=200)}")
             width, height = image.get("width"), image.get("height")
-            if not all(side is None or (type(side) in (int, float) and side > 0) for side in (width, height)):
+            if not are_sides(side for side in (width, height) if side is not None):
                 raise ValueError(f"the image {shown(name, longest=200)!r} has an impossible width or height")
             try:
                 self._database.execute(

@@ -13,7 +13,7 @@ from lightly_provider.exceptions import LightlyError, LightlyInvalidFilesError, 
 from lightly_provider.foreign_text import shown
 from lightly_provider.results.parallel import spread
 from lightly_provider.results.predictions.reading import Predicted
-from lightly_provider.results.predictions.schema import Category, SchemaError, TaskSchema, TaskType
+from lightly_provider.results.predictions.schema import Category, SchemaError, TaskSchema, TaskType, are_sides
 from lightly_provider.results.sources import READ_THREADS
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ class LabelformatReader:
                     of_file = name if "/" in name or not folder else f"{folder}/{name}"
                     # Some tools write 0 where they do not know the size.
                     size = (label.image.width, label.image.height)
-                    yield Predicted(name, of_file, entries, size=size if all(size) else None)
+                    fault = "its width or height is impossible" if all(size) and not are_sides(size) else None
+                    yield Predicted(name, of_file, entries, size=size if all(size) else None, fault=fault)
 
     @cached_property
     def _inputs(self) -> list[tuple[str, Any]]:
@@ -117,11 +118,13 @@ class LabelformatReader:
     def _copy(self, file: SourceFile) -> Path:
         if {"", ".", ".."} & set(file.name.split("/")) or "\0" in file.name:
             raise LightlyInvalidFilesError(f"{shown(file.uri)} has a name that no file can have; rename it.")
-        path = self._folder / file.name
+        # labelformat takes the names of XML files that end in small letters.
+        path = (self._folder / file.name).with_suffix(Path(file.name).suffix.lower())
         content = file.read(most=_LARGEST_FILE)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(_without_declaration(content) if self._kind == "cvat" else content)
+            with path.open("xb") as copy:
+                copy.write(_without_declaration(content) if self._kind == "cvat" else content)
         except OSError as error:
             # In an object storage, a/b.xml can be beside a file a, and a name can be longer than that of a file.
             raise LightlySourceError(
@@ -162,4 +165,7 @@ def _without_declaration(content: bytes) -> bytes:
         text = content[declaration.end() if declaration else 0 :].decode(found[1].decode() if found else "utf-8")
     except (LookupError, UnicodeDecodeError):
         return content
+    if "<!ENTITY" in text:
+        # lxml before 5 reads the files that an entity names.
+        raise LightlyInvalidFilesError("A file of CVAT declares entities of XML, which CVAT does not write; remove them.")
     return text.encode("ascii", "xmlcharrefreplace")

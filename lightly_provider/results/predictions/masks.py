@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from lightly_provider.results.predictions.schema import Size
 
 _MOST_PIXELS = 2**28
+_MOST_BITS = 30  # of a run length of such a mask, its sign included
+# PIL counts pixels in C's int.
+_FARTHEST_POINT = 10**6
 
 
 def row_wise_runs(segmentation: Any, size: Size | None) -> list[int]:
@@ -44,6 +47,8 @@ def bounding_box(runs: list[int], size: Size) -> list[float]:
     """Return x, y, width and height of the mask of these run lengths."""
     import numpy
 
+    if sum(runs) != size[0] * size[1]:
+        raise ValueError(f"its segmentation covers {sum(runs)} pixels, and its image has {size[0] * size[1]:g}")
     values = numpy.arange(len(runs)) % 2
     mask = numpy.repeat(values, runs).reshape(int(size[1]), int(size[0]))
     rows, columns = numpy.flatnonzero(mask.any(axis=1)), numpy.flatnonzero(mask.any(axis=0))
@@ -82,6 +87,8 @@ def _uncompressed(text: str) -> list[int]:
             bits = ord(text[position]) - 48
             if not 0 <= bits < 64:
                 raise ValueError("its segmentation has counts that are not compressed as COCO does")
+            if shift > _MOST_BITS:
+                raise ValueError("its segmentation has a count that is larger than any mask")
             value |= (bits & 0x1F) << shift
             more = bool(bits & 0x20)
             position, shift = position + 1, shift + 5
@@ -106,8 +113,8 @@ def _of_polygons(polygons: list[Any], size: tuple[int, int]) -> Any:
             not isinstance(polygon, list)
             or len(polygon) < 6
             or len(polygon) % 2
-            or not all(type(value) in (int, float) for value in polygon)
+            or not all(type(value) in (int, float) and abs(value) <= _FARTHEST_POINT for value in polygon)
         ):
-            raise ValueError("its segmentation has a polygon that is no list of at least 3 points")
+            raise ValueError("its segmentation has a polygon that is no list of at least 3 points near the image")
         draw.polygon(list(zip(polygon[::2], polygon[1::2], strict=True)), fill=1, outline=1)
     return numpy.asarray(image, dtype=numpy.int8)

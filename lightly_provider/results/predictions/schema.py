@@ -18,13 +18,14 @@ from lightly_provider.contract import RESOURCE_NAME_PATTERN
 from lightly_provider.foreign_text import is_storable, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 # Rounding of a model's output: by so much a box may leave its image (pixels), and probabilities may miss 1.
 _BOX_TOLERANCE = 1.0
 _SUM_TOLERANCE = 0.01
 _MOST_CATEGORIES = 100_000
 _LONGEST_NAME = 1000
+_LONGEST_SIDE = 10**9  # of an image, in pixels
 _LARGEST = 1e15  # of a number in a prediction; a sum of such numbers is finite, too
 
 
@@ -158,8 +159,10 @@ def _category(entry: Any) -> Category:
         raise SchemaError(f"the category {number} has keypoint names that are no texts")
     skeleton = entry.get("keypoint_skeleton")
     if skeleton is None:
+        skeleton = entry.get("skeleton") or []
         # COCO counts the keypoints of its skeleton from 1 (cocodataset.org, "Data format", Keypoint Detection).
-        skeleton = [[end - 1 for end in pair] if _are_indices(pair) else pair for pair in entry.get("skeleton") or []]
+        if isinstance(skeleton, list):
+            skeleton = [[end - 1 for end in pair] if _are_indices(pair) else pair for pair in skeleton]
     if not isinstance(skeleton, list) or not all(
         _are_indices(pair) and len(pair) == 2 and (not names or max(pair) < len(names)) for pair in skeleton
     ):
@@ -193,6 +196,11 @@ def check_task_name(name: str, *, argument: str = "task_name") -> None:
 # --- one prediction ----------------------------------------------------------------------------------------------
 
 Size = tuple[float, float]  # width and height of an image, in pixels
+
+
+def are_sides(sides: Iterable[Any]) -> bool:
+    """Return whether each can be the width or height of an image, in pixels."""
+    return all(type(side) in (int, float) and 1 <= side <= _LONGEST_SIDE for side in sides)
 
 
 def checked(entry: Any, schema: TaskSchema, *, size: Size | None, missing_score: float | None) -> dict[str, Any]:
@@ -265,7 +273,7 @@ def _box(box: Any, size: Size | None) -> list[float]:
 
 
 def _mask(runs: Any, size: Size | None) -> list[int]:
-    if not isinstance(runs, list) or not all(type(run) is int and run >= 0 for run in runs):
+    if not isinstance(runs, list) or not all(type(run) is int and 0 <= run <= _LARGEST for run in runs):
         raise ValueError("its segmentation is no list of run lengths (whole numbers from 0)")
     if size and sum(runs) != size[0] * size[1]:
         raise ValueError(f"its segmentation covers {sum(runs)} pixels, and its image has {size[0] * size[1]:g}")

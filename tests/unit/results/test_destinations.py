@@ -162,6 +162,7 @@ def test_a_storage_that_airflow_does_not_know_is_refused_with_its_name() -> None
         ("file://names.txt", "which is no absolute path"),
         ("/data/", "write the file's name, too"),
         ("/data/\0", "no file name"),
+        ("/data/../etc/names.txt", "write the path without '..'"),
         ("s3://bucket", "write the file's name, too"),
         ("s3://my-bucket/", "write the file's name, too"),
         ("s3://my-bucket/folder/", "write the file's name, too"),

@@ -178,6 +178,7 @@ def test_a_row_about_a_video_or_a_frame_says_so() -> None:
         ({"a.jpg": {"lightly": 1}}, {}, "begins with 'lightly'"),
         ({"a.jpg": {"x": 1, "x.y": 2}}, {}, "'x' is a value, and 'x.y' is inside it"),
         ({"a.jpg": {"": 1}}, {}, "a member is called ''"),
+        ({"a.jpg": {"x.y": 1, "x": {"y": 2}}}, {}, "it has 'x.y' twice"),
         ({"a.jpg": 5}, {}, "its metadata is no mapping"),
         ({"/a.jpg": {"x": 1}}, {}, "is not relative to the input datasource"),
         ({"schema.jpg": {"x": 1}}, {}, "which is the schema's"),
@@ -248,6 +249,26 @@ def test_nested_types_of_parquet_have_no_place(
     table = pa.table({"file_name": ["a.jpg"], "x": pa.array(values, type=kind)})
     pq.write_table(table, tmp_path / "m.parquet")
     assert f"m.parquet, row 1: {fault}" in refused(folder, tmp_path / "m.parquet", "parquet")
+
+
+def test_columns_of_one_name_in_parquet_are_refused_and_long_texts_take_little_memory(
+    folder: MemoryFolder, tmp_path: Path
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "m.parquet"
+    twice = pa.Table.from_arrays([pa.array(["a.jpg"]), pa.array([1]), pa.array([2])], names=["file_name", "x", "x"])
+    pq.write_table(twice, path)
+    assert "two columns have the same name, 'x'" in refused(folder, path, "parquet")
+
+    # One text of 1 MiB, which each row repeats: a file of a few KiB.
+    texts = pa.DictionaryArray.from_arrays(pa.array([0] * 3000, pa.int32()), ["x" * 2**20])
+    pq.write_table(pa.table({"file_name": [f"{n}.jpg" for n in range(3000)], "x": texts}), path, compression="zstd")
+    assert path.stat().st_size < 2**20
+    before = pa.total_allocated_bytes()
+    assert "3000 faults in the metadata" in refused(folder, path, "parquet")
+    assert pa.default_memory_pool().max_memory() - before < 400 * 2**20
 
 
 def test_a_time_that_python_cannot_hold_and_a_damaged_page_are_named(folder: MemoryFolder, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from lightly_provider.results.predictions.formats import PredictionFormat, check
 from lightly_provider.results.predictions.schema import TaskType, check_task_name
 from lightly_provider.results.predictions.uploading import upload_predictions
 from lightly_provider.results.sources import Source, SourceFile
+from lightly_provider.results.staging import Staging, temporary_database
 from lightly_provider.results.upload import add_task
 from tests.unit.results.prediction_files import INPUT, MemoryFolder, coco, upload, written
 
@@ -408,6 +409,9 @@ def test_a_box_may_miss_its_image_by_a_pixel_and_is_cut(folder: MemoryFolder, tm
         ({"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "a.png"}]}, "about the same image"),
         ({"images": [{"id": 1, "file_name": "schema.png"}]}, "which is the schema's"),
         ({"images": [{"id": 1, "width": 5}]}, "an image has no id and file_name"),
+        ({"images": [{"id": 1, "file_name": "a.jpg", "width": 10**12}]}, "has an impossible width or height"),
+        ({"images": [{"id": 1, "file_name": "a.jpg", "width": 0.5}]}, "has an impossible width or height"),
+        ({"categories": [{"id": 1, "name": "cat", "skeleton": 5}]}, "a keypoint skeleton that is no list of pairs"),
     ],
 )
 def test_a_coco_file_that_breaks_a_rule_is_refused(
@@ -456,6 +460,43 @@ def test_a_missing_extra_is_one_sentence(
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(LightlyExtraMissingError, match=r"needs the extra labelformat; install .*\[labelformat\] where"):
         upload(folder, tmp_path, kind, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "fault"),
+    [
+        ({"size": [50, 100], "counts": "o" * 100_000 + "0"}, "a count that is larger than any mask"),
+        ({"size": [5, 5], "counts": [25]}, "its segmentation covers 25 pixels, and its image has 5000"),
+        ([[0, 0, 10**300, 0, 5, 5]], "a polygon that is no list of at least 3 points near the image"),
+        ([[]], "a polygon that is no list"),
+    ],
+)
+def test_a_mask_of_impossible_numbers_is_refused(
+    segmentation: Any, fault: str, folder: MemoryFolder, tmp_path: Path
+) -> None:
+    masks = coco(annotations=[annotation(bbox=None, segmentation=segmentation)])
+    path = written(tmp_path / "coco.json", masks)
+    assert fault in refused(folder, path, task_type=TaskType.INSTANCE_SEGMENTATION)
+
+
+def test_a_run_of_a_mask_that_no_number_of_json_holds_is_refused(folder: MemoryFolder, tmp_path: Path) -> None:
+    schema = {"task_type": "semantic-segmentation", "categories": [{"id": 0, "name": "sky"}]}
+    written(tmp_path / "schema.json", schema)
+    mask = {"category_id": 0, "score": 1, "segmentation": [10**500]}
+    written(tmp_path / "a.json", {"file_name": "a.jpg", "predictions": [mask]})
+    assert "its segmentation is no list of run lengths" in refused(folder, tmp_path, "lightly")
+
+
+def test_a_full_disk_is_named() -> None:
+    with (
+        pytest.raises(LightlySourceError, match=r"do not fit into the folder for temporary files .*\(.*full\)"),
+        temporary_database() as database,
+    ):
+        # As large as the disk may be here.
+        database.execute("PRAGMA max_page_count = 10")
+        staging = Staging(database)
+        for number in range(100):
+            staging.add(f"{number}.json", None, "x" * 10_000)
 
 
 def test_of_many_faults_the_first_are_named(folder: MemoryFolder, tmp_path: Path) -> None:
@@ -514,6 +555,40 @@ def test_a_name_that_no_file_of_this_machine_can_have_is_named(folder: MemoryFol
             log=logging.getLogger(__name__),
         )
     assert folder.writes == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "fault"),
+    [
+        (("<width>100<", f"<width>{'9' * 400}<"), "its width or height is impossible"),
+        (("<width>100<", "<width>-100<"), "its width or height is impossible"),
+        (("<xmin>1<", "<xmin>nan<"), "its bbox is no [x, y, width, height]"),
+        (("<xmax>31<", "<xmax>1e999<"), "its bbox is no [x, y, width, height]"),
+        (("<annotation>", '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/hostname">]><annotation>&x;'), "cannot read"),
+    ],
+)
+def test_a_file_of_pascal_voc_that_cannot_be_right_is_named(
+    changed: tuple[str, str], fault: str, folder: MemoryFolder, tmp_path: Path
+) -> None:
+    assert changed[0] in VOC
+    (tmp_path / "a.XML").write_text(VOC.replace(*changed))
+    assert fault in refused(folder, tmp_path, "pascalvoc", categories=["cat", "dog"], missing_score=1.0)
+
+
+def test_files_whose_names_differ_in_their_suffix_only_do_not_replace_each_other(
+    folder: MemoryFolder, tmp_path: Path
+) -> None:
+    for name in ("a.xml", "a.XML"):
+        (tmp_path / name).write_text(VOC)
+    with pytest.raises(LightlySourceError, match=r"a\.xml cannot be copied to this machine.*: File exists"):
+        upload(folder, tmp_path, "pascalvoc", categories=["cat", "dog"], missing_score=1.0)
+
+
+def test_entities_of_cvat_are_not_read(folder: MemoryFolder, tmp_path: Path) -> None:
+    entity = CVAT.replace("<annotations>", '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/hostname">]><annotations>')
+    assert entity != CVAT
+    (tmp_path / "a.xml").write_text(entity)
+    assert "declares entities of XML" in refused(folder, tmp_path / "a.xml", "cvat", missing_score=1.0)
 
 
 def test_lightlys_own_files_are_checked(folder: MemoryFolder, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -54,6 +56,34 @@ def test_a_file_is_read_whatever_its_name(folder: Path) -> None:
     assert file.read(most=1000) == b"content of sub/deeper/d [1].json"
     assert names(source(f"{folder}/b.TXT"), ".json") == ["b.TXT"]
     assert source(str(folder)).at("sub/c.json").file().size == len("content of sub/c.json")
+
+
+def test_a_file_of_a_folder_that_cannot_be_read_is_named_and_a_pipe_is_not_waited_for(folder: Path) -> None:
+    (folder / "link.json").symlink_to(folder / "a.json")
+    assert source(f"{folder}/link.json").file().read(most=99) == b"content of a.json"
+
+    (folder / "lost.json").symlink_to(folder / "missing")
+    with pytest.raises(LightlySourceError, match=r"lost\.json cannot be read: No such file or directory; check that"):
+        names(source(str(folder)))
+
+    (folder / "lost.json").unlink()
+    os.mkfifo(folder / "pipe.json")
+    with pytest.raises(LightlySourceError, match=r"pipe\.json is a device, a pipe or a link to a folder"):
+        names(source(str(folder)))
+
+
+def test_a_folder_that_cannot_be_listed_is_not_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = os.scandir
+
+    def forbidding(path: Any) -> Any:
+        if str(path).endswith("deeper"):
+            # The superuser, who often runs these tests, may list all.
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", forbidding)
+    with pytest.raises(LightlySourceError, match="sub/deeper cannot be read: Permission denied"):
+        names(source(str(folder)))
 
 
 def test_a_file_is_not_read_beyond_its_limit(folder: Path) -> None:
