@@ -39,8 +39,8 @@ def temporary_database() -> Iterator[sqlite3.Connection]:
             yield database
         except sqlite3.OperationalError as error:
             raise LightlySourceError(
-                f"The files of the source do not fit into the folder for temporary files on this machine ({error}); make "
-                "room there, or set TMPDIR to another folder."
+                f"The files of the source do not fit into the folder for temporary files here ({error}); make room in "
+                "it, or set TMPDIR to another folder."
             ) from None
 
 

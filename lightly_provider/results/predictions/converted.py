@@ -167,5 +167,7 @@ def _without_declaration(content: bytes) -> bytes:
         return content
     if "<!ENTITY" in text:
         # lxml before 5 reads the files that an entity names.
-        raise LightlyInvalidFilesError("A file of CVAT declares entities of XML, which CVAT does not write; remove them.")
+        raise LightlyInvalidFilesError(
+            "A file of CVAT declares entities of XML, which CVAT does not write; remove them."
+        )
     return text.encode("ascii", "xmlcharrefreplace")

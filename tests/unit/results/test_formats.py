@@ -50,7 +50,9 @@ def test_an_address_of_a_video_or_an_image_says_where_in_it_the_sample_is() -> N
 def test_an_address_with_a_line_break_is_no_line(end: str) -> None:
     broken = ExportedSample(f"a{end}b.png", f"s3://my-bucket/raw/a{end}b.mp4", "initial-tag", None, frame=1)
 
-    with pytest.raises(LightlyResponseError, match=r"a\\[nr]b.mp4 has a line break in it.*export the format 'manifest'"):
+    with pytest.raises(
+        LightlyResponseError, match=r"a\\[nr]b.mp4 has a line break in it.*export the format 'manifest'"
+    ):
         list(text.uris([[IMAGE], [broken]]))
     assert [row["filename"] for row in lines(b"".join(records.manifest([[broken]], dataset_id=DATASET)))] == [
         f"a{end}b.png"

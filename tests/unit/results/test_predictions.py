@@ -488,15 +488,16 @@ def test_a_run_of_a_mask_that_no_number_of_json_holds_is_refused(folder: MemoryF
 
 
 def test_a_full_disk_is_named() -> None:
-    with (
-        pytest.raises(LightlySourceError, match=r"do not fit into the folder for temporary files .*\(.*full\)"),
-        temporary_database() as database,
-    ):
-        # As large as the disk may be here.
-        database.execute("PRAGMA max_page_count = 10")
-        staging = Staging(database)
-        for number in range(100):
-            staging.add(f"{number}.json", None, "x" * 10_000)
+    def fill() -> None:
+        with temporary_database() as database:
+            # As large as the disk may be here.
+            database.execute("PRAGMA max_page_count = 10")
+            staging = Staging(database)
+            for number in range(100):
+                staging.add(f"{number}.json", None, "x" * 10_000)
+
+    with pytest.raises(LightlySourceError, match=r"do not fit into the folder for temporary files .*\(.*full\)"):
+        fill()
 
 
 def test_of_many_faults_the_first_are_named(folder: MemoryFolder, tmp_path: Path) -> None:
