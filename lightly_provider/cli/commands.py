@@ -13,7 +13,7 @@ import difflib
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from lightly_provider.cli import datasets, doctor, examples, export, fleet, policy, runs
+from lightly_provider.cli import datasets, doctor, examples, export, fleet, notifications, policy, runs
 from lightly_provider.cli.command import AIRFLOW, MODULE, execute
 from lightly_provider.cli.exit_codes import ExitCode
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 COMMANDS = (
     doctor.COMMAND,
     policy.COMMAND,
+    notifications.COMMAND,
     datasets.COMMAND,
     runs.COMMAND,
     export.COMMAND,

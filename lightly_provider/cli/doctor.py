@@ -1,6 +1,6 @@
 """
 ``airflow lightly doctor``: without a location, test the connection to the platform; with locations, check what is
-allowed there, without a dataset and without the platform.
+allowed there, without a dataset and without the platform; with a queue, whether uploads there are announced in it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from lightly_provider.cli.refusals import CommandError, choose, refusal_of
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Collection
 
     from lightly_provider.aws.location import S3Location
     from lightly_provider.hooks.aws import AwsConnections
@@ -24,6 +25,7 @@ _DATASET_TYPES = ("Images", "Videos")
 # What is only for a location, with the value that each has by default.
 _OF_LOCATIONS = {
     "--aws-conn-id": None,
+    "--queue": None,
     "--role-arn": None,
     "--own-aws-conn-id": None,
     "--purpose": "INPUT",
@@ -38,17 +40,33 @@ _OF_LOCATIONS = {
 
 def run(arguments: argparse.Namespace) -> Answer:
     """Check the platform's connection, or each location."""
+    if arguments.location and arguments.queue is not None:
+        from lightly_provider.cli.queue_check import answer as answer_about_queue
+
+        if option := _given(arguments, except_for=("--aws-conn-id", "--queue")):
+            raise CommandError(
+                f"{option} is about what Lightly may do at the locations, and --queue about where S3 announces "
+                "uploads; run the command once with each."
+            )
+        return answer_about_queue(arguments)
     if arguments.location:
         return _answer_about_locations(arguments)
-    for option, default in _OF_LOCATIONS.items():
-        if getattr(arguments, option.removeprefix("--").replace("-", "_")) != default:
-            raise CommandError(
-                f"{option} is for a location, and there is none; add it, e.g. s3://my-bucket/photos/, or leave "
-                f"{option} out to test the connection to the platform."
-            )
+    if option := _given(arguments):
+        raise CommandError(
+            f"{option} is for a location, and there is none; add it, e.g. s3://my-bucket/photos/, or leave "
+            f"{option} out to test the connection to the platform."
+        )
     from lightly_provider.cli.connection_check import answer
 
     return answer(arguments)
+
+
+def _given(arguments: argparse.Namespace, except_for: Collection[str] = ()) -> str | None:
+    """Return an option for locations that was given; None if there is none."""
+    for option, default in _OF_LOCATIONS.items():
+        if option not in except_for and getattr(arguments, option.removeprefix("--").replace("-", "_")) != default:
+            return option
+    return None
 
 
 def _answer_about_locations(arguments: argparse.Namespace) -> Answer:
@@ -174,7 +192,8 @@ COMMAND = Command(
     summary="Test the connection to the platform, or check what is allowed at S3 locations.",
     description=(
         "Without a location: the API token, its user and quota, the workers with their labels, the datasets.\n"
-        "With locations: what is allowed at each, what is wrong, and how to fix it, without a dataset or the platform."
+        "With locations: what is allowed at each, what is wrong, how to fix it, without a dataset or the platform.\n"
+        "With locations and a queue: whether S3 announces the uploads there in the queue."
     ),
     arguments=(
         Argument(
@@ -188,7 +207,12 @@ COMMAND = Command(
             "--aws-conn-id",
             metavar="ID",
             help="AWS connection, needed with a location: with an IAM user's keys, which Lightly will use; with "
-            "--role-arn, Airflow's own.",
+            "--role-arn or --queue, Airflow's own.",
+        ),
+        Argument(
+            "--queue",
+            metavar="URL",
+            help="SQS queue: check whether S3 announces the uploads at the locations in it, and nothing else.",
         ),
         Argument(
             "--role-arn", metavar="ARN", help="Role that Lightly will assume. It is inspected with --aws-conn-id."
@@ -217,6 +241,11 @@ COMMAND = Command(
         (
             "a role that Lightly will assume",
             "doctor s3://my-bucket/photos/ --aws-conn-id aws_default --role-arn arn:aws:iam::123456789012:role/Lightly",
+        ),
+        (
+            "whether uploads arrive in a queue",
+            "doctor s3://my-bucket/photos/ --aws-conn-id aws_default "
+            "--queue https://sqs.eu-central-1.amazonaws.com/123456789012/uploads",
         ),
         (
             "for a program",

@@ -24,23 +24,41 @@ if TYPE_CHECKING:
 _ID_DIGITS = 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Message:
     """
-    A message of the queue.
+    A message of the queue, without its text, which may have 1 MiB: what it says is read when it is received.
 
     :param id: Its id, the same each time it is received.
     :param receipt: The receipt of this reception, with which it can be deleted.
-    :param body: Its text.
+    :param changes: The objects that it says were created or removed.
+    :param fault: Why it was not understood; empty: it was.
     :param sent_ms: When it was sent, in milliseconds since the epoch.
     :param n_receptions: How often it was received, approximately.
     """
 
     id: str
     receipt: str = field(repr=False)
-    body: str = field(repr=False)
+    changes: Sequence[Change] = field(default=(), repr=False)
+    fault: str = ""
     sent_ms: int = 0
     n_receptions: int = 1
+
+    @classmethod
+    def read(cls, id_: str, receipt: str, body: str, *, sent_ms: int = 0, n_receptions: int = 1) -> Message:
+        """
+        Read a message.
+
+        :param id_: Its id.
+        :param receipt: The receipt of this reception.
+        :param body: Its text.
+        :param sent_ms: When it was sent.
+        :param n_receptions: How often it was received.
+        """
+        try:
+            return cls(id_, receipt, changes_of(body), "", sent_ms, n_receptions)
+        except UnreadableMessageError as error:
+            return cls(id_, receipt, (), str(error), sent_ms, n_receptions)
 
 
 @dataclass(frozen=True)
@@ -78,11 +96,10 @@ def sort_messages(messages: Iterable[Message], routes: Routes, *, most_shown: in
     last: dict[tuple[str, str], Change] = {}
     read, unreadable = [], {}
     for message in messages:
-        try:
-            changes = changes_of(message.body)
-        except UnreadableMessageError as error:
-            unreadable[message.id] = str(error)
+        if message.fault:
+            unreadable[message.id] = message.fault
             continue
+        changes = message.changes
         foreign = {change.bucket for change in changes} - routes.buckets
         if foreign and len(foreign) == len({change.bucket for change in changes}):
             unreadable[message.id] = f"it is about the bucket {min(foreign)}, and no dataset's files are there"

@@ -33,7 +33,7 @@ class UnreadableMessageError(ValueError):
     """The body of a message is no event notification of S3; the message says why."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Change:
     """
     An object that was created or removed.
@@ -104,7 +104,9 @@ def _json_object(text: str) -> dict[str, Any]:
 def _from_record(record: Any) -> Change | None:
     if not isinstance(record, dict) or record.get("eventSource") not in ("aws:s3", None):
         raise UnreadableMessageError("a record is not from S3")
-    name = str(record.get("eventName", "")).removeprefix("s3:")
+    if not isinstance(record.get("eventName"), str) or not record["eventName"]:
+        raise UnreadableMessageError("a record does not say what happened ('eventName')")
+    name = record["eventName"].removeprefix("s3:")
     is_removed = name.startswith(_REMOVED)
     if not is_removed and not name.startswith(_CREATED):
         return None
@@ -115,6 +117,8 @@ def _from_record(record: Any) -> Change | None:
 
 def _from_eventbridge(content: dict[str, Any]) -> list[Change]:
     kind, detail = content.get("detail-type"), content.get("detail")
+    if not isinstance(kind, str) or not kind:
+        raise UnreadableMessageError("the event of EventBridge does not say what happened ('detail-type')")
     if kind not in (_CREATED_DETAIL, _REMOVED_DETAIL):
         return []
     if not isinstance(detail, dict):

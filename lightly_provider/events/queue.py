@@ -24,6 +24,8 @@ _LONGEST_POLL_S = 1
 _LONGEST_VISIBILITY_S = 12 * 3600
 
 _N_THREADS = 8
+# S3 sends one change per message; who sends more shall not fill the memory. The rest waits for the next drain.
+_MOST_CHANGES = 1_000_000
 _QUEUE_URL = r"https?://[^/?#@]+/(?:[^?#]*/)?(?P<account>\d{12})/(?P<name>[A-Za-z0-9_-]{1,80}(?:\.fifo)?)"
 _COUNTS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesDelayed")
 
@@ -99,6 +101,7 @@ class Queue:
         :raises LightlyAccessError: AWS denied the request.
         """
         found: dict[str, Message] = {}
+        n_changes = 0
         lock = threading.Lock()
         # The client must be made before the threads start: making one is not safe in threads.
         client = self._client
@@ -106,8 +109,9 @@ class Queue:
         def receive_until_empty() -> None:
             # An empty answer to a long poll means that no server of the queue has a message (AWS docs: SQS developer
             # guide, "Amazon SQS short and long polling").
+            nonlocal n_changes
             is_empty = False
-            while not is_empty and len(found) < most:
+            while not is_empty and len(found) < most and n_changes < _MOST_CHANGES:
                 answer = client.receive_message(
                     QueueUrl=self.url,
                     MaxNumberOfMessages=_MOST_PER_CALL,
@@ -117,8 +121,10 @@ class Queue:
                 )
                 messages = answer.get("Messages", [])
                 is_empty = not messages
+                read = [_message(one) for one in messages]
                 with lock:
-                    found.update({one["MessageId"]: _message(one) for one in messages})
+                    found.update({one.id: one for one in read})
+                    n_changes += sum(len(one.changes) for one in read)
 
         with self._explained(), ThreadPoolExecutor(_N_THREADS) as pool:
             for done in [pool.submit(receive_until_empty) for _ in range(_N_THREADS)]:
@@ -198,10 +204,10 @@ class Queue:
 
 def _message(received: dict[str, Any]) -> Message:
     attributes = received.get("Attributes", {})
-    return Message(
-        id=received["MessageId"],
-        receipt=received["ReceiptHandle"],
-        body=received.get("Body", ""),
+    return Message.read(
+        received["MessageId"],
+        received["ReceiptHandle"],
+        received.get("Body", ""),
         sent_ms=int(attributes.get("SentTimestamp", 0)),
         n_receptions=int(attributes.get("ApproximateReceiveCount", 1)),
     )

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # AWS docs: SQS developer guide, "Standard queue quotas": 120,000 messages may be received and not deleted yet.
 MOST_IN_FLIGHT = 100_000
+# The same guide, "Amazon SQS visibility timeout": at most 12 hours. It is extended when half of it has passed.
+SHORTEST_VISIBILITY_S, LONGEST_VISIBILITY_S = 10, 12 * 3600
 
 
 class DrainUploadsOperator(CheckedOperator):
@@ -46,6 +48,8 @@ class DrainUploadsOperator(CheckedOperator):
         ``s3:ListBucket``, ``s3:GetObject``, ``s3:PutObject``, ``s3:DeleteObject`` for the prefix. Default:
         ``aws_default``. Templated.
     :param max_messages: At most about so many messages at once; the rest stays in the queue. Default: 50,000.
+    :param visibility_timeout: Seconds after which the messages of a task that was killed are received again; a task
+        that runs longer extends it. Default: 300.
     :return: A list with a mapping for each dataset that got files: ``dataset``, ``manifest`` (its address; a value for
         ``relevant_filenames``), ``n_files``, ``batch_id`` and ``run_id``, the id for the DAG run about it.
     :raises ValueError: An argument is invalid. Nothing was read.
@@ -65,6 +69,7 @@ class DrainUploadsOperator(CheckedOperator):
         manifest_prefix: str,
         aws_conn_id: str = "aws_default",
         max_messages: int = 50_000,
+        visibility_timeout: int = 300,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -73,6 +78,7 @@ class DrainUploadsOperator(CheckedOperator):
         self.manifest_prefix = manifest_prefix
         self.aws_conn_id = aws_conn_id
         self.max_messages = max_messages
+        self.visibility_timeout = visibility_timeout
         self.check_arguments()
 
     def check_arguments(self) -> None:
@@ -84,6 +90,11 @@ class DrainUploadsOperator(CheckedOperator):
             check_queue_url(self.queue_url, argument="queue_url")
         if not 1 <= self.max_messages <= MOST_IN_FLIGHT:
             raise ValueError(f"max_messages is {self.max_messages}; give a number from 1 to {MOST_IN_FLIGHT:,}.")
+        if not SHORTEST_VISIBILITY_S <= self.visibility_timeout <= LONGEST_VISIBILITY_S:
+            raise ValueError(
+                f"visibility_timeout is {self.visibility_timeout}; give seconds from {SHORTEST_VISIBILITY_S} to "
+                f"{LONGEST_VISIBILITY_S}."
+            )
         location = self._location() if is_static(self.manifest_prefix) else None
         if is_static(self.datasets):
             routes = self._routes()
@@ -105,6 +116,7 @@ class DrainUploadsOperator(CheckedOperator):
             owner=owner_of(ti.dag_id, ti.run_id, ti.task_id, ti.map_index),
             was_handed_on=_has_succeeded,
             most_messages=self.max_messages,
+            visibility_timeout=self.visibility_timeout,
             log=self.log,
         )
         self._add_partitions(context, {manifest.dataset for manifest in manifests})

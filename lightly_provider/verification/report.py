@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from lightly_provider.aws.policies import Statement
+    from lightly_provider.diagnosis.findings import Finding
     from lightly_provider.diagnosis.remedies import Remedy
     from lightly_provider.diagnosis.target import Target
     from lightly_provider.verification.verdict import Check, Verdict
@@ -48,6 +49,19 @@ def table(verdict: Verdict) -> str:
     return "\n\n".join([*in_full, *(["\n".join(in_short)] if in_short else []), *_meaning_of_unknown(verdict)])
 
 
+def findings_table(heading: str, findings: Sequence[Finding]) -> str:
+    """
+    Format findings that belong to no datasource, as :func:`table` does those of one.
+
+    :param heading: What they are about.
+    :param findings: The findings; the remedies of those that are not PASS or SKIP follow them.
+    """
+    lines = _wrapped(heading, "", "  ")
+    lines += [line for one in findings for line in _wrapped(one.message, _beginning(one), _MARGIN)]
+    remedies = [one.remedy for one in findings if one.remedy and one.status not in _NOTHING_TO_DO]
+    return "\n".join([*lines, *_fix(merged(remedies))])
+
+
 _NOTHING_TO_DO = (Status.PASS, Status.SKIP)
 _DATASOURCE = "datasource "
 
@@ -77,9 +91,12 @@ def _block(datasource: Target, of_lightly: Sequence[Check], of_worker: Sequence[
 
 
 def _row(check: Check) -> list[str]:
-    first = f"    {check.subject:<12} {check.status:<8} "
     message = _GREEN if _is_green_of_either(check) else check.message
-    return _wrapped(message, first, _MARGIN)
+    return _wrapped(message, _beginning(check), _MARGIN)
+
+
+def _beginning(one: Check | Finding) -> str:
+    return f"    {one.subject:<12} {one.status:<8} "
 
 
 def _fix(remedy: Remedy) -> list[str]:

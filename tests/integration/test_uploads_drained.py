@@ -12,10 +12,12 @@ import sys
 import time
 import uuid
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from benchmarks.uploads import faults_of, keys_by_manifest, keys_of, send
 from lightly_provider.aws.location import S3Location
 from lightly_provider.events.batches import owner_of
 from lightly_provider.events.drain import drain
@@ -169,11 +171,43 @@ def test_killed_after_any_request_each_upload_is_in_one_manifest(uploads: Upload
     assert Counter(uploads.keys_in(handed_on)) == Counter(keys)
 
 
+@pytest.mark.exhaustive(sample="test_killed_after_any_request_each_upload_is_in_one_manifest")
+@pytest.mark.parametrize("n_calls", [9, 25, 31])
+def test_a_burst_during_which_the_drain_is_killed_is_accounted_for(uploads: Uploads, n_calls: int) -> None:
+    """A small form of ``benchmarks/uploads.py``: 200 notifications for 3 datasets, without Airflow's services."""
+    names = ["dataset-0", "dataset-1", "dataset-2"]
+    datasets = {name: f"s3://{uploads.bucket}/{name}/" for name in names}
+    keys = keys_of(200, names)
+    # The second half arrives while the first is drained.
+    send(uploads.sqs, uploads.queue_url, keys[:100], bucket=uploads.bucket)
+    arguments = json.dumps([uploads.queue_url, datasets, uploads.manifest_prefix, "run 0"])
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(send, uploads.sqs, uploads.queue_url, keys[100:], seconds=3, bucket=uploads.bucket)
+        killed = subprocess.run([sys.executable, "-c", _KILLED, str(n_calls), arguments], cwd=REPOSITORY, check=False)
+        assert killed.returncode in (-signal.SIGKILL, 0)
+        sending.result()
+    uploads.wait_until_visible()
+    handed_on: dict[str, str] = {}
+    for number in (1, 2):
+        done = drained(
+            uploads.queue_url, datasets, uploads.manifest_prefix, f"run {number}", (f"run {number - 1}",) * (number > 1)
+        )
+        handed_on |= {one["run_id"]: one["manifest"] for one in done}
+
+    location = S3Location.parse(uploads.manifest_prefix, argument="manifest_prefix")
+    manifests = keys_by_manifest(uploads.sandbox.aws("s3"), location.bucket, location.prefix)
+    assert faults_of(keys, manifests, list(handed_on.values())) == []
+    assert len(handed_on) <= 2 * len(names)
+
+
 def test_a_queue_that_is_not_there_and_one_that_is_denied_are_sentences(
     uploads: Uploads, lightly: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(LightlyQueueError, match=r"There is no queue .*-nowhere for AWS connection 'aws_default'"):
         Queue(f"{uploads.queue_url}-nowhere", aws_conn_id="aws_default").count()
+    elsewhere = lightly.aws("sqs", "eu-west-1").create_queue(QueueName=f"elsewhere-{uuid.uuid4().hex[:12]}")["QueueUrl"]
+    with pytest.raises(LightlyQueueError, match="check its name, its region and its account"):
+        Queue(elsewhere, aws_conn_id="aws_default").receive(most=1, visibility_timeout=1)
     nobody = lightly.aws_connection(lightly.user(), region_name=lightly.region)
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", nobody)
     with pytest.raises(LightlyAccessError, match="AWS refused ReceiveMessage"):

@@ -64,3 +64,22 @@ def test_a_location_without_a_connection_says_which_to_name(capsys: pytest.Captu
 )
 def test_an_option_for_locations_needs_one(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert refused(capsys, *arguments).startswith(f"doctor: {arguments[0]} is for a location, and there is none; add")
+
+
+QUEUE = "https://sqs.eu-central-1.amazonaws.com/123456789012/uploads"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([PHOTOS, "--queue", "uploads"], "--queue is 'uploads'; give the queue's URL"),
+        ([PHOTOS, "--queue", "arn:aws:sqs:a:1:b"], "--queue is 'arn:aws:sqs:a:1:b', which is the queue's ARN; give"),
+        ([PHOTOS, "--queue", QUEUE], "--aws-conn-id is missing: queue and bucket are looked at with an AWS connection"),
+        ([PHOTOS, "--queue", QUEUE, "--purpose", "LIGHTLY"], "--purpose is about what Lightly may do at the locations"),
+        (["--queue", QUEUE], "--queue is for a location, and there is none"),
+    ],
+)
+def test_a_wrong_argument_about_a_queue_is_a_sentence(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert refused(capsys, *arguments).splitlines()[-1].startswith(f"doctor: {message}")

@@ -54,6 +54,8 @@ def by_sns(content: dict[str, Any]) -> dict[str, Any]:
         ({"Records": [record("a", "ObjectTagging:Put"), record("b")]}, [Change("photos", "b")]),
         ({"Records": [record("a", sequencer="00aF"), record("b", sequencer="x" * 99)]},
          [Change("photos", "a", sequencer="00AF"), Change("photos", "b")]),
+        ({"Records": [{**record("a"), "s3": {"bucket": {"name": "photos"}, "object": {"key": "a", "sequencer": {}}}}]},
+         [Change("photos", "a")]),
         ({"Records": []}, []),
         ({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "photos"}, []),
     ],
@@ -79,6 +81,27 @@ def test_the_changes_of_a_message(content: dict[str, Any], changes: list[Change]
         (json.dumps({"Records": [record("a" * 1025)]}), "is none that S3 stores"),
         (json.dumps({"source": "aws.s3", "detail-type": "Object Created"}), "no 'detail'"),
         (json.dumps({"Type": "Notification", "Message": "no"}), "not JSON"),
+        (json.dumps({"Records": [record("a", event=["ObjectCreated:Put"])]}), "does not say what happened"),  # type: ignore[arg-type]
+        (json.dumps({"Records": [record("a", event="")]}), "does not say what happened"),
+        (json.dumps({"source": "aws.s3", "detail-type": {}}), "does not say what happened"),
+        (json.dumps({"Records": [{**record("a"), "s3": {"bucket": {"name": 5}, "object": {"key": "a"}}}]}), "no name"),
+        (
+            json.dumps({"Records": [{**record("a"), "s3": {"bucket": {"name": "b"}, "object": {"key": ["a"]}}}]}),
+            "no key",
+        ),
+        (json.dumps({"Records": [{}] * 10_001}), "10,001 records"),
+        (json.dumps(eventbridge("a\x00.jpg")), "is none that S3 stores"),
+        (json.dumps(eventbridge("a\ud800.jpg")), "is none that S3 stores"),
+        (json.dumps({"Records": [record("%ED%A0%80.jpg")]}), "not encoded UTF-8"),
+        ("9" * 5_000, "not JSON"),
+        ('{"Records": ' * 50_000 + "1" + "}" * 50_000, "not JSON"),
+        ("\x85\u202e" * 128 * 1024, "not JSON"),
+        (
+            json.dumps(
+                {"Type": "Notification", "Message": json.dumps({"Type": "Notification", "Message": "[" * 99_999})}
+            ),
+            "not JSON",
+        ),
         ("x" * (1024 * 1024 + 1), "more than a message of SQS"),
     ],
 )

@@ -24,7 +24,7 @@ OWNER = owner_of("router", "run 1", "drain", None)
 
 
 def message(number: int, *records: dict[str, Any], sent_ms: int = 0) -> Message:
-    return Message(f"m{number}", f"r{number}", json.dumps({"Records": list(records)}), sent_ms)
+    return Message.read(f"m{number}", f"r{number}", json.dumps({"Records": list(records)}), sent_ms=sent_ms)
 
 
 @pytest.mark.parametrize(
@@ -70,10 +70,10 @@ def test_each_file_is_there_once_with_its_last_change() -> None:
 def test_what_is_not_understood_or_about_another_bucket_stays() -> None:
     found = sort_messages(
         [
-            Message("poison", "r", "no JSON"),
+            Message.read("poison", "r", "no JSON"),
             message(1, record("street/a.jpg", bucket="foreign")),
             message(2, record("street/a.jpg", bucket="foreign"), record("street/b.jpg")),
-            Message("test", "r", '{"Event": "s3:TestEvent"}'),
+            Message.read("test", "r", '{"Event": "s3:TestEvent"}'),
         ],
         ROUTES,
     )
