@@ -55,6 +55,7 @@ REGION, ACCOUNT = "eu-central-1", "123456789012"
 UNDISTURBED = {"quiet_period": 15, "longest_wait": 120, "poll_interval": 5, "cool_down": 900}
 KILLED = {"quiet_period": 3, "longest_wait": 20, "poll_interval": 1, "cool_down": 20}
 _BATCH = 10
+_LONGEST_START_S = 400.0
 _LONGEST_SETTLING_S = 420.0
 VICTIMS = ("drain", "triggerer", "scheduler")
 
@@ -344,7 +345,8 @@ def measurement(
         environment = {"UPLOADS_BENCHMARK": json.dumps(settings), "AIRFLOW_CONN_AWS_DEFAULT": aws.connection()}
         home = folder / "airflow"
         home.mkdir()
-        with Services(home, Path(__file__).parent / "uploads_dags", environment) as services:
+        dags_folder = Path(__file__).parent / "uploads_dags"
+        with Services(home, dags_folder, environment, start_deadline=_LONGEST_START_S) as services:
             dags = Dags(services.url)
             dags.wait_until_parsed()
             yield Measurement(aws, services, dags, queue_url, folder)
