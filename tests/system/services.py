@@ -65,11 +65,8 @@ class Services:
     :param home: An empty folder for all state.
     :param dags: The folder with the DAGs.
     :param environment: What the services get beside the configuration, e.g. connections.
-<<<<<<< HEAD
     :param workers: Names of the Celery workers, which begin with ``celery-worker``.
-=======
     :param start_deadline: Seconds within which each must have started.
->>>>>>> 2080fc7 (Benchmark of uploads: on a busy machine the services start later)
     """
 
     home: Path
