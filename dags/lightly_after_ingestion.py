@@ -6,10 +6,10 @@ Two ways to start it:
 * **By trigger**: `ingest_then_trigger` ends with a `TriggerDagRunOperator` that starts `lightly_s3_onboarding`. The
   upstream DAG names the next DAG, and passes the parameters.
 * **By asset**: `ingest_and_announce` updates its asset, the images in the bucket. `lightly_on_new_images` is scheduled
-  on this asset, and runs the worker on a dataset that is already onboarded. Neither DAG names the other.
+  on this asset, onboards the bucket if that is not done yet, and runs the worker. Neither DAG names the other.
 
-`ingest` is a placeholder for your own task; here it checks that files have arrived under the prefix. Each run of the
-worker selects only from images that are new in the bucket.
+`ingest` is a placeholder for your own task; here it checks that files have arrived under the prefix. The example
+`lightly_ingestion` has a real one. Each run of the worker selects only from images that are new in the bucket.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from datetime import datetime
 from airflow.providers.common.compat.sdk import DAG, Asset, Param, task
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 
-from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
-from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
-from lightly_provider.operators.worker import RunLightlyWorkerOperator
+from lightly_provider.task_groups import onboard_s3_dataset
 
-IMAGES = Asset("s3://my-bucket/photos/")
+INPUT_PATH = "s3://my-bucket/photos/"
+LIGHTLY_PATH = "s3://my-bucket/lightly/"
+IMAGES = Asset(INPUT_PATH)
 # Whoever may start these DAGs chooses among these connections, and no others. List yours here.
 INGESTION_CONNECTIONS = ["aws_default"]
 PARAMS = {
-    "input_path": Param("s3://my-bucket/photos/", type="string", title="Location of the new images"),
-    "lightly_path": Param("s3://my-bucket/lightly/", type="string", title="Location to which Lightly writes"),
+    "input_path": Param(INPUT_PATH, type="string", title="Location of the new images"),
+    "lightly_path": Param(LIGHTLY_PATH, type="string", title="Location to which Lightly writes"),
     "ingestion_aws_conn_id": Param(
         INGESTION_CONNECTIONS[0], enum=INGESTION_CONNECTIONS, title="AWS connection of the ingestion"
     ),
@@ -80,23 +80,23 @@ with DAG(
 
 with DAG(
     dag_id="lightly_on_new_images",
-    description="Run the Lightly Worker on an onboarded dataset whenever the asset of its images is updated",
+    description="Onboard the bucket, and select from what is new in it, whenever the asset of its images is updated",
     schedule=[IMAGES],
     start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
     tags=["lightly"],
     doc_md=__doc__,
-    params={"dataset_name": Param("my-photos", type="string", title="Dataset (already onboarded)")},
+    params={"dataset_name": Param("my-photos", type="string", title="Dataset")},
 ):
-    dataset = CreateLightlyDatasetOperator(task_id="find_dataset", dataset_name="{{ params.dataset_name }}")
-    verify = VerifyDatasourcePermissionsOperator(task_id="verify_permissions", dataset_id=dataset.output)
-    RunLightlyWorkerOperator(
-        task_id="run_worker",
-        dataset_id=verify.output["dataset_id"],
+    onboard_s3_dataset(
+        dataset_name="{{ params.dataset_name }}",
+        resource_path=INPUT_PATH,
+        output_resource_path=LIGHTLY_PATH,
+        datasource_aws_conn_id="lightly_bucket",
         selection_config={
             "proportion_samples": 0.1,
             "strategies": [{"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}}],
         },
-        worker_config={"use_datapool": True},
+        only_new=True,
     )

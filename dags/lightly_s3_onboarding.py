@@ -25,11 +25,8 @@ from typing import Any
 from airflow.providers.common.compat.sdk import DAG, Param, TaskGroup, task
 
 from lightly_provider.hooks.lightly import LightlyHook
-from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
-from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.results import ExportLightlyTagOperator
-from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
-from lightly_provider.operators.worker import RunLightlyWorkerOperator
+from lightly_provider.task_groups import onboard_s3_dataset
 
 log = logging.getLogger(__name__)
 
@@ -57,43 +54,20 @@ with DAG(
         "poll_interval": Param(60, type="number", exclusiveMinimum=0, title="Seconds between two polls of the run"),
     },
 ):
-    # Each task takes the dataset's id from the task before it, so that the graph is one line.
-    with TaskGroup("onboard", prefix_group_id=False, tooltip="Dataset, datasources, permissions"):
-        dataset = CreateLightlyDatasetOperator(
-            task_id="create_dataset",
-            dataset_name="{{ params.dataset_name }}",
-            dataset_type="{{ params.dataset_type }}",
-        )
-        input_datasource = ConfigureS3DatasourceOperator(
-            task_id="configure_input",
-            dataset_id=dataset.output,
-            purpose="INPUT",
-            resource_path="{{ params.input_path }}",
-            datasource_aws_conn_id="{{ params.aws_conn_id }}",
-        )
-        lightly_datasource = ConfigureS3DatasourceOperator(
-            task_id="configure_lightly",
-            dataset_id=input_datasource.output["dataset_id"],
-            purpose="LIGHTLY",
-            resource_path="{{ params.lightly_path }}",
-            datasource_aws_conn_id="{{ params.aws_conn_id }}",
-            generate_thumbnails=True,
-        )
-        verify = VerifyDatasourcePermissionsOperator(
-            task_id="verify_permissions",
-            dataset_id=lightly_datasource.output["dataset_id"],
-            datasource_aws_conn_id="{{ params.aws_conn_id }}",
-        )
-
-    run = RunLightlyWorkerOperator(
-        task_id="run_worker",
-        dataset_id=verify.output["dataset_id"],
+    onboarded = onboard_s3_dataset(
+        dataset_name="{{ params.dataset_name }}",
+        dataset_type="{{ params.dataset_type }}",
+        resource_path="{{ params.input_path }}",
+        output_resource_path="{{ params.lightly_path }}",
+        datasource_aws_conn_id="{{ params.aws_conn_id }}",
+        generate_thumbnails=True,
         selection_config="""{
             "n_samples": {{ params.n_samples }},
             "strategies": [{"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}}]
         }""",
         worker_config={"use_datapool": True},
         poll_interval="{{ params.poll_interval }}",
+        prefix_group_id=False,
     )
 
     with TaskGroup("results", prefix_group_id=False, tooltip="The selection, in the log and as a manifest"):
@@ -114,7 +88,7 @@ with DAG(
             log.info("%d images are selected:\n  %s", len(filenames), "\n  ".join(filenames))
             return filenames
 
-        selected = newest_tag(run.output)
+        selected = newest_tag(onboarded.output)
         print_selection(selected["dataset_id"], selected["tag_name"])
         ExportLightlyTagOperator(
             task_id="export",

@@ -101,7 +101,7 @@ def _show_dataset(client: LightlyClient, returned: dict[str, Any], *, reused: bo
     console.print(
         f"\n[bold]Dataset[/] {dataset.name!r} ({dataset.type}, {how}), id {dataset.id}, {dataset.n_samples} samples"
     )
-    changed = returned["configure_input"]["changed"] + returned["configure_lightly"]["changed"]
+    changed = returned["configure"]["changed"]
     console.print(f"Datasources {'set: ' + ', '.join(changed) if changed else 'are up to date, nothing was changed'}")
 
 

@@ -141,10 +141,10 @@ def test_the_graph_of_the_onboarding_is_one_line(opened: Open, green: str, take:
     page = opened(green)
     page.get_by_role("button", name="Show Graph (Press g)").click()
     nodes, arrows = page.locator(".react-flow__node"), page.locator(".react-flow__edge")
-    expect(nodes).to_have_count(3)
-    expect(arrows).to_have_count(2)
+    expect(nodes).to_have_count(2)
+    expect(arrows).to_have_count(1)
     page.get_by_role("button", name=OPEN_GROUPS).click()
-    for name in ("configure_lightly", "run_worker", "print_selection"):
+    for name in ("configure", "run_worker", "print_selection"):
         expect(nodes.filter(has_text=name).last).to_be_visible()
     for name in ("Lightly configure S3", "Lightly verify permissions", "Lightly run worker", "Lightly export tag"):
         expect(nodes.filter(has_text=name).last).to_be_visible()
@@ -175,7 +175,7 @@ def test_a_green_verification_and_the_selection_stand_in_the_logs(opened: Open, 
 def test_rendered_fields_and_xcoms_hold_what_was_entered_and_returned(
     opened: Open, servers: Servers, green: str
 ) -> None:
-    page = task_page(opened, green, "configure_input", "/rendered_templates")
+    page = task_page(opened, green, "configure", "/rendered_templates")
     expect(page.get_by_text("resource_path", exact=True)).to_be_visible()
     expect(page.locator("body")).to_contain_text("demo-photos/raw/")
 

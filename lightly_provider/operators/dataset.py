@@ -51,7 +51,7 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
     :param if_missing: ``create`` a missing dataset (default), or ``fail`` with the nearest names, so that a wrong name
         creates nothing. Templated.
     :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
-    :return: The id of the dataset.
+    :return: The id of the dataset. Its name is pushed as XCom ``dataset_name``.
     :raises ValueError: An argument is invalid; or ``auto`` finds neither images nor videos, or as many of both.
     :raises LightlyDatasetConflictError: The name is taken by a dataset of another type, or ``if_exists="fail"``.
     :raises LightlyNotFoundError: There is no dataset of this name, and ``if_missing="fail"``.
@@ -143,6 +143,7 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
             url,
         )
         self.platform.announce_dataset(self, context, outcome.dataset_id)
+        context["ti"].xcom_push(key="dataset_name", value=self.dataset_name)
         return outcome.dataset_id
 
     def moved(self, platform: Platform) -> Moved | None:

@@ -35,18 +35,18 @@ def run_dag(dag_id: str, conf: dict[str, Any], database: Path) -> DagOutcome:
     return outcome_of(database, dag_id, run.run_id)
 
 
-def run_own_dag(dag: Any, database: Path) -> DagOutcome:
-    """Run a test's own DAG in this process until it ends."""
+def run_own_dag(dag: Any, database: Path, **options: Any) -> DagOutcome:
+    """Run a test's own DAG in this process until it ends; the options are those of ``dag.test``."""
     try:
         from airflow.dag_processing.bundles.manager import DagBundlesManager
         from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
     except ImportError:  # Airflow 2 needs no conversion
-        return outcome_of(database, dag.dag_id, dag.test().run_id)
+        return outcome_of(database, dag.dag_id, dag.test(**options).run_id)
     DagBundlesManager().sync_bundles_to_db()
     bag = DagBag(os.devnull, bundle_name="dags-folder")
     bag.bag_dag(dag)
     sync_bag_to_db(bag, "dags-folder", None)
-    return outcome_of(database, dag.dag_id, dag.test().run_id)
+    return outcome_of(database, dag.dag_id, dag.test(**options).run_id)
 
 
 @cache

@@ -85,8 +85,7 @@ def test_a_bucket_is_onboarded_and_a_second_run_changes_nothing(
     assert run["tag_name"]
     assert run["report"]["nInput"] == 40
     assert run["report"]["nSelected"] == N_SAMPLES
-    assert first.xcoms["configure_input", "return_value"]["changed"] == ["INPUT"]
-    assert first.xcoms["configure_lightly", "return_value"]["changed"] == ["LIGHTLY"]
+    assert first.xcoms["configure", "return_value"]["changed"] == ["INPUT", "LIGHTLY"]
     verdict = first.xcoms["verify_permissions", "return_value"]
     assert verdict["ok"]
     # Only what is tried with the same keys is known of each of two datasources.
@@ -115,8 +114,7 @@ def test_a_bucket_is_onboarded_and_a_second_run_changes_nothing(
     assert second.state == "success", second.tasks
     for task in ("create_dataset", "print_selection", "export"):
         assert second.xcoms[task, "return_value"] == first.xcoms[task, "return_value"]
-    assert second.xcoms["configure_input", "return_value"]["changed"] == []
-    assert second.xcoms["configure_lightly", "return_value"]["changed"] == []
+    assert second.xcoms["configure", "return_value"]["changed"] == []
     assert second.xcoms["run_worker", "return_value"]["tag_name"] is None
     # Only the worker's run is new: its configuration, and its entry in the schedule.
     written = [path.rsplit("/", 1)[-1] for _, path in traffic.writes()[writes_of_first:]]

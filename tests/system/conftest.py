@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.sandbox import RunningSandbox, Sandbox
+from tests.integration.sandbox import RunningSandbox, Sandbox, executable
 from tests.system.hand_worker import HandWorker
 from tests.system.poison import PoisoningProxy
 from tests.system.rest import AirflowRest
@@ -78,6 +79,15 @@ def rest(session_of_rest: AirflowRest) -> Iterator[AirflowRest]:
 def worker(platform: Platform) -> HandWorker:
     """The only worker there is."""
     return HandWorker(platform.sandbox.lightly_url, platform.sandbox.token)
+
+
+@pytest.fixture
+def real_worker(platform: Platform) -> Iterator[None]:
+    """A worker of the sandbox, which ends with the test."""
+    command = [executable(), "worker", "--ready-file", str(platform.sandbox.ready_file), "--until-stdin-closes"]
+    with subprocess.Popen([*command, "--name", "real"], stdin=subprocess.PIPE) as worker:
+        yield
+        worker.terminate()
 
 
 @pytest.fixture

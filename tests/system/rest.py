@@ -53,11 +53,15 @@ class AirflowRest:
 
     def start(self, dag_id: str, conf: dict[str, Any]) -> str:
         """Start a run of a DAG as soon as Airflow knows the DAG; the DAG run's id."""
-        self.wait_for(f"DAG {dag_id}", lambda: self._session.get(f"{self.url}/api/v2/dags/{dag_id}").ok, within=90)
+        self.wait_for_dag(dag_id)
         body = {"logical_date": None, "conf": conf}
         run_id = str(self._send("POST", f"dags/{dag_id}/dagRuns", body)["dag_run_id"])
         self._started.append((dag_id, run_id))
         return run_id
+
+    def wait_for_dag(self, dag_id: str) -> None:
+        """Wait until Airflow knows a DAG."""
+        self.wait_for(f"DAG {dag_id}", lambda: self._session.get(f"{self.url}/api/v2/dags/{dag_id}").ok, within=90)
 
     def end_what_was_started(self) -> None:
         """Mark the DAG runs that are not over as failed, so that their tasks take no slot from others."""
@@ -74,6 +78,10 @@ class AirflowRest:
         """All task instances of a DAG run."""
         found = self._send("GET", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=1000")
         return list(found["task_instances"])
+
+    def dag_runs(self, dag_id: str) -> list[dict[str, Any]]:
+        """All runs of a DAG, whoever started them."""
+        return list(self._send("GET", f"dags/{dag_id}/dagRuns?limit=100")["dag_runs"])
 
     def xcom(self, task: TaskKey, key: str = "return_value") -> Any:
         """An XCom's value; None if there is none."""

@@ -85,7 +85,7 @@ class Services:
         try:
             self._start_postgres()
             self._start_redis()
-            self._airflow("db", "migrate")
+            self.run_command("db", "migrate")
             for name in ("api-server", "scheduler", "dag-processor", *TRIGGERERS, *self.workers):
                 self.start(name)
             self.await_healthy()
@@ -217,7 +217,8 @@ class Services:
         )
         log.close()
 
-    def _airflow(self, *arguments: str) -> None:
+    def run_command(self, *arguments: str) -> None:
+        """Run a command of Airflow as an administrator does, and wait for its end."""
         done = subprocess.run(
             [sys.executable, "-m", "airflow", *arguments],
             env=self.airflow_environment,

@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import subprocess
 import uuid
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.sandbox import executable
 from tests.system.rest import TaskKey
 from tests.thinning import thinned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.system.conftest import Platform
     from tests.system.rest import AirflowRest
 
 DAG_ID = "lightly_active_learning"
 N_SAMPLES = 4
 FOLDERS = {"input_path": "raw", "lightly_path": "lightly", "work_path": "work"}
-
-
-@pytest.fixture
-def real_worker(platform: Platform) -> Iterator[None]:
-    """A worker of the sandbox, which ends with the test."""
-    command = [executable(), "worker", "--ready-file", str(platform.sandbox.ready_file), "--until-stdin-closes"]
-    with subprocess.Popen([*command, "--name", "approval"], stdin=subprocess.PIPE) as worker:
-        yield
-        worker.terminate()
 
 
 @pytest.mark.usefixtures("real_worker")

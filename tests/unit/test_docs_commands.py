@@ -23,6 +23,8 @@ LANGUAGES = {"python", "py", "json", "yaml", "bash", "text"}
 CHECKED_ELSEWHERE = {
     "export AIRFLOW_CONN_": "test_docs.py has the provider read each connection",
     "make ": "test_docs.py compares each with the Makefile; CI runs the targets",
+    "airflow backfill create --dag-id lightly_ingestion": "tests/system/test_ingestion.py runs it for other days",
+    "airflow pools set --include-deferred lightly_ingested_photos": "tests/system/test_ingestion.py runs it",
     "airflow lightly ": "below",
     "python -m lightly_provider ": "below",
 }

@@ -19,6 +19,7 @@ OPERATORS = sorted(
     for kind in ("operators", "sensors")
     for file in (Path(lightly_provider.__path__[0]) / kind).glob("[!_]*.py")
 )
+OPERATORS.append("lightly_provider.task_groups")
 TRIGGERS = ["lightly_provider.triggers.worker", "lightly_provider.runs.poller"]
 
 
