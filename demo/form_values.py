@@ -25,6 +25,8 @@ _OF_DAGS: dict[str, dict[str, Any]] = {
         # A tenth of the photos, so that three rounds show how the selection changes.
         "n_samples": 16,
     },
+    "lightly_curate_uploads": {"manifest": f"s3://{BUCKET}/uploads/{BUCKET}/batch.jsonl"},
+    "lightly_labeling": {"work_path": f"s3://{BUCKET}/to-label/"},
     "lightly_delegated_access": {"dataset_name": "demo-delegated", "lightly_path": f"{LIGHTLY}delegated/"},
 }
 

@@ -106,7 +106,12 @@ def get_provider_info() -> dict:  # type: ignore[type-arg]
                 ],
             }
         ],
-        "sensors": [{"integration-name": "Lightly", "python-modules": ["lightly_provider.sensors.worker"]}],
+        "sensors": [
+            {
+                "integration-name": "Lightly",
+                "python-modules": ["lightly_provider.sensors.events", "lightly_provider.sensors.worker"],
+            }
+        ],
         "triggers": [
             {
                 "integration-name": "Lightly",

@@ -581,28 +581,40 @@ def list_open_runs(labels: Sequence[str]) -> Call[list[ScheduledRun]]:
     )
 
 
-def list_runs(*, page_size: int, page_offset: int = 0) -> Call[list[Run]]:
-    """List the account's runs on all datasets, at most ``page_size``, from ``page_offset``, in undocumented order."""
+def list_runs(*, page_size: int, page_offset: int = 0, include_team: bool = False) -> Call[list[Run]]:
+    """
+    List the account's runs on all datasets, at most ``page_size``, from ``page_offset``, in undocumented order.
+
+    :param page_size: Maximum number of runs.
+    :param page_offset: Number of runs to leave out. Default: 0.
+    :param include_team: Also the runs of the team's other members. Default: False.
+    """
     return Call(
         operation="get_docker_runs",
         method="GET",
         path="/v1/docker/runs",
-        query={"pageSize": page_size, "pageOffset": page_offset},
+        query={"pageSize": page_size, "pageOffset": page_offset, **_of_team(include_team)},
         repeatable=True,
         parse=_RUNS,
     )
 
 
-def list_runs_of_dataset(dataset_id: str, *, page_offset: int = 0) -> Call[list[Run]]:
-    """List the runs on a dataset, at most :data:`PAGE_SIZE`, starting at ``page_offset``."""
+def list_runs_of_dataset(
+    dataset_id: str, *, page_size: int = PAGE_SIZE, page_offset: int = 0, include_team: bool = False
+) -> Call[list[Run]]:
+    """List the runs on a dataset, as :func:`list_runs`; default of ``page_size``: :data:`PAGE_SIZE`."""
     return Call(
         operation="get_docker_runs_query_by_dataset_id",
         method="GET",
         path=f"/v1/docker/runs/query/datasetId/{_segment(dataset_id)}",
-        query={"pageSize": PAGE_SIZE, "pageOffset": page_offset},
+        query={"pageSize": page_size, "pageOffset": page_offset, **_of_team(include_team)},
         repeatable=True,
         parse=_RUNS,
     )
+
+
+def _of_team(include_team: bool) -> dict[str, str]:  # noqa: FBT001 - an internal function
+    return {"getAssetsOfTeamInclusiveSelf": "True"} if include_team else {}
 
 
 def get_run(run_id: str) -> Call[Run]:

@@ -1,25 +1,37 @@
-"""From uploads to the datasets that got them."""
+"""What happened outside Airflow: uploads that arrived, and runs that ended."""
 
 from __future__ import annotations
 
+import hashlib
+import time
 from typing import TYPE_CHECKING, Any
 
+from lightly_provider.airflow_internals import classes_of_assets
 from lightly_provider.foreign_text import shown
-from lightly_provider.operators.arguments import is_static
-from lightly_provider.operators.base import CheckedOperator
+from lightly_provider.operators.arguments import check_choice, check_id, is_static, moment_of, names_of
+from lightly_provider.operators.base import CheckedOperator, LightlyBaseOperator
+from lightly_provider.operators.earlier_xcom import pushed_before
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from airflow.providers.common.compat.sdk import Context
 
+    from lightly_provider.api.models.run import Run
     from lightly_provider.aws.location import S3Location
     from lightly_provider.events.routing import Routes
+    from lightly_provider.runs.ended import Cursor, Look
 
 # AWS docs: SQS developer guide, "Standard queue quotas": 120,000 messages may be received and not deleted yet.
 MOST_IN_FLIGHT = 100_000
 # The same guide, "Amazon SQS visibility timeout": at most 12 hours. It is extended when half of it has passed.
 SHORTEST_VISIBILITY_S, LONGEST_VISIBILITY_S = 10, 12 * 3600
+# As runs/ended.py, MOST_PER_LOOK, which an operator must not import when its DAG is parsed: it needs pydantic.
+_MOST_RUNS = 500
+_MOST_DATASETS = 50
+_XCOM_KEY = "cursor"
+_DELETED_BY_AGE_S = 7 * 24 * 3600
 
 
 class DrainUploadsOperator(CheckedOperator):
@@ -145,13 +157,221 @@ class DrainUploadsOperator(CheckedOperator):
                 continue
 
 
+class ListEndedRunsOperator(LightlyBaseOperator):
+    """
+    List the runs of the worker that ended since the last look, also those that somebody started in the web app.
+
+    Each ended run is handed on, and always with the same ``dag_run_id``: start one DAG run per returned mapping, with
+    ``TriggerDagRunOperator`` and ``skip_when_already_exists=True``. The cursor counts as moved only when this task has
+    succeeded, because Airflow has stored then what it returned; from there on the tasks after it are responsible, with
+    their own retries. If this task fails or is killed, the next look hands on the same runs again. Let only one DAG run
+    look at a time (``max_active_runs=1``).
+
+    The first look hands on nothing, unless ``since`` is given: it remembers which runs have ended already. Runs that
+    were archived before a look are not listed by the platform, and a scheduled run that was canceled before a worker
+    took it never was a run.
+
+    The cursor is in the asset state store of the task's first asset, on Airflow 3.3 and newer. Give the task the asset
+    that starts its DAG: ``inlets=[RUNS]``. Without an asset, and below 3.3, it is an XCom of this task; there, the DAG
+    needs a schedule by time, because Airflow finds the XComs of earlier DAG runs by their logical date.
+
+    :param dataset_ids: Only the runs on these datasets, at most 50. Empty (default): all runs of the connection's user.
+        Templated.
+    :param include_team: Also the runs of the other members of the user's team. Default: False.
+    :param states: Only the runs that ended in these states; the others count as handed on. Default: all of
+        ``COMPLETED``, ``FAILED``, ``CRASHED`` and ``ABORTED``.
+    :param since: For the first look: hand on the runs that have ended and changed since this time. None (default):
+        only those that end after the first look. Templated.
+    :param max_runs: At most so many runs per look, the oldest first; the next look lists the rest. Airflow maps a task
+        over at most 1,024 by default. Default: 500, which is also the maximum.
+    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
+    :return: A list with a mapping for each run that ended: ``run_id``, ``dataset_id`` and ``scheduled_run_id`` (None: it
+        has none), ``state``, ``message`` (the platform's reason; None: there is none), and ``dag_run_id``, the id for
+        the DAG run about it.
+    :raises ValueError: An argument is invalid, or the cursor cannot be kept. Nothing was handed on.
+    :raises LightlyStoredFormError: A newer version of the provider stored the cursor.
+    :raises LightlyApiError: The runs could not be listed. Nothing was handed on.
+    """
+
+    template_fields: Sequence[str] = ("lightly_conn_id", "dataset_ids", "since")
+    custom_operator_name = "Lightly list ended runs"
+    ui_color = "#d6ecff"
+
+    def __init__(
+        self,
+        *,
+        dataset_ids: Sequence[str] | None = (),
+        include_team: bool = False,
+        states: Sequence[str] | None = None,
+        since: datetime | str | float | None = None,
+        max_runs: int = 500,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.dataset_ids = dataset_ids
+        self.include_team = include_team
+        self.states = states
+        self.since = since
+        self.max_runs = max_runs
+        self.check_arguments()
+
+    def check_arguments(self) -> None:
+        """See :meth:`CheckedArguments.check_arguments`."""
+        super().check_arguments()
+        if is_static(self.dataset_ids):
+            for dataset_id in self.dataset_ids or ():
+                check_id(dataset_id, argument="dataset_ids")
+            if len(self.dataset_ids or ()) > _MOST_DATASETS:
+                raise ValueError(
+                    f"dataset_ids has {len(self.dataset_ids or ()):,} ids, and each is a request per look; give at "
+                    f"most {_MOST_DATASETS}, or leave it empty for all datasets."
+                )
+        if self.states is not None:
+            from lightly_provider.contract import RunState
+
+            for state in names_of(self.states, argument="states"):
+                check_choice(state, [str(each) for each in RunState if each.is_terminal], argument="states")
+        if self.since is not None and is_static(self.since):
+            moment_of(self.since, argument="since")
+        if not 1 <= self.max_runs <= _MOST_RUNS:
+            raise ValueError(f"max_runs is {self.max_runs}; give a number from 1 to {_MOST_RUNS}.")
+
+    def perform(self, context: Context) -> list[dict[str, Any]]:
+        """List the runs, and remember which ones."""
+        from lightly_provider.events.batches import digest_of, owner_of
+        from lightly_provider.runs.ended import Cursor
+
+        ti = context["ti"]
+        owner = owner_of(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
+        memory = _Memory(self, context)
+        cursor = self._cursor(memory, owner)
+        look = self._read(cursor)
+        now_ms = int(time.time() * 1000)
+        if cursor is None:
+            since_ms = None if self.since is None else moment_of(self.since, argument="since") * 1000
+            cursor = Cursor.first(look, since_ms=since_ms, now_ms=now_ms)
+            self.log.info("This is the first look: %s runs exist.", f"{len(look.runs):,}")
+        cursor, found = cursor.after(look, owner=owner, digest=digest_of(owner), now_ms=now_ms, most=self.max_runs)
+        memory.write(cursor.to_json())
+        if look.missing_datasets:
+            self.log.warning("These datasets do not exist any more: %s", ", ".join(look.missing_datasets))
+        if found.n_forgotten:
+            self.log.warning(
+                "Runs that have not ended for long and are not watched any more: %s.", f"{found.n_forgotten:,}"
+            )
+        self.log.info(
+            "Runs that have ended since the last look: %s; handed on again: %s; left for the next look: %s.",
+            *(f"{n:,}" for n in (len(found.new), len(found.again), found.n_left)),
+        )
+        return [
+            _as_dict(run) for run in [*found.again, *found.new] if self.states is None or run.state in self.states
+        ]
+
+    def _cursor(self, memory: _Memory, owner: Mapping[str, Any]) -> Cursor | None:
+        from lightly_provider.runs.ended import Cursor
+
+        stored = memory.read()
+        if stored is None:
+            return None
+        try:
+            cursor = Cursor.from_json(stored)
+        except ValueError as error:
+            raise ValueError(
+                f"What is in {memory.place} is no cursor of ended runs: {shown(error, longest=200)}. Nothing was "
+                "handed on; delete it there, and give since, so that no run is missed."
+            ) from None
+        if cursor.owner != owner and _was_handed_on(cursor):
+            return cursor
+        if cursor.new:
+            self.log.info("Handing on %s runs again: the task that listed them did not succeed.", len(cursor.new))
+        return cursor.taken_back()
+
+    def _read(self, cursor: Cursor | None) -> Look:
+        from lightly_provider.exceptions import LightlyNotFoundError
+        from lightly_provider.runs.ended import Look
+
+        look = Look(cursor, dataset_ids=self.dataset_ids or (), include_team=self.include_team)
+        while (call := look.next_call()) is not None:
+            try:
+                response = self.hook.client.send(call)
+            except LightlyNotFoundError:
+                look.take_missing()
+            else:
+                look.take(response)
+        return look
+
+
+class _Memory:
+    """
+    Where a task keeps its cursor from one DAG run to the next.
+
+    :param operator: The task.
+    :param context: Its context.
+    :raises ValueError: Airflow could not find what earlier DAG runs kept.
+    """
+
+    def __init__(self, operator: ListEndedRunsOperator, context: Context) -> None:
+        self._ti: Any = context["ti"]
+        self._store: Any = None
+        place = f"{self._ti.dag_id}/{operator.task_id}"
+        self._key = f"lightly_ended_runs_{hashlib.sha256(place.encode()).hexdigest()[:16]}"
+        self.place = f"the XCom {_XCOM_KEY} of {place}"
+        asset = next((each for each in _edges(operator) if isinstance(each, classes_of_assets())), None)
+        if asset is not None and "asset_state_store" in context:
+            self._store = context["asset_state_store"][asset]
+            self.place = f"the state {self._key} of the asset {getattr(asset, 'name', asset)}"
+        elif getattr(context["dag_run"], "logical_date", None) is None:
+            raise ValueError(
+                f"Task {place} keeps its cursor in an XCom, which Airflow finds again only by the logical date of a DAG "
+                "run, and this one has none. Give the DAG a schedule by time; or, on Airflow 3.3 and newer, give the "
+                "task an asset, e.g. inlets=[RUNS]."
+            )
+
+    def read(self) -> Any:
+        """Return what the last look kept; None: there is nothing."""
+        return pushed_before(self._ti, _XCOM_KEY) if self._store is None else self._store.get(self._key)
+
+    def write(self, value: dict[str, Any]) -> None:
+        """Keep this for the next look."""
+        if self._store is None:
+            self._ti.xcom_push(key=_XCOM_KEY, value=value)
+        else:
+            self._store.set(self._key, value)
+
+
+def _edges(operator: Any) -> list[Any]:
+    return [*(operator.inlets or ()), *(operator.outlets or ())]
+
+
+def _as_dict(run: Run) -> dict[str, Any]:
+    return {
+        "run_id": run.id,
+        "dataset_id": run.dataset_id,
+        "scheduled_run_id": run.scheduled_id,
+        "state": run.state,
+        "message": None if run.message is None else shown(run.message, longest=500),
+        "dag_run_id": f"lightly_run__{run.id}",
+    }
+
+
 def _has_succeeded(owner: Mapping[str, Any]) -> bool:
     """Return whether a task instance has succeeded, so that Airflow has stored what it returned; else False."""
+    return _state_of(owner) == "success"
+
+
+def _was_handed_on(cursor: Cursor) -> bool:
+    state = _state_of(cursor.owner)
+    # Airflow does not know the task any more if its DAG run was deleted: by a user soon, because it had failed, or
+    # much later by `airflow db clean`, which must not start everything again.
+    return state == "success" or (state is None and time.time() - cursor.looked_at > _DELETED_BY_AGE_S)
+
+
+def _state_of(owner: Mapping[str, Any]) -> str | None:
     from types import SimpleNamespace
 
     from lightly_provider.runs.task_state import state_of_task
 
-    return state_of_task(SimpleNamespace(**owner)) == "success"
+    return state_of_task(SimpleNamespace(**owner))
 
 
 def _check_apart(location: S3Location, routes: Routes) -> None:

@@ -1,16 +1,19 @@
-"""Triggers that start DAGs: when uploads have arrived."""
+"""Triggers that start DAGs: when uploads have arrived, and when runs have ended."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from abc import abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from lightly_provider.events.bell import Bell
-from lightly_provider.exceptions import LightlyError
+from lightly_provider.exceptions import LightlyApiError, LightlyError
 from lightly_provider.foreign_text import shown
+from lightly_provider.runs.state import pause_after_failure
 
 try:
     from airflow.triggers.base import BaseEventTrigger
@@ -18,12 +21,71 @@ except ImportError:  # Airflow 2 has no asset watchers; there, a sensor uses the
     BaseEventTrigger = BaseTrigger  # type: ignore[assignment,misc]
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
-_LONGEST_PAUSE_S = 300.0
+    from lightly_provider.api.async_client import AsyncLightlyClient
+    from lightly_provider.events.queue import Queue
+    from lightly_provider.runs.ended import Cursor, Look
+
+_LONGEST_S = 24 * 3600
+# The vendor's client polls no faster than this, "to prevent rate limiting" (lightly 1.5.26,
+# api/api_workflow_compute_worker.py). A platform on this machine is polled as often as it is asked for.
+_SHORTEST_REMOTE_POLL_S = 30.0
+_MOST_DATASETS = 50
 
 
-class LightlyUploadTrigger(BaseEventTrigger):
+class _WatchingTrigger(BaseEventTrigger):
+    """
+    A trigger that looks again and again, and fires each time that something is to be done.
+
+    An error is logged, and looked again after a longer pause: Airflow does not start a watcher that ended until the
+    DAG's file is parsed again.
+    """
+
+    # What is looked at, for messages.
+    _subject: str
+    poll_interval: float
+    # Only of a sensor: when it gives up, in seconds since the epoch.
+    deadline: float | None = None
+
+    @abstractmethod
+    async def _look(self) -> dict[str, Any] | None:
+        """Look once; return the payload of an event, or None."""
+
+    async def _forget(self) -> None:
+        """Forget the connection after an error: it is read again, because its keys may have been replaced."""
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look again and again, and fire each time that something is to be done."""
+        n_failures = 0
+        try:
+            while True:
+                payload, retry_after = None, None
+                try:
+                    payload = await self._look()
+                    n_failures = 0
+                except Exception as error:  # noqa: BLE001 - see the class
+                    n_failures += 1
+                    text = str(error) if isinstance(error, LightlyError) else shown(error, longest=500)
+                    self.log.error("%s cannot be looked at: %s: %s", self._subject, type(error).__name__, text)
+                    retry_after = error.retry_after if isinstance(error, LightlyApiError) else None
+                    await self._forget()
+                if payload is not None:
+                    yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
+                if self.deadline is not None and time.time() >= self.deadline:
+                    yield TriggerEvent({"timed_out": True})  # type: ignore[no-untyped-call]
+                    return
+                pause = self.poll_interval
+                if n_failures:
+                    pause = pause_after_failure(n_failures, self.poll_interval, retry_after)
+                if self.deadline is not None:
+                    pause = min(pause, max(0.0, self.deadline - time.time()))
+                await asyncio.sleep(pause)
+        finally:
+            await self._forget()
+
+
+class LightlyUploadTrigger(_WatchingTrigger):
     """
     Fire when uploads wait in a queue of SQS and no more have arrived for a while.
 
@@ -40,7 +102,11 @@ class LightlyUploadTrigger(BaseEventTrigger):
     :param longest_wait: Seconds after which it fires although more arrive. Default: 600.
     :param poll_interval: Seconds between two looks. Default: 10.
     :param cool_down: Seconds after which it fires again if messages are left. Default: 900.
+    :param deadline: When to give up, in seconds since the epoch, with an event that says so. Only for a sensor; None
+        (default): never.
     """
+
+    _subject = "The queue"
 
     def __init__(
         self,
@@ -51,28 +117,27 @@ class LightlyUploadTrigger(BaseEventTrigger):
         longest_wait: float = 600.0,
         poll_interval: float = 10.0,
         cool_down: float = 900.0,
+        deadline: float | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         from lightly_provider.events.queue import check_queue_url
 
         check_queue_url(queue_url, argument="queue_url")
-        for name, seconds in {
-            "quiet_period": quiet_period,
-            "longest_wait": longest_wait,
-            "poll_interval": poll_interval,
-            "cool_down": cool_down,
-        }.items():
-            if not isinstance(seconds, (int, float)) or not 0 < seconds <= 24 * 3600:
-                raise ValueError(f"{name} is {seconds!r}; give a number of seconds, above 0 and up to 86400.")
+        _check_seconds(
+            quiet_period=quiet_period, longest_wait=longest_wait, poll_interval=poll_interval, cool_down=cool_down
+        )
         self.queue_url = queue_url
         self.aws_conn_id = aws_conn_id
         self.quiet_period = quiet_period
         self.longest_wait = longest_wait
         self.poll_interval = poll_interval
         self.cool_down = cool_down
+        self.deadline = deadline
+        self._queue: Queue | None = None
+        self._bell = Bell(quiet_period, longest_wait, cool_down)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class path and its arguments as JSON types."""
+        """Return the class path and its arguments as JSON types, which are the identity of a watcher's trigger."""
         return (
             f"{type(self).__module__}.{type(self).__qualname__}",
             {
@@ -82,31 +147,163 @@ class LightlyUploadTrigger(BaseEventTrigger):
                 "longest_wait": self.longest_wait,
                 "poll_interval": self.poll_interval,
                 "cool_down": self.cool_down,
+                **({} if self.deadline is None else {"deadline": self.deadline}),
             },
         )
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look at the queue again and again, and fire each time that it should be drained."""
+    async def _look(self) -> dict[str, Any] | None:
         from lightly_provider.events.queue import Queue
 
-        queue: Queue | None = None
-        bell = Bell(self.quiet_period, self.longest_wait, self.cool_down)
-        n_failures = 0
-        while True:
+        self._queue = self._queue or Queue(self.queue_url, aws_conn_id=self.aws_conn_id)
+        # In a thread, by boto3. The Amazon provider's asynchronous hook (SqsHook.get_async_conn) needs aiobotocore,
+        # which that provider installs only as an extra and which demands its own versions of botocore; and it makes
+        # its client without what hooks/aws.py sets for each of ours: the endpoint's region, masked keys, and loggers
+        # that hold no secrets at DEBUG. One request of milliseconds per interval does not need it.
+        count = await asyncio.to_thread(self._queue.count)
+        if not self._bell.rings(count, time.monotonic()):
+            return None
+        self.log.info("Messages that wait in %s: %s.", shown(self.queue_url, longest=300), f"{count:,}")
+        return {"queue_url": self.queue_url, "count": count}
+
+    async def _forget(self) -> None:
+        self._queue = None
+
+
+class LightlyRunEventTrigger(_WatchingTrigger):
+    """
+    Fire when runs of the worker have ended, also those that somebody started in the web app.
+
+    For an ``AssetWatcher`` (Airflow 3), whose asset starts the DAG with
+    :class:`~lightly_provider.operators.events.ListEndedRunsOperator`. The event says "look" and names no run: the
+    operator knows which ones were handed on before. So nothing is lost if Airflow drops an event, if the DAG is
+    paused, or while no triggerer runs: the trigger fires when it starts, and again after each ``remind_every``.
+
+    Its arguments hold no secret. Errors of the platform are logged and do not end it.
+
+    :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``.
+    :param dataset_ids: Only the runs on these datasets, at most 50. Empty (default): all runs of the connection's user.
+    :param include_team: Also the runs of the other members of the user's team. Default: False.
+    :param quiet_period: Seconds for which no other run must have ended. Default: 30.
+    :param longest_wait: Seconds after which it fires although more runs end. Default: 600.
+    :param poll_interval: Seconds between two looks, at least 30 except for a platform on this machine. Default: 60.
+    :param remind_every: Seconds after which it fires although no run has ended. Default: 3600.
+    """
+
+    _subject = "The runs"
+
+    def __init__(
+        self,
+        *,
+        lightly_conn_id: str = "lightly_default",
+        dataset_ids: Sequence[str] = (),
+        include_team: bool = False,
+        quiet_period: float = 30.0,
+        longest_wait: float = 600.0,
+        poll_interval: float = 60.0,
+        remind_every: float = 3600.0,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        _check_dataset_ids(dataset_ids)
+        _check_seconds(
+            quiet_period=quiet_period,
+            longest_wait=longest_wait,
+            poll_interval=poll_interval,
+            remind_every=remind_every,
+        )
+        self.lightly_conn_id = lightly_conn_id
+        self.dataset_ids = list(dataset_ids)
+        self.include_team = include_team
+        self.quiet_period = quiet_period
+        self.longest_wait = longest_wait
+        self.poll_interval = poll_interval
+        self.remind_every = remind_every
+        self._client: AsyncLightlyClient | None = None
+        self._cursor: Cursor | None = None
+        self._n_ended = 0
+        self._bell = Bell(quiet_period, longest_wait, cool_down=0.0)
+        self._fired_at: float | None = None
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and its arguments as JSON types, which are the identity of a watcher's trigger."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "lightly_conn_id": self.lightly_conn_id,
+                "dataset_ids": self.dataset_ids,
+                "include_team": self.include_team,
+                "quiet_period": self.quiet_period,
+                "longest_wait": self.longest_wait,
+                "poll_interval": self.poll_interval,
+                "remind_every": self.remind_every,
+            },
+        )
+
+    async def _look(self) -> dict[str, Any] | None:
+        from lightly_provider.runs.ended import Cursor
+
+        look = await self._read()
+        now = time.monotonic()
+        now_ms = int(time.time() * 1000)
+        cursor = self._cursor or Cursor.first(look, since_ms=None, now_ms=now_ms)
+        self._cursor, found = cursor.after(look, owner={}, digest="", now_ms=now_ms)
+        self._n_ended += len(found.new)
+        # What ended while no triggerer ran is not known here, so it also fires at the first look.
+        is_time = self._fired_at is None or now - self._fired_at >= self.remind_every
+        if not self._bell.rings(self._n_ended, now) and not is_time:
+            return None
+        self.log.info("Runs that have ended since the last event: %s.", f"{self._n_ended:,}")
+        payload = {"lightly_conn_id": self.lightly_conn_id, "n_ended": self._n_ended}
+        self._n_ended, self._fired_at = 0, now
+        self._bell.rings(0, now)
+        return payload
+
+    async def _read(self) -> Look:
+        from lightly_provider.api.async_client import AsyncLightlyClient
+        from lightly_provider.exceptions import LightlyNotFoundError
+        from lightly_provider.hooks.connection import read_connection
+        from lightly_provider.runs.ended import Look
+
+        if self._client is None:
+            connection = await read_connection(self.lightly_conn_id)
+            if not connection.is_local and self.poll_interval < _SHORTEST_REMOTE_POLL_S:
+                self.poll_interval = _SHORTEST_REMOTE_POLL_S
+            # The next look is the retry.
+            self._client = await AsyncLightlyClient(replace(connection.settings, max_attempts=1)).__aenter__()
+        look = Look(self._cursor, dataset_ids=self.dataset_ids, include_team=self.include_team)
+        while (call := look.next_call()) is not None:
             try:
-                # After an error the connection is read again: its keys may have been replaced.
-                queue = queue or Queue(self.queue_url, aws_conn_id=self.aws_conn_id)
-                # A request to AWS takes milliseconds, and boto3 has no other way to send one.
-                count = await asyncio.to_thread(queue.count)
-            except LightlyError as error:
-                queue, n_failures = None, n_failures + 1
-                self.log.error("The queue cannot be looked at: %s", error)
-            except Exception as error:  # noqa: BLE001 - a watcher that ends is not started again at once
-                queue, n_failures = None, n_failures + 1
-                self.log.error("The queue cannot be looked at: %s: %s", type(error).__name__, shown(error, longest=500))
+                response = await self._client.send(call)
+            except LightlyNotFoundError:
+                look.take_missing()
             else:
-                n_failures = 0
-                if bell.rings(count, time.monotonic()):
-                    self.log.info("Messages that wait in %s: %s.", shown(self.queue_url, longest=300), f"{count:,}")
-                    yield TriggerEvent({"queue_url": self.queue_url, "count": count})  # type: ignore[no-untyped-call]
-            await asyncio.sleep(min(_LONGEST_PAUSE_S, self.poll_interval * 2 ** min(n_failures, 5)))
+                look.take(response)
+        return look
+
+    async def _forget(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.__aexit__()
+
+
+def _check_dataset_ids(dataset_ids: Sequence[str]) -> None:
+    import re
+
+    if isinstance(dataset_ids, str):
+        raise ValueError(f"dataset_ids is {shown(repr(dataset_ids), longest=200)}; give a list of ids.")
+    for dataset_id in dataset_ids:
+        if not isinstance(dataset_id, str) or not re.fullmatch(r"[a-f0-9]{24}", dataset_id):
+            raise ValueError(
+                f"dataset_ids has {shown(repr(dataset_id), longest=200)}, and an id of a dataset is 24 hexadecimal "
+                "digits."
+            )
+    if len(dataset_ids) > _MOST_DATASETS:
+        raise ValueError(
+            f"dataset_ids has {len(dataset_ids):,} ids, and each is a request per look; leave it empty for all "
+            "datasets, and filter the result."
+        )
+
+
+def _check_seconds(**arguments: float) -> None:
+    for name, seconds in arguments.items():
+        if not isinstance(seconds, (int, float)) or not 0 < seconds <= _LONGEST_S:
+            raise ValueError(f"{name} is {seconds!r}; give a number of seconds, above 0 and up to 86400.")

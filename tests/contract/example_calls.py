@@ -206,6 +206,8 @@ EXAMPLES: dict[str, Call[Any]] = {
     "list_open_runs, with labels": calls.list_open_runs(["gpu", "ü"]),
     "list_runs": calls.list_runs(page_size=200),
     "list_runs_of_dataset": calls.list_runs_of_dataset(DATASET),
+    "list_runs_of_the_team": calls.list_runs(page_size=200, include_team=True),
+    "list_runs_of_dataset_and_team": calls.list_runs_of_dataset(DATASET, include_team=True),
     "get_run": calls.get_run(RUN),
     "cancel_scheduled_run": calls.cancel_scheduled_run(DATASET, SCHEDULED_RUN),
     "get_run_of_scheduled_run": calls.get_run_of_scheduled_run(SCHEDULED_RUN),

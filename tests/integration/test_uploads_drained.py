@@ -35,26 +35,33 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("in_the_sandboxs_region")
 
 
+def announce_uploads(sandbox: Sandbox, bucket: str) -> str:
+    """Let S3 announce a bucket's uploads in a new queue; its URL."""
+    sqs = sandbox.aws("sqs")
+    queue_url: str = sqs.create_queue(QueueName=f"uploads-{uuid.uuid4().hex[:12]}")["QueueUrl"]
+    attributes = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])["Attributes"]
+    allowed = {
+        "Effect": "Allow",
+        "Principal": {"Service": "s3.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": attributes["QueueArn"],
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    sqs.set_queue_attributes(QueueUrl=queue_url, Attributes={"Policy": policy})
+    configuration = {"QueueArn": attributes["QueueArn"], "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]}
+    sandbox.aws("s3").put_bucket_notification_configuration(
+        Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [configuration]}
+    )
+    return queue_url
+
+
 class Uploads:
     """A bucket whose uploads are announced in a queue."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox, self.bucket = sandbox, sandbox.bucket()
         self.sqs = sandbox.aws("sqs")
-        self.queue_url: str = self.sqs.create_queue(QueueName=f"uploads-{uuid.uuid4().hex[:12]}")["QueueUrl"]
-        attributes = self.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=["QueueArn"])["Attributes"]
-        allowed = {
-            "Effect": "Allow",
-            "Principal": {"Service": "s3.amazonaws.com"},
-            "Action": "sqs:SendMessage",
-            "Resource": attributes["QueueArn"],
-        }
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
-        self.sqs.set_queue_attributes(QueueUrl=self.queue_url, Attributes={"Policy": policy})
-        configuration = {"QueueArn": attributes["QueueArn"], "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]}
-        sandbox.aws("s3").put_bucket_notification_configuration(
-            Bucket=self.bucket, NotificationConfiguration={"QueueConfigurations": [configuration]}
-        )
+        self.queue_url = announce_uploads(sandbox, self.bucket)
         self.datasets = {name: f"s3://{self.bucket}/{name}/" for name in ("day", "night und ü")}
         # In another bucket, as the manifests are no uploads.
         self.manifest_prefix = f"s3://{sandbox.bucket()}/manifests/"

@@ -61,4 +61,4 @@ def test_values_still_have_the_form_that_the_dag_demands(dags: dict[str, Any]) -
 
 def test_only_a_dag_that_a_schedule_would_start_is_paused(dags: dict[str, Any]) -> None:
     paused = {dag_id for dag_id, dag in dags.items() if dag.is_paused_upon_creation}
-    assert paused == {"lightly_access_health"}
+    assert paused == {"lightly_access_health", "lightly_ended_runs", "lightly_uploads"}

@@ -33,7 +33,7 @@ from lightly_provider.operators.dataset import (
     ShareLightlyDatasetOperator,
 )
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
-from lightly_provider.operators.events import DrainUploadsOperator
+from lightly_provider.operators.events import DrainUploadsOperator, ListEndedRunsOperator
 from lightly_provider.operators.results import (
     DownloadLightlyArtifactsOperator,
     ExportLightlyTagOperator,
@@ -44,6 +44,7 @@ from lightly_provider.operators.tag import CreateLightlyTagOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
 from lightly_provider.operators.worker_registration import DeleteLightlyWorkerOperator, RegisterLightlyWorkerOperator
+from lightly_provider.sensors.events import LightlyUploadSensor
 from lightly_provider.sensors.worker import LightlyRunSensor
 from tests.unit.documents import (
     DAG_SNIPPETS,
@@ -76,6 +77,8 @@ OPERATORS: dict[str, type[Any]] = {
     "create_tag": CreateLightlyTagOperator,
     "download_artifacts": DownloadLightlyArtifactsOperator,
     "drain_uploads": DrainUploadsOperator,
+    "list_ended_runs": ListEndedRunsOperator,
+    "upload_sensor": LightlyUploadSensor,
     "configure_s3_datasource": ConfigureS3DatasourceOperator,
     "verify_permissions": VerifyDatasourcePermissionsOperator,
     "run_worker": RunLightlyWorkerOperator,

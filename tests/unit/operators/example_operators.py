@@ -18,7 +18,7 @@ from lightly_provider.operators.dataset import (
     ShareLightlyDatasetOperator,
 )
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
-from lightly_provider.operators.events import DrainUploadsOperator
+from lightly_provider.operators.events import DrainUploadsOperator, ListEndedRunsOperator
 from lightly_provider.operators.results import (
     DownloadLightlyArtifactsOperator,
     ExportLightlyTagOperator,
@@ -29,6 +29,7 @@ from lightly_provider.operators.tag import CreateLightlyTagOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
 from lightly_provider.operators.worker_registration import DeleteLightlyWorkerOperator, RegisterLightlyWorkerOperator
+from lightly_provider.sensors.events import LightlyUploadSensor
 from lightly_provider.sensors.worker import LightlyRunSensor
 
 if TYPE_CHECKING:
@@ -184,6 +185,21 @@ OPERATORS: dict[type[CheckedArguments], tuple[dict[str, Any], dict[str, Any]]] =
             "manifest_prefix": "s3://my-bucket/uploads/",
         },
         {"aws_conn_id": "my_aws", "max_messages": 100},
+    ),
+    ListEndedRunsOperator: (
+        {},
+        {
+            "dataset_ids": [DATASET],
+            "include_team": True,
+            "states": ["COMPLETED"],
+            "since": datetime(2026, 1, 1, tzinfo=UTC),
+            "max_runs": 100,
+            "lightly_conn_id": "other",
+        },
+    ),
+    LightlyUploadSensor: (
+        {"queue_url": "https://sqs.eu-central-1.amazonaws.com/123456789012/uploads"},
+        {"aws_conn_id": "my_aws", "quiet_period": 5.0, "longest_wait": 60.0, "deferrable": True},
     ),
     RegisterLightlyWorkerOperator: (
         {},

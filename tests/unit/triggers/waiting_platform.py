@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DATASET, CONFIG = "a" * 24, "f" * 24
+_FIRST_CREATED_MS = 1_790_000_000_000
 
 
 def id_of(number: int) -> str:
@@ -105,5 +106,6 @@ class WaitingPlatform(ScriptedPlatform):
         return Answer(200, documented_answer("get_docker_runs_scheduled_by_dataset_id", *items))
 
     def _run(self, run: ScheduledRun) -> dict[str, Any]:
-        shown = {"id": run.run_id, "scheduledId": run.id, "state": run.run_state, "datasetId": DATASET}
+        shown: dict[str, Any] = {"id": run.run_id, "scheduledId": run.id, "state": run.run_state, "datasetId": DATASET}
+        shown["createdAt"] = _FIRST_CREATED_MS + run.number
         return shown | ({"message": run.message} if run.message else {})

@@ -1,0 +1,123 @@
+"""Waits for uploads in a task, for Airflow 2, which has no asset watchers."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseSensorOperator, PokeReturnValue, conf
+
+from lightly_provider.events.bell import Bell
+from lightly_provider.operators.arguments import LONGEST_POLL_INTERVAL, is_static, seconds_of
+from lightly_provider.operators.base import CheckedArguments, failing_for_good
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.providers.common.compat.sdk import Context
+
+# Airflow's own timeout of the deferral is only for a trigger that no triggerer runs.
+_SPARE_S = 120.0
+
+
+class LightlyUploadSensor(CheckedArguments, BaseSensorOperator):
+    """
+    Wait until uploads are in a queue of SQS and no more have arrived for a while; then ``DrainUploadsOperator`` can
+    drain it.
+
+    On Airflow 3, an asset watcher with :class:`~lightly_provider.triggers.events.LightlyUploadTrigger` does the same
+    without a DAG run that waits. The sensor only counts the messages, and never receives one.
+
+    :param queue_url: URL of the queue that the bucket's event notifications are sent to. Templated.
+    :param aws_conn_id: AWS connection that counts the messages. It needs ``sqs:GetQueueAttributes``. Default:
+        ``aws_default``. Templated.
+    :param quiet_period: Seconds for which the number of messages must not have changed. Default: 30.
+    :param longest_wait: Seconds after which it ends although more arrive. Default: 600.
+    :param deferrable: Wait in the triggerer, without a slot of a worker. Default: Airflow's configuration
+        ``[operators] default_deferrable``, which is False.
+    :param kwargs: Those of every Airflow sensor, e.g. ``poke_interval`` (seconds between two looks; default: 60),
+        ``timeout`` (default: 7 days) and ``soft_fail``. ``mode="reschedule"`` is refused, because the quiet period
+        cannot be remembered between two looks.
+    :return: How many messages wait, approximately.
+    :raises ValueError: An argument is invalid.
+    :raises LightlyQueueError: There is no such queue. While deferred, an error is logged and does not end the wait.
+    :raises LightlyAccessError: AWS denied the request; likewise.
+    """
+
+    template_fields: Sequence[str] = ("queue_url", "aws_conn_id")
+    custom_operator_name = "Lightly wait for uploads"
+    ui_color = "#d6ecff"
+
+    def __init__(
+        self,
+        *,
+        queue_url: str,
+        aws_conn_id: str = "aws_default",
+        quiet_period: float = 30.0,
+        longest_wait: float = 600.0,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.queue_url = queue_url
+        self.aws_conn_id = aws_conn_id
+        self.quiet_period = quiet_period
+        self.longest_wait = longest_wait
+        self.deferrable = deferrable
+        self._bell: Bell | None = None
+        if self.reschedule and not deferrable:
+            raise ValueError(
+                "mode is 'reschedule', in which the quiet period is not remembered between two looks; set "
+                "deferrable=True instead."
+            )
+        self.check_arguments()
+
+    def check_arguments(self) -> None:
+        """See :meth:`CheckedArguments.check_arguments`."""
+        super().check_arguments()
+        for argument in ("quiet_period", "longest_wait"):
+            seconds_of(getattr(self, argument), argument=argument, longest=LONGEST_POLL_INTERVAL)
+        if is_static(self.queue_url):
+            from lightly_provider.events.queue import check_queue_url
+
+            check_queue_url(self.queue_url, argument="queue_url")
+
+    def execute(self, context: Context) -> Any:
+        """Look at the queue, and wait here or in the triggerer."""
+        with failing_for_good():
+            self.check_arguments()
+            if not self.deferrable:
+                return super().execute(context)
+            from lightly_provider.triggers.events import LightlyUploadTrigger
+
+            self.defer(
+                trigger=LightlyUploadTrigger(
+                    queue_url=self.queue_url,
+                    aws_conn_id=self.aws_conn_id,
+                    quiet_period=float(self.quiet_period),
+                    longest_wait=float(self.longest_wait),
+                    poll_interval=self.poke_interval,
+                    deadline=time.time() + self.timeout,
+                ),
+                method_name="execute_complete",
+                timeout=timedelta(seconds=self.timeout + 2 * self.poke_interval + _SPARE_S),
+            )
+        return None
+
+    def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002 - Airflow's signature
+        """Look at the queue once."""
+        from lightly_provider.events.queue import Queue
+
+        self._bell = self._bell or Bell(float(self.quiet_period), float(self.longest_wait), cool_down=0.0)
+        count = Queue(self.queue_url, aws_conn_id=self.aws_conn_id).count()
+        return PokeReturnValue(is_done=self._bell.rings(count, time.monotonic()), xcom_value=count)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> int:  # noqa: ARG002 - Airflow's signature
+        """Return the count that ended the wait in the triggerer."""
+        from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException
+
+        if not event.get("timed_out"):
+            return int(event["count"])
+        message = f"No uploads arrived within {self.timeout:g} s."
+        raise AirflowSkipException(message) if self.soft_fail else AirflowSensorTimeout(message)

@@ -1,0 +1,51 @@
+"""The sensor for uploads: what it refuses, what it defers with, and how its wait ends."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException, TaskDeferred
+
+from lightly_provider.sensors.events import LightlyUploadSensor
+
+QUEUE = "https://sqs.eu-central-1.amazonaws.com/123456789012/uploads"
+
+
+def sensor(**arguments: Any) -> LightlyUploadSensor:
+    return LightlyUploadSensor(task_id="wait", **{"queue_url": QUEUE} | arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ({"queue_url": "arn:aws:sqs:eu-central-1:123456789012:uploads"}, "which is the queue's ARN"),
+        ({"mode": "reschedule"}, "^mode is 'reschedule'.* set deferrable=True instead"),
+        ({"quiet_period": -1}, "quiet_period is -1"),
+    ],
+)
+def test_what_cannot_be_right_is_refused(arguments: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        sensor(**arguments)
+    assert sensor(mode="reschedule", deferrable=True).deferrable
+
+
+def test_it_waits_in_the_triggerer_until_its_own_deadline() -> None:
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor(deferrable=True, timeout=3600, poke_interval=5, quiet_period=7).execute({})  # type: ignore[typeddict-item]
+    trigger, timeout = deferred.value.trigger, deferred.value.timeout
+    _, arguments = trigger.serialize()
+    assert (arguments["queue_url"], arguments["poll_interval"], arguments["quiet_period"]) == (QUEUE, 5, 7)
+    assert 0 < arguments["deadline"] - time.time() <= 3600
+    # Airflow's own timeout would fail the task without its code.
+    assert timeout is not None
+    assert timeout.total_seconds() > 3600
+
+
+def test_the_end_of_the_wait() -> None:
+    assert sensor().execute_complete({}, {"queue_url": QUEUE, "count": 3}) == 3  # type: ignore[typeddict-item]
+    with pytest.raises(AirflowSensorTimeout, match="No uploads arrived within 60 s"):
+        sensor(timeout=60).execute_complete({}, {"timed_out": True})  # type: ignore[typeddict-item]
+    with pytest.raises(AirflowSkipException):
+        sensor(timeout=60, soft_fail=True).execute_complete({}, {"timed_out": True})  # type: ignore[typeddict-item]
