@@ -94,9 +94,9 @@ with DAG(
 ):
 
     @task.short_circuit
-    def find_tag(dataset_id: str, run_id: str) -> str | None:
+    def find_tag(dataset_id: str, worker_run_id: str) -> str | None:
         """Return the tag of what the run selected; without one, skip the rest."""
-        tags = LightlyHook().get_run_tags(run_id, dataset_id)
+        tags = LightlyHook().get_run_tags(worker_run_id, dataset_id)
         return tags[0].name if tags else None
 
     @task
@@ -107,7 +107,7 @@ with DAG(
     export = ExportLightlyTagOperator(
         task_id="export",
         dataset_id="{{ params.dataset_id }}",
-        tag_name=find_tag("{{ params.dataset_id }}", "{{ params.run_id }}"),  # type: ignore[arg-type]
+        tag_name=find_tag("{{ params.dataset_id }}", "{{ params.run_id }}"),
         format="manifest",
         destination="{{ params.work_path }}{{ params.run_id }}.jsonl",
     )

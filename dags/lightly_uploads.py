@@ -3,8 +3,8 @@
 
 The bucket's event notifications go to a queue of SQS, of which the DAG **`lightly_uploads`** makes DAG runs:
 
-* It starts when the queue has been quiet for half a minute, or after ten minutes at the latest: on Airflow 3 by an asset
-  watcher, on Airflow 2 by a sensor that waits in the triggerer.
+* It starts when the queue has been quiet for half a minute, or after ten minutes at the latest: on Airflow 3 by an
+  asset watcher, on Airflow 2 by a sensor that waits in the triggerer.
 * `drain` reads the queue, and writes one manifest of the new files per dataset. It deletes the messages last, so
   whatever is killed, each file is in a manifest.
 * `start` starts one run of **`lightly_curate_uploads`** per manifest. It always has the same id, so a retry starts no
@@ -102,7 +102,10 @@ with DAG(
     params={
         "dataset_name": Param("my-photos", type="string", title="Dataset (already onboarded)"),
         "manifest": Param(
-            f"{MANIFEST_PREFIX}my-photos/batch.jsonl", type="string", pattern="^s3://", title="Manifest of the new files"
+            f"{MANIFEST_PREFIX}my-photos/batch.jsonl",
+            type="string",
+            pattern="^s3://",
+            title="Manifest of the new files",
         ),
         "poll_interval": Param(60, type="number", exclusiveMinimum=0, title="Seconds between two polls of the run"),
     },

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def dag_policy(dag: DAG) -> None:
-    """Fill the trigger form, and pause what a schedule or a watcher would start by itself, before anybody has opened the page."""
+    """Fill the trigger form, and pause what would start by itself, before anybody has opened the page."""
     # A task has a copy of the DAG's parameters, which a run that is triggered without a form takes.
     for params in (dag.params, *(task.params for task in dag.tasks)):
         form_values.fill(dag.dag_id, params)

@@ -613,7 +613,7 @@ def list_runs_of_dataset(
     )
 
 
-def _of_team(include_team: bool) -> dict[str, str]:  # noqa: FBT001 - an internal function
+def _of_team(include_team: bool) -> dict[str, str]:
     return {"getAssetsOfTeamInclusiveSelf": "True"} if include_team else {}
 
 

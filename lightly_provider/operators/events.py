@@ -185,9 +185,9 @@ class ListEndedRunsOperator(LightlyBaseOperator):
     :param max_runs: At most so many runs per look, the oldest first; the next look lists the rest. Airflow maps a task
         over at most 1,024 by default. Default: 500, which is also the maximum.
     :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
-    :return: A list with a mapping for each run that ended: ``run_id``, ``dataset_id`` and ``scheduled_run_id`` (None: it
-        has none), ``state``, ``message`` (the platform's reason; None: there is none), and ``dag_run_id``, the id for
-        the DAG run about it.
+    :return: A list with a mapping for each run that ended: ``run_id``, ``dataset_id`` and ``scheduled_run_id`` (None:
+        it has none), ``state``, ``message`` (the platform's reason; None: there is none), and ``dag_run_id``, the id
+        for the DAG run about it.
     :raises ValueError: An argument is invalid, or the cursor cannot be kept. Nothing was handed on.
     :raises LightlyStoredFormError: A newer version of the provider stored the cursor.
     :raises LightlyApiError: The runs could not be listed. Nothing was handed on.
@@ -263,9 +263,7 @@ class ListEndedRunsOperator(LightlyBaseOperator):
             "Runs that have ended since the last look: %s; handed on again: %s; left for the next look: %s.",
             *(f"{n:,}" for n in (len(found.new), len(found.again), found.n_left)),
         )
-        return [
-            _as_dict(run) for run in [*found.again, *found.new] if self.states is None or run.state in self.states
-        ]
+        return [_as_dict(run) for run in [*found.again, *found.new] if self.states is None or run.state in self.states]
 
     def _cursor(self, memory: _Memory, owner: Mapping[str, Any]) -> Cursor | None:
         from lightly_provider.runs.ended import Cursor
@@ -316,15 +314,15 @@ class _Memory:
         place = f"{self._ti.dag_id}/{operator.task_id}"
         self._key = f"lightly_ended_runs_{hashlib.sha256(place.encode()).hexdigest()[:16]}"
         self.place = f"the XCom {_XCOM_KEY} of {place}"
-        asset = next((each for each in _edges(operator) if isinstance(each, classes_of_assets())), None)
+        asset: Any = next((each for each in _edges(operator) if isinstance(each, classes_of_assets())), None)
         if asset is not None and "asset_state_store" in context:
             self._store = context["asset_state_store"][asset]
             self.place = f"the state {self._key} of the asset {getattr(asset, 'name', asset)}"
         elif getattr(context["dag_run"], "logical_date", None) is None:
             raise ValueError(
-                f"Task {place} keeps its cursor in an XCom, which Airflow finds again only by the logical date of a DAG "
-                "run, and this one has none. Give the DAG a schedule by time; or, on Airflow 3.3 and newer, give the "
-                "task an asset, e.g. inlets=[RUNS]."
+                f"Task {place} keeps its cursor in an XCom, which Airflow finds again only by the logical date of a "
+                "DAG run, and this one has none. Give the DAG a schedule by time; or, on Airflow 3.3 and newer, give "
+                "the task an asset, e.g. inlets=[RUNS]."
             )
 
     def read(self) -> Any:

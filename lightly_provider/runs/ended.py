@@ -216,9 +216,7 @@ class Cursor:
         runs = look.runs.values()
         if since_ms is not None:
             of_interest = (run for run in runs if not is_over(run) or run.last_modified_at >= since_ms)
-            return cls(
-                horizon_ms=since_ms, open=frozenset(run.id for run in of_interest if run.created_at < since_ms)
-            )
+            return cls(horizon_ms=since_ms, open=frozenset(run.id for run in of_interest if run.created_at < since_ms))
         horizon = min(max((run.created_at for run in runs), default=0), now_ms) + 1
         return cls(
             horizon_ms=horizon,
@@ -256,9 +254,7 @@ class Cursor:
         ended = [run for run in unhandled if is_over(run)]
         new, left = ended[:most], ended[most:]
         again = [look.runs[run_id] for run_id in self.done.get(digest, {}) if run_id in look.runs]
-        newest = max(
-            self.newest_ms, min(max((run.created_at for run in look.runs.values()), default=0), now_ms)
-        )
+        newest = max(self.newest_ms, min(max((run.created_at for run in look.runs.values()), default=0), now_ms))
         # Two looks at least must have seen the time between, and what is left stays above, where it needs no memory.
         horizon = min([self.newest_ms, newest - _OVERLAP_MS, *(run.created_at for run in left)])
         horizon = max(self.horizon_ms, horizon)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseSensorOperator, PokeReturnValue, conf
 
@@ -87,25 +87,27 @@ class LightlyUploadSensor(CheckedArguments, BaseSensorOperator):
         """Look at the queue, and wait here or in the triggerer."""
         with failing_for_good():
             self.check_arguments()
-            if not self.deferrable:
-                return super().execute(context)
-            from lightly_provider.triggers.events import LightlyUploadTrigger
+            if self.deferrable:
+                self._defer()
+            return super().execute(context)
 
-            self.defer(
-                trigger=LightlyUploadTrigger(
-                    queue_url=self.queue_url,
-                    aws_conn_id=self.aws_conn_id,
-                    quiet_period=float(self.quiet_period),
-                    longest_wait=float(self.longest_wait),
-                    poll_interval=self.poke_interval,
-                    deadline=time.time() + self.timeout,
-                ),
-                method_name="execute_complete",
-                timeout=timedelta(seconds=self.timeout + 2 * self.poke_interval + _SPARE_S),
-            )
-        return None
+    def _defer(self) -> NoReturn:
+        from lightly_provider.triggers.events import LightlyUploadTrigger
 
-    def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002 - Airflow's signature
+        self.defer(
+            trigger=LightlyUploadTrigger(
+                queue_url=self.queue_url,
+                aws_conn_id=self.aws_conn_id,
+                quiet_period=float(self.quiet_period),
+                longest_wait=float(self.longest_wait),
+                poll_interval=self.poke_interval,
+                deadline=time.time() + self.timeout,
+            ),
+            method_name="execute_complete",
+            timeout=timedelta(seconds=self.timeout + 2 * self.poke_interval + _SPARE_S),
+        )
+
+    def poke(self, context: Context) -> PokeReturnValue:
         """Look at the queue once."""
         from lightly_provider.events.queue import Queue
 
@@ -113,7 +115,7 @@ class LightlyUploadSensor(CheckedArguments, BaseSensorOperator):
         count = Queue(self.queue_url, aws_conn_id=self.aws_conn_id).count()
         return PokeReturnValue(is_done=self._bell.rings(count, time.monotonic()), xcom_value=count)
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> int:  # noqa: ARG002 - Airflow's signature
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> int:
         """Return the count that ended the wait in the triggerer."""
         from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException
 

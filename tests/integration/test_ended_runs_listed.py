@@ -23,7 +23,7 @@ HAS_ASSET_STATE_STORE = tuple(map(int, version("apache-airflow").split(".")[:2])
 
 
 class Killed(ListEndedRunsOperator):
-    """Fails after it has kept its cursor, if it is told to: as if it were killed before Airflow knows of its success."""
+    """Fails after it has kept its cursor, if told to: as if it were killed before Airflow knows of its success."""
 
     fails = False
 

@@ -56,7 +56,7 @@ class Airflow:
     def logs(self) -> str:
         """The end of what each service and each task printed."""
         files = [*self.home.glob("services/*.log"), *self.home.glob("logs/dag_id*/**/*.log")]
-        return "\n".join(f"--- {path}\n{path.read_text(errors='replace')[-3000:]}" for path in files)
+        return "\n".join(f"--- {path}\n{path.read_text(errors='replace')[-1500:]}" for path in files)
 
 
 @contextmanager
