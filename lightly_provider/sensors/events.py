@@ -54,8 +54,8 @@ class LightlyUploadSensor(CheckedArguments, BaseSensorOperator):
         *,
         queue_url: str,
         aws_conn_id: str = "aws_default",
-        quiet_period: float = 30.0,
-        longest_wait: float = 600.0,
+        quiet_period: float | timedelta = 30.0,
+        longest_wait: float | timedelta = 600.0,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
@@ -77,7 +77,7 @@ class LightlyUploadSensor(CheckedArguments, BaseSensorOperator):
         """See :meth:`CheckedArguments.check_arguments`."""
         super().check_arguments()
         for argument in ("quiet_period", "longest_wait"):
-            seconds_of(getattr(self, argument), argument=argument, longest=LONGEST_POLL_INTERVAL)
+            self._seconds(argument)
         if is_static(self.queue_url):
             from lightly_provider.events.queue import check_queue_url
 
@@ -91,6 +91,9 @@ class LightlyUploadSensor(CheckedArguments, BaseSensorOperator):
                 self._defer()
             return super().execute(context)
 
+    def _seconds(self, argument: str) -> float:
+        return seconds_of(getattr(self, argument), argument=argument, longest=LONGEST_POLL_INTERVAL)
+
     def _defer(self) -> NoReturn:
         from lightly_provider.triggers.events import LightlyUploadTrigger
 
@@ -98,8 +101,8 @@ class LightlyUploadSensor(CheckedArguments, BaseSensorOperator):
             trigger=LightlyUploadTrigger(
                 queue_url=self.queue_url,
                 aws_conn_id=self.aws_conn_id,
-                quiet_period=float(self.quiet_period),
-                longest_wait=float(self.longest_wait),
+                quiet_period=self._seconds("quiet_period"),
+                longest_wait=self._seconds("longest_wait"),
                 poll_interval=self.poke_interval,
                 deadline=time.time() + self.timeout,
             ),
@@ -111,7 +114,7 @@ class LightlyUploadSensor(CheckedArguments, BaseSensorOperator):
         """Look at the queue once."""
         from lightly_provider.events.queue import Queue
 
-        self._bell = self._bell or Bell(float(self.quiet_period), float(self.longest_wait), cool_down=0.0)
+        self._bell = self._bell or Bell(self._seconds("quiet_period"), self._seconds("longest_wait"), 0.0)
         count = Queue(self.queue_url, aws_conn_id=self.aws_conn_id).count()
         return PokeReturnValue(is_done=self._bell.rings(count, time.monotonic()), xcom_value=count)
 

@@ -27,7 +27,7 @@ from lightly_provider.operators.dataset import (
     ShareLightlyDatasetOperator,
 )
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
-from lightly_provider.operators.events import DrainUploadsOperator
+from lightly_provider.operators.events import DrainUploadsOperator, ListEndedRunsOperator
 from lightly_provider.operators.results import DownloadLightlyArtifactsOperator as Download
 from lightly_provider.operators.results import ExportLightlyTagOperator as Export
 from lightly_provider.operators.results import UploadLightlyMetadataOperator as UploadMetadata
@@ -37,6 +37,7 @@ from lightly_provider.operators.verification import VerifyDatasourcePermissionsO
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
 from lightly_provider.operators.worker_registration import DeleteLightlyWorkerOperator as DeleteWorker
 from lightly_provider.operators.worker_registration import RegisterLightlyWorkerOperator as Register
+from lightly_provider.sensors.events import LightlyUploadSensor
 from lightly_provider.sensors.worker import LightlyRunSensor
 from tests.unit.operators.example_operators import DATASET, EXTERNAL_ID, OPERATORS, ROLE, SELECTION, arguments, needed
 from tests.unit.operators.rendered import in_a_dag
@@ -76,6 +77,8 @@ NOT_TEMPLATED = {
     },
     Cancel: {"if_taken"},
     DrainUploadsOperator: {"max_messages"},
+    ListEndedRunsOperator: {"include_team", "states", "max_runs"},
+    LightlyUploadSensor: {"quiet_period", "longest_wait", "deferrable"},
     Download: set(),
     Register: set(),
     DeleteWorker: set(),
@@ -366,6 +369,8 @@ MAPPED: dict[type[CheckedArguments], dict[str, list[Any]]] = {
     Register: {"worker_name": ["one", "two"]},
     DeleteWorker: {"worker_id": ["1" * 24, "2" * 24]},
     DrainUploadsOperator: {"manifest_prefix": ["s3://one/uploads/", "s3://two/uploads/"]},
+    ListEndedRunsOperator: {"dataset_ids": [[DATASET], ["b" * 24]]},
+    LightlyUploadSensor: {"aws_conn_id": ["one", "two"]},
     Export: {"dataset_id": [DATASET, "b" * 24], "destination": ["/data/one.jsonl", "/data/two.jsonl"]},
     LightlyRunSensor: {"scheduled_run_id": ["b" * 24, "c" * 24]},
     UploadPredictions: {"dataset_id": ["1" * 24, "2" * 24], "source": ["s3://one/a.xml", "s3://two/a.xml"]},
