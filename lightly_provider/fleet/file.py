@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,35 +59,35 @@ class Fleet:
         :raises LightlyFleetError: The file cannot be read, or has faults; the message has all of them with their lines.
         """
         faults: list[Fault] = []
-        content = _content(Path(path), faults)
+        shown_path = shown(path, longest=500)
+        content = _content(Path(path), shown_path)
+        if len(content) > written.MOST_BYTES:
+            faults.append(_too_large(content, Path(path).stat().st_size))
         fleet = _fleet(content, faults) if not faults else None
         if faults or fleet is None:
-            raise LightlyFleetError(described(shown(path, longest=500), faults))
+            raise LightlyFleetError(described(shown_path, faults))
         return fleet
 
 
-def _content(path: Path, faults: list[Fault]) -> bytes:
+def _content(path: Path, shown_path: str) -> bytes:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            faults.append(Fault(Place(1), "this is no file; name the YAML file itself."))
-            return b""
+            raise LightlyFleetError(f"{shown_path} is no file, so nothing was started; name the YAML file itself.")
         with path.open("rb") as file:
-            content = file.read(written.MOST_BYTES + 1)
+            return file.read(written.MOST_BYTES + 1)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        faults.append(Fault(Place(1), f"the file cannot be read ({shown(reason, longest=200)}); check the path."))
-        return b""
-    if len(content) > written.MOST_BYTES:
-        size = path.stat().st_size
-        line = content.count(b"\n") + 1
-        faults.append(
-            Fault(
-                Place(line),
-                f"the file has {size / 2**20:.1f} MiB, and at most 1 MiB is read, enough for {MOST_DATASETS:,} "
-                "datasets; divide it into several files, or put what repeats into defaults or an anchor.",
-            )
-        )
-    return content
+        if isinstance(error, LightlyFleetError):
+            raise
+        reason = shown(getattr(error, "strerror", None) or error, longest=200)
+    raise LightlyFleetError(f"{shown_path} cannot be read ({reason}), so nothing was started; check the path.")
+
+
+def _too_large(content: bytes, size: int) -> Fault:
+    return Fault(
+        Place(content.count(b"\n") + 1),
+        f"the file has {size / 2**20:.1f} MiB, and at most 1 MiB is read, enough for {MOST_DATASETS:,} datasets; "
+        "divide it into several files, or put what repeats into defaults or an anchor.",
+    )
 
 
 def _fleet(content: bytes, faults: list[Fault]) -> Fleet | None:
@@ -116,7 +117,7 @@ def _fleet(content: bytes, faults: list[Fault]) -> Fleet | None:
     entries = _entries(document, faults)
     datasets = [(entry, dataset) for entry in entries if (dataset := _dataset(entry, defaults, faults)) is not None]
     _check_names(entries, faults)
-    _check_locations(datasets, faults)
+    _check_locations(entries, faults)
     if faults:
         return None
     return Fleet(
@@ -305,58 +306,71 @@ def _check_names(entries: list[Written], faults: list[Fault]) -> None:
         first.setdefault(name, place)
 
 
-def _check_locations(datasets: list[tuple[Written, FleetDataset]], faults: list[Fault]) -> None:
-    inputs: dict[tuple[str, str], tuple[FleetDataset, Place]] = {}
-    outputs: dict[tuple[str, str], tuple[FleetDataset, Place]] = {}
-    for entry, dataset in datasets:
-        location, place = S3Location.parse(dataset.input, argument="input"), entry.place_of(("input",))
-        key = (location.bucket, location.prefix)
-        if key in inputs:
-            other, where = inputs[key]
-            faults.append(
-                Fault(place, f"the input of {other.name!r} in line {where.line} is the same; leave one of them out.")
-            )
-        inputs.setdefault(key, (dataset, place))
-    for (bucket, prefix), (_, place) in inputs.items():
-        for parent in _parents(prefix):
-            if (bucket, parent) in inputs:
-                other, where = inputs[bucket, parent]
-                faults.append(
-                    Fault(
-                        place,
-                        f"this input lies inside the input of {other.name!r} in line {where.line}, so that its files "
-                        "would be in both datasets; divide the files among folders beside each other.",
-                    )
+@dataclass(frozen=True, eq=False)
+class _Located:
+    """A location of a dataset, whatever else is wrong with that."""
+
+    entry: Written
+    location: S3Location
+    place: Place
+
+    @property
+    def named(self) -> str:
+        """The dataset in a message."""
+        name = (self.entry.members or {}).get("name")
+        text = name.value.scalar if name else None
+        return f"{shown(text, longest=100)!r}" if isinstance(text, str) else "the dataset"
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.location.bucket, self.location.prefix
+
+
+def _located(entries: Iterable[Written], name: str) -> Iterator[_Located]:
+    """Yield the locations by this name that can be parsed; of the others, the fault was reported."""
+    for entry in entries:
+        member = (entry.members or {}).get(name)
+        if member is not None and isinstance(uri := member.value.scalar, str):
+            with suppress(ValueError):
+                yield _Located(entry, S3Location.parse(uri, argument=name), member.value.place)
+
+
+def _check_locations(entries: list[Written], faults: list[Fault]) -> None:
+    inputs: dict[tuple[str, str], _Located] = {}
+    outputs: dict[tuple[str, str], _Located] = {}
+    for each in _located(entries, "input"):
+        if (first := inputs.setdefault(each.key, each)) is not each:
+            message = f"the input of {first.named} in line {first.place.line} is the same; leave one of them out."
+            faults.append(Fault(each.place, message))
+    for each in inputs.values():
+        for parent in _parents(each.location.prefix):
+            if (other := inputs.get((each.location.bucket, parent))) is not None:
+                message = (
+                    f"this input lies inside the input of {other.named} in line {other.place.line}, so that its files "
+                    "would be in both datasets; divide the files among folders beside each other."
                 )
+                faults.append(Fault(each.place, message))
                 break
-    for entry, dataset in datasets:
-        if dataset.output is None:
-            continue
-        location, place = S3Location.parse(dataset.output, argument="output"), entry.place_of(("output",))
-        key = (location.bucket, location.prefix)
-        if key in outputs:
-            other, where = outputs[key]
-            faults.append(
-                Fault(
-                    place,
-                    f"the output of {other.name!r} in line {where.line} is the same, so that the files of one would "
-                    "replace those of the other; give each its own.",
-                )
+    for each in _located(entries, "output"):
+        if (first := outputs.setdefault(each.key, each)) is not each:
+            message = (
+                f"the output of {first.named} in line {first.place.line} is the same, so that the files of one would "
+                "replace those of the other; give each its own."
             )
-        outputs.setdefault(key, (dataset, place))
-        for folder in (location.prefix, *_parents(location.prefix)):
-            if (location.bucket, folder) in inputs:
-                other, where = inputs[location.bucket, folder]
-                faults.append(_output_in_input(dataset, other, where, place, is_same=folder == location.prefix))
+            faults.append(Fault(each.place, message))
+        for folder in (each.location.prefix, *_parents(each.location.prefix)):
+            if (other := inputs.get((each.location.bucket, folder))) is not None:
+                faults.append(_output_in_input(each, other))
                 break
 
 
-def _output_in_input(dataset: FleetDataset, other: FleetDataset, where: Place, place: Place, *, is_same: bool) -> Fault:
-    if other is dataset and is_same:
-        return Fault(place, "the output is the input itself; leave output out, which means the same.")
-    whose = "its own input" if other is dataset else f"the input of {other.name!r} in line {where.line}"
+def _output_in_input(output: _Located, source: _Located) -> Fault:
+    is_own = source.entry is output.entry
+    if is_own and source.key == output.key:
+        return Fault(output.place, "the output is the input itself; leave output out, which means the same.")
+    whose = "its own input" if is_own else f"the input of {source.named} in line {source.place.line}"
     return Fault(
-        place,
+        output.place,
         f"this output lies inside {whose}, so that what Lightly writes would be read as input; choose a location "
         "outside of all inputs.",
     )

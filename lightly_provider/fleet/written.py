@@ -186,7 +186,8 @@ def _no_yaml(error: yaml.MarkedYAMLError) -> Fault:
     if error.context and error.context_mark and error.context_mark.line + 1 != place.line:
         while_doing = f"{error.context} that begins in line {error.context_mark.line + 1}: "
     what = shown(f"{while_doing}{error.problem or 'it cannot be read'}", longest=300)
-    return Fault(place, f"this is no YAML: {what}.")
+    hint = "; check the indentation" if "<block" in what else ""
+    return Fault(place, f"this is no YAML: {what}{hint}.")
 
 
 class _Reading:

@@ -208,6 +208,17 @@ FAULTS: dict[str, tuple[str, list[tuple[int, str]]]] = {
     ),
     "an unknown anchor": ("datasets: *nowhere\n", [(1, "this is no YAML: found undefined alias 'nowhere'")]),
     "a control character": ("datasets:\n- name: bi\x07rds\n", [(2, r"there is the control character")]),
+    "an indentation": (
+        "datasets:\n  - name: birds\n   input: s3://bkt/a/\n",
+        [(3, "this is no YAML: while parsing a block collection that begins in line 2: expected")],
+    ),
+    "one input inside that of a dataset with another fault": (
+        "datasets:\n- {name: a, input: s3://bkt/, access: c}\n- {name: birds, input: s3://bkt/b/, access: c}\n",
+        [
+            (2, "name is 'a', which the platform does not allow"),
+            (3, "this input lies inside the input of 'a' in line 2"),
+        ],
+    ),
     "several at once, in the order of their lines": (
         """
         datasets:
@@ -304,6 +315,13 @@ def test_the_arguments_of_the_task_group_are_json(tmp_path: Path) -> None:
     assert (without["selection_config"], without["worker_config"]) == (None, None)
 
 
+def test_the_task_group_takes_these_arguments() -> None:
+    from lightly_provider.task_groups import onboard_s3_dataset
+
+    arguments = FleetDataset(name="birds", input="s3://bkt/a/", access="c").onboard_arguments()
+    assert set(arguments) <= set(onboard_s3_dataset.defaults)
+
+
 def test_two_thousand_datasets_are_refused_with_the_limit_and_its_reason(tmp_path: Path) -> None:
     (fault,) = faults_of(tmp_path, "datasets:\n" + "- {}\n" * 2000)
     assert fault.startswith("line 1002, column 3: this is dataset 1,001 of 2,000, and a file has at most 1,000")
@@ -337,7 +355,7 @@ def test_a_message_about_many_faults_is_bounded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "cause"), [("missing.yaml", "No such file"), (".", "this is no file"), ("/dev/zero", "this is no file")]
+    ("path", "cause"), [("missing.yaml", "No such file"), (".", "is no file"), ("/dev/zero", "is no file")]
 )
 def test_a_path_that_is_no_file_is_refused(path: str, cause: str, tmp_path: Path) -> None:
     with pytest.raises(LightlyFleetError, match=cause):
