@@ -30,6 +30,10 @@ help: ## list the targets
 demo: $(VENV)/.ready $(VENV_SANDBOX)/.ready ## onboard a local bucket of real photos, and show what was selected
 	@$(VENV)/bin/python -m demo
 
+.PHONY: demo-fleet
+demo-fleet: $(VENV)/.ready $(VENV_SANDBOX)/.ready ## onboard twelve datasets from one file; the one that is refused is named, with the fix
+	@$(VENV)/bin/python -m demo.fleet
+
 # One test process for each core, and one more, because tests also wait; each has a sandbox and an Airflow home of its own.
 PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PYTEST := -m pytest --numprocesses $(PROCESSES) --durations 10 --durations-min 1 --dist
@@ -161,6 +165,10 @@ benchmarks: $(VENV_BENCHMARKS)/.ready $(VENV_SANDBOX)/.ready $(VENV_VENDOR)/.rea
 	$(VENV_BENCHMARKS)/bin/python benchmarks/onboarding.py
 	$(VENV_BENCHMARKS)/bin/python benchmarks/export.py --vendor-python $(VENV_VENDOR)/bin/python
 	$(VENV_BENCHMARKS)/bin/python benchmarks/predictions.py
+
+.PHONY: benchmark-fleet
+benchmark-fleet: ## onboard DATASETS (100) datasets in an Airflow of separate services, with PostgreSQL and two Celery workers
+	@python3 benchmarks/fleet.py --datasets $(or $(DATASETS),100)
 
 .PHONY: clean
 clean: ## remove what the targets made, environments included

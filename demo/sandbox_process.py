@@ -15,7 +15,7 @@ from demo.environment import DemoError, Sandbox, sandbox_executable, shown_path
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_START_DEADLINE_S = 60.0
+_START_DEADLINE_S = 120.0
 
 
 @contextmanager
