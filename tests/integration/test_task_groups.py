@@ -64,7 +64,9 @@ def of_the_sandbox(unique: str, bucket: str, *, is_returned: bool) -> DAG:
 
         @task(trigger_rule="all_done")
         def report(results: Any) -> list[str]:
-            return [each["dataset_name"] for each in results]
+            # As the guide has it: Airflow 3 hands over a single result as it is.
+            found = [results] if isinstance(results, dict) else results or []
+            return [each["dataset_name"] for each in found]
 
         common = onboard_s3_dataset.partial(datasource_aws_conn_id="lightly_bucket", poll_interval=0.2)
         report(common.expand_kwargs(list_cameras() if is_returned else cameras).output)
