@@ -55,7 +55,8 @@ ASKED_WALL, ASKED_CPU = 1.1, 0.5
 MOST_CLIENT_WALL, MOST_CLIENT_CPU = 1.1, 0.75
 MOST_BARE_WALL, MOST_BARE_CPU = 2.0, 2.0
 MOST_MIB = 60.0
-# Between a tenth of the samples and all of them: a part of the upload, which a tenth does not fill.
+# Between a tenth of the samples and all of them: two parts of the upload, of which a tenth does not fill one, and a
+# larger page.
 MOST_GROWTH_MIB = 16.0
 # The platform's answers are made of blocks of this many names; the pages that are asked for are multiples of it.
 BLOCK = 5_000

@@ -11,7 +11,7 @@ the memory in which they wait is the same. ``--files 100000`` writes as many nev
 
 All run in processes of their own, whose processor time and peak of memory the operating system counts. Needs
 ``lightly-sandbox`` (where LIGHTLY_SANDBOX says, or on the PATH).
-Usage: ``python benchmarks/predictions.py [--images 100000] [--files 15000] [--threads 16]``.
+Usage: ``python benchmarks/predictions.py [--images 100000] [--files 10000] [--threads 16]``.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ def main() -> int:
     """Measure, print, and return 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=100_000, help="in the COCO file that the memory is measured with")
-    parser.add_argument("--files", type=int, default=15_000, help="written for the rate")
+    parser.add_argument("--files", type=int, default=10_000, help="written for the rate")
     parser.add_argument("--threads", type=int, default=16)
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
