@@ -170,6 +170,13 @@ benchmarks: $(VENV_BENCHMARKS)/.ready $(VENV_SANDBOX)/.ready $(VENV_VENDOR)/.rea
 benchmark-fleet: ## onboard DATASETS (100) datasets in an Airflow of separate services, with PostgreSQL and two Celery workers
 	@python3 benchmarks/fleet.py --datasets $(or $(DATASETS),100)
 
+.PHONY: benchmark-uploads
+benchmark-uploads: $(VENV_SYSTEM)/.ready $(VENV_SANDBOX)/.ready ## 10,000 upload notifications to one DAG run per dataset, undisturbed and while parts of Airflow are killed
+	@scripts/setup-services
+	$(VENV_SYSTEM)/bin/python -m benchmarks.uploads --drain 10000 50000
+	$(VENV_SYSTEM)/bin/python -m benchmarks.uploads
+	$(VENV_SYSTEM)/bin/python -m benchmarks.uploads --kills 10
+
 .PHONY: clean
 clean: ## remove what the targets made, environments included
 	rm -rf $(VENV) $(VENV_SANDBOX) $(VENV_BROWSER) $(VENV_COMPAT) $(VENV_BENCHMARKS) $(VENV_VENDOR) $(VENV_SYSTEM) $(VENV_FORMATS) $(VENV_DOCS) $(VENV_PACKAGE) dist site demo-output $(SANDBOX_STATE) airflow-home

@@ -282,16 +282,22 @@ class Measurement:
     def settle(self) -> float:
         """Wait until nothing is left to do; when that was first so."""
         first: float | None = None
+        said = ""
 
         def is_settled() -> bool:
-            nonlocal first
+            nonlocal first, said
             routers, consumers = self.dags.runs("uploads_router"), self.dags.runs("uploads_consumer")
-            done = (
-                self.n_waiting() == 0
-                and consumers
-                and all(run["state"] in ("success", "failed") for run in (*routers, *consumers))
-                and len(keys_by_manifest(self.aws.client("s3"), MANIFESTS)) <= len(consumers)
+            n_waiting = self.n_waiting()
+            n_manifests = len(keys_by_manifest(self.aws.client("s3"), MANIFESTS))
+            over = [run["state"] in ("success", "failed") for run in (*routers, *consumers)]
+            done = n_waiting == 0 and consumers and all(over) and n_manifests <= len(consumers)
+            now = (
+                f"messages {n_waiting:,}, manifests {n_manifests}, DAG runs {len(routers)} + {len(consumers)}, "
+                f"over {sum(over)}"
             )
+            if now != said:
+                print(f"  {now}", file=sys.stderr, flush=True)
+                said = now
             first = (first or time.monotonic()) if done else None
             return first is not None and time.monotonic() - first > 10
 
