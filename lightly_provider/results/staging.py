@@ -77,10 +77,11 @@ class Staging:
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
         database.execute(
-            "CREATE TABLE files (name TEXT PRIMARY KEY, of_file TEXT, video TEXT, content TEXT NOT NULL,"
+            "CREATE TABLE files (name TEXT PRIMARY KEY, of_file TEXT, rival TEXT, video TEXT, content TEXT NOT NULL,"
             " is_whole INTEGER NOT NULL, is_matched INTEGER NOT NULL DEFAULT 0, state INTEGER NOT NULL DEFAULT 0)"
         )
         self._has_frames = False
+        self._has_nameless = False
         self.count = 0
 
     def add(self, name: str, of_file: str | None, content: str, *, is_whole: bool = False) -> bool:
@@ -95,6 +96,7 @@ class Staging:
         """
         video = video_of_frame(name)
         self._has_frames = self._has_frames or video is not None
+        self._has_nameless = self._has_nameless or of_file is None
         try:
             self._database.execute(
                 "INSERT INTO files (name, of_file, video, content, is_whole) VALUES (?, ?, ?, ?, ?)",
@@ -121,6 +123,8 @@ class Staging:
             self._database.executemany(
                 "UPDATE files SET is_matched = 1, of_file = ?1 WHERE name = ?2 AND ifnull(of_file, ?1) = ?1", batch
             )
+            if self._has_nameless:
+                self._database.executemany("UPDATE files SET rival = ?1 WHERE name = ?2 AND of_file != ?1", batch)
             if has_frames and self._has_frames:
                 self._database.executemany(
                     "UPDATE files SET is_matched = 1 WHERE video = ?", ((video,) for video, _ in batch)
@@ -146,6 +150,13 @@ class Staging:
             "SELECT ifnull(of_file, name) FROM files WHERE NOT is_matched ORDER BY name LIMIT ?", (most,)
         )
         return count, [name for (name,) in rows]
+
+    def rivals(self, most: int) -> list[tuple[str, str]]:
+        """Return the first files that may be about either of two in the input: the one that is taken, and the other."""
+        rows = self._database.execute(
+            "SELECT of_file, rival FROM files WHERE rival IS NOT NULL ORDER BY name LIMIT ?", (most,)
+        )
+        return list(rows)
 
     def leave_out_unmatched(self) -> None:
         """Remove the files without a match."""

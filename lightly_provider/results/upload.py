@@ -70,6 +70,13 @@ def match(
                     f"The format does not say the extension of {shown(nameless[0], longest=200)}, which is not in the "
                     "datasource, so it cannot be uploaded; set if_unmatched to 'skip'. Nothing was written."
                 )
+    if rivals := staging.rivals(N_NAMED):
+        log.warning(
+            "Images in the datasource have the same name but for its extension, which the format does not say: %s. "
+            "Lightly has one file of %s for both, which is written as that of the first.",
+            ", ".join(f"{shown(taken, longest=200)} and {shown(other, longest=200)}" for taken, other in rivals),
+            what,
+        )
     return Matched(staging.count - count, count, examples)
 
 

@@ -332,6 +332,21 @@ def test_predictions_for_other_files_are_left_out_and_named(tmp_path: Path, capl
     )
 
 
+def test_a_name_without_its_extension_that_two_images_have_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = MemoryFolder(["a.jpg", "a.png", "b.png"])
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text("cat 0 0 -10 1 1 9 9 -1 -1 -1 -1000 -1000 -1000 -10 0.5\n")
+
+    upload(folder, tmp_path, "kitti", categories=["cat"])
+
+    assert folder.json("boxes/a.json")["file_name"] == "a.jpg"
+    assert "Images in the datasource have the same name but for its extension" in caplog.text
+    assert "a.jpg and a.png." in caplog.text
+    assert "b.png" not in caplog.text
+
+
 def test_they_fail_or_are_uploaded_if_asked_for(tmp_path: Path) -> None:
     folder, path = MemoryFolder(["a.jpg"]), written(tmp_path / "coco.json", coco())
 
