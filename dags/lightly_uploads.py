@@ -117,6 +117,9 @@ with DAG(
         task_id="run_worker",
         dataset_id=dataset.output,
         relevant_filenames="{{ params.manifest }}",
+        # The manifest says which files are new. What the platform counts as new may leave out some of them: those that
+        # arrived before the end of the run on an earlier manifest.
+        only_new=False,
         selection_config={
             "proportion_samples": 0.1,
             "strategies": [{"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}}],

@@ -13,9 +13,11 @@ import time
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.providers.common.compat.sdk import DAG
 
 from benchmarks.uploads import faults_of, keys_by_manifest, keys_of, send
 from lightly_provider.aws.location import S3Location
@@ -25,11 +27,15 @@ from lightly_provider.events.queue import Queue
 from lightly_provider.events.routing import Routes
 from lightly_provider.events.store import BatchStore
 from lightly_provider.exceptions import LightlyAccessError, LightlyQueueError
+from lightly_provider.sensors.events import LightlyUploadSensor
 from lightly_provider.triggers.events import LightlyUploadTrigger
+from tests.integration.airflow_run import run_own_dag
 from tests.integration.sandbox import REPOSITORY
 from tests.thinning import thinned
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.integration.sandbox import Sandbox
 
 pytestmark = pytest.mark.usefixtures("in_the_sandboxs_region")
@@ -243,3 +249,20 @@ def test_the_trigger_fires_while_uploads_wait_and_goes_on_after_errors(
         assert (await asyncio.wait_for(anext(events), 60)).payload == payload
 
     asyncio.run(fired())
+
+
+@pytest.mark.exhaustive(sample="test_the_trigger_fires_while_uploads_wait_and_goes_on_after_errors")
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_the_sensor_waits_in_the_triggerer_or_in_its_task(uploads: Uploads, database: Path, deferrable: bool) -> None:
+    uploads.put("day/a.jpg")
+    with DAG(f"uploads_{deferrable}".lower(), schedule=None, start_date=datetime(2026, 1, 1)) as dag:
+        LightlyUploadSensor(
+            task_id="wait",
+            queue_url=uploads.queue_url,
+            deferrable=deferrable,
+            poke_interval=0.2,
+            quiet_period=0.5,
+            timeout=120,
+        )
+    # S3's test event, and the upload.
+    assert run_own_dag(dag, database).xcoms["wait", "return_value"] == 2
