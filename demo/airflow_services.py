@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from demo.airflow_database import initialize_database, keep_connections
+from lightly_provider.fleet import set_up_pool
 
 # Airflow's page reads the logs from the files, so the services need not serve them.
 SERVICES = {
@@ -41,6 +42,8 @@ def main() -> int:
     # Also makes the key that encrypts the connections.
     write_default_airflow_configuration_if_needed()
     initialize_database()
+    # The example DAG of a fleet runs in it.
+    set_up_pool()
     # From the environment to the database: a connection in the environment is not on Airflow's page.
     names = [name for name in os.environ if name.startswith(_CONNECTION)]
     keep_connections({name.removeprefix(_CONNECTION).lower(): os.environ.pop(name) for name in names})

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from demo import provision
+from demo.fleet_file import write_fleet_file
 from lightly_provider.contract import Purpose
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 BUCKET = "demo-fleet"
 PHOTOS = f"s3://{BUCKET}/photos/"
 RAW, LIGHTLY = f"s3://{BUCKET}/raw/", f"s3://{BUCKET}/lightly/"
-N_PHOTOS, N_SELECTED = 10, 3
+N_PHOTOS = 10
 # Where the last dataset has its output, and Lightly may not write.
 OTHER_OUTPUT = f"s3://{BUCKET}/results/"
 USER = "lightly-fleet"
@@ -81,12 +81,5 @@ class FleetBucket:
 
     def write_file(self, path: Path) -> None:
         """Write ``lightly_fleet.yaml``."""
-        selection = {
-            "n_samples": N_SELECTED,
-            "strategies": [{"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}}],
-        }
-        lines = ["defaults:", "  access: lightly_bucket", f"  selection: {json.dumps(selection)}", "datasets:"]
-        for name in self.names:
-            output = OTHER_OUTPUT if name == self.refused else LIGHTLY
-            lines += [f"  - name: {name}", f"    input: {RAW}{name}/", f"    output: {output}{name}/"]
-        path.write_text("\n".join(lines) + "\n")
+        outputs = {name: OTHER_OUTPUT if name == self.refused else LIGHTLY for name in self.names}
+        write_fleet_file(path, [(name, f"{RAW}{name}/", f"{output}{name}/") for name, output in outputs.items()])

@@ -19,12 +19,15 @@ from urllib.request import Request, urlopen
 import psutil
 
 from demo import provision
-from demo.bucket import INPUT, N_PHOTOS
+from demo.bucket import BUCKET, INPUT, LIGHTLY, N_PHOTOS
 from demo.environment import REPOSITORY, DemoError, Sandbox, airflow_environment, connection_variables
+from demo.fleet_file import write_fleet_file
 
 _LOOK_EVERY_S = 0.25
 _LONGEST_STOP_S = 10
 _DAG = "lightly_s3_onboarding"
+# The folders of some of the photos: the datasets of the example DAG of a fleet.
+_FLEET = ("astronaut", "brick", "coffee")
 
 
 def main() -> int:
@@ -161,11 +164,15 @@ def _check_port(port: int) -> None:
 
 
 def _environment(sandbox: Sandbox, home: Path, bucket_connection: str, port: int) -> dict[str, str]:
+    home.mkdir(parents=True, exist_ok=True)
+    fleet_file = home / "lightly_fleet.yaml"
+    write_fleet_file(fleet_file, [(f"{BUCKET}-{name}", f"{INPUT}{name}/", f"{LIGHTLY}{name}/") for name in _FLEET])
     path = [str(REPOSITORY / "demo" / "airflow_settings"), str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
     return {
         **airflow_environment(home),
         **connection_variables(sandbox, bucket_connection),
         "PYTHONPATH": os.pathsep.join(filter(None, path)),
+        "AIRFLOW_VAR_LIGHTLY_FLEET_FILE": str(fleet_file),
         # Everybody who reaches the page is an administrator, so only this machine may reach it.
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(port),

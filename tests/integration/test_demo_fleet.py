@@ -38,6 +38,11 @@ def secrets_in(folder: Path) -> list[str]:
     return [*found, ready["token"], ready["aws_secret_access_key"]]
 
 
+@pytest.fixture(autouse=True)
+def traffic() -> None:
+    """No requests of this process, and so no sandbox beside the one that is started."""
+
+
 @pytest.fixture
 def environment() -> dict[str, str]:
     return {**os.environ, "LIGHTLY_SANDBOX": executable()}
