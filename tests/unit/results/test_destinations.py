@@ -92,6 +92,16 @@ def test_a_device_or_a_pipe_is_no_destination(tmp_path: Path) -> None:
             Destination.parse(str(path)).check()
 
 
+def test_a_folder_that_appears_at_the_place_meanwhile_is_told_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    file = Destination.parse(str(tmp_path / "names.txt")).open()
+    file.__enter__().write(b"whole")
+    (tmp_path / "names.txt").mkdir()
+
+    with pytest.raises(LightlyDestinationError, match=r"names\.txt cannot be used as a destination.*: Is a directory"):
+        file.__exit__(None, None, None)
+    assert [path.name for path in tmp_path.iterdir()] == ["names.txt"]
+
+
 def test_a_link_to_a_file_is_replaced_by_the_file(tmp_path: Path) -> None:
     (tmp_path / "kept.txt").write_bytes(b"kept")
     (tmp_path / "names.txt").symlink_to(tmp_path / "kept.txt")
