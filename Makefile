@@ -132,6 +132,10 @@ secrets: $(VENV_PACKAGE)/.ready ## look for secrets in all files; those of the t
 test-matrix: dist ## try the wheel in each Airflow of release/matrix.toml, on each of its Pythons that is on the PATH
 	$(VENV_PACKAGE)/bin/python -m release.matrix
 
+.PHONY: test-quick-start
+test-quick-start: dist ## follow the README of the built wheel, without this checkout, to a green run of the example DAG
+	$(VENV_PACKAGE)/bin/python -m release.quick_start
+
 .PHONY: constraints-matrix
 constraints-matrix: $(VENV_PACKAGE)/.ready ## resolve the constraints of each Airflow in release/matrix.toml anew
 	$(VENV_PACKAGE)/bin/python -m release.resolve_constraints
@@ -165,6 +169,7 @@ benchmarks: $(VENV_BENCHMARKS)/.ready $(VENV_SANDBOX)/.ready $(VENV_VENDOR)/.rea
 	$(VENV_BENCHMARKS)/bin/python benchmarks/onboarding.py
 	$(VENV_BENCHMARKS)/bin/python benchmarks/export.py --vendor-python $(VENV_VENDOR)/bin/python
 	$(VENV_BENCHMARKS)/bin/python benchmarks/predictions.py
+	$(VENV_BENCHMARKS)/bin/python -m benchmarks.page
 
 .PHONY: benchmark-fleet
 benchmark-fleet: ## onboard DATASETS (100) datasets in an Airflow of separate services, with PostgreSQL and two Celery workers

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _LONGEST_MESSAGE = 20_000
-# With Airflow's indentation of an exception, lines of this length fit into its overview page.
-_WIDTH = 100
+# In a window of 1,400 pixels, Airflow 3.3's overview page shows this many characters of a line of an exception, and
+# puts the name of its class before the first one.
+_WIDTH = 90
+_WIDTH_OF_FIRST = 65
 _END_OF_SENTENCE = r"(?<=[.!?])(?<!e\.g\.) (?=[A-Z\"'`(])"
 # A message is "cause; next step" in one sentence, or in some.
 _END_OF_CLAUSE = r"(?<=;) "
@@ -37,27 +39,46 @@ def explained(cause: str, *, to_do: Iterable[str] = (), where: Iterable[str] = (
     :param where: The dataset by its name, the location, the page.
     :param ids: The ids of all that, for a search. The last line.
     """
-    parts = [cause, *to_do, *where, ids]
-    return "\n".join(line for part in parts if part for line in in_lines(part))
+    others = (part for part in [*to_do, *where, ids] if part)
+    return "\n".join([*in_lines(cause, is_first=True), *(line for part in others for line in in_lines(part))])
 
 
-def in_lines(text: str) -> list[str]:
+def in_lines(text: str, *, is_first: bool = False) -> list[str]:
     """
-    Break a text into lines of at most 100 characters: before a sentence, else before the second half of one, else
+    Break a text into lines of at most 90 characters: before a sentence, else before the second half of one, else
     between words. A longer word, such as an address, and a text with line breaks are kept.
+
+    :param text: The text.
+    :param is_first: Whether it begins the message, so that its first line has the exception's class before it and
+        holds 65 characters. Default: False.
     """
     if "\n" in text:
         return text.splitlines()
-    if len(text) <= _WIDTH:
+    lines: list[str] = []
+
+    def taken() -> int:
+        return _WIDTH - _WIDTH_OF_FIRST if is_first and not lines else 0
+
+    def fits(part: str) -> bool:
+        return len(part) <= _WIDTH - taken()
+
+    if fits(text):
         return [text]
     import textwrap
 
-    lines: list[str] = []
     for sentence in re.split(_END_OF_SENTENCE, text):
-        for clause in [sentence] if len(sentence) <= _WIDTH else re.split(_END_OF_CLAUSE, sentence):
-            lines += textwrap.wrap(
-                clause, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        for clause in [sentence] if fits(sentence) else re.split(_END_OF_CLAUSE, sentence):
+            margin = taken()
+            wrapped = textwrap.wrap(
+                clause,
+                _WIDTH,
+                initial_indent=" " * margin,
+                subsequent_indent="  ",
+                break_long_words=False,
+                break_on_hyphens=False,
             )
+            # A clause of spaces has no lines.
+            lines += [line[margin:] if number == 0 else line for number, line in enumerate(wrapped)]
     return lines
 
 
@@ -76,7 +97,7 @@ def break_lines(error: BaseException) -> None:
     if not of_this_provider and type(error) not in (ValueError, LookupError):
         return
     if len(error.args) == 1 and isinstance(message := error.args[0], str):
-        error.args = ("\n".join(in_lines(message)),)
+        error.args = ("\n".join(in_lines(message, is_first=True)),)
 
 
 class LightlyError(Exception):

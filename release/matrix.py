@@ -162,22 +162,33 @@ class Trial:
         return (lines[-1].strip("= ") if lines else ""), failed
 
 
-def table(outcomes: list[Outcome]) -> str:
-    """The outcomes as a table of the guide."""
-    rows = ["| Airflow | Python | installed with | result |", "|---|---|---|---|"]
+def table(outcomes: list[Outcome], before: str = "") -> str:
+    """
+    The outcomes as a table of the guide.
+
+    :param outcomes: What was tried.
+    :param before: The table that is replaced. Of a combination that was not tried now, its row is kept. Default: none.
+    """
+    rows = {tuple(cells[:2]): line for line in before.splitlines() if len(cells := line.strip("| ").split(" | ")) == 4}
     for outcome in outcomes:
-        installed = "-"
-        if outcome.found is not None:
-            names = ("amazon", "common-compat")
-            installed = ", ".join(f"{name} {outcome.found[name]}" for name in names)
-        if outcome.not_run:
-            result = f"not run: {outcome.not_run}"
-        elif outcome.faults:
-            result = f"{len(outcome.faults)} faults"
-        else:
-            result = re.sub(r" in [0-9.]+s.*", "", outcome.tests) or "installed, listed, form shown, DAGs parsed"
-        rows.append(f"| {outcome.combination.airflow} | {outcome.combination.python} | {installed} | {result} |")
-    return "\n".join(rows) + "\n"
+        combination = outcome.combination
+        rows[(combination.airflow, combination.python)] = _row(outcome)
+    known = [(each.airflow, each.python) for each in combinations()]
+    head = ["| Airflow | Python | installed with | result |", "|---|---|---|---|"]
+    return "\n".join([*head, *(rows[each] for each in known if each in rows)]) + "\n"
+
+
+def _row(outcome: Outcome) -> str:
+    installed = "-"
+    if outcome.found is not None:
+        installed = ", ".join(f"{name} {outcome.found[name]}" for name in ("amazon", "common-compat"))
+    if outcome.not_run:
+        result = f"not run: {outcome.not_run}"
+    elif outcome.faults:
+        result = f"{len(outcome.faults)} faults"
+    else:
+        result = re.sub(r" in [0-9.]+s.*", "", outcome.tests) or "installed, listed, form shown, DAGs parsed"
+    return f"| {outcome.combination.airflow} | {outcome.combination.python} | {installed} | {result} |"
 
 
 def main() -> int:
@@ -190,7 +201,7 @@ def main() -> int:
     parser.add_argument(
         "--dist", type=Path, default=REPOSITORY / "dist", help="folder of wheel and sdist (default dist)"
     )
-    parser.add_argument("--write", type=Path, help="the document whose table is replaced by this run's")
+    parser.add_argument("--write", type=Path, help="the document whose table gets the rows of this run")
     given = parser.parse_args()
     known = combinations()
     chosen = [c for c in known if not given.only or f"{c.airflow}/{c.python}" in given.only]
@@ -219,7 +230,7 @@ def main() -> int:
         text = given.write.read_text(encoding="utf-8")
         if not TABLE.search(text):
             sys.exit(f"{given.write} has no place for the table: '<!-- the matrix: make test-matrix -->' and its end.")
-        given.write.write_text(TABLE.sub(lambda _: table(outcomes), text), encoding="utf-8")
+        given.write.write_text(TABLE.sub(lambda old: table(outcomes, old[0]), text), encoding="utf-8")
     good = sum(not outcome.faults and not outcome.not_run for outcome in outcomes)
     print(f"{good} passed, {sum(bool(outcome.faults) for outcome in outcomes)} failed")
     return int(any(outcome.faults for outcome in outcomes) or good == 0)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -13,7 +15,16 @@ import pytest
 from playwright.sync_api import Error, expect, sync_playwright
 
 from tests_browser import pictures
-from tests_browser.servers import DENIED_PATH, INPUT_PATH, LIGHTLY_PATH, Servers, running
+from tests_browser.servers import (
+    DENIED_PATH,
+    EMPTY_PATH,
+    INPUT_PATH,
+    LIGHTLY_PATH,
+    Servers,
+    WithLogin,
+    asking_for_a_login,
+    running,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,7 +40,7 @@ _FLAGS = (
 # A page of Airflow takes a second or two; more than ten times that on a busy machine.
 PAGE_SECONDS = 60.0
 ONBOARDING = "lightly_s3_onboarding"
-GREEN, DENIED = "green", "denied"
+GREEN, DENIED, RUN_FAILED, REFUSED = "green", "denied", "run-failed", "refused"
 RUN_SECONDS = 420.0
 
 expect.set_options(timeout=PAGE_SECONDS * 1000)
@@ -37,11 +48,13 @@ expect.set_options(timeout=PAGE_SECONDS * 1000)
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    """The sandbox and Airflow; two runs of the onboarding are on their way: one that succeeds, one that is denied."""
+    """The sandbox and Airflow; runs of the onboarding are on their way: one that succeeds, and some that fail."""
     with running(tmp_path_factory.mktemp("servers")) as started:
         places = {"lightly_path": LIGHTLY_PATH, "poll_interval": 1, "n_samples": 24}
         started.trigger(ONBOARDING, GREEN, input_path=INPUT_PATH, dataset_name="my-photos", **places)
         started.trigger(ONBOARDING, DENIED, input_path=DENIED_PATH, dataset_name="denied", **places)
+        started.trigger(ONBOARDING, RUN_FAILED, input_path=EMPTY_PATH, dataset_name="no-photos", **places)
+        started.trigger(ONBOARDING, REFUSED, input_path=INPUT_PATH, dataset_name="ab", **places)
         yield started
 
 
@@ -57,6 +70,26 @@ def denied(servers: Servers) -> str:
     """A run of the onboarding whose verification has failed."""
     assert servers.state_at_end(ONBOARDING, DENIED, RUN_SECONDS) == "failed"
     return f"/dags/{ONBOARDING}/runs/{DENIED}"
+
+
+@pytest.fixture(scope="session")
+def failed(servers: Servers, denied: str) -> None:
+    """Three runs of the onboarding have failed: a verification, a run of the worker, and a refused argument."""
+    for run_id in (RUN_FAILED, REFUSED):
+        assert servers.state_at_end(ONBOARDING, run_id, RUN_SECONDS) == "failed"
+
+
+@pytest.fixture(scope="session")
+def with_login(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WithLogin]:
+    """Airflow's pages for users who log in."""
+    with asking_for_a_login(servers, tmp_path_factory.mktemp("login")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """axe-core's script, which scripts/setup-browser put beside this environment."""
+    return (Path(sys.prefix) / "axe" / "node_modules" / "axe-core" / "axe.min.js").read_text()
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +116,8 @@ def opened(chromium: Browser, servers: Servers) -> Iterator[Callable[..., Page]]
     with chromium.new_context(base_url=servers.airflow_url, viewport=WINDOW, color_scheme="light") as context:
         context.set_default_timeout(PAGE_SECONDS * 1000)
         page = context.new_page()
-        page.on("response", lambda answer: answers.append(answer))
+        # Those of frames and of other tabs, too.
+        context.on("response", lambda answer: answers.append(answer))
 
         def collect() -> None:
             for answer in answers:

@@ -21,13 +21,20 @@ LARGEST_BYTES = 150_000
 
 ONBOARDING = "dags/lightly_s3_onboarding.py"
 WEB = "sandbox/lightly_sandbox/web"
-# What each picture shows, as file names with wildcards; after #, the one value of the module that is shown. Comments
+# What each picture shows, as file names with wildcards; after #, the one value or function of the module. Comments
 # and docstrings of Python files do not count, except that the docstring of a DAG's file is shown.
 SHOWS = {
     "connection_form": ["lightly_provider/get_provider_info.py#CONNECTION_FORM"],
     "trigger_form": [ONBOARDING],
     "onboarding_graph": [ONBOARDING],
     "verified": [ONBOARDING, "lightly_provider/verification/report.py"],
+    "failed_verification": [
+        ONBOARDING,
+        "lightly_provider/verification/report.py",
+        "lightly_provider/diagnosis/remedies.py",
+        "lightly_provider/exceptions.py#in_lines",
+    ],
+    "lightly_page": [ONBOARDING, "lightly_provider/plugin/datasets.html", "lightly_provider/plugin/datasets.py"],
     "run_links": [ONBOARDING, "lightly_provider/links.py"],
     "sandbox_dataset": [f"{WEB}/templates/{page}.html" for page in ("base", "dataset", "lights", "macros")]
     + [f"{WEB}/static/pages.css"],
@@ -95,7 +102,7 @@ def _content(path: Path, value: str) -> bytes:
         return path.read_bytes()
     tree = ast.parse(path.read_text())
     if value:
-        (found,) = (node for node in tree.body if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == value)
+        (found,) = (node for node in tree.body if _name(node) == value)
         return ast.unparse(found).encode()
     shown_docstring = path.parent.name == "dags"
     for node in ast.walk(tree):
@@ -106,6 +113,12 @@ def _content(path: Path, value: str) -> bytes:
         if ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     return ast.unparse(tree).encode()
+
+
+def _name(node: ast.stmt) -> str:
+    if isinstance(node, ast.AnnAssign):
+        return ast.unparse(node.target)
+    return node.name if isinstance(node, ast.FunctionDef) else ""
 
 
 def main() -> int:

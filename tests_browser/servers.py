@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import requests
+
+from demo.environment import airflow_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +26,9 @@ BUCKET = "s3://demo-photos"
 INPUT_PATH, LIGHTLY_PATH = f"{BUCKET}/raw/", f"{BUCKET}/lightly/"
 # The demo's IAM user has no permissions for it.
 DENIED_PATH = f"{BUCKET}/private/"
+EMPTY_PATH = f"{INPUT_PATH}no-photos/"
+# Two users of Airflow: one may read every DAG, the other has no role.
+READER, WITHOUT_RIGHTS = "reader", "stranger"
 # Two cores take a tenth of it.
 START_SECONDS = 300.0
 
@@ -41,12 +47,14 @@ class Servers:
     """
     Two servers on this machine.
 
-    :param airflow_url: Where Airflow's pages are.
+    :param airflow_url: Where Airflow's pages are. They ask for no login.
+    :param airflow_home: Airflow's folder.
     :param sandbox: What the sandbox's ready file holds.
     :param secrets: What no page may show.
     """
 
     airflow_url: str
+    airflow_home: Path
     sandbox: dict[str, Any]
     secrets: tuple[str, ...]
 
@@ -111,10 +119,58 @@ def running(folder: Path) -> Iterator[Servers]:
         with _process(airflow, folder / "airflow.log", settings) as airflow_is_running:
             place = json.loads(ready_file.read_text())
             url = f"http://127.0.0.1:{port}"
-            starting = Servers(url, place, ())
+            starting = Servers(url, folder / "airflow", place, ())
             wait_until(lambda: airflow_is_running() and starting.is_ready(), START_SECONDS)
             handed_over = json.loads(ready_file.with_name("bucket-connection.json").read_text())["password"]
-            yield Servers(url, place, (place["token"], place["aws_secret_access_key"], handed_over))
+            yield replace(starting, secrets=(place["token"], place["aws_secret_access_key"], handed_over))
+
+
+@dataclass(frozen=True)
+class WithLogin:
+    """
+    Airflow's pages once more, for users who log in.
+
+    :param url: Where they are.
+    :param passwords: The users' passwords.
+    """
+
+    url: str
+    passwords: dict[str, str]
+
+
+@contextmanager
+def asking_for_a_login(servers: Servers, folder: Path) -> Iterator[WithLogin]:
+    """
+    Start a second API server on Airflow's database, and stop it at the end.
+
+    :param servers: What runs already.
+    :param folder: Where its output and the passwords go.
+    """
+    (port,) = _free_ports(1)
+    passwords = {user: secrets.token_hex(16) for user in (READER, WITHOUT_RIGHTS)}
+    file = folder / "passwords.json"
+    file.write_text(json.dumps(passwords))
+    settings = airflow_environment(servers.airflow_home) | {
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
+        # A user with an empty role may read nothing.
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{READER}:viewer,{WITHOUT_RIGHTS}:",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(file),
+    }
+    command = [os.environ["AIRFLOW_PYTHON"], "-m", "airflow", "api-server"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    url = f"http://127.0.0.1:{port}"
+    with _process(command, folder / "api-server.log", settings) as is_running:
+        wait_until(lambda: is_running() and _answers(url), START_SECONDS)
+        yield WithLogin(url, passwords)
+
+
+def _answers(url: str) -> bool:
+    with requests.Session() as session:
+        session.trust_env = False
+        try:
+            return session.get(f"{url}/api/v2/version", timeout=10).ok
+        except (requests.ConnectionError, requests.Timeout):
+            return False
 
 
 @contextmanager

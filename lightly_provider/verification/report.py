@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from lightly_provider.contract import Permission
 from lightly_provider.diagnosis.findings import Status
 from lightly_provider.diagnosis.remedies import as_json, merged
-from lightly_provider.exceptions import explained
+from lightly_provider.exceptions import explained, in_lines
 from lightly_provider.foreign_text import shown, shown_json
 from lightly_provider.verification.verdict import Source
 
@@ -197,9 +197,14 @@ def failure_message(verdict: Verdict, dataset_name: str | None = None, *, note: 
     is_location = verdict.dataset_id.startswith("s3://")
     named = verdict.dataset_id if dataset_name is None else repr(dataset_name)
     subject = named if is_location else f"Dataset {named}"
+    head = _shown(f"{subject} {fault}:")
+    faults = [*(_shown(f"{each};") for each in missing[:-1]), _shown(f"{missing[-1]}.")]
+    cause = " ".join([head, *faults])
+    # What does not fit into the first line begins its own lines.
+    is_short = len(in_lines(cause, is_first=True)) == 1
     return explained(
-        _shown(f"{subject} {fault}: {'; '.join(missing)}."),
-        to_do=[note, *dict.fromkeys(to_do), *map(_shown, notes)],
+        cause if is_short else head,
+        to_do=[*([] if is_short else faults), note, *dict.fromkeys(to_do), *map(_shown, notes)],
         where=map(_shown, where),
         ids="" if is_location or dataset_name is None else f"Dataset id: {verdict.dataset_id}",
     )

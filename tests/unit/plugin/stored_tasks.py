@@ -161,3 +161,44 @@ class StoredTasks:
             self.session.execute(delete(table).where(table.c.dag_id.in_(self._dags)))
         self.session.commit()
         self._dags.clear()
+
+
+def many(tasks: StoredTasks, *, n_datasets: int, n_tasks: int) -> None:
+    """Store many tasks at once: four of each dataset in each DAG run."""
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.models.xcom import XComModel
+    from sqlalchemy import insert
+
+    operators = {"create": CREATE, "configure": "ConfigureS3DatasourceOperator", "verify": VERIFY, "run": RUN}
+    table: Any = TaskInstance.__table__
+    instances, xcoms = [], []
+    n_rounds = n_tasks // (n_datasets * len(operators))
+    for turn in range(n_rounds):
+        for number in range(n_datasets):
+            dag_id = f"fleet_{number % 25}"
+            key, run_id, started = tasks.add_run(dag_id, age=timedelta(hours=n_rounds - turn, seconds=number))
+            for task_id, operator in operators.items():
+                place = {"dag_id": dag_id, "task_id": task_id, "run_id": run_id, "map_index": -1}
+                instances.append(
+                    {
+                        **place,
+                        "state": "success",
+                        "operator": operator,
+                        "start_date": started,
+                        "end_date": started,
+                        "pool": "default_pool",
+                        "pool_slots": 1,
+                        "span_status": "not_started",
+                    }
+                )
+                values: dict[str, Any] = {"lightly_dataset_url": link(number)}
+                if task_id == "verify":
+                    values["verdict"] = verdict(number, "FAIL" if number % 10 == 0 else "PASS")
+                if task_id == "run":
+                    values |= {"scheduled_run_id": "a" * 24, "return_value": {"dataset_name": f"fleet {number}"}}
+                xcoms += [
+                    {**place, "dag_run_id": key, "key": name, "value": value, "timestamp": started}
+                    for name, value in values.items()
+                ]
+    tasks.session.execute(insert(table), instances)
+    tasks.session.execute(insert(XComModel.__table__), xcoms)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.unit.plugin import stored_tasks as stored
-from tests.unit.plugin.stored_tasks import CREATE, RUN, VERIFY, StoredTasks, link
+from tests.unit.plugin.stored_tasks import CREATE, RUN, VERIFY, StoredTasks, link, many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -366,44 +366,3 @@ def test_500_datasets_are_paged_and_quick(tasks: StoredTasks, read: Callable[...
     assert [len(page) for page in pages] == [50, 50, 50, 50]
     assert pages[2] == pages[3], "a page after the last is the last"
     assert not set(pages[0]) & set(pages[1])
-
-
-def many(tasks: StoredTasks, *, n_datasets: int, n_tasks: int) -> None:
-    """Store many tasks at once: four of each dataset in each DAG run."""
-    from airflow.models.taskinstance import TaskInstance
-    from airflow.models.xcom import XComModel
-    from sqlalchemy import insert
-
-    operators = {"create": CREATE, "configure": "ConfigureS3DatasourceOperator", "verify": VERIFY, "run": RUN}
-    table: Any = TaskInstance.__table__
-    instances, xcoms = [], []
-    n_rounds = n_tasks // (n_datasets * len(operators))
-    for turn in range(n_rounds):
-        for number in range(n_datasets):
-            dag_id = f"fleet_{number % 25}"
-            key, run_id, started = tasks.add_run(dag_id, age=timedelta(hours=n_rounds - turn, seconds=number))
-            for task_id, operator in operators.items():
-                place = {"dag_id": dag_id, "task_id": task_id, "run_id": run_id, "map_index": -1}
-                instances.append(
-                    {
-                        **place,
-                        "state": "success",
-                        "operator": operator,
-                        "start_date": started,
-                        "end_date": started,
-                        "pool": "default_pool",
-                        "pool_slots": 1,
-                        "span_status": "not_started",
-                    }
-                )
-                values: dict[str, Any] = {"lightly_dataset_url": link(number)}
-                if task_id == "verify":
-                    values["verdict"] = stored.verdict(number, "FAIL" if number % 10 == 0 else "PASS")
-                if task_id == "run":
-                    values |= {"scheduled_run_id": "a" * 24, "return_value": {"dataset_name": f"fleet {number}"}}
-                xcoms += [
-                    {**place, "dag_run_id": key, "key": name, "value": value, "timestamp": started}
-                    for name, value in values.items()
-                ]
-    tasks.session.execute(insert(table), instances)
-    tasks.session.execute(insert(XComModel.__table__), xcoms)

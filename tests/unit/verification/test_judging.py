@@ -16,6 +16,7 @@ from lightly_provider.diagnosis.failures import Failure
 from lightly_provider.diagnosis.findings import Finding, Status
 from lightly_provider.diagnosis.remedies import Remedy
 from lightly_provider.diagnosis.target import Target
+from lightly_provider.exceptions import on_one_line
 from lightly_provider.verification.judging import judge
 from lightly_provider.verification.report import changes_between, failure_message, table
 from lightly_provider.verification.requirements import DatasetUse, check_require, required_of, required_permissions
@@ -173,7 +174,7 @@ def test_a_red_list_light_leaves_read_unknown_as_s3_hides_what_is_missing() -> N
     assert (of_list.status, of_read.status) == (Status.FAIL, Status.UNKNOWN)
     assert "read may turn green with list" in of_read.message
     assert "read may turn green with list" not in of_list.message
-    assert "read may turn green with list" in failure_message(verdict)
+    assert "read may turn green with list" in on_one_line(failure_message(verdict))
     assert of_read.fix[0]["Action"] == ["s3:GetObject"]
 
 
@@ -191,7 +192,7 @@ def test_two_datasources_say_that_the_light_may_concern_the_other() -> None:
     sentence = "does not say which of the 2 datasources it tested"
     verdict = judge(DATASET, IMAGES, [INPUT, OUTPUT], lights(WRITE))
     assert sentence in verdict.failed[0].message
-    assert failure_message(verdict).count(sentence) == 1
+    assert on_one_line(failure_message(verdict)).count(sentence) == 1
     assert sentence not in failure_message(judge(DATASET, IMAGES, [OUTPUT], lights(WRITE)))
 
 
@@ -223,11 +224,12 @@ def test_the_failure_message_names_each_place_once_with_one_policy_to_add() -> N
     )
     message = failure_message(verdict, "my-photos")
     lines = message.splitlines()
-    assert lines[:2] == [
-        "Dataset 'my-photos' lacks permissions: read in INPUT (denied without a reason);",
+    assert lines[:3] == [
+        "Dataset 'my-photos' lacks permissions:",
+        "read in INPUT (denied without a reason);",
         "read, write in LIGHTLY (denied without a reason).",
     ]
-    assert lines[2:8] == [
+    assert lines[3:9] == [
         "To the IAM policy of user <name of the IAM user> add:",
         "{",
         '  "Effect": "Allow",',
@@ -235,7 +237,7 @@ def test_the_failure_message_names_each_place_once_with_one_policy_to_add() -> N
         '  "Resource": ["arn:aws:s3:::acme-photos/2024/*"]',
         "}",
     ]
-    assert lines[8] == "To the IAM policy of role Lightly add:"
+    assert lines[9] == "To the IAM policy of role Lightly add:"
     assert '  "Action": ["s3:GetObject", "s3:PutObject"],' in lines
     where = lines.index("INPUT: s3://acme-photos/2024/, user access with the key AKIA…MPLE")
     assert lines[where + 1] == "  The platform reports: Forbidden: r"
@@ -580,8 +582,8 @@ def test_that_no_file_matches_decides_only_where_files_are_required() -> None:
     verdict = judge(DATASET, IMAGES, [INPUT], lights(), findings={INPUT.purpose: [required]})
     assert (verdict.ok, verdict.status) == (False, Status.FAIL)
     assert failure_message(verdict, "my-photos").splitlines() == [
-        "Dataset 'my-photos' cannot be used: content in INPUT (no images under s3://acme-photos/2024/ (0",
-        "  objects)).",
+        "Dataset 'my-photos' cannot be used:",
+        "content in INPUT (no images under s3://acme-photos/2024/ (0 objects)).",
         "INPUT: s3://acme-photos/2024/, user access with the key AKIA…MPLE",
         f"Dataset id: {DATASET}",
     ]
