@@ -33,12 +33,12 @@ READER, WITHOUT_RIGHTS = "reader", "stranger"
 START_SECONDS = 300.0
 
 
-def wait_until(condition: Callable[[], Any], seconds: float) -> Any:
+def wait_until(condition: Callable[[], Any], seconds: float, *, every: float = 0.2) -> Any:
     """Wait for a truthy answer and return it."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
         assert time.monotonic() < deadline, f"not reached within {seconds} s"
-        time.sleep(0.2)
+        time.sleep(every)
     return answer
 
 
@@ -90,7 +90,8 @@ class Servers:
         """Wait for the end of a DAG run, and return its state."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}"
         ended = ("success", "failed")
-        return str(wait_until(lambda: (state := self.ask("GET", path)["state"]) in ended and state, seconds))
+        # The tasks need the API server, too.
+        return str(wait_until(lambda: (state := self.ask("GET", path)["state"]) in ended and state, seconds, every=1))
 
 
 def example_ids() -> set[str]:
