@@ -49,26 +49,23 @@ def in_lines(text: str, *, is_first: bool = False) -> list[str]:
     between words. A longer word, such as an address, and a text with line breaks are kept.
 
     :param text: The text.
-    :param is_first: Whether it begins the message, so that its first line has the exception's class before it and
-        holds 65 characters. Default: False.
+    :param is_first: Whether it begins the message. Airflow puts the exception's class before its first line, so that
+        one holds 65 characters, if it does not end with a sentence or half of one. Default: False.
     """
     if "\n" in text:
         return text.splitlines()
-    lines: list[str] = []
-
-    def taken() -> int:
-        return _WIDTH - _WIDTH_OF_FIRST if is_first and not lines else 0
-
-    def fits(part: str) -> bool:
-        return len(part) <= _WIDTH - taken()
-
-    if fits(text):
+    width = _WIDTH_OF_FIRST if is_first else _WIDTH
+    if len(text) <= width:
         return [text]
     import textwrap
 
+    lines: list[str] = []
     for sentence in re.split(_END_OF_SENTENCE, text):
-        for clause in [sentence] if fits(sentence) else re.split(_END_OF_CLAUSE, sentence):
-            margin = taken()
+        for clause in [sentence] if len(sentence) <= width else re.split(_END_OF_CLAUSE, sentence):
+            if len(clause) <= _WIDTH:
+                lines.append(clause)
+                continue
+            margin = 0 if lines else _WIDTH - width
             wrapped = textwrap.wrap(
                 clause,
                 _WIDTH,

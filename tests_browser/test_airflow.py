@@ -237,12 +237,12 @@ CUT_OFF = """
 # What is seen of a failed task's log without a scroll: what is wrong, and what to do or where to look.
 UNDERSTOOD = {
     "verify_permissions": (
-        "LightlyPermissionsError: Dataset 'denied' lacks permissions: list, read",
-        "(no policy allows it)",
+        "LightlyPermissionsError: Dataset 'denied' lacks permissions:",
+        "list, read in INPUT (no policy allows it",
         "To the IAM policy of user lightly-demo add:",
     ),
     "run_worker": (
-        "LightlyRunFailedError: The run ended as FAILED",
+        "LightlyRunFailedError: The run ended as FAILED: There are no images at all",
         "Dataset: 'no-photos'",
         "Its log and report: http://127.0.0.1:",
     ),
@@ -255,11 +255,11 @@ UNDERSTOOD = {
 
 def log_in_the_overview(page: Page, task_id: str) -> Locator:
     """Open the log of a failed task on the page of its DAG; it shows lines of level ERROR and higher only."""
-    show = page.get_by_role("button", name="Show Logs")
-    head = page.locator("div").filter(has=page.get_by_text(re.compile(f"^{task_id}"))).filter(has=show).last
-    box = head.locator("..")
+    whole = page.get_by_role("link", name="View full logs")
+    name = page.get_by_text(re.compile(f"^{task_id}"))
+    head = page.locator("div").filter(has=name).filter(has=whole).last
     head.get_by_role("button", name="Show Logs").click()
-    return box
+    return head.locator("..")
 
 
 @pytest.mark.parametrize("task_id", UNDERSTOOD)

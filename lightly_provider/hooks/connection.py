@@ -233,15 +233,25 @@ async def read_connection(lightly_conn_id: str) -> LightlyConnection:
     :param lightly_conn_id: Id of the Airflow connection.
     :raises LightlyConnectionConfigError: A value is missing or invalid.
     """
-    from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+    from airflow.providers.common.compat.sdk import Connection
 
-    airflow_connection = await get_async_connection(lightly_conn_id)
+    # As get_async_connection and get_async_extra_dejson of common.compat do; the versions of it that most of Airflow's
+    # constraints have lack the second one. Before Airflow 3.3.2, both reads block, and their calls to the supervisor
+    # fail on an event loop on which another one waits.
+    if hasattr(Connection, "aextra_dejson"):
+        airflow_connection = await BaseHook.aget_connection(lightly_conn_id)
+        extra = await airflow_connection.aextra_dejson()
+    else:
+        from asgiref.sync import sync_to_async
+
+        airflow_connection = await sync_to_async(BaseHook.get_connection)(lightly_conn_id)
+        extra = await sync_to_async(lambda: airflow_connection.extra_dejson)()
     return parse_connection(
         lightly_conn_id,
         host=airflow_connection.host,
         port=airflow_connection.port,
         password=airflow_connection.password,
-        extra=await get_async_extra_dejson(airflow_connection),
+        extra=extra,
         conn_type=airflow_connection.conn_type,
     )
 

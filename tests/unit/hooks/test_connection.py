@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -290,6 +291,24 @@ def test_a_hook_on_an_aws_connection_sends_nothing(monkeypatch: pytest.MonkeyPat
     assert "is of type 'aws', and 'lightly' is needed" in message
     with pytest.raises(LightlyConnectionConfigError):
         LightlyHook("lightly_bucket").get_conn()
+
+
+@pytest.mark.parametrize("reads_without_blocking", [True, False])
+def test_a_trigger_reads_it_on_every_airflow(monkeypatch: pytest.MonkeyPatch, reads_without_blocking: bool) -> None:
+    import asyncio
+
+    from airflow.providers.common.compat.sdk import Connection
+
+    from lightly_provider.hooks.connection import read_connection
+
+    if not reads_without_blocking:
+        monkeypatch.delattr(Connection, "aextra_dejson", raising=False)
+    value = {"conn_type": "lightly", "password": "token", "extra": {"web_url": "https://web.test"}}
+    monkeypatch.setenv("AIRFLOW_CONN_LIGHTLY_ONE", json.dumps(value))
+
+    found = asyncio.run(read_connection("lightly_one"))
+
+    assert (found.settings.token, found.web_url) == ("token", "https://web.test")
 
 
 def test_a_trigger_does_not_send_it_either(monkeypatch: pytest.MonkeyPatch) -> None:

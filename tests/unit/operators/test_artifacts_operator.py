@@ -139,7 +139,7 @@ def test_a_type_that_the_run_has_not_is_an_error_before_anything_is_read(
     storage: Storage, tmp_path: Path, context: dict[str, Any]
 ) -> None:
     with pytest.raises(
-        final(LightlyNotFoundError), match=r"left no CHECKPOINT;\sits files: LOG, REPORT_PDF, REPORT_V2_"
+        final(LightlyNotFoundError), match=r"left no\s+CHECKPOINT;\sits files: LOG, REPORT_PDF, REPORT_V2_"
     ):
         download(tmp_path, context, types=["REPORT_PDF", "CHECKPOINT"])
     assert files(tmp_path) == {}
@@ -152,7 +152,7 @@ def test_a_run_that_has_not_ended_is_refused(
 ) -> None:
     storage.state = state
     with pytest.raises(
-        LightlyRunError, match=f"Run {RUN} is {state}, and its files are complete only when it has ended"
+        LightlyRunError, match=rf"Run {RUN} is {state}, and its files are\s+complete only when it has ended"
     ):
         download(tmp_path, context)
     assert files(tmp_path) == {}
@@ -207,7 +207,7 @@ def test_a_file_that_breaks_off_is_read_again_and_never_seen_in_part(
 @pytest.mark.parametrize(
     ("step", "error", "text"),
     [
-        (Answer(200, b"x" * 50, {"Content-Encoding": "gzip"}), LightlyResponseError, "compressed in a way"),
+        (Answer(200, b"x" * 50, {"Content-Encoding": "gzip"}), LightlyResponseError, r"compressed\s+in a way"),
         (Answer(403), LightlyResponseError, "HTTP 403"),
         (Answer(302, b"", {"Location": "http://127.0.0.1:9/elsewhere"}), LightlyResponseError, "HTTP 302"),
         (Answer(206, b"part"), LightlyResponseError, "HTTP 206"),
@@ -311,6 +311,6 @@ def test_what_is_wrong_is_refused_when_the_dag_is_parsed(arguments: dict[str, An
 def test_a_killed_download_leaves_no_part(storage: Storage, tmp_path: Path, context: dict[str, Any]) -> None:
     task = DownloadLightlyArtifactsOperator(task_id="download", run_id=RUN, destination=str(tmp_path))
     task.on_kill()
-    with pytest.raises(LightlyError, match=f"The task was killed; REPORT_V2_JSON of run {RUN} was not written"):
+    with pytest.raises(LightlyError, match=rf"The task was killed;\sREPORT_V2_JSON of run {RUN} was not written"):
         task.execute(context)  # type: ignore[arg-type]
     assert files(tmp_path) == {}

@@ -45,7 +45,7 @@ def test_the_second_run_finds_what_the_first_one_made(
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
-    [({"if_exists": "fail"}, "if_exists is 'fail'"), ({"dataset_type": "Videos"}, "exists with type Images")],
+    [({"if_exists": "fail"}, "if_exists is 'fail'"), ({"dataset_type": "Videos"}, r"exists with type\s+Images")],
 )
 def test_a_dataset_that_may_not_serve_fails_the_task(
     platform: Callable[..., ScriptedPlatform], context: dict[str, Any], arguments: dict[str, Any], expected: str

@@ -148,7 +148,7 @@ def test_a_destination_that_cannot_be_written_is_found_before_the_first_page(
 
 def test_a_tag_that_is_not_there_is_named_with_what_is_near(platform: Start, context: dict[str, Any]) -> None:
     platform(tags())
-    with pytest.raises(final(LightlyNotFoundError), match=r"has no tag 'initial_tag'; did you mean 'initial-tag'\?"):
+    with pytest.raises(final(LightlyNotFoundError), match=r"has no tag 'initial_tag';\sdid you mean 'initial-tag'\?"):
         exporting(tag_name="initial_tag").execute(context)  # type: ignore[arg-type]
 
 

@@ -496,7 +496,7 @@ def test_a_run_that_a_worker_took_goes_on_after_the_timeout_and_that_is_said(
     own = routed({("GET", RUN_PATH): [run("TRAINING")], CANCEL: [refused], ("GET", SCHEDULE_PATH): [entry("LOCKED")]})
     with pytest.raises(
         LightlyRunTimeoutError,
-        match=r"a worker took it \(LOCKED\), and it\s+continues: the platform documents no way to stop it.\sSee https",
+        match=r"a worker took it \(LOCKED\),\s+and it continues: the platform documents no way to stop it.\sSee https",
     ):
         operator(timeout=30).execute(context)  # type: ignore[arg-type]
     assert len(own.asked(*CANCEL)) == 1

@@ -55,7 +55,7 @@ def test_at_its_timeout_a_sensor_says_so_however_the_last_look_fails(
     run = platform.add(1, scheduled_state="LOCKED", run_state="EMBEDDING")
     platform.fails = [failure] * 10
     with pytest.raises(
-        AirflowSensorTimeout, match=r"did not end within 0 s \(last status: unknown\); the run continues"
+        AirflowSensorTimeout, match=r"did not end within 0 s \(last status: unknown\);\sthe run continues"
     ):
         sensor(scheduled_run_id=run.id, timeout=0, poke_interval=0.1).execute({"ti": TaskInstance()})  # type: ignore[typeddict-item]
     assert {r.method for r in platform.received} == {"GET"}, "it cancels nothing"
@@ -67,5 +67,5 @@ def test_at_its_timeout_a_deferred_sensor_ends_likewise(platform: WaitingPlatfor
     platform.fails = [failure] * 10
     event = {"step": "timed_out", "status": "EMBEDDING", "scheduled_run_id": run.id, "run": None, "log_cursor": 0}
     event |= {"deadline": 1.0, "error": None}
-    with pytest.raises(AirflowSensorTimeout, match=r"did not end within 60 s \(last status: EMBEDDING\); the run"):
+    with pytest.raises(AirflowSensorTimeout, match=r"did not end within 60 s \(last status: EMBEDDING\);\sthe run"):
         sensor(scheduled_run_id=run.id, timeout=60, deferrable=True).execute_complete({}, event)  # type: ignore[typeddict-item]
