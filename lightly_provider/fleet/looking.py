@@ -167,6 +167,7 @@ class Looking:
             datasource_aws_conn_id=dataset.access,
             output_resource_path=dataset.output,
             output_aws_conn_id=dataset.output_access if dataset.output else None,
+            region=dataset.region,
             generate_thumbnails=dataset.thumbnails,
         )
         return operator.wanted(self._connections)

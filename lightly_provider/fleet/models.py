@@ -54,6 +54,10 @@ class FleetDefaults(_Section):
     output_access: Annotated[
         Text | None, Field(description="The same for the output. Default: the access of the input.")
     ] = None
+    region: Annotated[
+        Text | None,
+        Field(description="AWS region of the buckets. Default: S3 is asked, then the connection's region_name."),
+    ] = None
     thumbnails: Annotated[bool, Field(description="Whether Lightly stores thumbnails.")] = True
     selection: Annotated[
         SelectionConfig | None,
@@ -118,6 +122,7 @@ class FleetDataset(FleetDefaults):
             "datasource_aws_conn_id": self.access,
             "output_resource_path": self.output,
             "output_aws_conn_id": self.output_access,
+            "region": self.region,
             "generate_thumbnails": self.thumbnails,
             "selection_config": self.selection_config,
             "worker_config": None if self.selection is None else self.worker_options,

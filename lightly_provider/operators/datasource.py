@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from lightly_provider.api.models.datasource import S3Datasource
+    from lightly_provider.aws.credentials import DelegatedAccess, UserAccess
     from lightly_provider.contract import Purpose
     from lightly_provider.hooks.aws import AwsConnection, AwsConnections
     from lightly_provider.lineage import Moved, Platform
@@ -200,7 +201,11 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
         from lightly_provider.hooks.aws import AwsConnections
 
         # Everything is worked out before anything is set, so that a slip in the output leaves the input alone.
-        wanted = self.wanted(AwsConnections(), self.rendered_external_id(context))
+        connections, external_id = AwsConnections(), self.rendered_external_id(context)
+        wanted = self.wanted(connections, external_id)
+        for target, request in zip(self._targets(), wanted, strict=True):
+            access = self._access(target, external_id, connections).describe()
+            self.log.info("%s is %s in %s: %s", target.purpose, target.location, request.s3_region, access)
         url = push_dataset_link(context, self.hook.connection.web_url, self.dataset_id, waits=False)
         changed = []
         present = self.hook.get_datasources(self.dataset_id)
@@ -276,19 +281,25 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
             ),
         ]
 
+    def _access(
+        self, target: _Target, external_id: str | None, connections: AwsConnections
+    ) -> UserAccess | DelegatedAccess:
+        from lightly_provider.aws.credentials import DelegatedAccess
+
+        if target.conn_id:
+            return connections[target.conn_id].access
+        return DelegatedAccess(str(self.role_arn), str(external_id))
+
     def _request(self, target: _Target, external_id: str | None, connections: AwsConnections) -> S3Datasource:
         from lightly_provider.api.models.datasource import S3DelegatedAccessDatasource, S3UserAccessDatasource
-        from lightly_provider.aws.credentials import DelegatedAccess, UserAccess, check_kms_key_arn
+        from lightly_provider.aws.credentials import UserAccess, check_kms_key_arn
 
         if target.location.warning:
             self.log.warning(target.location.warning)
-        access: UserAccess | DelegatedAccess
-        connection = connections[target.conn_id]
-        access = connection.access if target.conn_id else DelegatedAccess(str(self.role_arn), str(external_id))
-        region = self._region(target, connection)
+        access = self._access(target, external_id, connections)
+        region = self._region(target, connections[target.conn_id])
         if target.kms_key_arn:
             check_kms_key_arn(target.kms_key_arn, argument="kms_key_arn", bucket_region=region)
-        self.log.info("%s is %s in %s: %s", target.purpose, target.location, region, access.describe())
         common: dict[str, Any] = {
             "purpose": target.purpose.value,
             "full_path": target.location.uri,

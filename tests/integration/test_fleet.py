@@ -50,7 +50,7 @@ def onboard(fleet: Fleet, context: dict[str, Any]) -> list[str]:
         dataset_id = CreateLightlyDatasetOperator(
             task_id="create", dataset_name=given["dataset_name"], dataset_type=given["dataset_type"]
         ).execute(context)
-        names = ("resource_path", "datasource_aws_conn_id", "output_resource_path", "generate_thumbnails")
+        names = ("resource_path", "datasource_aws_conn_id", "output_resource_path", "region", "generate_thumbnails")
         ConfigureS3DatasourceOperator(
             task_id="configure", dataset_id=dataset_id, **{name: given[name] for name in names}
         ).execute(context)
@@ -230,6 +230,34 @@ def test_a_platform_that_hides_secrets_changes_nothing(
     fleet = fleet_of({"name": named("masked"), "input": f"s3://{masking_sandbox.bucket()}/a/"})
     onboard(fleet, context)
     assert [each.action for each in plan_fleet(fleet).datasets] == ["unchanged"]
+
+
+@pytest.mark.exhaustive(sample="test_a_dataset_is_unchanged_until_the_file_or_the_access_changes")
+def test_a_role_that_only_lightly_can_assume_is_planned_without_a_look_from_here(
+    lightly: Sandbox,
+    photos: str,
+    fleet_of: Callable[..., Fleet],
+    context: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    external_id = uuid.uuid4().hex
+    role = lightly.role(external_id, {"Effect": "Allow", "Action": "s3:*", "Resource": "*"})
+    connection = lightly.aws_connection(role_arn=role, assume_role_kwargs={"ExternalId": external_id})
+    monkeypatch.setenv("AIRFLOW_CONN_ROLE", connection)
+    fleet = fleet_of(
+        {"name": named("role"), "input": f"s3://{photos}/raw/", "thumbnails": False},
+        access="role",
+        region=lightly.region,
+    )
+    (planned,) = plan_fleet(fleet).datasets
+    assert (planned.action, planned.n_files) == ("create", None)
+    onboard(fleet, context)
+    (planned,) = plan_fleet(fleet).datasets
+    assert (planned.action, planned.reason) == ("unchanged", "")
+    lightly.aws("iam").delete_role_policy(RoleName=role.rpartition("/")[2], PolicyName="access")
+    (planned,) = plan_fleet(fleet).datasets
+    assert planned.action == "cannot work"
+    assert "lacks permissions: list, read" in planned.reason
 
 
 @pytest.mark.parametrize(("options", "files"), [([], "40"), (["--count"], "40"), (["--platform-only"], None)])

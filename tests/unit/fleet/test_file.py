@@ -306,6 +306,7 @@ def test_the_arguments_of_the_task_group_are_json(tmp_path: Path) -> None:
         "datasource_aws_conn_id": "c",
         "output_resource_path": "s3://out/",
         "output_aws_conn_id": None,
+        "region": None,
         "generate_thumbnails": True,
         "selection_config": yaml.safe_load(SELECTION),
         "worker_config": {"use_datapool": True},
