@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.contract import Permission, Purpose, ScheduledRunState
-from lightly_provider.exceptions import LightlyError, LightlyNotFoundError
+from lightly_provider.exceptions import LightlyError, LightlyNotFoundError, on_one_line
 from lightly_provider.fleet.needs import RunsSeen, difference, need_of_run
 from lightly_provider.fleet.planned import Action, Estimate, PlannedDataset
 from lightly_provider.foreign_text import shown
@@ -246,8 +246,10 @@ class Looking:
             return
         from lightly_provider.verification.report import failure_message
 
-        first, *rest = failure_message(verdict, name).splitlines()
-        raise _BrokenError(first.rstrip("."), "\n".join(rest))
+        lines = failure_message(verdict, name).splitlines()
+        # The cause is a sentence, which may be broken into several lines; what follows is what to do.
+        n_cause = next((number for number, line in enumerate(lines, start=1) if line.endswith(".")), 1)
+        raise _BrokenError(on_one_line(" ".join(lines[:n_cause])).rstrip("."), "\n".join(lines[n_cause:]))
 
     # --- runs and files ------------------------------------------------------------------------------------------
 

@@ -258,6 +258,8 @@ def test_a_role_that_only_lightly_can_assume_is_planned_without_a_look_from_here
     (planned,) = plan_fleet(fleet).datasets
     assert planned.action == "cannot work"
     assert "lacks permissions: list, read" in planned.reason
+    assert planned.reason.endswith(")")
+    assert planned.fix.startswith("To the IAM policy of role ")
 
 
 @pytest.mark.parametrize(("options", "files"), [([], "40"), (["--count"], "40"), (["--platform-only"], None)])
