@@ -232,7 +232,7 @@ def test_runs_of_past_days_use_the_prefix_of_each_day(
 ) -> None:
     dag = Example(bucket, FOLDER=repr(str(folder))).dags(tmp_path_factory.mktemp("dags"))["lightly_ingestion"]
     for day in DAYS:
-        # A run by hand is that of the last whole day before its date; tests/system has a backfill.
+        # A run by hand is that of the last whole day before its date.
         date = day + timedelta(days=1)
         outcome = run_own_dag(dag, database, **{"execution_date" if IS_AIRFLOW_2 else "logical_date": date})
         assert outcome.state == "success"
