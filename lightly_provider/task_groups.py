@@ -196,7 +196,7 @@ class _Partial:
                         )
                     self._check(completed[-1], position, checked)
                 except ValueError as error:
-                    raise ValueError(f"expand_kwargs, entry {position} of {len(datasets)}: {error}") from error
+                    raise ValueError(f"expand_kwargs, entry {position} of {len(datasets)}: {error}") from None
         # What all entries have in common need not be mapped.
         fixed = {
             name: completed[0][name]
