@@ -30,6 +30,6 @@ def check_version(form: Mapping[str, Any], *, what: str) -> None:
     version = form.get("version", 1)
     if version not in range(1, NEWEST + 1):
         raise LightlyStoredFormError(
-            f"{what} was stored by a newer version of airflow-provider-lightly (form {str(version)[:20]}; this version "
-            f"reads up to {NEWEST}); nothing was changed. Install that version again."
+            f"{what} was stored by a newer version of airflow-provider-lightly (form {str(version)[:20]}, and this "
+            f"one reads up to {NEWEST}); nothing was changed. Install that version again."
         )

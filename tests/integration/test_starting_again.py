@@ -356,7 +356,7 @@ def test_a_run_that_a_worker_took_cannot_be_canceled_and_that_is_said(
     if if_taken == "warn":
         assert cancel.execute(context) is False
     else:
-        with pytest.raises(LightlyRunError, match=r"(?s)a worker took it \(LOCKED\), and it\s+continues.*See http"):
+        with pytest.raises(LightlyRunError, match=r"(?s)a\s+worker took it \(LOCKED\), and it\s+continues.*See http"):
             cancel.execute(context)
 
 

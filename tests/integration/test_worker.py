@@ -162,7 +162,7 @@ def test_kill_cancels_a_run_that_nobody_took(poll_interval: float, dataset_id: s
     killer = killed_once(lambda: task.scheduled_run_id is not None, task)
     started = time.monotonic()
 
-    with pytest.raises(LightlyRunCanceledError, match=r"killed.*canceled|is CANCELED"):
+    with pytest.raises(LightlyRunCanceledError, match=r"(?s)killed.*canceled|is CANCELED"):
         task.execute(context)
 
     killer.join(20)

@@ -144,5 +144,5 @@ def test_an_event_of_a_newer_version_is_refused(
 ) -> None:
     scene = recording.scene("worker_runs", name)
 
-    with pytest.raises((LightlyStoredFormError, AirflowFailException), match="newer version"):
+    with pytest.raises((LightlyStoredFormError, AirflowFailException), match=r"newer\s+version"):
         resumed(scene, context, event=scene.next_kwargs()["event"] | {"version": 2})

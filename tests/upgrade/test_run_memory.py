@@ -165,7 +165,7 @@ def test_a_run_that_a_newer_version_stored_is_refused_and_no_second_one_is_sched
     again = second_try(recording, name, run)
     again.context["task_state_store"][STATE_KEY]["version"] = 2
 
-    with pytest.raises(LightlyStoredFormError, match=r"was stored by a newer version of airflow-provider-lightly"):
+    with pytest.raises(LightlyStoredFormError, match=r"was stored by a newer version of\s+airflow-provider-lightly"):
         again.task.execute(again.context)
 
     assert run.states() == ["OPEN"]

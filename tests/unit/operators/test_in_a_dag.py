@@ -76,7 +76,7 @@ NOT_TEMPLATED = {
         *("cancel_on_kill", "worker_presence", "durable"),
     },
     Cancel: {"if_taken"},
-    DrainUploadsOperator: {"max_messages"},
+    DrainUploadsOperator: {"max_messages", "visibility_timeout"},
     ListEndedRunsOperator: {"include_team", "states", "max_runs"},
     LightlyUploadSensor: {"quiet_period", "longest_wait", "deferrable"},
     Download: set(),
