@@ -83,7 +83,8 @@ class Servers:
         return {dag["dag_id"] for dag in self.ask("GET", "/dags?limit=100")["dags"]}
 
     def trigger(self, dag_id: str, run_id: str, **conf: Any) -> None:
-        """Start a DAG run."""
+        """Start a DAG run, also of a DAG that is paused."""
+        self.ask("PATCH", f"/dags/{dag_id}", {"is_paused": False})
         self.ask("POST", f"/dags/{dag_id}/dagRuns", {"dag_run_id": run_id, "logical_date": None, "conf": conf})
 
     def state_at_end(self, dag_id: str, run_id: str, seconds: float) -> str:
