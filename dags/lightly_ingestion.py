@@ -46,9 +46,6 @@ DATASET_NAME = "ingested-photos"
 LIGHTLY_PATH = "s3://my-bucket/lightly/"
 LIGHTLY_AWS_CONN_ID = "lightly_bucket"
 POLL_INTERVAL = 60.0
-# A pool with one slot, for when other DAGs use the same dataset, too:
-# airflow pools set --include-deferred lightly_ingested_photos 1 "One task at a time on this dataset"
-POOL: str | None = None
 
 MOST_FILES = 10_000
 MOST_BYTES = 100 * 1024**2
@@ -201,5 +198,4 @@ with DAG(
         },
         only_new=True,
         poll_interval=POLL_INTERVAL,
-        pool=POOL,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,23 +13,15 @@ if TYPE_CHECKING:
     from tests.system.rest import AirflowRest
     from tests.system.services import Services
 
-INGESTION, ONE_RUN, POOLED = "lightly_ingestion", "lightly_onboard_ingested", "pooled_onboard_ingested"
-BUCKET, POOL = "system-ingestion", "lightly_ingested_photos"
+INGESTION, ONBOARDING = "lightly_ingestion", "lightly_onboard_ingested"
+BUCKET = "system-ingestion"
 DAYS = ("2026-11-02", "2026-11-03", "2026-11-04")
 PHOTOS_PER_DAY = 4
 Span = tuple[datetime, datetime]
 
 
-@dataclass(frozen=True)
-class Onboardings:
-    """When the runs of a DAG were at work, and when its tasks were."""
-
-    runs: list[Span]
-    tasks: list[Span]
-
-
 def span(each: dict[str, Any]) -> Span:
-    """From when to when a run or a task instance was at work."""
+    """From when to when a run was at work."""
     return datetime.fromisoformat(each["start_date"]), datetime.fromisoformat(each["end_date"])
 
 
@@ -63,7 +54,6 @@ def folder_of_days(platform: Platform, airflow: Services) -> None:
 def test_past_days_are_backfilled_and_no_two_runs_work_on_a_dataset_at_once(
     platform: Platform, rest: AirflowRest, airflow: Services
 ) -> None:
-    airflow.run_command("pools", "set", "--include-deferred", POOL, "1", "One task at a time")
     rest.wait_for_dag(INGESTION)
     airflow.run_command(
         *("backfill", "create", "--dag-id", INGESTION, "--from-date", DAYS[0], "--to-date", DAYS[-1]),
@@ -71,18 +61,12 @@ def test_past_days_are_backfilled_and_no_two_runs_work_on_a_dataset_at_once(
     )
     rest.wait_for("the backfill", lambda: are_over(rest, INGESTION, len(DAYS), "backfill"), within=240)
     # Beside those that the asset started.
-    for dag_id in (ONE_RUN, POOLED) * 2:
-        rest.start(dag_id, {})
+    for _ in range(2):
+        rest.start(ONBOARDING, {})
     prefixes = [key.rpartition("/")[0] for key in platform.sandbox.keys_under(BUCKET) if key.startswith("ingested/")]
     assert sorted(prefixes) == sorted(f"ingested/{day}" for day in DAYS for _ in range(PHOTOS_PER_DAY))
 
-    onboardings = {}
-    for dag_id in (ONE_RUN, POOLED):
-        rest.wait_for(f"{dag_id}", lambda dag_id=dag_id: are_over(rest, dag_id, 3), within=420)
-        runs = rest.dag_runs(dag_id)
-        assert {run["state"] for run in runs} == {"success"}
-        tasks = [task for run in runs for task in rest.tasks(dag_id, run["dag_run_id"])]
-        onboardings[dag_id] = Onboardings([span(run) for run in runs], [span(task) for task in tasks])
-    assert overlapping(onboardings[ONE_RUN].runs) == []
-    assert overlapping(onboardings[POOLED].runs), "nothing but the pool held them back"
-    assert overlapping(onboardings[POOLED].tasks) == []
+    rest.wait_for(ONBOARDING, lambda: are_over(rest, ONBOARDING, 3), within=420)
+    runs = rest.dag_runs(ONBOARDING)
+    assert {run["state"] for run in runs} == {"success"}
+    assert overlapping([span(run) for run in runs]) == []

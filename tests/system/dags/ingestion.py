@@ -1,4 +1,4 @@
-"""The ingestion example with a folder and a bucket of the tests; and its second DAG once more, with a pool instead."""
+"""The ingestion example with a folder and a bucket of the tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ CONSTANTS = {
     "LIGHTLY_PATH": '"s3://system-ingestion/lightly/"',
     "POLL_INTERVAL": "1",
 }
-POOL = "lightly_ingested_photos"
 
 
 def changed(text: str, constants: dict[str, str]) -> str:
@@ -25,11 +24,4 @@ def changed(text: str, constants: dict[str, str]) -> str:
     return text
 
 
-SOURCE = changed(EXAMPLE.read_text(), CONSTANTS)
-exec(compile(SOURCE, EXAMPLE.name, "exec"))
-
-POOLED = changed(
-    SOURCE, {"POOL": repr(POOL), "DATASET_NAME": '"pooled-photos"', "LIGHTLY_PATH": '"s3://system-ingestion/pooled/"'}
-)
-POOLED = POOLED.replace("max_active_runs=1,", "max_active_runs=4,").replace('dag_id="lightly_', 'dag_id="pooled_')
-exec(compile(POOLED, EXAMPLE.name, "exec"))
+exec(compile(changed(EXAMPLE.read_text(), CONSTANTS), EXAMPLE.name, "exec"))
