@@ -32,7 +32,6 @@ NOT_RUN = {
     "lightly-sandbox/bin/lightly-sandbox": "the sandbox's own tests run its commands",
     "airflow standalone": "Airflow's own command",
     "airflow backfill create ": "Airflow's own command",
-    "airflow pools set ": "Airflow's own command",
     "mkdir ": "no command of this project",
     "pip install": "takes a package from an index; the package's own tests install the built wheel",
     "AIRFLOW__CORE__": "a setting of Airflow, and Airflow's own command",
