@@ -315,7 +315,7 @@ def test_an_access_key_goes_only_when_no_run_that_began_with_it_is_left(
     assert secrets_on_the_platform(dataset_id) == {second}
     assert secrets_in_aws(lightly, create_user, name) == {first, second}
 
-    with pytest.raises(LightlyAccessError, match=r"Both access keys .* are in use") as refused:
+    with pytest.raises(LightlyAccessError, match=r"(?s)Both access keys .* are in use") as refused:
         rotate(create_user, name, context, access_conn_id=conn_id)
 
     assert all(one in str(refused.value) for one in (first, second, run_id, dataset_id))

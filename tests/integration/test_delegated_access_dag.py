@@ -296,7 +296,7 @@ def test_on_airflow_3_a_connection_without_the_api_is_refused_before_anything_is
     ("change", "expected"),
     [
         ({"password": "CANARY-wrong"}, r"(?s)refused the login with status 401;\s.*'airflow_api'"),
-        ({"host": "http://127.0.0.1:9"}, r"\(connection 'airflow_api'\) gave no usable answer: "),
+        ({"host": "http://127.0.0.1:9"}, r"\(connection 'airflow_api'\)\s+gave no usable answer: "),
     ],
 )
 def test_an_api_that_refuses_leaves_no_key_behind_and_says_what_to_check(

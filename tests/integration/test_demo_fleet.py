@@ -49,7 +49,7 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture
-def demo(tmp_path: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+def demo(tmp_path: Path, environment: dict[str, str], interruptible: None) -> Iterator[subprocess.Popen[str]]:
     """The demo, in a session of its own, as in a terminal."""
     process = subprocess.Popen(
         command(tmp_path),
