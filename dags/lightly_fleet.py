@@ -13,7 +13,7 @@ Before the first run:
 2. Create the connections that the file names, and `lightly_default`, type *Lightly*.
 3. Run `airflow lightly fleet setup`: it creates the pool that limits how many tasks talk to Lightly at once. Without
    the pool, Airflow does not start the tasks.
-4. Look at the plan: `airflow lightly fleet plan`.
+4. Look at the plan: `airflow lightly fleet plan lightly_fleet.yaml`.
 """
 
 from __future__ import annotations
