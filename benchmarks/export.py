@@ -11,12 +11,11 @@ memory of
 - the bare requests: a boto3 client, the pages by ``http.client``, one SHA-256, the upload of the same parts by boto3,
   one after another, without a check or a retry. That is the floor for whatever hashes and uploads.
 
-Asked for was an operator that takes at most half of the vendor's processor time. boto3 alone takes more than all of it
-for 34 MB: a client reads 3 MB of JSON, and over HTTP botocore hashes each part a second time to sign it (over HTTPS it
-does not). So the targets are the client alone against the vendor's, and the operator against the bare requests.
-On two cores that did other work, too, 1,000,000 names took 0.12 s of processor time by the client alone, 0.19 by the
-vendor's, 0.63 by the operator, and 0.36 by the bare requests (a boto3 client 0.09, the pages 0.04, one SHA-256 0.09,
-the upload 0.15).
+Asked for was an operator that takes at most half of the vendor's processor time and 1.1 times its wall time, although
+it uploads. The client alone is held to that. The operator cannot keep it: boto3 alone takes more than all of the
+vendor's processor time for 34 MB, as a client reads 3 MB of JSON, and over HTTP botocore hashes each part a second time
+to sign it (over HTTPS it does not). So the operator is held against the bare requests; how many times the vendor's it
+takes is printed.
 
 Then the operator is killed at ten random names and started again, and what is in the bucket is checked.
 
@@ -48,12 +47,12 @@ from urllib.parse import parse_qs, urlsplit
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# What was asked for: the times of the vendor's client, on the server that answers from memory.
+# What was asked for: the times of the vendor's client, on the server that answers from memory. The client alone keeps
+# it.
 ASKED_WALL, ASKED_CPU = 1.1, 0.5
-# Targets. The client alone, of the vendor's client; the operator, of the same requests without it, which are a floor;
-# and its MiB over its start.
-MOST_CLIENT_WALL, MOST_CLIENT_CPU = 1.1, 0.75
-MOST_BARE_WALL, MOST_BARE_CPU = 2.0, 2.0
+# The operator, of the same requests without it, which are a floor. Measured were 1.2 times the processor time, with
+# other work on the cores; of the wall time, the sandbox's S3 takes most.
+MOST_BARE_WALL, MOST_BARE_CPU = 2.0, 1.6
 MOST_MIB = 60.0
 # Between a tenth of the samples and all of them: two parts of the upload, of which a tenth does not fill one, and a
 # larger page.
@@ -66,17 +65,19 @@ TAG_NAME = "initial-tag"
 DATASET_ID, TAG_ID = "a" * 24, "b" * 24
 BUCKET = "export-benchmark"
 PART_SIZE = 5 * 2**20  # the operator's
-TOKEN = "no-secret"  # noqa: S105
+# As long as a token of the platform: each page is searched for it.
+TOKEN = secrets.token_hex(20)
 _LONGEST_S = 180.0
 
 _MEASURED = """
-import json, os, resource, sys, threading, time
+import gc, json, os, resource, sys, threading, time
 
 def rss():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 def measured(work):
+    gc.collect()  # what the imports left, which is not counted either
     start, peak, done = rss(), [0.0], threading.Event()
     def watch():
         while not done.wait(0.01):
@@ -451,17 +452,25 @@ def side_by_side(
     return found
 
 
-def bare_requests(exports: Exports, address: str, n_samples: int, rounds: int) -> dict[str, Any]:
-    """Measure what the operator's own requests and one SHA-256 take without it; the sum."""
+def bare_requests(exports: Exports, address: str, n_samples: int, rounds: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Measure what the operator's own requests and one SHA-256 take without it; the sum without the pages, and with."""
     runs = [finished(exports.bare(address)) for _ in range(rounds)]
     parts = {name: best([run[name] for run in runs]) for name in runs[0]}
     names = {"connect": "a boto3 client", "read": "the pages", "hash": "one SHA-256", "put": "the upload"}
     for name, measured in parts.items():
         shown(f"bare, {names[name]}", measured, n_samples)
-    whole = {name: sum(part[name] for part in parts.values()) for name in ("wall", "cpu")}
-    whole["mib"] = max(part["mib"] for part in parts.values())
+    floor, whole = added(parts, "connect", "hash", "put"), added(parts, *parts)
+    shown("bare, all of it without the pages", floor, n_samples)
     shown("bare, all of it one after another", whole, n_samples)
-    return whole
+    return floor, whole
+
+
+def added(parts: dict[str, dict[str, Any]], *names: str) -> dict[str, Any]:
+    """Return the times of several parts together, and the largest memory of one."""
+    chosen = [parts[name] for name in names]
+    return {name: sum(part[name] for part in chosen) for name in ("wall", "cpu")} | {
+        "mib": max(part["mib"] for part in chosen)
+    }
 
 
 def times(measured: dict[str, Any], other: dict[str, Any]) -> str:
@@ -510,15 +519,14 @@ def main() -> int:
             with from_memory(n_samples, stop_at) as address:
                 print(f"{n_samples} filenames, each page from memory", flush=True)
                 ours, client, vendors = side_by_side(exports, address, TOKEN, DATASET_ID, n_samples, arguments.rounds)
-                bare = bare_requests(exports, address, n_samples, arguments.rounds)
-                asked = f"(asked for: {ASKED_WALL} wall, {ASKED_CPU} CPU)"
-                print(f"  times the vendor's client {asked}:")
-                targets = f"targets: {MOST_CLIENT_WALL} wall, {MOST_CLIENT_CPU} CPU"
-                print(f"    the client alone     {times(client, vendors)}; {targets}")
+                floor, bare = bare_requests(exports, address, n_samples, arguments.rounds)
+                print(f"  times the vendor's client (asked for: {ASKED_WALL} wall, {ASKED_CPU} CPU):")
+                print(f"    the client alone     {times(client, vendors)}")
                 print(f"    the operator         {times(ours, vendors)}; it also hashes and uploads")
-                print(f"    the bare requests    {times(bare, vendors)}; nothing that uploads with boto3 is below")
-                targets = f"targets: {MOST_BARE_WALL} wall, {MOST_BARE_CPU} CPU"
-                print(f"  the operator, times the bare requests: {times(ours, bare)}; {targets}")
+                print(f"    boto3's floor        {times(floor, vendors)}: a client, one SHA-256, the upload; no pages")
+                print(f"    the bare requests    {times(bare, vendors)}: the same and the pages")
+                targets = f"at most {MOST_BARE_WALL} wall, {MOST_BARE_CPU} CPU"
+                print(f"  the operator, times the bare requests: {times(ours, bare)} ({targets})")
                 print(
                     f"  memory over the start: {tenth['mib']:.1f} MiB for {n_samples // 10}, {ours['mib']:.1f} MiB for "
                     f"{n_samples} (at most {MOST_MIB:g})"
@@ -531,8 +539,8 @@ def main() -> int:
         finally:
             sandbox.stop()
     is_kept = (
-        client["wall"] <= MOST_CLIENT_WALL * vendors["wall"]
-        and client["cpu"] <= MOST_CLIENT_CPU * vendors["cpu"]
+        client["wall"] <= ASKED_WALL * vendors["wall"]
+        and client["cpu"] <= ASKED_CPU * vendors["cpu"]
         and ours["wall"] <= MOST_BARE_WALL * bare["wall"]
         and ours["cpu"] <= MOST_BARE_CPU * bare["cpu"]
         and ours["mib"] <= MOST_MIB

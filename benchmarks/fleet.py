@@ -22,9 +22,11 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any, NoReturn
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -55,11 +57,13 @@ class Ended:
     :param state: Its state.
     :param seconds: From its start to its end.
     :param report: What its task ``report`` pushed; empty if it has none.
+    :param tasks: By task: how many ran, and the medians of the seconds that one waited for a worker and ran.
     """
 
     state: str
     seconds: float
     report: dict[str, Any]
+    tasks: dict[str, tuple[int, float, float]] = field(default_factory=dict)
 
 
 class Fleet:
@@ -172,7 +176,24 @@ class InServices:
         run = self._rest.dag_run(dag_id, run_id)
         began, ended = (datetime.fromisoformat(run[moment]) for moment in ("start_date", "end_date"))
         report = self._rest.xcom(TaskKey(dag_id, run_id, "report"), "report") if dag_id == DAG_ID else {}
-        return Ended(str(run["state"]), (ended - began).total_seconds(), report or {})
+        return Ended(
+            str(run["state"]), (ended - began).total_seconds(), report or {}, _times(self._rest.tasks(dag_id, run_id))
+        )
+
+
+def _times(instances: list[dict[str, Any]]) -> dict[str, tuple[int, float, float]]:
+    by_task: dict[str, list[tuple[float, float]]] = {}
+    for one in instances:
+        moments = [
+            one[name] and datetime.fromisoformat(one[name]) for name in ("scheduled_when", "start_date", "end_date")
+        ]
+        if all(moments):  # one that was skipped did not run
+            waited, ran = ((after - before).total_seconds() for before, after in pairwise(moments))
+            by_task.setdefault(one["task_id"], []).append((waited, ran))
+    return {
+        task_id: (len(times), median(waited for waited, _ in times), median(ran for _, ran in times))
+        for task_id, times in by_task.items()
+    }
 
 
 @contextmanager
@@ -242,6 +263,9 @@ def measure(fleet: Fleet, sandbox: Sandbox, airflow: InThisProcess | InServices)
         lines.append(f"{'mapped tasks that do nothing':<34}{nothing.seconds:>10.1f}")
     for title, ended, sent in (("first pass", first, n_first), ("second pass: nothing has changed", second, n_second)):
         lines.append(f"{title:<34}{ended.seconds:>10.1f}{sent / fleet.n:>23.2f}")
+    for title, tasks in (("nothing", nothing.tasks if nothing else {}), ("first pass", first.tasks)):
+        for task_id, (n, waited, ran) in tasks.items():
+            lines.append(f"  {title}: {n:>4} {task_id:<28} waited {waited:6.1f} s, ran {ran:5.1f} s (medians)")
     lines += [
         f"  {dataset['name']}: {dataset['ending']}: {dataset['reason'].splitlines()[0]}"
         for dataset in first.report.get("datasets", ())

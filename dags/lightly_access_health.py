@@ -1,9 +1,10 @@
 """
 ### Check every hour that Lightly can still reach all buckets
 
-Verifies every dataset of the account that has a datasource: three requests to the platform for each. Fails if Lightly
-lacks something that a dataset needs, or if a dataset could not be verified, and reports in its log what changed since
-the last run: a key that was deactivated, a policy that somebody narrowed, a KMS key that was disabled.
+Verifies every dataset of the account that has a datasource in S3: four requests to the platform for each. Fails if
+Lightly lacks something that a dataset needs, or if a dataset could not be verified, and reports in its log what changed
+since the last run: a key that was deactivated, a policy that somebody narrowed, a KMS key that was disabled.
+Datasources in other clouds are not verified; the log of `report` lists them.
 
 It needs the connection `lightly_default`. With the parameter `datasource_aws_conn_id`, an AWS connection that holds
 what Lightly uses, the datasources that use it are tried from here too, which says more exactly what is wrong. With
@@ -18,7 +19,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, Param, task
 
-from lightly_provider.exceptions import LightlyError, LightlyPermissionsError
+from lightly_provider.exceptions import LightlyApiError, LightlyError, LightlyPermissionsError
 from lightly_provider.hooks.lightly import LightlyHook
 from lightly_provider.operators.earlier_xcom import pushed_before
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
@@ -62,9 +63,25 @@ with DAG(
 ):
 
     @task
-    def find_datasets() -> list[str]:
-        """The ids of all datasets that have a datasource."""
-        return [dataset.id for dataset in LightlyHook().get_datasets() if dataset.datasources]
+    def find_datasets(ti: Any = None) -> list[str]:
+        """The ids of all datasets that have a datasource in S3; XCom ``not_in_s3`` has the other datasources."""
+        hook = LightlyHook()
+        ids: list[str] = []
+        not_in_s3: dict[str, list[str]] = {}
+        for dataset in hook.get_datasets():
+            if not dataset.datasources:
+                continue
+            try:
+                datasources = hook.get_datasources(dataset.id)
+            except LightlyApiError:
+                datasources = []  # the verification fails for the same reason, and reports it
+            others = [f"{each.purpose} of type {each.type}" for each in datasources if not each.type.startswith("S3")]
+            if others:
+                not_in_s3[dataset.id] = others
+            if not others or len(others) < len(datasources):
+                ids.append(dataset.id)
+        ti.xcom_push(key="not_in_s3", value=not_in_s3)
+        return ids
 
     @task(trigger_rule="all_done")
     def report(expected: list[str] | None, verdicts: list[dict[str, Any]] | None, ti: Any = None) -> list[str]:
@@ -79,8 +96,13 @@ with DAG(
             for dataset_id, verdict in now.items()
             for change in changes_between(before.get(dataset_id), verdict)
         ]
-        changes += [f"Dataset {dataset_id} is gone" for dataset_id in sorted(before.keys() - present)]
+        not_in_s3 = ti.xcom_pull(task_ids="find_datasets", key="not_in_s3") or {}
+        gone = sorted(before.keys() - present - not_in_s3.keys())
+        changes += [f"Dataset {dataset_id} is gone" for dataset_id in gone]
         log.info("%s", "\n  ".join([f"{len(now)} datasets verified, {len(changes)} changes.", *changes]))
+        if not_in_s3:
+            others = [f"Dataset {dataset_id}: {', '.join(each)}" for dataset_id, each in not_in_s3.items()]
+            log.warning("%s", "\n  ".join([f"{len(others)} datasets have datasources that are not verified:", *others]))
         # What was not seen is compared with its last verdict, once it is seen again.
         kept = {dataset_id: before[dataset_id] for dataset_id in not_seen if dataset_id in before}
         ti.xcom_push(key="verdicts", value={**kept, **now})

@@ -1,5 +1,5 @@
 """
-### One round of active learning: a model chooses the images that are worth labelling
+### One round of active learning: a model chooses the images that are worth labeling
 
 Each run of this DAG is one round:
 
@@ -7,10 +7,10 @@ Each run of this DAG is one round:
 2. `upload_predictions`: the predictions go to Lightly.
 3. `run_worker`: Lightly selects the images of which the model is least certain, in equal shares of the predicted
    classes, and not the same motif again and again.
-4. `approve`, only if `ASK_FOR_APPROVAL` is set: a person decides whether the images are labelled, before that costs
+4. `approve`, only if `ASK_FOR_APPROVAL` is set: a person decides whether the images are labeled, before that costs
    money.
-5. `export`: the selected images become a manifest for your labelling tool.
-6. `label`: your labelling tool; here a stand-in that takes the name of an image's folder as its label.
+5. `export`: the selected images become a manifest for your labeling tool.
+6. `label`: your labeling tool; here a stand-in that takes the name of an image's folder as its label.
 
 The next run trains with the new labels, and selects from the images that have none yet. The first run has no labels, so
 its model knows nothing, and the selection is by diversity alone.
@@ -56,7 +56,7 @@ BUCKET_CONNECTIONS = ["lightly_bucket"]
 AWS_CONN_ID = "aws_default"
 
 TASK_NAME = "photo_class"
-# What your labelling distinguishes; here the folders of the sandbox's photos.
+# What your labeling distinguishes; here the folders of the sandbox's photos.
 CLASSES = (
     *("astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel", "hubble", "ihc", "moon"),
     *("motorcycle", "page", "retina", "rocket", "text"),
@@ -81,33 +81,33 @@ SELECTION = f"""{{
 
 
 def describe(content: bytes) -> Any:
-    """Describe an image by 245 numbers: its colours, and its shades in 8 by 8 fields."""
+    """Describe an image by 245 numbers: its colors, and its shades in 8 by 8 fields."""
     import io
 
     import numpy as np
     from PIL import Image
 
     with Image.open(io.BytesIO(content)) as image:
-        colours = np.asarray(image.convert("RGB").resize((32, 32)), dtype=np.float64) / 256
+        colors = np.asarray(image.convert("RGB").resize((32, 32)), dtype=np.float64) / 256
         shades = np.asarray(image.convert("L").resize((8, 8)), dtype=np.float64) / 256
-    bins = (colours * [6, 6, 5]).astype(int).reshape(-1, 3) @ [30, 5, 1]
+    bins = (colors * [6, 6, 5]).astype(int).reshape(-1, 3) @ [30, 5, 1]
     histogram = np.bincount(bins, minlength=180) / len(bins)
     return np.concatenate([np.sqrt(histogram), shades.ravel() / 8, [1.0]])
 
 
-def predict_probabilities(features: Any, labelled: Mapping[int, str]) -> Any:
+def predict_probabilities(features: Any, labeled: Mapping[int, str]) -> Any:
     """
-    Learn from the labelled images (softmax regression), and return each image's probability of each class.
+    Learn from the labeled images (softmax regression), and return each image's probability of each class.
 
     :param features: One row per image.
-    :param labelled: The labels so far, by row.
+    :param labeled: The labels so far, by row.
     """
     import numpy as np
 
     weights = np.zeros((features.shape[1], len(CLASSES)))
-    rows = sorted(labelled)
+    rows = sorted(labeled)
     known, truth = features[rows], np.zeros((len(rows), len(CLASSES)))
-    truth[np.arange(len(rows)), [CLASSES.index(labelled[row]) for row in rows]] = 1
+    truth[np.arange(len(rows)), [CLASSES.index(labeled[row]) for row in rows]] = 1
     for _ in range(300 if rows else 0):
         error = _softmax(known @ weights) - truth
         weights -= 10 * (known.T @ error / len(rows) + 1e-4 * weights)
@@ -126,8 +126,8 @@ def read_labels(s3: Any, bucket: str, folder: str) -> dict[str, str]:
     labels: dict[str, str] = {}
     for key in s3.list_keys(bucket, folder):
         for line in s3.read_key(key, bucket).splitlines():
-            labelled = json.loads(line)
-            labels[labelled["filename"]] = labelled["label"]
+            labeled = json.loads(line)
+            labels[labeled["filename"]] = labeled["label"]
     return labels
 
 
@@ -167,12 +167,12 @@ def _write(s3: Any, bucket: str, key: str, text: str) -> None:
     s3.load_string(text, key, bucket, replace=True)
 
 
-# --- the stand-in for your labelling tool ----------------------------------------------------------------------------
+# --- the stand-in for your labeling tool ----------------------------------------------------------------------------
 
 
 @task
 def label(exported: dict[str, Any], work_path: str) -> int:
-    """Stand-in for your labelling tool: label each image of the manifest, and return their number."""
+    """Stand-in for your labeling tool: label each image of the manifest, and return their number."""
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
     s3 = S3Hook(AWS_CONN_ID)
@@ -229,8 +229,9 @@ with DAG(
             generate_thumbnails=True,
         )
         verify = VerifyDatasourcePermissionsOperator(
-            task_id="verify_permissions", dataset_id=configure.output["dataset_id"]
+            task_id="verify_permissions", dataset_id="{{ ti.xcom_pull('create_dataset') }}"
         )
+        configure >> verify
 
     with TaskGroup("select", prefix_group_id=False, tooltip="Predictions, and the run that selects by them"):
         predictions = predict("{{ params.input_path }}", "{{ params.work_path }}")
@@ -254,7 +255,7 @@ with DAG(
 
     @task.short_circuit
     def is_something_selected(run: dict[str, Any]) -> bool:
-        """Skip the rest of the round if every image is labelled."""
+        """Skip the rest of the round if every image is labeled."""
         return bool(run["n_selected"])
 
     selected = is_something_selected(run.output)
@@ -282,7 +283,7 @@ with DAG(
                 "[dataset]({{ ti.xcom_pull('run_worker', key='lightly_dataset_url') }}). The report of the run is "
                 "[here]({{ ti.xcom_pull('run_worker', key='lightly_runs_url') }})."
             ),
-            # Without an answer until then, the task fails, and nothing is labelled.
+            # Without an answer until then, the task fails, and nothing is labeled.
             response_timeout=LONGEST_WAIT_FOR_APPROVAL,
         )
         selected >> approve >> export

@@ -83,9 +83,10 @@ with DAG(
             output_resource_path="{{ params.lightly_path }}",
             generate_thumbnails=True,
         )
-        VerifyDatasourcePermissionsOperator(
+        datasources >> VerifyDatasourcePermissionsOperator(
             task_id="verify_permissions",
-            dataset_id=datasources.output["dataset_id"],
+            # By template, because the output of a task would be another arrow in the graph.
+            dataset_id="{{ ti.xcom_pull('create_dataset') }}",
             # Airflow's own identity looks at the role, too: the platform does not say which place it tried.
             datasource_aws_conn_id=ACCESS_CONN_ID,
             aws_conn_id=AWS_CONN_ID,

@@ -3,8 +3,9 @@
 
 Reads `lightly_fleet.yaml`, compares it with Lightly, and onboards the datasets that are new, changed, or not yet
 verified: for each one an instance of the task group, so that one bad bucket stops no other. The task `report` lists
-what became of each dataset and why, and fails if one is not onboarded, so that the DAG run is failed, too. Trigger the
-DAG again after a fix: it starts only what failed or changed.
+what became of each dataset and why, and fails if one is not onboarded, so that the DAG run is failed, too. A dataset
+whose run an earlier DAG run started, and which has not ended yet, is `in progress`, and no failure. Trigger the DAG
+again after a fix: it starts only what failed or changed.
 
 Before the first run:
 
@@ -37,7 +38,7 @@ LIGHTLY_CONN_ID = "lightly_default"
 GROUPS = ["onboard"]
 # Not a parameter of the form, so that not everybody who may trigger the DAG chooses a file of the worker.
 BESIDE = Path(__file__).with_name("lightly_fleet.yaml")
-FLEET_FILE = f"{{{{ var.value.get('lightly_fleet_file', '{BESIDE}') }}}}"
+FLEET_FILE = f"{{{{ var.value.get('lightly_fleet_file', {str(BESIDE)!r}) }}}}"
 
 with DAG(
     dag_id="lightly_fleet",
@@ -46,7 +47,7 @@ with DAG(
     start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
-    # For the report. A permission that is missing is no matter of retries, and a request is repeated by its client.
+    # For the report. A retry does not fix a missing permission, and the client itself repeats a request.
     default_args={"on_failure_callback": keep_failure},
     tags=["lightly"],
     doc_md=__doc__,
@@ -73,7 +74,7 @@ with DAG(
 
     @task(trigger_rule="all_done", retries=0)
     def report(planned: dict[str, Any] | None) -> None:
-        """Log what became of each dataset, and fail if one is not onboarded."""
+        """Log what became of each dataset, and fail if one is not onboarded and no run of it is in progress."""
         context = get_current_context()
         found = report_on(planned, GROUPS, context)
         log.info("%s\n%s", found.summary(), found.table())

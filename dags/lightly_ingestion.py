@@ -60,7 +60,7 @@ CHUNK = 1024**2
 INGESTED = Asset("lightly-ingested")
 
 
-@task(outlets=[INGESTED], retries=2)
+@task(outlets=[INGESTED], retries=2, execution_timeout=timedelta(hours=12))
 def ingest(*, data_interval_start: datetime | None = None, dag_run: Any = None) -> dict[str, Any]:
     """Bring the files of a day into the bucket; of a run without an interval, those of the day before."""
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
@@ -90,6 +90,8 @@ def listed_in_folder(day: str) -> list[str]:
     if not Path(FOLDER).is_dir():
         raise FileNotFoundError(f"The folder {FOLDER} is not on this worker; mount it, or correct FOLDER.")
     root = Path(FOLDER, day)
+    if root.is_symlink():  # os.walk would follow this one
+        raise ValueError(f"{day} is a link, which could lead out of the folder; nothing was uploaded.")
     found = []
     for folder, folders, files in os.walk(root):  # it does not follow links to folders
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -133,6 +135,8 @@ def from_server(path: str, *, is_optional: bool = False) -> Iterable[bytes]:
             return
         if answer.status_code != 200:
             raise ValueError(f"The server answered HTTP {answer.status_code} for {path}.")
+        if answer.headers.get("Content-Type", "").startswith("text/html"):
+            raise ValueError(f"The server answered with a web page for {path}, which may be that of a login.")
         received = 0
         for chunk in answer.iter_content(CHUNK):
             received += len(chunk)

@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airflow import __version__ as airflow_version
-from airflow.providers.common.compat.sdk import DAG, Param, task
+from airflow.providers.common.compat.sdk import DAG, AirflowSkipException, Param, task
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 
 from lightly_provider.hooks.lightly import LightlyHook
@@ -47,6 +47,8 @@ if tuple(map(int, airflow_version.split(".")[:2])) >= (3, 3):
 
 def dag_run_of(run: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments that start the DAG run about a run of the worker."""
+    if run["dataset_id"] is None:
+        raise AirflowSkipException(f"Run {run['run_id']} has no dataset.")
     return {
         "trigger_run_id": run["dag_run_id"],
         "conf": {"dataset_id": run["dataset_id"], "run_id": run["run_id"]},

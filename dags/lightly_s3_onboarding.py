@@ -22,7 +22,7 @@ import logging
 from datetime import datetime
 from typing import Any
 
-from airflow.providers.common.compat.sdk import DAG, Param, TaskGroup, task
+from airflow.providers.common.compat.sdk import DAG, AirflowSkipException, Param, TaskGroup, task
 
 from lightly_provider.hooks.lightly import LightlyHook
 from lightly_provider.operators.results import ExportLightlyTagOperator
@@ -77,7 +77,13 @@ with DAG(
             """Return the dataset and the tag that the run created; the newest of earlier runs if nothing was new."""
             dataset_id, tag_name = run["dataset_id"], run["tag_name"]
             if tag_name is None:
-                tag_name = LightlyHook().get_tags(dataset_id)[-1].name
+                # Tags without a run were made by people.
+                of_runs = [tag.name for tag in LightlyHook().get_tags(dataset_id) if tag.run_id]
+                if not of_runs:
+                    raise AirflowSkipException(
+                        "No run has selected anything yet: there were no new images in the bucket."
+                    )
+                tag_name = of_runs[-1]
                 log.info("Nothing new in the bucket; the newest tag is %r.", tag_name)
             return {"dataset_id": dataset_id, "tag_name": tag_name}
 

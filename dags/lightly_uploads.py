@@ -104,7 +104,8 @@ with DAG(
         "manifest": Param(
             f"{MANIFEST_PREFIX}my-photos/batch.jsonl",
             type="string",
-            pattern="^s3://",
+            # So that nobody who may start this DAG lets it read another file.
+            pattern=f"^{MANIFEST_PREFIX.replace('.', '[.]')}",
             title="Manifest of the new files",
         ),
         "poll_interval": Param(60, type="number", exclusiveMinimum=0, title="Seconds between two polls of the run"),

@@ -107,11 +107,11 @@ def _show_dataset(client: LightlyClient, returned: dict[str, Any], *, reused: bo
 
 def _show_lights(verdict: dict[str, Any]) -> None:
     table = Table("purpose", Column("location", no_wrap=True), "list", "read", "write", "overwrite")
-    colours = {"PASS": "green", "FAIL": "red", "SKIP": "dim", "UNKNOWN": "yellow", "WARN": "yellow"}
+    colors = {"PASS": "green", "FAIL": "red", "SKIP": "dim", "UNKNOWN": "yellow", "WARN": "yellow"}
     rows: dict[tuple[str, str], list[str]] = {}
     for check in verdict["checks"]:
         word = "-" if check["status"] == "SKIP" else check["status"]
-        cell = f"[{colours[check['status']]}]{word}[/]"
+        cell = f"[{colors[check['status']]}]{word}[/]"
         rows.setdefault((check["purpose"], check["location"]), []).append(cell)
     for (purpose, location), cells in rows.items():
         table.add_row(purpose, location, *cells)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 DAG_ID = "lightly_fleet"
 NEEDED_MIB = 500
-_COLOURS = {"onboarded": "green", "unchanged": "green", "failed": "red", "cannot work": "red"}
+_COLORS = {"onboarded": "green", "unchanged": "green", "in progress": "yellow", "failed": "red", "cannot work": "red"}
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -89,7 +89,7 @@ def _show_datasets(report: dict[str, Any], runs: list[dict[str, Any]]) -> None:
     for dataset in report["datasets"]:
         name, ending = dataset["name"], dataset["ending"]
         why = dataset["reason"].splitlines()[0] if dataset["reason"] else ""
-        table.add_row(name, f"[{_COLOURS[ending]}]{ending}[/]", n_selected.get(name, "-"), escape(why))
+        table.add_row(name, f"[{_COLORS[ending]}]{ending}[/]", n_selected.get(name, "-"), escape(why))
     console.print(table)
 
 

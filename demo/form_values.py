@@ -25,10 +25,13 @@ _OF_DAGS: dict[str, dict[str, Any]] = {
         # A tenth of the photos, so that three rounds show how the selection changes.
         "n_samples": 16,
     },
-    "lightly_curate_uploads": {"manifest": f"s3://{BUCKET}/uploads/{BUCKET}/batch.jsonl"},
     "lightly_labeling": {"work_path": f"s3://{BUCKET}/to-label/"},
     "lightly_delegated_access": {"dataset_name": "demo-delegated", "lightly_path": f"{LIGHTLY}delegated/"},
 }
+
+
+# The form takes manifests only below the DAG's own prefix, which is in another bucket.
+_UPLOADS_DAG, _MANIFESTS = "lightly_curate_uploads", f"s3://{BUCKET}/uploads/"
 
 
 def fill(dag_id: str, params: MutableMapping[str, Any]) -> None:
@@ -41,3 +44,8 @@ def fill(dag_id: str, params: MutableMapping[str, Any]) -> None:
     for name, value in {**_EVERYWHERE, **_OF_DAGS.get(dag_id, {})}.items():
         if name in params:
             params[name] = value
+    if dag_id == _UPLOADS_DAG:
+        from airflow.providers.common.compat.sdk import Param
+
+        default = f"{_MANIFESTS}{BUCKET}/batch.jsonl"
+        params["manifest"] = Param(default, type="string", pattern=f"^{_MANIFESTS}", title="Manifest of the new files")

@@ -16,7 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 class MissingInternalError(RuntimeError):
@@ -82,7 +82,7 @@ def state_of_task(*, dag_id: str, run_id: str, task_id: str, map_index: int | No
 
     Neither a task nor a trigger has a public way to read it. On Airflow 3 the method of Airflow's own task runner is
     used, which asks the supervisor; on Airflow 2 the database. Its callers decide what a missing answer means: a task
-    that is killed cancels its run, and a trigger logs why it could not tell.
+    that is killed cancels its run, and a trigger logs that the state is unknown.
 
     :raises MissingInternalError: This Airflow has neither.
     """
@@ -123,6 +123,51 @@ def states_of_tasks(*, dag_id: str, run_id: str, task_ids: Sequence[str]) -> dic
         found = (key, -1) if key in task_ids else (task_id, int(index))
         states[found] = None if state is None else str(state)
     return states
+
+
+def returned_by(ti: Any, *, dag_id: str, run_id: str, task_id: str, map_index: int) -> Any:
+    """
+    Return what a task instance of any DAG run returned, as Airflow has stored it; None or empty: nothing.
+
+    :param ti: The running task instance.
+    """
+    place: dict[str, Any] = {"dag_id": dag_id, "run_id": run_id, "key": "return_value"}
+    if not _is_airflow_3():
+        from airflow.models.xcom import XCom
+
+        return XCom.get_one(task_id=task_id, map_index=map_index, **place)
+    # Without a map index, Airflow 3 logs no ERROR if there is nothing (see operators/earlier_xcom.py).
+    if map_index >= 0:
+        place["map_indexes"] = map_index
+    return ti.xcom_pull(task_ids=task_id, **place)
+
+
+def read_mapped_list_once(arguments: Iterable[Any]) -> None:
+    """
+    Let a task read the list that its mapped task group is expanded over only once.
+
+    Airflow 3 reads the whole list again for each argument that is mapped (airflow 3.3.2,
+    ``sdk/definitions/_internal/expandinput.py``, ``MappedArgument.resolve``): a dozen requests to its API in each task,
+    each as large as the fleet. Without: it still does, as on Airflow 2, which reads its database.
+
+    :param arguments: What Airflow passes to the function of a task group that is expanded by ``expand_kwargs``.
+    """
+    try:
+        from airflow.sdk.definitions._internal.expandinput import ListOfDictsExpandInput, MappedArgument
+    except ImportError:
+        return
+
+    class ReadOnce(ListOfDictsExpandInput):
+        def resolve(self, context: Any) -> Any:
+            ti, kept = context["ti"], self.__dict__.get("kept")
+            if kept is None or kept[0] is not ti:
+                kept = self.__dict__["kept"] = (ti, super().resolve(context))
+            return kept[1]
+
+    once: dict[int, Any] = {}
+    for argument in arguments:
+        if isinstance(argument, MappedArgument) and type(argument._input) is ListOfDictsExpandInput:
+            argument._input = once.setdefault(id(argument._input), ReadOnce(argument._input.value))
 
 
 def _states_in_database(dag_id: str, run_id: str, task_ids: Sequence[str]) -> dict[tuple[str, int], str | None]:

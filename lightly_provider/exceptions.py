@@ -84,16 +84,19 @@ def on_one_line(message: str) -> str:
     return " ".join(message.split())
 
 
+def is_own(error: BaseException) -> bool:
+    """Return whether an exception is one of this provider, or of a refused argument."""
+    of_this_provider = type(error).__module__.partition(".")[0] == __name__.partition(".")[0]
+    return of_this_provider or type(error) in (ValueError, LookupError)
+
+
 def break_lines(error: BaseException) -> None:
     """
     Break the message of an exception of this provider, or of a refused argument, that is longer than a line.
 
     :param error: The exception, which is changed. An exception of another library is left as it is.
     """
-    of_this_provider = type(error).__module__.partition(".")[0] == __name__.partition(".")[0]
-    if not of_this_provider and type(error) not in (ValueError, LookupError):
-        return
-    if len(error.args) == 1 and isinstance(message := error.args[0], str):
+    if is_own(error) and len(error.args) == 1 and isinstance(message := error.args[0], str):
         error.args = ("\n".join(in_lines(message, is_first=True)),)
 
 

@@ -1,4 +1,4 @@
-"""Ask Airflow to mask a secret in logs."""
+"""Ask Airflow to mask a secret in logs, and mask what it knows in a text that does not pass through its log."""
 
 from __future__ import annotations
 
@@ -28,3 +28,10 @@ def _mask_secret() -> Callable[[str], None]:
 def mask_secret(secret: str) -> None:
     """Show ``***`` in place of the secret in everything that Airflow logs or renders from now on, in this process."""
     _mask_secret()(secret)
+
+
+def masked(text: str) -> str:
+    """Return the text with ``***`` in place of each secret that Airflow was asked to mask in this process."""
+    from airflow.providers.common.compat.sdk import redact
+
+    return str(redact(text))

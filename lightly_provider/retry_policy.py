@@ -16,8 +16,8 @@ try:
     from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 except ImportError:
     raise ImportError(
-        "LIGHTLY_RETRY_POLICY needs Airflow 3.3 or newer. Leave it out: on older Airflow the operators fail at once "
-        "with what no retry can cure, by themselves."
+        "LIGHTLY_RETRY_POLICY needs Airflow 3.3 or newer. Leave it out: on older Airflow, the operators themselves "
+        "fail at once on errors that a retry cannot fix."
     ) from None
 
 from lightly_provider.exceptions import (
@@ -35,7 +35,7 @@ LIGHTLY_RETRY_POLICY = ExceptionRetryPolicy(
         RetryRule(
             exception=[*NEEDS_A_PERSON, ValueError],
             action=RetryAction.FAIL,
-            reason="No retry can cure this: the connection, the token's rights, the plan or the request must change.",
+            reason="A retry cannot fix this: the connection, the token's rights, the plan or the request must change.",
         ),
         RetryRule(
             exception=LightlyRateLimitError,

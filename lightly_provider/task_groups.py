@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 from collections.abc import Mapping, Sequence
@@ -19,11 +18,13 @@ from airflow.providers.common.compat.sdk import (
     task_group,
 )
 
+from lightly_provider.airflow_internals import read_mapped_list_once
 from lightly_provider.operators.arguments import is_static, mapping_of, quoted
 from lightly_provider.operators.dataset import DATASET_TYPES, CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
+from lightly_provider.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -219,7 +220,7 @@ class _Partial:
         :raises ValueError: An argument is unknown, belongs into ``partial``, is a template, or is missing.
         """
         if not isinstance(dataset, Mapping):
-            raise ValueError(f"{quoted(dataset)} is no mapping; give the arguments of a dataset by their names.")
+            raise ValueError(f"{quoted(dataset)} is not a mapping; give the arguments of a dataset by their names.")
         for name, value in dataset.items():
             if name in self._common:
                 raise ValueError(f"{name} is in partial(), too; leave out one of them.")
@@ -250,6 +251,7 @@ class _Partial:
         outputs: list[XComArg] = []
 
         def onboard(**each: Any) -> None:
+            read_mapped_list_once(each.values())
             outputs.append(_fill(self._complete(each), self._defaults))
 
         # Airflow takes from the signature which arguments are mapped.
@@ -273,8 +275,8 @@ class _Partial:
 
 
 def _unknown(name: Any, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(str(name), known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}."
+    names = list(known)
+    hint = did_you_mean(name, names, otherwise=f"there are: {', '.join(names)}.")
     return f"there is no argument {quoted(name)}; {hint}"
 
 
@@ -310,19 +312,20 @@ def _make(step: _Step, taken: Mapping[str, Any], *, dataset_id: Any, **options: 
 def _fill(arguments: Mapping[str, Any], defaults: Mapping[str, Any]) -> XComArg:
     """Make the tasks of the current group, one after the other; return the result of the last one."""
     options = {} if arguments["pool"] is None else {"pool": arguments["pool"]}
-    dataset_id: Any = None
-    output: Any = None
+    create_id, dataset_id = "", ""
+    previous: Any = None
     for step in _steps_of(arguments):
         task = _make(step, _taken(step, arguments, defaults), dataset_id=dataset_id, **options)
-        output = task.output
-        if step is _CREATE:
-            create_id, dataset_id = task.task_id, output
+        if previous is None:
+            create_id = task.task_id
+            # A template, because the task's output would be another arrow in the graph, which is one line.
+            dataset_id = f"{{{{ ti.xcom_pull(task_ids={create_id!r}, map_indexes=ti.map_index) }}}}"
         else:
-            # Not from the first task, so that the graph is one line.
-            dataset_id = output["dataset_id"]
+            previous >> task
+        previous = task
         if task.get_closest_mapped_task_group() is not None:
             task.map_index_template = _name_of_member(task, create_id)
-    return cast("XComArg", output)
+    return cast("XComArg", previous.output)
 
 
 def _name_of_member(task: LightlyBaseOperator, create_id: str) -> str:

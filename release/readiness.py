@@ -14,16 +14,26 @@ import sys
 import tomllib
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from release.distributions import PROVIDER, REPOSITORY, SANDBOX
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 _HEADING = re.compile(r"^## \[(?P<name>[^\]]+)\](?: - (?P<date>\S+))?\s*$", flags=re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What is to be released. ``tags``: those of the commit. ``changes``: what git says is not committed."""
+    """
+    What is to be released.
+
+    ``tags``: those of the commit. ``changes``: what git says is not committed. ``pages``: the texts of the
+    READMEs and of the guide, by path.
+    """
 
     tag: str
     provider_version: str
@@ -31,25 +41,27 @@ class Candidate:
     tags: tuple[str, ...]
     changes: tuple[str, ...]
     changelog: str
-    readme: str
+    pages: Mapping[str, str]
     address: str
     today: date
 
 
 def faults(candidate: Candidate) -> list[str]:
-    """What stands in the way of the release, each with the next step; empty: nothing."""
+    """What stands in the way of the release, each with the next step, in the order of the steps; empty: nothing."""
     version = candidate.provider_version
     return [
         *_of_the_version(candidate, version),
-        *_of_the_commit(candidate),
         *_of_the_changelog(candidate, version),
         *_of_the_pages(candidate),
+        *_of_the_commit(candidate, version),
     ]
 
 
 def _of_the_version(candidate: Candidate, version: str) -> list[str]:
     found = []
-    if candidate.tag != f"v{version}":
+    if not candidate.tag:
+        found.append(f"No tag is given; run `make release TAG=v{version}`.")
+    elif candidate.tag != f"v{version}":
         found.append(
             f"The tag is {candidate.tag!r}, but lightly_provider/__init__.py has version {version!r}, "
             f"so the tag must be 'v{version}'."
@@ -62,17 +74,17 @@ def _of_the_version(candidate: Candidate, version: str) -> list[str]:
     return found
 
 
-def _of_the_commit(candidate: Candidate) -> list[str]:
+def _of_the_commit(candidate: Candidate, version: str) -> list[str]:
     found = []
-    if candidate.tag not in candidate.tags:
-        found.append(
-            f"The commit has no tag {candidate.tag!r} (its tags: {', '.join(candidate.tags) or 'none'}); "
-            f"run `git tag --annotate {candidate.tag}`, or check out the commit that has it."
-        )
     if candidate.changes:
         found.append(
             f"{len(candidate.changes)} files are changed and not committed, the first is {candidate.changes[0]!r}; "
             "commit or remove them."
+        )
+    if f"v{version}" not in candidate.tags:
+        found.append(
+            f"The commit has no tag 'v{version}' (its tags: {', '.join(candidate.tags) or 'none'}); when the rest is "
+            f"committed, run `git tag --annotate v{version}`, or check out the commit that has it."
         )
     return found
 
@@ -107,9 +119,17 @@ def _of_the_pages(candidate: Candidate) -> list[str]:
             f"The repository's address is {candidate.address!r}, which leads nowhere; set `repository` in "
             "[tool.hatch.metadata.hooks.custom] of pyproject.toml to the public repository."
         )
-    if "not released yet" in candidate.readme:
-        found.append("README.md says that the version is not released yet; remove that sentence.")
+    # "is not released yet", "Nothing has been released yet"
+    if unreleased := [path for path, text in candidate.pages.items() if "released yet" in " ".join(text.split())]:
+        found.append(f"A version is said to be not released yet in {', '.join(unreleased)}; remove the sentence there.")
     return found
+
+
+def _pages() -> list[Path]:
+    return [
+        *(REPOSITORY / name for name in ("README.md", "sandbox/README.md")),
+        *sorted((REPOSITORY / "docs").rglob("*.md")),
+    ]
 
 
 def _git(*arguments: str) -> tuple[str, ...]:
@@ -129,7 +149,7 @@ def main() -> int:
         tags=_git("tag", "--points-at", "HEAD"),
         changes=tuple(line[3:] for line in _git("status", "--porcelain")),
         changelog=(REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8"),
-        readme=(REPOSITORY / "README.md").read_text(encoding="utf-8"),
+        pages={str(page.relative_to(REPOSITORY)): page.read_text(encoding="utf-8") for page in _pages()},
         address=configuration["tool"]["hatch"]["metadata"]["hooks"]["custom"]["repository"],
         today=datetime.now(tz=UTC).date(),
     )
@@ -137,7 +157,7 @@ def main() -> int:
     for fault in found:
         print(f"- {fault}", file=sys.stderr)
     if found:
-        print(f"{candidate.tag} cannot be released: {len(found)} faults, see above.", file=sys.stderr)
+        print(f"v{candidate.provider_version} cannot be released; faults, see above: {len(found)}.", file=sys.stderr)
         return 1
     print(f"{candidate.tag} can be released.")
     return 0

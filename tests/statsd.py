@@ -15,7 +15,7 @@ from lightly_provider import metrics
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 _KINDS = {"c": "counter", "g": "gauge", "ms": "timer"}
 
 

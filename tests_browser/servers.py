@@ -64,7 +64,13 @@ class Servers:
             session.trust_env = False
             token = session.get(f"{self.airflow_url}/auth/token", timeout=60).json()["access_token"]
             headers = {"Authorization": f"Bearer {token}"}
-            answer = session.request(method, f"{self.airflow_url}/api/v2{path}", json=body, headers=headers, timeout=60)
+            url = f"{self.airflow_url}/api/v2{path}"
+            for _ in range(10):
+                answer = session.request(method, url, json=body, headers=headers, timeout=60)
+                # On a busy machine, SQLite is locked for longer than Airflow waits.
+                if method == "POST" or answer.status_code != 500 or "Database error" not in answer.text:
+                    break
+                time.sleep(1)
         assert answer.status_code in accepted, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 

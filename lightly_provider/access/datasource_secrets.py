@@ -118,7 +118,7 @@ class DatasourceSecrets:
             reported = f" ({' | '.join(dict.fromkeys(errors.values()))})" if errors else ""
             raise LightlyAccessError(
                 f"Dataset {dataset_id} has the new secret, and after {waited:.0f} s the platform cannot {denied} with "
-                f"it{reported}; the old one is still valid. Run the task again, which goes on from here."
+                f"it{reported}; the old one is still valid. Run the task again to continue."
             )
 
     def wait_for_runs(self, dataset_ids: Collection[str], grace: float) -> dict[str, list[str]]:

@@ -35,7 +35,7 @@ _NOT_YET = frozenset(
 )
 
 
-def may_be_on_its_way(code: str, message: str) -> bool:
+def may_be_propagating(code: str, message: str) -> bool:
     """
     Return whether AWS may have denied a request because a grant has not propagated yet.
 

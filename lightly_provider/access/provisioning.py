@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from lightly_provider.access.kept import KeptAccess, mask
 from lightly_provider.access.plans import TwoKeysError, plan_external_id, plan_keys
 from lightly_provider.access.principals import IamPrincipals, OvertakenError, PrincipalKind
-from lightly_provider.access.propagation import may_be_on_its_way, wait_until
+from lightly_provider.access.propagation import may_be_propagating, wait_until
 from lightly_provider.aws.policies import EXTERNAL_ID_BYTES, trust_policy
 from lightly_provider.aws.policy_documents import external_ids, same_meaning
 from lightly_provider.exceptions import LightlyAccessError
@@ -77,7 +77,7 @@ def wait_for_user(access: KeptAccess, locations: Sequence[S3Location], *, timeou
             except ClientError as error:
                 answer = error.response["Error"]
                 code, text = str(answer.get("Code")), str(answer.get("Message"))
-                if not may_be_on_its_way(code, text):
+                if not may_be_propagating(code, text):
                     raise LightlyAccessError(
                         f"The new user cannot list {location}: {code}: {text}. Waiting does not help; check the "
                         "bucket's name and its bucket policy, and run the task again."
@@ -88,7 +88,7 @@ def wait_for_user(access: KeptAccess, locations: Sequence[S3Location], *, timeou
     fault, waited = wait_until(missing, timeout=timeout)
     if fault:
         raise LightlyAccessError(
-            f"After {waited:.0f} s, {fault}; it may still be on its way: run the task again, or raise "
+            f"After {waited:.0f} s, {fault}; it may still be propagating: run the task again, or raise "
             "propagation_timeout. If it stays so, the bucket's own policy or a permissions boundary denies it."
         )
     log.info("The keys have taken effect after %.0f s.", waited)

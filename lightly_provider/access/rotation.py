@@ -17,7 +17,7 @@ from lightly_provider.access.datasource_secrets import runs_in_words
 from lightly_provider.access.kept import mask
 from lightly_provider.access.plans import plan_external_id, plan_keys
 from lightly_provider.access.principals import IamPrincipals, PrincipalKind
-from lightly_provider.access.propagation import may_be_on_its_way, wait_until
+from lightly_provider.access.propagation import may_be_propagating, wait_until
 from lightly_provider.access.provisioning import new_key
 from lightly_provider.aws.credentials import DelegatedAccess, UserAccess
 from lightly_provider.aws.policies import EXTERNAL_ID_BYTES, trust_policy
@@ -257,7 +257,7 @@ class AccessRotation:
             except ClientError as error:
                 answer = error.response["Error"]
                 code, text = str(answer.get("Code")), str(answer.get("Message"))
-                if not may_be_on_its_way(code, text):
+                if not may_be_propagating(code, text):
                     raise
                 return f"AWS does not know the access key {access.access_key_id} ({code}: {text})"
             return None
@@ -265,6 +265,6 @@ class AccessRotation:
         fault, waited = wait_until(missing, timeout=self.timeout)
         if fault:
             raise LightlyAccessError(
-                f"After {waited:.0f} s, {fault}; it may still be on its way: run the task again, or raise "
+                f"After {waited:.0f} s, {fault}; it may still be propagating: run the task again, or raise "
                 "propagation_timeout."
             )

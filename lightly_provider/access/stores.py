@@ -27,6 +27,7 @@ from lightly_provider.airflow_internals import stored_connections
 from lightly_provider.aws.secret_address import SecretAddress
 from lightly_provider.exceptions import LightlyAccessError, LightlyConnectionConfigError
 from lightly_provider.hooks.connection import LOOPBACK_HOSTS
+from lightly_provider.hooks.missing_connection import missing_connection
 from lightly_provider.masking import mask_secret
 from lightly_provider.network import Limits, NoAnswerError, Transport
 
@@ -328,10 +329,7 @@ class ApiConnectionStore(_ReadableStore):
         try:
             api = BaseHook.get_connection(self._api_conn_id)
         except AirflowNotFoundException:
-            raise LightlyConnectionConfigError(
-                f"There is no Airflow connection {self._api_conn_id!r}; create it with the type HTTP, or correct "
-                "airflow_api_conn_id."
-            ) from None
+            raise missing_connection(self._api_conn_id, kind="HTTP", otherwise="correct airflow_api_conn_id") from None
         if api.conn_type not in ("http", "https"):
             raise LightlyConnectionConfigError(
                 f"Airflow connection {self._api_conn_id!r} is of the type {api.conn_type!r}, so its password is not "
@@ -399,7 +397,7 @@ def _base_url(api: Connection, conn_id: str) -> str:
     if not fits or any(sign in host for sign in "@?#\\") or any(map(str.isspace, host)):
         # The message does not repeat the value, because it may contain a login.
         raise LightlyConnectionConfigError(
-            f"Airflow connection {conn_id!r} has a host that is no address of a server; write it like "
+            f"Airflow connection {conn_id!r} has a host that is not the address of a server; write it like "
             "https://airflow.example.com, without login or query."
         )
     if parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS:

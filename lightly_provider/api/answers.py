@@ -61,7 +61,8 @@ class Secrets:
 
     def __init__(self, *values: str) -> None:
         self._values: frozenset[str] = frozenset()
-        self._encoded: re.Pattern[str] | None = None
+        self._encoded: tuple[frozenset[str], list[re.Pattern[str]]] | None = None
+        self._signs = _SIGNS_OF_ENCODING
         self.add(*values)
 
     def add(self, *values: str) -> None:
@@ -70,7 +71,9 @@ class Secrets:
         if not new <= self._values:
             # Create new objects, because another thread may be reading the old ones.
             self._values |= new
-            self._encoded = re.compile("|".join(_in_any_encoding(value) for value in self._longest_first()))
+            # "+" is a space in a form, and frequent in names of files.
+            if any(" " in value for value in new):
+                self._signs = f"{_SIGNS_OF_ENCODING}+"
 
     def _longest_first(self) -> list[str]:
         return sorted(self._values, key=len, reverse=True)
@@ -83,24 +86,33 @@ class Secrets:
         """Return whether UTF-8 text contains one of the secrets; decodes it only if it may have an encoded one."""
         if any(value.encode("utf-8", errors="surrogatepass") in text for value in self._values):
             return True
-        may_be_encoded = any(sign.encode() in text for sign in _SIGNS_OF_ENCODING)
+        may_be_encoded = any(sign.encode() in text for sign in self._signs)
         return may_be_encoded and self.occur_in(text.decode("utf-8", errors="replace"))
 
     def redacted(self, text: str) -> str:
         """Return the text with each secret replaced by ``***``."""
         for value in self._longest_first():
             text = text.replace(value, "***")
-        if self._encoded is not None and any(sign in text for sign in _SIGNS_OF_ENCODING):
-            text = self._encoded.sub("***", text)
+        if any(sign in text for sign in self._signs):
+            for encoded in self._patterns():
+                text = encoded.sub("***", text)
         return text
+
+    def _patterns(self) -> list[re.Pattern[str]]:
+        """Return the patterns of the secrets in any encoding; compiled on first use, as each takes 10 ms."""
+        values, kept = self._values, self._encoded
+        if kept is None or kept[0] is not values:
+            longest_first = sorted(values, key=len, reverse=True)
+            self._encoded = kept = values, [re.compile(_in_any_encoding(value)) for value in longest_first]
+        return kept[1]
 
     def redacted_address(self, text: str) -> str:
         """Return the text with secrets and secret URL parameters replaced by ``***``."""
         return without_secret_parameters(self.redacted(text))
 
 
-# A text without these has no encoded secret; "+" is a space in a form.
-_SIGNS_OF_ENCODING = "%\\+"
+# A text without these has no encoded secret, unless that has a space.
+_SIGNS_OF_ENCODING = "%\\"
 
 
 def _in_any_encoding(secret: str) -> str:
@@ -109,11 +121,13 @@ def _in_any_encoding(secret: str) -> str:
 
 
 def _character_in_any_encoding(character: str) -> str:
-    # "%2F" encoded once more is "%252F". The repetitions are bounded, because the text is not ours.
+    # "%2F" encoded once more is "%252F". The repetitions are bounded, because the text is not ours. Each alternative
+    # begins with one character, so that a search skips all others.
     percent = "".join(f"%(?:25){{0,3}}(?i:{byte:02x})" for byte in character.encode("utf-8", "surrogatepass"))
-    escaped = rf"\\{{1,4}}u(?i:{ord(character):04x})"
+    escaped = rf"\\\\{{0,3}}u(?i:{ord(character):04x})"
     space = r"|\+" if character == " " else ""
-    return rf"(?:\\{{0,4}}{re.escape(character)}|{percent}|{escaped}{space})"
+    literal = re.escape(character)
+    return rf"(?:{literal}|\\\\{{0,3}}{literal}|{percent}|{escaped}{space})"
 
 
 class _NoSecretsInUrls(logging.Filter):
@@ -310,7 +324,7 @@ def read_answer(call: Call[Result], answer: RawAnswer, secrets: Secrets) -> Resu
     )
 
 
-def read_file(operation: str, content: bytes | bytearray, secrets: Secrets) -> Any:
+def read_file(operation: str, content: bytes, secrets: Secrets) -> Any:
     """
     Validate, sanitize and parse the content of a JSON file.
 
@@ -338,7 +352,7 @@ def _value(call: Call[Any], answer: RawAnswer, secrets: Secrets) -> Any:
         if secrets.occur_in(answer.content.decode("utf-8", errors="replace")):
             raise ValueError("it repeats a secret")
         return _parsed(answer.content)
-    lines = bytes(answer.content)
+    lines = answer.content
     if "json" in answer.content_type.lower():
         text = _parsed(lines)
         if not isinstance(text, str):
@@ -356,7 +370,7 @@ def _value(call: Call[Any], answer: RawAnswer, secrets: Secrets) -> Any:
 _ERROR_MEMBERS = frozenset({"code", "detail", "error", "errors", "message", "status"})
 
 
-def _is_error_object(content: bytes | bytearray) -> bool:
+def _is_error_object(content: bytes) -> bool:
     try:
         found = _parsed(content)
     except ValueError:
@@ -369,11 +383,11 @@ _MARKUP = re.compile(rb"<(?:!--|(?:!doctype|\?xml|html|head|body|title|meta|scri
 
 
 def _is_web_page(answer: RawAnswer) -> bool:
-    start = bytes(answer.content[:200]).removeprefix(codecs.BOM_UTF8).lstrip()
+    start = answer.content[:200].removeprefix(codecs.BOM_UTF8).lstrip()
     return "html" in answer.content_type.lower() or _MARKUP.match(start) is not None
 
 
-def _parsed(content: bytes | bytearray) -> Any:
+def _parsed(content: bytes) -> Any:
     """
     Parse JSON.
 
@@ -389,13 +403,13 @@ def _parsed(content: bytes | bytearray) -> Any:
     try:
         return json.loads(text, parse_constant=_refused, parse_float=_finite, parse_int=_whole)
     except json.JSONDecodeError as error:
-        raise ValueError(f"it is no JSON ({error.msg.lower()} at character {error.pos})") from None
+        raise ValueError(f"it is not JSON ({error.msg.lower()} at character {error.pos})") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
 
 def _refused(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _finite(text: str) -> float:
@@ -448,9 +462,9 @@ def _learn(value: Any, secrets: Secrets, secret_members: frozenset[str]) -> None
     secrets.add(*(secret for secret in held if isinstance(secret, str) and len(secret) >= 10))
 
 
-def _explanation(content: bytes | bytearray, secrets: Secrets) -> Any:
+def _explanation(content: bytes, secrets: Secrets) -> Any:
     """Return the body of an error response: JSON, or else text of any form."""
-    start = bytes(content[:100_000])
+    start = content[:100_000]
     try:
         return _cleaned(_parsed(start), secrets, frozenset(), in_addresses=True)
     except ValueError:

@@ -120,10 +120,10 @@ def _filenames(lines: bytes, *, before: int) -> NamePage:
     Return the names on one page, unchanged.
 
     :param before: Number of names on the previous pages.
-    :raises ValueError: A name is too long, contains NUL or is not UTF-8, so it is no S3 key and does not fit into XCom.
+    :raises ValueError: A name is too long, contains NUL or is not UTF-8, so it is not an S3 key and cannot be in XCom.
     """
     names = NamePage(lines)
-    # A page is checked as a whole; only one with a fault is split into its names, to find it.
+    # A page is checked as a whole; only one that may have a fault is split into its names, to find it.
     if b"\0" in lines or not _is_utf8(lines) or _has_a_long_line(lines):
         _check_names(names, before=before)
     return names
@@ -147,11 +147,21 @@ def _has_a_long_line(lines: bytes) -> bool:
 
 
 def _check_names(names: Sequence[str], *, before: int) -> None:
+    if _are_keys(names):
+        return
     for place, name in enumerate(names, start=before + 1):
         if not is_storable(name):
             raise ValueError(f"file name {place} has NUL in it, or is not UTF-8: {shown(name, longest=100)}")
         if len(name.encode()) > _LONGEST_KEY:
             raise ValueError(f"file name {place} is longer than an S3 key can be: {shown(name, longest=100)}")
+
+
+def _are_keys(names: Sequence[str]) -> bool:
+    try:
+        longest = max(map(len, map(str.encode, names)), default=0)
+    except UnicodeEncodeError:
+        return False
+    return longest <= _LONGEST_KEY and "\0" not in "".join(names)
 
 
 def _names(answer: Any, *, before: int) -> list[str]:

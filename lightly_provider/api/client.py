@@ -95,10 +95,9 @@ class LightlyClient:
     A synchronous client of the Lightly REST API; thread-safe.
 
     Retries: every call after a 429 and after a failed connection attempt, because nothing was applied; only
-    ``repeatable`` calls after a 5xx response, a lost connection or a timeout; only reading calls after an invalid
-    response. After a 429, all clients of this process with the same host and token pause
-    (:mod:`lightly_provider.api.pacing`). :mod:`lightly_provider.network` sends the requests,
-    :mod:`lightly_provider.api.answers` validates the responses.
+    ``repeatable`` calls after a 5xx response, a lost connection, a timeout or an invalid response. After a 429,
+    all clients of this process with the same host and token pause (:mod:`lightly_provider.api.pacing`).
+    :mod:`lightly_provider.network` sends the requests, :mod:`lightly_provider.api.answers` validates the responses.
 
     :param settings: Client settings.
     """
@@ -260,7 +259,7 @@ class LightlyClient:
             return None
         if answer.status != 200:
             raise self._storage_refusal("read", operation, answer)
-        return StoredObject(bytes(answer.content), answer.etag)
+        return StoredObject(answer.content, answer.etag)
 
     def write_object(
         self, operation: str, url: str, content: bytes, *, headers: Mapping[str, str] | None = None
@@ -330,7 +329,7 @@ class LightlyClient:
 
     def _storage_refusal(self, what: str, operation: str, answer: RawAnswer) -> LightlyResponseError:
         # S3 answers with a small XML document; the rest of it may repeat the signed request.
-        code = re.search(rb"<Code>([A-Za-z0-9.]{1,60})</Code>", bytes(answer.content[:10_000]))
+        code = re.search(rb"<Code>([A-Za-z0-9.]{1,60})</Code>", answer.content[:10_000])
         named = f" {code[1].decode()}" if code else ""
         return LightlyResponseError(
             f"The address that {operation} returned could not be {what}: HTTP {answer.status}{named}; check the "

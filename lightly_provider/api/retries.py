@@ -38,7 +38,8 @@ def is_safe_to_repeat(call: Call[Any], error: BaseException) -> bool:
     if isinstance(error, LightlyServerError):
         return call.repeatable and error.status != 501
     if isinstance(error, LightlyResponseError):
-        return call.repeatable and call.method == "GET" and error.status is not None and error.status < 300
+        # E.g. a page of a proxy that restarts, instead of the platform's answer.
+        return call.repeatable and error.status is not None and error.status < 300
     return False
 
 

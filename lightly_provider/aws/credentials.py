@@ -118,12 +118,12 @@ def access_from_aws_connection(
         # Anything else, such as a password for another service, must not be sent. The messages repeat no value.
         if not re.fullmatch(_ACCESS_KEY_ID, access_key_id):
             raise InvalidAccessError(
-                f"The login of {place} is no AWS access key id of an IAM user, which is {_LONG_LIVED_KEY_START} and 16 "
-                "letters and digits, so nothing of it is sent; store the keys of an IAM user."
+                f"The login of {place} is not an AWS access key id of an IAM user, which is {_LONG_LIVED_KEY_START} "
+                "and 16 letters and digits, so nothing of it is sent; store the keys of an IAM user."
             )
         if not re.fullmatch(_LONG_BASE64, secret_access_key):
             raise InvalidAccessError(
-                f"The password of {place} is no AWS secret access key, which is 40 letters, digits and /+=, so "
+                f"The password of {place} is not an AWS secret access key, which is 40 letters, digits and /+=, so "
                 "nothing of it is sent; store the keys of an IAM user."
             )
         return UserAccess(access_key_id, secret_access_key)

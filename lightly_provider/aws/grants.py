@@ -237,7 +237,7 @@ def network_of(*, source_ips: Sequence[str], source_vpcs: Sequence[str], names: 
             if not re.fullmatch(_CIDR, text):
                 raise ValueError("it must be an address, or one with the number of its fixed bits after a slash")
         except ValueError as error:
-            raise ValueError(f"{names['source_ips']} has {text!r}, which is no address range: {error}.") from None
+            raise ValueError(f"{names['source_ips']} has {text!r}, which is not an address range: {error}.") from None
     for text in source_vpcs:
         if not re.fullmatch(_VPC, text):
             raise ValueError(f"{names['source_vpcs']} has {text!r}; write a VPC's id, e.g. 'vpc-0123456789abcdef0'.")

@@ -149,7 +149,7 @@ class S3Location:
         else:
             return None
         is_taken = _fault(f"{_SCHEME}{self.bucket}/{meant}") is None
-        next_step = f"write {meant!r}" if is_taken else "type it anew"
+        next_step = f"write {meant!r}" if is_taken else "type it again"
         return (
             f"The prefix {self.prefix!a} holds {how}, and S3 takes it as it is written; "
             f"if nothing is found there, {next_step}."
@@ -177,6 +177,22 @@ class S3Location:
         return self.uri
 
 
+def relative_name_fault(name: str) -> str | None:
+    """
+    Return why the name of a file cannot be given to a worker; None if it can.
+
+    :param name: Path of the object relative to the dataset's input.
+    """
+    if any(sign in name for sign in "\n\r"):
+        return "holds a line break, so it cannot be named in a text file"
+    if name.startswith("/") or {".", ".."} & set(name.split("/")):
+        return (
+            "is not relative to the dataset's input as the worker requires; write it without '/' at its start and "
+            "without '.' and '..' folders"
+        )
+    return None
+
+
 def _fault(uri: object) -> str | None:
     """Return the fault and the next step for the first rule that a location breaks; None if it breaks none."""
     if not isinstance(uri, str):
@@ -197,7 +213,7 @@ def _text_fault(text: str) -> str | None:
     if text != text.strip():
         return "it begins or ends with a blank; remove it"
     if _INVISIBLE & set(text) or {"Cc", "Cs", "Zl", "Zp"} & set(map(unicodedata.category, text)):
-        return "it holds a control or invisible character; type it anew"
+        return "it holds a control or invisible character; type it again"
     return None
 
 

@@ -12,6 +12,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lightly_provider.suggestions import did_you_mean
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -77,7 +79,7 @@ def check_region(region: str, *, argument: str, known: Iterable[str]) -> RegionV
     :raises InvalidRegionError: The region is invalid; the message suggests the intended one.
     """
     if region not in CONTRACT_REGIONS and region not in (codes := frozenset(known)):
-        raise InvalidRegionError(f"{argument}={region!r} is no AWS region; {_next_step(region, codes)}")
+        raise InvalidRegionError(f"{argument}={region!r} is not an AWS region; {_next_step(region, codes)}")
     partition = partition_of(region)
     reasons = [reason for reason in (_contract_reason(region), _partition_reason(partition)) if reason]
     warning = f"{argument}={region!r} may not work: {'; '.join(reasons)}." if reasons else None
@@ -115,10 +117,7 @@ def _next_step(region: object, known: frozenset[str]) -> str:
     zone = re.fullmatch(_AVAILABILITY_ZONE, region)
     if zone and zone["region"] in known:
         return f"it is an availability zone of the region {zone['region']!r}, which is the one to write."
-    import difflib  # only a refusal needs it
-
+    if region in _OLD_NAMES:
+        return f"did you mean {_OLD_NAMES[region]!r}?"
     spelled = region.strip().lower().replace("_", "-").replace(" ", "-")
-    near = [_OLD_NAMES[region]] if region in _OLD_NAMES else difflib.get_close_matches(spelled, sorted(known), n=3)
-    if near:
-        return f"did you mean {' or '.join(map(repr, near))}?"
-    return _WRITE_THE_CODE
+    return did_you_mean(spelled, sorted(known), n=3, otherwise=_WRITE_THE_CODE)

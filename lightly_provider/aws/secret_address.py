@@ -41,7 +41,7 @@ class SecretAddress:
             return None
         parts = re.fullmatch(_ADDRESS, text)
         if not parts:
-            raise ValueError(f"{text!r} is no place where an access is kept; write {ADDRESS_FORMS}.")
+            raise ValueError(f"{text!r} is not a place where an access is kept; write {ADDRESS_FORMS}.")
         return cls(service=parts["service"], aws_conn_id=parts["aws_conn_id"], name=parts["name"])
 
     @property

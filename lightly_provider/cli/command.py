@@ -148,7 +148,7 @@ def _own_standard_output() -> Iterator[TextIO]:
     sys.stdout.flush()
     try:
         descriptor = sys.stdout.fileno()
-    except (OSError, ValueError):  # it is no file
+    except (OSError, ValueError):  # it is not a file
         yield sys.stdout
         return
     kept = os.dup(descriptor)

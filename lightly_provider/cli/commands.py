@@ -9,13 +9,13 @@ command line.
 from __future__ import annotations
 
 import argparse
-import difflib
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lightly_provider.cli import datasets, doctor, examples, export, fleet, notifications, policy, runs
 from lightly_provider.cli.command import AIRFLOW, MODULE, execute
 from lightly_provider.cli.exit_codes import ExitCode
+from lightly_provider.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,6 +121,6 @@ class _Parser(argparse.ArgumentParser):
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
-            near = difflib.get_close_matches(str(value), map(str, action.choices), n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(action.choices)}"
+            names = [str(choice) for choice in action.choices]
+            hint = did_you_mean(value, names, otherwise=f"there are {', '.join(names)}")
             self.exit(ExitCode.USAGE, f"{self.prog}: there is no command {value!r}; {hint}\n")

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from lightly_provider.cli.answer import Answer, Section
 from lightly_provider.cli.command import Argument, Command
 from lightly_provider.cli.exit_codes import ExitCode
-from lightly_provider.cli.refusals import CommandError, nearest
+from lightly_provider.cli.refusals import CommandError
 from lightly_provider.foreign_text import shown
+from lightly_provider.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     import argparse
@@ -25,11 +26,10 @@ def run(arguments: argparse.Namespace) -> Answer:
     folder = folder_of_examples()
     examples = {path.stem: path for path in sorted(folder.glob("*.py")) if not path.stem.startswith("_")}
     if not arguments.name and arguments.to is not None:
-        raise CommandError(f"--to says where, and no example is named; write one of {', '.join(examples)} before it.")
+        raise CommandError(f"--to is given, and no example is named; write one of {', '.join(examples)} before it.")
     for name in arguments.name:
         if name not in examples:
-            near = nearest(name, examples)
-            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {', '.join(examples)}."
+            hint = did_you_mean(name, examples, n=3, otherwise=f"there are {', '.join(examples)}.")
             raise CommandError(f"There is no example {shown(name, longest=200)!r}; {hint}")
     if arguments.name and arguments.to is None:
         raise CommandError(
@@ -71,7 +71,7 @@ def description_of(path: Path) -> str:
 def _copied(paths: list[Path], to: str) -> Answer:
     folder = Path(to).expanduser()
     if not folder.is_dir():
-        what = "is no folder" if folder.exists() else "does not exist"
+        what = "is not a folder" if folder.exists() else "does not exist"
         raise CommandError(
             f"--to is {shown(to, longest=500)!r}, which {what}; name Airflow's DAGs folder, or create it."
         )

@@ -23,9 +23,9 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.OK: "done; or nothing that is needed is missing",
     ExitCode.DENIED: "denied: a permission is missing, or the platform, AWS or the disk refused",
     ExitCode.USAGE: "a wrong argument, an unknown name or id, or a connection with a wrong value",
-    ExitCode.UNKNOWN: "could not tell: no answer, or none that can be used",
+    ExitCode.UNKNOWN: "not known: no answer, or none that can be used",
     ExitCode.NO_CONNECTION: "there is no such Airflow connection",
-    ExitCode.PARTLY: "part of several locations or datasets cannot work, the others can",
+    ExitCode.PARTLY: "some of several locations, or at least one dataset of a fleet, cannot work",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
     ExitCode.BROKEN_PIPE: "the reader of the output ended, e.g. head",
 }

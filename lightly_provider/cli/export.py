@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> Answer:
     check_installed(chosen)
     destination = _destination(arguments)
     if destination is None and chosen == "parquet":
-        raise CommandError("--format parquet is no text; write it to a file with --destination.")
+        raise CommandError("--format parquet is not text; write it to a file with --destination.")
     hook = hook_of(arguments)
     dataset = find_dataset(hook, arguments.dataset)
     if not arguments.tag:
@@ -107,7 +107,7 @@ def _lifetime(text: str) -> int:
 
     # A year, as everywhere.
     if not (text.isascii() and text.isdigit() and 0 < int(text[:10]) <= 366 * _DAY):
-        raise argparse.ArgumentTypeError(f"{shown(text, longest=50)!r} is no number of seconds, at most 366 days")
+        raise argparse.ArgumentTypeError(f"{shown(text, longest=50)!r} is not a number of seconds, at most 366 days")
     return int(text)
 
 

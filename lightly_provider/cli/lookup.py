@@ -7,10 +7,10 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from lightly_provider.cli.exit_codes import ExitCode
-from lightly_provider.cli.refusals import CommandError, nearest
+from lightly_provider.cli.refusals import CommandError
 from lightly_provider.contract import ID_PATTERN
 from lightly_provider.foreign_text import shown
+from lightly_provider.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     import argparse
@@ -25,7 +25,7 @@ def hook_of(arguments: argparse.Namespace, *, max_attempts: int | None = None) -
 
     :param arguments: The parsed arguments.
     :param max_attempts: Maximum number of attempts per request, because a person waits. None (default): as in a task.
-    :raises CommandError: There is no such connection.
+    :raises LightlyConnectionMissingError: There is no such connection.
     :raises LightlyConnectionConfigError: The connection has a wrong value.
     """
     from dataclasses import replace
@@ -34,6 +34,7 @@ def hook_of(arguments: argparse.Namespace, *, max_attempts: int | None = None) -
 
     from lightly_provider.api.client import LightlyClient
     from lightly_provider.hooks.lightly import LightlyHook
+    from lightly_provider.hooks.missing_connection import missing_connection
 
     conn_id = arguments.lightly_conn_id
     hook = LightlyHook(conn_id)
@@ -41,12 +42,7 @@ def hook_of(arguments: argparse.Namespace, *, max_attempts: int | None = None) -
     with suppress(AirflowNotFoundException):
         settings = hook.connection.settings
     if settings is None:
-        raise CommandError(
-            f"There is no Airflow connection {shown(conn_id, longest=200)!r}; create it with the type Lightly (in "
-            f"Airflow, or as AIRFLOW_CONN_{shown(conn_id, longest=200).upper()}), or name another with "
-            "--lightly-conn-id.",
-            ExitCode.NO_CONNECTION,
-        )
+        raise missing_connection(conn_id, kind="Lightly", otherwise="name another with --lightly-conn-id")
     if max_attempts is not None:
         hook.client = LightlyClient(replace(settings, max_attempts=max_attempts))
     return hook
@@ -70,13 +66,8 @@ def find_dataset(hook: LightlyHook, name_or_id: str) -> Dataset:
     if found is not None:
         return found
     datasets = hook.get_datasets()
-    near = nearest(name_or_id, [dataset.name for dataset in datasets])
-    if near:
-        hint = f"did you mean {' or '.join(map(repr, near))}?"
-    elif datasets:
-        hint = "'datasets' lists those that there are."
-    else:
-        hint = "this token's user has none yet."
+    others = "'datasets' lists those that there are." if datasets else "this token's user has none yet."
+    hint = did_you_mean(name_or_id, (dataset.name for dataset in datasets), n=3, otherwise=others)
     raise CommandError(f"There is no dataset with the name or id {shown(name_or_id, longest=200)!r}; {hint}")
 
 
@@ -118,5 +109,5 @@ def positive(text: str) -> int:
     import argparse
 
     if not (text.isascii() and text.isdigit() and 0 < int(text[:10]) <= 1_000_000):
-        raise argparse.ArgumentTypeError(f"{shown(text, longest=50)!r} is no number from 1 to 1000000")
+        raise argparse.ArgumentTypeError(f"{shown(text, longest=50)!r} is not a number from 1 to 1000000")
     return int(text)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lightly_provider.aws.location import S3Location
     from lightly_provider.events.delivery import BucketFacts, QueueFacts
     from lightly_provider.events.notifications import Change, QueueArn, Via
+    from lightly_provider.hooks.aws import AwsConnection
 
 _VIAS = ("s3", "sns", "eventbridge")
 _DOCUMENTS = ("all", "configuration", "queue-policy", "topic-policy", "key-policy", "commands")
@@ -74,6 +75,7 @@ class _Needs:
         self.notes: list[str] = []
         self.is_partly_unknown = False
         self._url = queue.url
+        self._connection: AwsConnection | None = None
         self._queue_facts: QueueFacts | None = None
         self._buckets: dict[str, BucketFacts] = {}
         names = list(dict.fromkeys(one.bucket for one in locations))
@@ -98,7 +100,8 @@ class _Needs:
         from lightly_provider.events.notifications import Via
         from lightly_provider.hooks.aws import AwsConnection
 
-        looking = Looking(AwsConnection(aws_conn_id))
+        self._connection = AwsConnection(aws_conn_id)
+        looking = Looking(self._connection)
         self._url = looking.queue_url(self._queue)
         self._queue_facts = facts = looking.queue(self._url, self._queue)
         if facts.is_missing:
@@ -181,7 +184,7 @@ class _Needs:
                     "The queue is encrypted with AWS's own key, whose policy cannot be changed: S3 cannot send to it. "
                     "Use SQS's own keys, or a KMS key of yours with the statement of key_policy."
                 )
-        documents["commands"] = list(self._commands(documents))
+        documents["commands"] = [f"{command}{self._endpoint(command)}" for command in self._commands(documents)]
         return documents
 
     def _queue_policy(self) -> dict[str, Any]:
@@ -201,6 +204,14 @@ class _Needs:
             **existing,
             "Statement": [*there, *(one for one in needed if not _has(there, one))],
         }
+
+    def _endpoint(self, command: str) -> str:
+        """Return the option with which a command goes where the connection's requests go."""
+        import shlex
+
+        service = command.split()[1].removesuffix("api")
+        url = self._connection.endpoint_url(service) if self._connection else None
+        return f" --endpoint-url {shlex.quote(url)}" if url else ""
 
     def _commands(self, documents: Mapping[str, Any]) -> Iterator[str]:
         """Yield the commands in an order in which each is taken: S3 sends a test event when it gets a configuration."""

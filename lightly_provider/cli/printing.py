@@ -45,7 +45,7 @@ def format_of(value: str | None, *, default: str | None, is_terminal: bool) -> s
         return value
     where = " The location where Lightly writes is --output-location." if value.startswith("s3:") else ""
     raise CommandError(
-        f"--output is {shown(value, longest=200)!r}, which is no output format; write one of {', '.join(FORMATS)}."
+        f"--output is {shown(value, longest=200)!r}, which is not an output format; write one of {', '.join(FORMATS)}."
         f"{where}"
     )
 

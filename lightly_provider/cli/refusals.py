@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lightly_provider.cli.exit_codes import ExitCode
 from lightly_provider.foreign_text import shown
+from lightly_provider.masking import masked
+from lightly_provider.suggestions import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 
 class CommandError(Exception):
@@ -80,10 +81,7 @@ _WRONG_NAMES = (
 
 def _lines_shown(error: Exception) -> str:
     """Return the error's text for a terminal. A message of several lines keeps them; Airflow masks known secrets."""
-    from airflow.providers.common.compat.sdk import redact
-
-    masked = str(redact(str(error)))
-    return "\n".join(shown(line, longest=10_000) for line in masked.splitlines()) or type(error).__name__
+    return "\n".join(shown(line, longest=10_000) for line in masked(str(error)).splitlines()) or type(error).__name__
 
 
 def choose(value: str, choices: Sequence[str], *, argument: str) -> str:
@@ -98,19 +96,5 @@ def choose(value: str, choices: Sequence[str], *, argument: str) -> str:
     by_fold = {choice.casefold(): choice for choice in choices}
     if (chosen := by_fold.get(value.casefold())) is not None:
         return chosen
-    near = nearest(value, choices, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"write one of {', '.join(choices)}."
+    hint = did_you_mean(value, choices, otherwise=f"write one of {', '.join(choices)}.")
     raise CommandError(f"{argument} is {shown(value, longest=200)!r}, which is none of its choices; {hint}")
-
-
-def nearest(value: str, names: Iterable[str], *, n: int = 3) -> list[str]:
-    """
-    Return the names that are nearest to what was written, whatever their case.
-
-    :param value: What was written.
-    :param names: Names.
-    :param n: How many at most. Default: 3.
-    """
-    by_fold = {name.casefold(): name for name in names}
-    near = difflib.get_close_matches(value.casefold(), by_fold, n=n, cutoff=0.6)
-    return [shown(by_fold[fold], longest=100) for fold in near]

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from lightly_provider.cli.answer import Answer, Section, properties
 from lightly_provider.cli.command import LIGHTLY_CONN_ID, Argument, Command
 from lightly_provider.cli.lookup import find_dataset, hook_of, is_id, limited, moment, positive
-from lightly_provider.cli.refusals import CommandError, choose, nearest
+from lightly_provider.cli.refusals import CommandError, choose
 from lightly_provider.contract import RunState, ScheduledRunState
 from lightly_provider.foreign_text import shown
+from lightly_provider.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     import argparse
@@ -36,7 +37,7 @@ def run(arguments: argparse.Namespace) -> Answer:
             raise CommandError(f"{option} filters a list, and {arguments.run_id} is one run; leave one of them out.")
     if not is_id(arguments.run_id):
         raise CommandError(
-            f"{shown(arguments.run_id, longest=200)!r} is no id of a run, which has 24 digits and letters a to f; "
+            f"{shown(arguments.run_id, longest=200)!r} is not the id of a run, which has 24 digits and letters a to f; "
             "'runs' lists the runs with their ids."
         )
     hook = hook_of(arguments, max_attempts=_MAX_ATTEMPTS)
@@ -140,8 +141,8 @@ def _find_run(hook: LightlyHook, an_id: str) -> Run | ScheduledRun:
         if entry.id == an_id:
             return entry
     known = [each for run in hook.get_all_runs() for each in (run.id, run.scheduled_id) if each]
-    near = nearest(an_id, known + [entry.id for entry in waiting])
-    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "'runs' lists those that there are."
+    known += [entry.id for entry in waiting]
+    hint = did_you_mean(an_id, known, n=3, otherwise="'runs' lists those that there are.")
     raise CommandError(
         f"There is no run and no scheduled run with the id {an_id!r}, unless it was canceled before a worker took it; "
         f"{hint}"

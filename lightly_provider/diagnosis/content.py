@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from lightly_provider.diagnosis.causes import Cause
 from lightly_provider.diagnosis.failures import Failure, failure_of
 from lightly_provider.diagnosis.findings import Finding, Status
 from lightly_provider.diagnosis.remedies import Remedy
+from lightly_provider.suggestions import nearest
 
 if TYPE_CHECKING:
     from lightly_provider.aws.bucket import Inventory, Lister
@@ -104,10 +104,8 @@ def _walk(lister: Lister, path: str) -> str | None:
     walked = ""
     for name in path.split("/"):
         names = {folder[len(walked) : -1]: folder for folder in lister.page(walked, by_folder=True).folders}
-        by_fold = {one.casefold(): one for one in names}
-        near = difflib.get_close_matches(name, names, n=1)
-        real = name if name in names else by_fold.get(name.casefold()) or (near[0] if near else None)
-        if real is None:
+        near = [name] if name in names else nearest(name, names, n=1)
+        if not near:
             return None
-        walked = names[real]
+        walked = names[near[0]]
     return walked

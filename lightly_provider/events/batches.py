@@ -13,15 +13,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from lightly_provider.events.messages import Change, UnreadableMessageError, changes_of
+from lightly_provider.aws.location import relative_name_fault
+from lightly_provider.events.messages import Change, UnreadableMessageError, changes_of, last_of
+from lightly_provider.foreign_text import is_storable
 from lightly_provider.stored_forms import NEWEST, check_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from lightly_provider.events.routing import Routes
 
 _ID_DIGITS = 32
+_LATEST_MS = 10**13  # so that a moment has at most 13 digits, until the year 2286
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ class Sorted:
     :param n_removed: How many files were removed and not created again.
     :param unrouted: Files in the buckets of the datasets that belong to none, as ``s3://`` addresses; the first ones.
     :param n_unrouted: How many there are.
+    :param unusable: Files with names that cannot be given to a worker, as ``s3://`` addresses; the first ones.
+    :param n_unusable: How many there are.
     """
 
     keys: Mapping[str, Sequence[str]]
@@ -80,6 +85,8 @@ class Sorted:
     n_removed: int = 0
     unrouted: Sequence[str] = ()
     n_unrouted: int = 0
+    unusable: Sequence[str] = ()
+    n_unusable: int = 0
 
 
 def sort_messages(messages: Iterable[Message], routes: Routes, *, most_shown: int = 5) -> Sorted:
@@ -93,7 +100,7 @@ def sort_messages(messages: Iterable[Message], routes: Routes, *, most_shown: in
     :param routes: The datasets.
     :param most_shown: How many files without a dataset to name. Default: 5.
     """
-    last: dict[tuple[str, str], Change] = {}
+    by_place: dict[tuple[str, str], list[Change]] = {}
     read, unreadable = [], {}
     for message in messages:
         if message.fault:
@@ -106,23 +113,30 @@ def sort_messages(messages: Iterable[Message], routes: Routes, *, most_shown: in
             continue
         read.append(message)
         for change in changes:
-            place = (change.bucket, change.key)
-            if place not in last or change.follows(last[place]):
-                last[place] = change
+            by_place.setdefault((change.bucket, change.key), []).append(change)
     keys: dict[str, list[str]] = {}
     unrouted: list[str] = []
-    n_removed = n_unrouted = 0
-    for (bucket, key), change in sorted(last.items()):
+    unusable: list[str] = []
+    n_removed = n_unrouted = n_unusable = 0
+    for (bucket, key), of_key in sorted(by_place.items()):
+        change = last_of(of_key)
         dataset = routes.dataset_of(bucket, key)
         if dataset is None:
+            if routes.dataset_around(bucket, key) is not None:
+                continue  # Lightly's own, or a folder
             n_unrouted += 1
             if len(unrouted) < most_shown:
                 unrouted.append(f"s3://{bucket}/{key}")
         elif change.is_removed:
             n_removed += 1
+        elif relative_name_fault(key[len(routes.locations[dataset].prefix) :]):
+            # One such name in a manifest, and the run on all of it would be refused.
+            n_unusable += 1
+            if len(unusable) < most_shown:
+                unusable.append(f"s3://{bucket}/{key}")
         else:
             keys.setdefault(dataset, []).append(key)
-    return Sorted(keys, read, unreadable, n_removed, unrouted, n_unrouted)
+    return Sorted(keys, read, unreadable, n_removed, unrouted, n_unrouted, unusable, n_unusable)
 
 
 @dataclass(frozen=True)
@@ -152,7 +166,7 @@ class Batch:
         :param routes: The datasets.
         :param owner: The task instance that hands the batch on.
         """
-        sent = [message.sent_ms for message in found.read] or [0]
+        sent = [min(max(message.sent_ms, 0), _LATEST_MS - 1) for message in found.read] or [0]
         return cls(
             message_ids=sorted(message.id for message in found.read),
             keys=found.keys,
@@ -172,19 +186,15 @@ class Batch:
         """
         stored = json.loads(text)
         if not isinstance(stored, dict):
-            raise ValueError("it is no JSON object")
+            raise ValueError("it is not a JSON object")
         check_version(stored, what="The batch of uploads")
-        try:
-            first, last = stored["sent_ms"]
-            return cls(
-                message_ids=[str(one) for one in stored["message_ids"]],
-                keys={str(dataset): [str(key) for key in keys] for dataset, keys in stored["keys"].items()},
-                buckets={str(dataset): str(bucket) for dataset, bucket in stored["buckets"].items()},
-                sent_ms=(int(first), int(last)),
-                owner=dict(stored["owner"]),
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"its member {error} is missing or invalid") from None
+        for member, is_valid in _MEMBERS.items():
+            if not is_valid(stored.get(member)):
+                raise ValueError(f"its member {member!r} is missing or invalid")
+        if stored["buckets"].keys() != stored["keys"].keys():
+            raise ValueError("its members 'keys' and 'buckets' are about different datasets")
+        first, last = stored["sent_ms"]
+        return cls(stored["message_ids"], stored["keys"], stored["buckets"], (first, last), stored["owner"])
 
     def to_json(self) -> bytes:
         """Return the batch as JSON."""
@@ -198,6 +208,7 @@ class Batch:
                 "owner": dict(self.owner),
             },
             separators=(",", ":"),
+            ensure_ascii=False,
         ).encode()
 
     @property
@@ -207,13 +218,53 @@ class Batch:
 
     def manifest_name(self, dataset: str) -> str:
         """Return the name of a dataset's manifest, below the prefix of all manifests."""
-        return f"{quote(dataset, safe='')}/{self.id}.jsonl"
+        return _manifest_name(dataset, self.id)
 
     def manifest(self, dataset: str) -> bytes:
         """Return a dataset's manifest: a JSON object per line, with the file's address as ``source-ref``."""
         bucket = self.buckets[dataset]
         lines = (json.dumps({"source-ref": f"s3://{bucket}/{key}"}, ensure_ascii=False) for key in self.keys[dataset])
         return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _manifest_name(dataset: str, batch_id: str) -> str:
+    return f"{quote(dataset, safe='')}/{batch_id}.jsonl"
+
+
+def longest_manifest_name(datasets: Iterable[str]) -> str:
+    """Return the longest name of a manifest that these datasets may get."""
+    return max((_manifest_name(dataset, "0" * _ID_DIGITS) for dataset in datasets), key=len)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value) and is_storable(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(_is_text, value))
+
+
+# What a stored batch is, by member.
+_MEMBERS: Mapping[str, Callable[[Any], bool]] = {
+    "message_ids": _are_texts,
+    "keys": lambda value: (
+        isinstance(value, dict) and all(map(_is_text, value)) and all(map(_are_texts, value.values()))
+    ),
+    "buckets": lambda value: isinstance(value, dict) and all(map(_is_text, value.values())),
+    "sent_ms": lambda value: (
+        isinstance(value, list) and len(value) == 2 and all(_is_number(one) and 0 <= one < _LATEST_MS for one in value)
+    ),
+    "owner": lambda value: (
+        isinstance(value, dict)
+        and value.keys() == {"dag_id", "run_id", "task_id", "map_index"}
+        and all(_is_text(value[name]) for name in ("dag_id", "run_id", "task_id"))
+        and _is_number(value["map_index"])
+    ),
+}
 
 
 def owner_of(dag_id: str, run_id: str, task_id: str, map_index: int | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.aws.policy_documents import may_cover
-from lightly_provider.diagnosis.conditions import holds, keys_not_known, parts_of
+from lightly_provider.diagnosis.conditions import holds, keys_not_known
 from lightly_provider.diagnosis.findings import Finding, Status
 from lightly_provider.diagnosis.remedies import PolicyChange, Remedy
 from lightly_provider.events.notifications import (
@@ -194,7 +194,7 @@ def judge_queue(queue: QueueFacts, services: Iterable[str]) -> list[Finding]:
         advice = (
             "Check the queue's name, region and account."
             if queue.is_missing
-            else "Allow sqs:GetQueueAttributes on the queue to the AWS connection, and look again."
+            else "Allow the AWS connection sqs:GetQueueAttributes on the queue, and run the check again."
         )
         return [Finding("queue", status, queue.fault, remedy=Remedy((advice,)))]
     attributes = queue.attributes
@@ -228,7 +228,7 @@ def judge_location(location: S3Location, bucket: BucketFacts, queue: QueueFacts)
     routes = routes_of(location, bucket, queue)
     findings = [_region(bucket, queue, routes)]
     if bucket.configuration is None:
-        advice = "Allow s3:GetBucketNotification on the bucket to the AWS connection, and look again."
+        advice = "Allow the AWS connection s3:GetBucketNotification on the bucket, and run the check again."
         findings.append(Finding("rules", Status.UNKNOWN, bucket.fault, remedy=Remedy((advice,))))
         # The usual way, so that its policy is judged.
         routes = [Route(Via.S3, bucket_arn(bucket.name, queue.arn.partition), ())]
@@ -315,7 +315,7 @@ def _encryption(queue: QueueFacts, services: Sequence[str]) -> list[Finding]:
     needed = PolicyChange(f"policy of KMS key {name}", tuple(map(allows_encrypting, services)))
     if key.policy is None:
         why = f"the policy of the KMS key {name} could not be read: {key.fault}"
-        advice = "Allow kms:GetKeyPolicy on the key, and look again; the key's policy must have this:"
+        advice = "Allow kms:GetKeyPolicy on the key, and run the check again; the key's policy must have this:"
         return [Finding("encryption", Status.UNKNOWN, why, remedy=Remedy((advice,), changes=(needed,)))]
     results = [
         _Decision.of(key.policy, action, key.arn or "*", service, {}, queue.arn.region)
@@ -341,7 +341,7 @@ def _redrive(queue: QueueFacts) -> Finding:
     policy = parsed_policy(attributes.get("RedrivePolicy") or "{}")
     target, most = policy.get("deadLetterTargetArn"), policy.get("maxReceiveCount")
     if not target:
-        why = "none, so a message that is no notification of S3 is received again until it expires"
+        why = "none, so a message that is not a notification of S3 is received again until it expires"
         value = {"deadLetterTargetArn": f"{queue.arn}-dead-letters", "maxReceiveCount": 5}
         attributes_text = json.dumps({"RedrivePolicy": json.dumps(value)})
         commands = (
@@ -385,7 +385,7 @@ def _region(bucket: BucketFacts, queue: QueueFacts, routes: Sequence[Route]) -> 
     if bucket.region == queue.arn.region:
         return Finding("region", Status.PASS, f"bucket and queue are in {bucket.region}")
     if any(route.via is Via.SNS for route in routes):
-        why = f"the bucket is in {bucket.region} and the queue in {queue.arn.region}; the topic between them may be"
+        why = f"the bucket is in {bucket.region} and the queue in {queue.arn.region}; a topic delivers to other regions"
         return Finding("region", Status.PASS, why)
     why = (
         f"the bucket is in {bucket.region} and the queue in {queue.arn.region}, and S3 sends event notifications only "
@@ -400,7 +400,8 @@ def _rules(location: S3Location, bucket: BucketFacts, queue: QueueFacts, routes:
         return Finding("rules", Status.PASS, f"uploads at the location are sent to the queue {via}")
     if doubtful := [route for route in routes if not _missing(route, CREATED)]:
         why = f"uploads may be sent to the queue {_by(doubtful[0])}: {doubtful[0].doubt}"
-        return Finding("rules", Status.UNKNOWN, why, remedy=Remedy(("Allow that to the AWS connection, or look.",)))
+        advice = "Allow the AWS connection to read that, and run the check again; or look at it in AWS."
+        return Finding("rules", Status.UNKNOWN, why, remedy=Remedy((advice,)))
     configuration = bucket.configuration or {}
     rules = rules_of(configuration)
     if not routes:
@@ -453,7 +454,8 @@ def _policy(route: Route, bucket: BucketFacts, queue: QueueFacts) -> Finding:
         source = route.source_arn.split(":")[4]
     if source:
         context["aws:sourceaccount"] = source
-    decision = _Decision.of(policy, "sqs:SendMessage", str(queue.arn), service, context, queue.arn.region)
+    asked = (policy, "sqs:SendMessage", str(queue.arn), service)
+    decision = _Decision.of(*asked, context, queue.arn.region)
     if decision.allowed is None:
         why = f"whether it lets {service} send for {route.source_arn} depends on {decision.reason}"
         return Finding("policy", Status.UNKNOWN, why, remedy=Remedy(changes=(needed,)))
@@ -462,7 +464,7 @@ def _policy(route: Route, bucket: BucketFacts, queue: QueueFacts) -> Finding:
     if not decision.allowed:
         why = f"the queue's policy does not let {service} send for {route.source_arn}"
         return Finding("policy", Status.FAIL, why, remedy=Remedy(changes=(needed,)))
-    if decision.is_open:
+    if _Decision.of(*asked, _of_a_stranger(route.source_arn), queue.arn.region).allowed:
         why = f"lets {service} send, for anybody's {'bucket' if route.via is Via.S3 else 'resource'}"
         advice = "Limit the statement by aws:SourceArn and aws:SourceAccount, as this one is:"
         return Finding("policy", Status.WARN, why, remedy=Remedy((advice,), changes=(needed,)))
@@ -499,7 +501,7 @@ def _not_by_event_rule(rule: EventRule, location: S3Location) -> tuple[list[str]
     known = {"source", "detail-type", "detail", "account", "region", "resources"}
     parts = detail.values() if isinstance(detail, dict) else [None]
     if set(pattern) - known or not all(isinstance(one, dict) for one in parts) or set(detail) - {"bucket", "object"}:
-        return [], f"the pattern of the rule {shown(rule.arn, longest=300)} has more than is judged here"
+        return [], f"the pattern of the rule {shown(rule.arn, longest=300)} has conditions that are not evaluated here"
     of_bucket, of_object = detail.get("bucket") or {}, detail.get("object") or {}
     matched = [
         _fits(pattern.get("source"), "aws.s3"),
@@ -516,7 +518,10 @@ def _not_by_event_rule(rule: EventRule, location: S3Location) -> tuple[list[str]
     ]
     others = {"account", "region"} & set(pattern) or set(of_bucket) - {"name"} or set(of_object) - {"key"}
     if None in matched or others:
-        return missing, f"the pattern of the rule {shown(rule.arn, longest=300)} has more than is judged here"
+        return (
+            missing,
+            f"the pattern of the rule {shown(rule.arn, longest=300)} has conditions that are not evaluated here",
+        )
     return missing, ""
 
 
@@ -549,7 +554,6 @@ class _Decision:
     action: str
     reason: str = ""
     denying: Statement | None = None
-    is_open: bool = False
 
     def sentence(self, whose: str) -> str:
         return f"{whose} denies it to {self.service}: {shown(json.dumps(self.denying), longest=1000)}"
@@ -595,7 +599,7 @@ class _Decision:
             return cls(None, service, action, _unknown(uncertain, "Deny", context))
         allowing = [one for one, applies in relevant if one.get("Effect") == "Allow" and applies]
         if allowing:
-            return cls(True, service, action, is_open=all(map(_is_open, allowing)))
+            return cls(True, service, action)
         if uncertain:
             return cls(None, service, action, _unknown(uncertain, "Allow", context))
         return cls(False, service, action)
@@ -627,13 +631,17 @@ def _names(statement: Statement, service: str) -> bool | None:
     return named == "*"
 
 
-_OF_A_SOURCE = frozenset({"aws:sourcearn", "aws:sourceaccount", "aws:sourceorgid", "aws:sourceorgpaths"})
-
-
-def _is_open(statement: Statement) -> bool:
-    """Return whether a statement holds whoever caused the service to send."""
-    keys = {key.lower() for _, key, _ in parts_of(statement.get("Condition"))}
-    return not keys & _OF_A_SOURCE
+def _of_a_stranger(source_arn: str) -> dict[str, str | None]:
+    """Return a source like this one of somebody else; whoever may send for it, may send for anybody's."""
+    parts = source_arn.split(":", 5)
+    if len(parts) == 6:
+        parts[4:] = ["0" * 12 if parts[4] else "", "somebody-elses"]
+    return {
+        "aws:sourcearn": ":".join(parts),
+        "aws:sourceaccount": "0" * 12,
+        "aws:sourceorgid": "o-0000000000",
+        "aws:sourceorgpaths": "o-0000000000/",
+    }
 
 
 def _listed(value: Any) -> list[Any]:

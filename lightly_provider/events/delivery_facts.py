@@ -36,7 +36,8 @@ class Looking:
 
     :param connection: AWS connection of Airflow's own. It needs ``sqs:GetQueueAttributes``,
         ``s3:GetBucketNotification``, and, where there are such, ``kms:DescribeKey``, ``kms:GetKeyPolicy``,
-        ``sns:ListSubscriptionsByTopic``, ``events:ListRuleNamesByTarget``, ``events:DescribeRule``.
+        ``sns:ListSubscriptionsByTopic``, ``sns:GetSubscriptionAttributes``, ``events:ListRuleNamesByTarget``,
+        ``events:DescribeRule``.
     """
 
     def __init__(self, connection: AwsConnection) -> None:

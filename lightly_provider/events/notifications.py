@@ -2,7 +2,7 @@
 The rules by which S3 announces uploads in a queue, and the policies that these need. Pure.
 
 Sources, all in AWS's documentation: S3 user guide, "Event notification types and destinations" (a queue or topic lies
-in the bucket's region, and is no FIFO one), "Configuring event notifications using object key name filtering" (how
+in the bucket's region, and is not a FIFO one), "Configuring event notifications using object key name filtering" (how
 names are encoded, and which rules overlap), "Granting permissions to publish event notification messages to a
 destination"; S3 API reference, "PutBucketNotificationConfiguration" (it replaces the whole configuration, which has at
 most 100 rules); SNS developer guide, "Subscribing an Amazon SQS queue to an Amazon SNS topic"; EventBridge user guide,
@@ -98,7 +98,7 @@ class QueueArn:
             parts = re.fullmatch(r"https://sqs\.([a-z0-9-]+)\.amazonaws\.com/(\d{12})/([A-Za-z0-9_-]+)", arn)
             form = f"write arn:aws:sqs:{':'.join(parts.groups())}" if parts else form
             raise ValueError(f"{argument} is {shown(arn, longest=300)!r}, which is the queue's URL; {form}.")
-        raise ValueError(f"{argument} is {shown(arn, longest=300)!r}, which is no ARN of a queue; {form}.")
+        raise ValueError(f"{argument} is {shown(arn, longest=300)!r}, which is not the ARN of a queue; {form}.")
 
     @property
     def url(self) -> str:
@@ -248,15 +248,17 @@ def with_rules(existing: Mapping[str, Any], locations: Iterable[S3Location], des
             whole = [one for one in rules if one.destination == destination and prefix.startswith(one.prefix)]
             if all(any(one.announces(each) and not one.suffix for one in whole) for each in members_of(event)):
                 continue
-            if wider := next((one for one in whole if not one.suffix and one.overlaps(prefix, event)), None):
+            wider = next((one for one in whole if not one.suffix and one.overlaps(prefix, event)), None)
+            if wider:
                 notes[f"The {wider} gets all events of {event}: S3 takes no two rules that overlap."] = None
                 entries = [_with_event(entry, event) if entry.get("Id") == wider.id else entry for entry in entries]
-                continue
-            events.append(event)
+            else:
+                events.append(event)
+            begin = wider.prefix if wider else prefix
             for rule in rules:
-                if not rule.overlaps(prefix, event):
+                if rule is wider or not rule.overlaps(begin, event):
                     continue
-                if rule.destination == destination and rule.prefix.startswith(prefix):
+                if rule.destination == destination and rule.prefix.startswith(begin):
                     notes[f"The {rule} is replaced by the wider one: S3 takes no two rules that overlap."] = None
                     entries = _without(entries, rule.id, event)
                 else:

@@ -44,8 +44,10 @@ class Routes:
         locations: dict[str, S3Location] = {}
         names: dict[S3Location, str] = {}
         for name, uri in datasets.items():
-            if not name.strip() or len(name) > _LONGEST_NAME or not name.isprintable():
-                raise ValueError(f"{argument} has {shown(repr(name), longest=200)}, which is no name of a dataset.")
+            if name.strip() in ("", ".", "..") or len(name) > _LONGEST_NAME or not name.isprintable():
+                raise ValueError(
+                    f"{argument} has {shown(repr(name), longest=200)}, which is not the name of a dataset."
+                )
             location = locations[name] = S3Location.parse(uri, argument=f"{argument}[{shown(name)!r}]")
             if location in names:
                 raise ValueError(
@@ -69,16 +71,26 @@ class Routes:
         :return: None if it belongs to no dataset: it lies in no location, is a folder's placeholder, or was written by
             Lightly itself (``.lightly/``).
         """
-        if key.endswith("/"):
+        name = self.dataset_around(bucket, key)
+        if name is None or key.endswith("/") or key.startswith(_LIGHTLYS_OWN, len(self.locations[name].prefix)):
             return None
+        return name
+
+    def dataset_around(self, bucket: str, key: str) -> str | None:
+        """
+        Return the dataset with the longest location that contains a key, also that of what is no upload.
+
+        :param bucket: Name of the bucket.
+        :param key: Key of the object.
+        :return: None if it lies in no location.
+        """
         # Each folder of the key, from the longest: this takes as many steps as the key has folders.
         prefixes = self._datasets_by_prefix()
         folder = key
         while folder:
             folder = folder.rpartition("/")[0]
-            prefix = f"{folder}/" if folder else ""
-            if (name := prefixes.get((bucket, prefix))) is not None:
-                return None if key.startswith(_LIGHTLYS_OWN, len(prefix)) else name
+            if (name := prefixes.get((bucket, f"{folder}/" if folder else ""))) is not None:
+                return name
         return None
 
     def _datasets_by_prefix(self) -> dict[tuple[str, str], str]:

@@ -6,6 +6,7 @@ The batches and manifests in S3, below one prefix.
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,17 @@ if TYPE_CHECKING:
     from lightly_provider.events.batches import Message
 
 _OPEN, _FINISHED = "batches/open/", "batches/finished/"
+_WRITABLE = "batches/writable"
 # SQS keeps no message longer (AWS docs: SQS developer guide, "Amazon SQS message quotas").
 _LONGEST_RETENTION_MS = 14 * 24 * 3600 * 1000
 # Clocks differ, and a message is sent before it is in a batch.
 _SPARE_MS = 3600 * 1000
-_LARGEST_BATCH = 256 * 1024 * 1024
+# Twice as much as one that is made of what a drain receives at most, see queue.py.
+_LARGEST_BATCH = 512 * 1024 * 1024
 _MOST_REMOVED = 1000
+_FINISHED_NAME = r"(?P<owner>[0-9a-f]{16})-(?P<first>\d{13})-(?P<last>\d{13})-(?P<id>[0-9a-f]{32})\.json"
+# The longest name of a file below the prefix that is not a manifest.
+LONGEST_NAME = len(f"{_FINISHED}{'0' * 16}-{'0' * 13}-{'0' * 13}-{'0' * 32}.json")
 
 
 class BatchStore:
@@ -52,7 +58,21 @@ class BatchStore:
         :raises LightlyQueueError: A file there is no batch.
         :raises LightlyAccessError: AWS denied the request.
         """
-        return [self._read(key) for key in self._keys(_OPEN)]
+        found = []
+        for key in self._keys(_OPEN):
+            batch = self._read(key)
+            if key != f"{self._location.prefix}{_open_name(batch)}":
+                raise self._no_batch(key, "its name is not that of its messages")
+            found.append(batch)
+        return found
+
+    def check_writable(self) -> None:
+        """
+        Write a small file, so that what cannot be written is known before messages are received.
+
+        :raises LightlyAccessError: AWS denied the request.
+        """
+        self._write(_WRITABLE, b"", "text/plain")
 
     def open(self, batch: Batch) -> None:
         """
@@ -113,8 +133,8 @@ class BatchStore:
         sent = [message.sent_ms for message in again]
         found: set[str] = set()
         for key in self._keys(_FINISHED):
-            _, first, last, _ = key.rpartition("/")[2].split("-")
-            if any(int(first) <= moment <= int(last) for moment in sent):
+            name = self._finished_name(key)
+            if any(int(name["first"]) <= moment <= int(name["last"]) for moment in sent):
                 found |= wanted & set(self._read(key).message_ids)
         return found
 
@@ -125,7 +145,7 @@ class BatchStore:
         :raises LightlyAccessError: AWS denied the request.
         """
         before = int(time.time() * 1000) - _LONGEST_RETENTION_MS - _SPARE_MS
-        old = [key for key in self._keys(_FINISHED) if int(key.rpartition("/")[2].split("-")[2]) < before]
+        old = [key for key in self._keys(_FINISHED) if int(self._finished_name(key)["last"]) < before]
         if old:
             with refusals_explained(self._connection):
                 self._client.delete_objects(
@@ -143,8 +163,19 @@ class BatchStore:
                     if entry["Key"].endswith(".json"):
                         yield entry["Key"]
 
+    def _finished_name(self, key: str) -> re.Match[str]:
+        name = re.fullmatch(_FINISHED_NAME, key.removeprefix(f"{self._location.prefix}{_FINISHED}"), re.ASCII)
+        if name is None:
+            raise self._no_batch(key, "its name is not that of a finished batch")
+        return name
+
+    def _no_batch(self, key: str, why: object) -> LightlyQueueError:
+        return LightlyQueueError(
+            f"s3://{self._location.bucket}/{shown(key)} is not a batch of uploads: {shown(why, longest=200)}. Nothing "
+            "was handed on, and no message was deleted; look at the file, and delete it if it is not of this provider."
+        )
+
     def _read(self, key: str) -> Batch:
-        where = f"s3://{self._location.bucket}/{shown(key)}"
         with refusals_explained(self._connection):
             body = self._client.get_object(Bucket=self._location.bucket, Key=key)["Body"]
             content = body.read(_LARGEST_BATCH + 1)
@@ -153,10 +184,7 @@ class BatchStore:
                 raise ValueError(f"it has more than {_LARGEST_BATCH:,} bytes")
             return Batch.from_json(content)
         except (ValueError, RecursionError) as error:
-            raise LightlyQueueError(
-                f"{where} is no batch of uploads: {shown(error, longest=200)}. Nothing was read from the queue; look "
-                "at the file, and delete it if it is not of this provider."
-            ) from None
+            raise self._no_batch(key, error) from None
 
     def _write(self, name: str, content: bytes, content_type: str) -> str:
         key = f"{self._location.prefix}{name}"

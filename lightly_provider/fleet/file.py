@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from lightly_provider.fleet import written
 from lightly_provider.fleet.faults import Fault, Place, described
 from lightly_provider.fleet.models import MOST_DATASETS, FleetDataset, FleetDefaults
 from lightly_provider.foreign_text import shown
+from lightly_provider.suggestions import did_you_mean, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -72,7 +72,7 @@ class Fleet:
 def _content(path: Path, shown_path: str) -> bytes:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise LightlyFleetError(f"{shown_path} is no file, so nothing was started; name the YAML file itself.")
+            raise LightlyFleetError(f"{shown_path} is not a file, so nothing was started; name the YAML file itself.")
         with path.open("rb") as file:
             return file.read(written.MOST_BYTES + 1)
     except (OSError, ValueError) as error:
@@ -106,7 +106,7 @@ def _fleet(content: bytes, faults: list[Fault]) -> Fleet | None:
     defaults = document.members["defaults"].value if "defaults" in document.members else None
     if defaults is not None and defaults.members is None:
         if defaults.is_container or defaults.scalar is not None:
-            faults.append(Fault(defaults.place, "defaults is no mapping; write key: value below it."))
+            faults.append(Fault(defaults.place, "defaults is not a mapping; write key: value below it."))
         defaults = None
     if defaults is not None:
         _validated(FleetDefaults, defaults, defaults.plain, faults)
@@ -115,6 +115,15 @@ def _fleet(content: bytes, faults: list[Fault]) -> Fleet | None:
         for place in document.places_of(lambda value: isinstance(value, str) and ("{{" in value or "{%" in value))
     ]
     entries = _entries(document, faults)
+    if defaults is not None and defaults.size * len(entries) > written.MOST_VALUES:
+        faults.append(
+            Fault(
+                defaults.place,
+                f"defaults has {defaults.size:,} values, and with them in each of the {len(entries):,} datasets the "
+                f"file has more than {written.MOST_VALUES:,}; shorten it.",
+            )
+        )
+        return None
     datasets = [(entry, dataset) for entry in entries if (dataset := _dataset(entry, defaults, faults)) is not None]
     _check_names(entries, faults)
     _check_locations(entries, faults)
@@ -135,7 +144,7 @@ def _entries(document: Written, faults: list[Fault]) -> list[Written]:
         faults.append(Fault(document.place, f"datasets is missing: {_DATASETS}."))
         return []
     if member.value.items is None:
-        faults.append(Fault(member.place, "datasets is no list; write - name: … for each dataset."))
+        faults.append(Fault(member.place, "datasets is not a list; write - name: … for each dataset."))
         return []
     entries = member.value.items
     if not entries:
@@ -182,7 +191,8 @@ def _validated(
     except ValidationError as error:
         listed = error.errors(include_url=False)
     # What cannot be read, or stands there by another name, would be reported twice.
-    meant = {_nearest(str(one["loc"][-1]), model.model_fields) for one in listed if one["type"] == "extra_forbidden"}
+    unknown = [one["loc"][-1] for one in listed if one["type"] == "extra_forbidden"]
+    meant = {near for name in unknown for near in nearest(name, model.model_fields, n=1)}
     unreadable = {fault.place for fault in faults}
     for refused in listed:
         if refused["type"] != "missing" or refused["loc"][-1] not in meant:
@@ -269,20 +279,13 @@ def _choices(refused: Any) -> list[str]:
 
 
 def _choice(value: str, choices: list[str]) -> str:
-    near = _nearest(value, choices)
-    return f"did you mean {near!r}?" if near else f"write one of {', '.join(choices)}."
+    return did_you_mean(value, choices, otherwise=f"write one of {', '.join(choices)}.")
 
 
 def _unknown(name: str, known: Iterable[str], *, more: str = "") -> str:
-    near = _nearest(name, known)
-    hint = f"did you mean {near!r}?" if near else f"known are {', '.join(known)}{more}."
+    names = list(known)
+    hint = did_you_mean(name, names, otherwise=f"known are {', '.join(names)}{more}.")
     return f"there is no key {shown(name, longest=100)!r} here; {hint}"
-
-
-def _nearest(value: str, names: Iterable[str]) -> str | None:
-    by_fold = {name.casefold(): name for name in names}
-    near = difflib.get_close_matches(value[:100].casefold(), by_fold, n=1, cutoff=0.6)
-    return by_fold[near[0]] if near else None
 
 
 # --- datasets beside each other ----------------------------------------------------------------------------------

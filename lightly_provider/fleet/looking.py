@@ -96,7 +96,7 @@ class Looking:
             dataset_id=found.id if found else None,
         )
         try:
-            action, reasons, target = self._action(dataset, existing)
+            action, reasons, in_progress, target = self._action(dataset, existing)
         except _BrokenError as broken:
             return replace(planned, action=Action.CANNOT_WORK, reason=broken.reason, fix=broken.fix)
         inventory = self._inventory(dataset, target)
@@ -107,9 +107,9 @@ class Looking:
             if not n_files and inventory.is_complete:
                 reasons = [*reasons, f"the input has no {dataset.type.lower()} yet"]
             planned = replace(planned, n_files=n_files, n_bytes=inventory.bytes, is_complete=inventory.is_complete)
-        return replace(planned, action=action, reason="; ".join(reasons))
+        return replace(planned, action=action, reason="; ".join(reasons), in_progress=in_progress)
 
-    def _action(self, dataset: FleetDataset, existing: Sequence[Dataset]) -> tuple[Action, list[str], Target]:
+    def _action(self, dataset: FleetDataset, existing: Sequence[Dataset]) -> tuple[Action, list[str], bool, Target]:
         from lightly_provider.api.models.datasource import Datasource
         from lightly_provider.verification.verdict import target_of
 
@@ -119,7 +119,7 @@ class Looking:
         target = target_of(meant[0])
         if not existing:
             self._check_from_here(dataset, meant)
-            return Action.CREATE, ["there is no dataset of this name yet"], target
+            return Action.CREATE, ["there is no dataset of this name yet"], False, target
         dataset_id = existing[0].id
         present = {each.purpose: each for each in self._hook.get_datasources(dataset_id)}
         reasons = [
@@ -130,10 +130,11 @@ class Looking:
         else:
             self._check_lights(dataset, dataset_id, meant)
         if dataset.selection is None:
-            return (Action.UPDATE if reasons else Action.UNCHANGED), reasons, target
+            return (Action.UPDATE if reasons else Action.UNCHANGED), reasons, False, target
         need = need_of_run(self._runs(dataset, dataset_id), dataset.schedule, self._now)
         action = Action.UPDATE if reasons or need.is_needed else Action.UNCHANGED
-        return action, [*reasons, *([need.reason] if need.reason else [])], target
+        in_progress = need.in_progress and action is Action.UNCHANGED
+        return action, [*reasons, *([need.reason] if need.reason else [])], in_progress, target
 
     # --- what the file says --------------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ def _location(argument: str) -> Any:
 
 def _printable(text: str) -> str:
     if not text.strip() or not text.isprintable():
-        raise ValueError("it is empty or holds a control character; type it anew")
+        raise ValueError("it is empty or holds a control character; type it again")
     return text
 
 
@@ -70,8 +70,8 @@ class FleetDefaults(_Section):
     schedule: Annotated[
         Annotated[str, AfterValidator(check_schedule)] | None,
         Field(
-            description="How often a run is due: @hourly, @daily, @weekly, @monthly, or a cron expression of five "
-            "fields, in UTC. Default: one run, and another one only after a change or a failure."
+            description="How often a run is due: @hourly, @daily, @weekly, @monthly, @yearly, or a cron expression of "
+            "five fields, in UTC. Default: one run, and another one only after a change or a failure."
         ),
     ] = None
     runs_on: Annotated[
@@ -81,11 +81,7 @@ class FleetDefaults(_Section):
 
 
 class FleetDataset(FleetDefaults):
-    """
-    One dataset of a fleet, with the defaults filled in.
-
-    :param line: Line of the file in which it begins. It is no member of the file.
-    """
+    """One dataset of a fleet, with the defaults filled in."""
 
     name: Annotated[
         DatasetName,
@@ -93,7 +89,9 @@ class FleetDataset(FleetDefaults):
         Field(description="Name of the dataset on the platform."),
     ]
     input: Annotated[
-        str, _location("input"), Field(description="s3://bucket/prefix/ with the images or videos, which is only read.")
+        str,
+        _location("input"),
+        Field(description="s3://bucket/prefix/ with the images or videos, only read if there is an output."),
     ]
     output: Annotated[
         Annotated[str, _location("output")] | None,

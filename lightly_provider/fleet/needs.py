@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from lightly_provider.api.models.wire import drop_none
@@ -13,6 +12,8 @@ from lightly_provider.fleet.schedule import latest_before
 from lightly_provider.foreign_text import shown
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from lightly_provider.api.models.datasource import Datasource, S3Datasource
     from lightly_provider.api.models.run import Run
 
@@ -80,10 +81,17 @@ class RunsSeen:
 
 @dataclass(frozen=True)
 class Need:
-    """Whether something is to be done, and why, or why not; the reason may be empty if nothing is."""
+    """
+    Whether something is to be done, and why, or why not; the reason may be empty if nothing is.
+
+    :param is_needed: Whether a run is needed.
+    :param reason: Why, or why not.
+    :param in_progress: Whether none is needed only because one has not ended yet. Default: False.
+    """
 
     is_needed: bool
     reason: str = ""
+    in_progress: bool = False
 
 
 def need_of_run(seen: RunsSeen, schedule: str | None, now: datetime) -> Need:
@@ -96,12 +104,12 @@ def need_of_run(seen: RunsSeen, schedule: str | None, now: datetime) -> Need:
     """
     newest = seen.newest
     if seen.waiting is not None:
-        return Need(False, f"scheduled run {seen.waiting} waits for a worker")
+        return Need(False, f"scheduled run {seen.waiting} waits for a worker", in_progress=True)
     if newest is None:
         return Need(True, "no run yet")
     state = RunState.parse(newest.state)
     if state is None or not state.is_terminal:
-        return Need(False, f"run {newest.id} is {shown(newest.state, longest=50)}")
+        return Need(False, f"run {newest.id} is {shown(newest.state, longest=50)}", in_progress=True)
     if not state.is_success:
         because = f": {shown(newest.message, longest=200)}" if newest.message else ""
         return Need(True, f"the last run is {state}{because}")
@@ -109,7 +117,7 @@ def need_of_run(seen: RunsSeen, schedule: str | None, now: datetime) -> Need:
         return Need(True, "no run with this selection and these options of the worker yet")
     if schedule is not None:
         due = latest_before(schedule, now)
-        ran = datetime.fromtimestamp(seen.newest_equal.created_at / 1000, tz=UTC)
-        if ran < due:
+        # Compared as numbers: what the platform says may be no moment that Python knows.
+        if seen.newest_equal.created_at < due.timestamp() * 1000:
             return Need(True, f"a run is due since {due:%Y-%m-%d %H:%M} UTC ({schedule})")
     return Need(False)

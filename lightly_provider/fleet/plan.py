@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from lightly_provider.exceptions import LightlyError, on_one_line
 from lightly_provider.fleet.looking import Looking
 from lightly_provider.fleet.planned import Action, Estimate, FleetPlan, PlannedDataset, few
 from lightly_provider.foreign_text import shown
+from lightly_provider.masking import masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -65,10 +67,12 @@ def plan_fleet(
 
     def plan_one(dataset: FleetDataset) -> PlannedDataset:
         try:
-            return looking.plan(dataset, by_name.get(dataset.name, ()))
+            one = looking.plan(dataset, by_name.get(dataset.name, ()))
         except (LightlyError, ValueError, LookupError) as error:
             reason = shown(on_one_line(str(error)), longest=1000)
-            return PlannedDataset(name=dataset.name, action=Action.CANNOT_WORK, reason=reason, owner=dataset.owner)
+            one = PlannedDataset(name=dataset.name, action=Action.CANNOT_WORK, reason=reason, owner=dataset.owner)
+        # The plan becomes an XCom, which Airflow does not mask.
+        return replace(one, reason=masked(one.reason), fix=masked(one.fix))
 
     planned: list[PlannedDataset] = []
     for one in spread(plan_one, fleet.datasets, threads=_THREADS):

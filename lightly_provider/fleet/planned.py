@@ -44,6 +44,7 @@ class PlannedDataset:
     :param is_complete: Whether all files were counted. Default: False, there may be more.
     :param owner: Who is responsible for it. None (default): nobody is named.
     :param dataset_id: Its id on the platform. None (default): it does not exist yet, or was not looked up.
+    :param in_progress: Whether it is unchanged because a run has not ended yet. Default: False.
     :param fix: What to do if it cannot work, on several lines, e.g. the statement to add to a policy. Default: nothing
         more than the reason says.
     """
@@ -56,6 +57,7 @@ class PlannedDataset:
     is_complete: bool = False
     owner: str | None = None
     dataset_id: str | None = None
+    in_progress: bool = False
     fix: str = ""
 
     def as_dict(self) -> dict[str, Any]:

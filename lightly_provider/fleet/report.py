@@ -1,8 +1,8 @@
 """
-What a DAG run made of a fleet: which datasets are onboarded, which are not, and why.
+What a DAG run made of a fleet: which datasets are onboarded, which are not or not yet, and why.
 
 A task that fails leaves its reason as an XCom (:func:`keep_failure`); the task that reports reads these and the states
-of all tasks (:func:`report_on`), and fails the DAG run if a dataset is not onboarded.
+of all tasks (:func:`report_on`), and fails the DAG run if a dataset is not onboarded and no run of it is in progress.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.airflow_internals import states_of_tasks
-from lightly_provider.exceptions import LightlyError, explained
-from lightly_provider.foreign_text import shown, shown_json, storable, without_secret_parameters
+from lightly_provider.exceptions import LightlyError, explained, is_own
+from lightly_provider.foreign_text import shown, shown_json, storable, without_logins, without_secret_parameters
+from lightly_provider.masking import masked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,6 +42,7 @@ class Ending(StrEnum):
 
     ONBOARDED = "onboarded"
     UNCHANGED = "unchanged"
+    IN_PROGRESS = "in progress"
     FAILED = "failed"
     CANNOT_WORK = "cannot work"
 
@@ -57,7 +59,7 @@ class DatasetEnding:
 
     :param name: Name of the dataset.
     :param ending: What became of it.
-    :param reason: Why it is not onboarded; the lines of a message.
+    :param reason: Why it is not onboarded, the lines of a message; or what the plan says of an unchanged one.
     :param owner: Who is responsible for it; None: nobody is named.
     :param task_id: The task that failed; None if none did.
     :param map_index: Index of that task; None if none failed.
@@ -88,13 +90,20 @@ class FleetReport:
 
     @property
     def missing(self) -> tuple[DatasetEnding, ...]:
-        """The datasets that are not onboarded."""
-        return tuple(dataset for dataset in self.datasets if not dataset.ending.is_good)
+        """The datasets that are not onboarded, and have no run in progress."""
+        return tuple(
+            each for each in self.datasets if not each.ending.is_good and each.ending is not Ending.IN_PROGRESS
+        )
+
+    @property
+    def n_in_progress(self) -> int:
+        """How many datasets have a run that this DAG run did not start, and that has not ended yet."""
+        return sum(dataset.ending is Ending.IN_PROGRESS for dataset in self.datasets)
 
     @property
     def n_onboarded(self) -> int:
         """How many datasets are onboarded, by this DAG run or an earlier one."""
-        return len(self.datasets) - len(self.missing)
+        return sum(dataset.ending.is_good for dataset in self.datasets)
 
     def summary(self) -> str:
         """Return the result in one sentence."""
@@ -120,6 +129,7 @@ class FleetReport:
         """Return the report as JSON types, for XCom."""
         return {
             "n_onboarded": self.n_onboarded,
+            "n_in_progress": self.n_in_progress,
             "datasets": [
                 asdict(dataset) | {"ending": str(dataset.ending), "onboarded": dataset.ending.is_good}
                 for dataset in self.datasets
@@ -128,9 +138,9 @@ class FleetReport:
 
     def raise_if_incomplete(self) -> None:
         """
-        Fail the task that reports, so that the DAG run is failed.
+        Fail the task that reports, so that the DAG run is failed. A run in progress is no failure.
 
-        :raises LightlyError: A dataset is not onboarded.
+        :raises LightlyError: A dataset is not onboarded, and has no run in progress.
         """
         if not self.missing:
             return
@@ -140,9 +150,10 @@ class FleetReport:
         ]
         if more := len(self.missing) - len(lines):
             lines.append(f"and {more} more")
+        others = f", and {self.n_in_progress} in progress" if self.n_in_progress else ""
         raise LightlyError(
             explained(
-                f"{len(self.missing)} of {len(self.datasets)} datasets are not onboarded.",
+                f"{len(self.missing)} of {len(self.datasets)} datasets are not onboarded{others}.",
                 to_do=[
                     "The log of this task has a table with each cause and fix. Correct them, and trigger the DAG "
                     "again; it starts only what failed or changed."
@@ -160,8 +171,8 @@ def in_parts(fleet: Fleet, plan: FleetPlan, *, n_parts: int, most: int) -> dict[
     :param plan: Its plan.
     :param n_parts: How many mapped task groups the DAG has.
     :param most: How many datasets one of them may be mapped over.
-    :return: ``datasets``, each with ``name``, ``owner``, ``action`` and ``reason``; and ``parts``: for each group the
-        arguments of the datasets that it onboards.
+    :return: ``datasets``, each with ``name``, ``owner``, ``action``, ``in_progress`` and ``reason``; and ``parts``: for
+        each group the arguments of the datasets that it onboards.
     :raises ValueError: There is more to do than the groups can take.
     """
     actions = {dataset.name: dataset.action for dataset in plan.datasets}
@@ -177,6 +188,7 @@ def in_parts(fleet: Fleet, plan: FleetPlan, *, n_parts: int, most: int) -> dict[
                 "name": dataset.name,
                 "owner": dataset.owner,
                 "action": str(dataset.action),
+                "in_progress": dataset.in_progress,
                 "reason": "\n".join(filter(None, (dataset.reason, dataset.fix))),
             }
             for dataset in plan.datasets
@@ -189,8 +201,8 @@ def keep_failure(context: Context) -> None:
     """
     Push the reason of a failure as an XCom, for the task that reports; an ``on_failure_callback``.
 
-    The message of an error of this provider, or of a refused argument, is kept whole: it contains no secret. Of any
-    other error only the class is kept; its message is in the task's log.
+    The message of an error of this provider, or of a refused argument, is kept whole, without what Airflow masks and
+    without logins. Of any other error only the class is kept; its message is in the task's log.
 
     :param context: The context of the task that failed.
     """
@@ -206,9 +218,9 @@ def _reason_of(error: object) -> str:
         error = cause
     if not isinstance(error, BaseException):  # Airflow ended it
         return "It was ended from outside; the log of the task may say more."
-    if not isinstance(error, LightlyError) and type(error) not in (ValueError, LookupError):
+    if not isinstance(error, LightlyError) and not is_own(error):
         return f"{type(error).__name__}; the log of the task says more."
-    text = without_secret_parameters(storable(str(error))) or type(error).__name__
+    text = without_logins(without_secret_parameters(storable(masked(str(error))))) or type(error).__name__
     whole = "\n".join(shown_json(line) for line in text.splitlines())
     return whole if len(whole) <= _LONGEST_REASON else f"{whole[:_LONGEST_REASON]}…"
 
@@ -277,7 +289,9 @@ def report_of(
             of_dataset = {task_id: states.get((task_id, map_index)) for task_id in task_ids}
             endings.append(DatasetEnding(**common, **_ending_of(of_dataset, map_index, reasons)))
         elif dataset["action"] == Ending.UNCHANGED:
-            endings.append(DatasetEnding(**common, ending=Ending.UNCHANGED))
+            # An earlier version's plan does not say whether a run is in progress.
+            ending = Ending.IN_PROGRESS if dataset.get("in_progress") else Ending.UNCHANGED
+            endings.append(DatasetEnding(**common, ending=ending, reason=dataset["reason"]))
         else:
             reason = dataset["reason"] or "The plan has no reason."
             endings.append(DatasetEnding(**common, ending=Ending.CANNOT_WORK, reason=reason))

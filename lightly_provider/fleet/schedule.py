@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -16,6 +17,8 @@ _PRESETS = {
     "@yearly": "0 0 1 1 *",
 }
 _LONGEST = 200
+# What croniter replaces by a time of its own choice, a new one each time that it is asked.
+_RANDOM = r"(?i)(?<![a-z])[rh](?![a-z])"
 
 
 def check_schedule(schedule: str) -> str:
@@ -42,14 +45,14 @@ def latest_before(schedule: str, moment: datetime) -> datetime:
 
     expression = _PRESETS.get(schedule, schedule)
     found: datetime | None = None
-    if len(schedule) <= _LONGEST and len(expression.split()) == 5:
+    if len(schedule) <= _LONGEST and len(expression.split()) == 5 and not re.search(_RANDOM, expression):
         # The times are full minutes, and the previous one is wanted, which may be this minute's.
         next_minute = moment.astimezone(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
         with suppress(ValueError, KeyError, AttributeError, OverflowError):
             found = croniter(expression, next_minute).get_prev(datetime)
     if found is None:
         raise ValueError(
-            f"{shown(schedule, longest=100)!r} is no schedule; write {', '.join(_PRESETS)}, or a cron expression of "
+            f"{shown(schedule, longest=100)!r} is not a schedule; write {', '.join(_PRESETS)}, or a cron expression of "
             "five fields, e.g. '30 4 * * 1-5'"
         )
     return found

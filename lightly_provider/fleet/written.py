@@ -1,8 +1,8 @@
 """
 Read YAML and keep where each key and value is written.
 
-An anchor's value keeps its own place wherever it is used. All faults are collected, except that a text which is no YAML
-ends the reading. The size of the file, its depth and what its aliases expand to are bounded.
+An anchor's value keeps its own place wherever it is used. All faults are collected, but a text that is not YAML ends
+the reading. The size of the file, its depth and what its aliases expand to are bounded.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # A dataset takes about 300 bytes, and a file has at most 1,000 of them. YAML is read at some 100 kB a second.
 MOST_BYTES = 2**20
 # What the file says once all aliases are replaced by what they stand for.
-_MOST_VALUES = 200_000
+MOST_VALUES = 200_000
 _DEEPEST = 40
 _TAG = "tag:yaml.org,2002:"
 _MERGE = f"{_TAG}merge"
@@ -37,14 +37,16 @@ class Written:
 
     :param place: Its beginning.
     :param scalar: The value of a scalar.
-    :param members: The members of a mapping, in their order. None: it is no mapping.
-    :param items: The items of a list. None: it is no list.
+    :param members: The members of a mapping, in their order. None: it is not a mapping.
+    :param items: The items of a list. None: it is not a list.
+    :param height: How many levels are nested in it, with all aliases replaced by what they stand for.
     """
 
     place: Place
     scalar: Any = None
     members: dict[str, Member] | None = None
     items: list[Written] | None = None
+    height: int = 0
 
     @property
     def plain(self) -> Any:
@@ -97,6 +99,11 @@ class Written:
             left += current.items or ()
 
     @property
+    def size(self) -> int:
+        """How many values it has with all aliases replaced by what they stand for."""
+        return _size(self, {})
+
+    @property
     def is_container(self) -> bool:
         """Whether it is a mapping or a list."""
         return self.members is not None or self.items is not None
@@ -136,7 +143,7 @@ def read(content: bytes) -> tuple[Written | None, list[Fault]]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         place = Place(content[: error.start].count(b"\n") + 1)
-        return None, [Fault(place, "this is no text in UTF-8; save the file in that encoding.")]
+        return None, [Fault(place, "this is not UTF-8 text; save the file in that encoding.")]
     try:
         loader = _Loader(text)
         root = loader.get_single_node()
@@ -156,7 +163,7 @@ def read(content: bytes) -> tuple[Written | None, list[Fault]]:
         reading.faults.append(
             Fault(
                 too_large,
-                f"with all aliases replaced by what they stand for, the file has more than {_MOST_VALUES:,} values; "
+                f"with all aliases replaced by what they stand for, the file has more than {MOST_VALUES:,} values; "
                 "use fewer aliases inside of anchors.",
             )
         )
@@ -187,7 +194,7 @@ def _no_yaml(error: yaml.MarkedYAMLError) -> Fault:
         while_doing = f"{error.context} that begins in line {error.context_mark.line + 1}: "
     what = shown(f"{while_doing}{error.problem or 'it cannot be read'}", longest=300)
     hint = "; check the indentation" if "<block" in what else ""
-    return Fault(place, f"this is no YAML: {what}{hint}.")
+    return Fault(place, f"this is not YAML: {what}{hint}.")
 
 
 class _Reading:
@@ -204,9 +211,12 @@ class _Reading:
     def value_of(self, node: yaml.Node, depth: int = 0) -> Written:
         """Return a node's value; that of an anchor is the same object wherever it is used."""
         place = _place(node)
-        if id(node) in self._done:
-            return self._done[id(node)]
-        if id(node) in self._open or depth > _DEEPEST:
+        done = self._done.get(id(node))
+        # An alias brings all levels of its anchor.
+        height = done.height if done else 0
+        if done and depth + height <= _DEEPEST:
+            return done
+        if id(node) in self._open or depth + height > _DEEPEST:
             self.is_broken = True
             recursive = "this anchor contains an alias of itself; write the value out."
             self.faults.append(Fault(place, recursive if id(node) in self._open else _TOO_DEEP))
@@ -218,6 +228,8 @@ class _Reading:
             value = Written(place, items=[self.value_of(item, depth + 1) for item in node.value])
         else:
             value = Written(place, scalar=self._scalar_of(node))
+        inner = [*(member.value for member in (value.members or {}).values()), *(value.items or ())]
+        value.height = 1 + max((each.height for each in inner), default=-1)
         self._open.discard(id(node))
         self._done[id(node)] = value
         return value
@@ -237,7 +249,7 @@ class _Reading:
                 continue
             name: Any = self._scalar_of(key) if isinstance(key, ScalarNode) else None
             if not isinstance(name, str):
-                self._fault(place, f"the key {_shown(key)} is no text; put it between quotes.")
+                self._fault(place, f"the key {_shown(key)} is not text; put it between quotes.")
                 continue
             if name in own:
                 self._fault(
@@ -271,7 +283,9 @@ class _Reading:
             self._fault(place, f"{_shown(node)} cannot be read as a value of the type {kind}; put it between quotes.")
             return None
         if isinstance(value, float) and not math.isfinite(value):
-            self._fault(place, f"{_shown(node)} is no finite number; write a number, or put the text between quotes.")
+            self._fault(
+                place, f"{_shown(node)} is not a finite number; write a number, or put the text between quotes."
+            )
             return None
         return value
 
@@ -298,12 +312,12 @@ def _size(value: Written, sizes: dict[int, int]) -> int:
 def _too_large(document: Written) -> Place | None:
     """Return the place of the innermost value that is too large by itself; None if the document is not."""
     sizes: dict[int, int] = {}
-    if _size(document, sizes) <= _MOST_VALUES:
+    if _size(document, sizes) <= MOST_VALUES:
         return None
     current = document
     while True:
         inner = [*(member.value for member in (current.members or {}).values()), *(current.items or ())]
-        larger = [each for each in inner if sizes[id(each)] > _MOST_VALUES]
+        larger = [each for each in inner if sizes[id(each)] > MOST_VALUES]
         if not larger:
             return current.place
         current = larger[0]

@@ -25,12 +25,12 @@ from lightly_provider.aws.secret_address import SecretAddress
 from lightly_provider.exceptions import (
     LightlyAccessError,
     LightlyConnectionConfigError,
-    LightlyConnectionMissingError,
     LightlyError,
 )
-from lightly_provider.foreign_text import shown
+from lightly_provider.foreign_text import shown, shown_error
+from lightly_provider.hooks.missing_connection import missing_connection
 from lightly_provider.masking import mask_secret
-from lightly_provider.network import ca_bundle_for, passwords_in, proxies_for
+from lightly_provider.network import ca_bundle_for, is_address, passwords_in, proxies_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,6 +151,17 @@ class AwsConnection:
         """Whether the connection has keys, which sign requests without assuming its role."""
         return bool(self._wrapper.aws_access_key_id and self._wrapper.aws_secret_access_key)
 
+    def endpoint_url(self, service: str) -> str | None:
+        """
+        Return where the connection's requests to a service go, without a login.
+
+        :param service: boto3's name of the service, e.g. ``sqs``.
+        :returns: The address; None if it is AWS's own.
+        """
+        url = self._wrapper.get_service_endpoint_url(service)
+        parts = urlsplit(url or "")
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() or None
+
     @property
     def endpoint_extra(self) -> dict[str, Any]:
         """The endpoint settings of the extra, for a new connection to the same AWS endpoint."""
@@ -265,7 +276,7 @@ class AwsConnection:
         except Exception as error:  # noqa: BLE001  (a connection's settings fail in many ways, each by its own class)
             fault = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
             raise LightlyConnectionConfigError(
-                f"{self.name} cannot be used: {shown(fault.rstrip('.'))}; correct that setting of the connection."
+                f"{self.name} cannot be used: {shown_error(fault.rstrip('.'))}; correct that setting of the connection."
             ) from None
 
 
@@ -314,7 +325,7 @@ def find_bucket_region(bucket: str, connection: AwsConnection) -> str | None:
                 f"Bucket {bucket!r} does not exist (S3 answered 404); check its name, or create it."
             ) from None
     except BotoCoreError as error:
-        log.warning("S3 could not be asked for the region of bucket %s: %s", bucket, shown(error))
+        log.warning("S3 could not be asked for the region of bucket %s: %s", bucket, shown_error(error))
         return None
     region = metadata.get("HTTPHeaders", {}).get(_REGION_HEADER)
     return str(region) if region else None
@@ -387,6 +398,13 @@ def extra_of(extra: Any, conn_id: str) -> dict[str, Any]:
             parsed[name] = {member: value for member, value in parsed[name].items() if value is not None}
     if "proxies" in (settings := parsed.get("config_kwargs", {})):
         settings["proxies"] = dict(_object(settings["proxies"], f"config_kwargs.proxies in the extra of {place}"))
+        for scheme, address in settings["proxies"].items():
+            if address and scheme != "no_proxy" and not is_address(str(address)):
+                # The message does not repeat the value, because it may contain a login.
+                raise LightlyConnectionConfigError(
+                    f"config_kwargs.proxies.{shown(scheme, longest=100)} in the extra of {place} is not the address of "
+                    "a server; write it like http://proxy:3128."
+                )
     if isinstance(parsed.get("verify"), str):
         parsed["verify"] = {"true": True, "false": False}.get(parsed["verify"].strip().lower(), parsed["verify"])
         if isinstance(parsed["verify"], str) and not os.path.exists(parsed["verify"]):
@@ -439,7 +457,7 @@ def _check_endpoint(settings: Mapping[str, Any], service: str, place: str) -> No
         field = f"service_config.{service}.endpoint_url" if service else "endpoint_url"
         # The message does not repeat the value, because it may contain a login.
         raise LightlyConnectionConfigError(
-            f"{field} in the extra of {place} is no address of a server; write it like https://s3.example.com."
+            f"{field} in the extra of {place} is not the address of a server; write it like https://s3.example.com."
         )
 
 
@@ -449,10 +467,7 @@ def _in_airflow(conn_id: str) -> dict[str, Any]:
     try:
         found = BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
-        raise LightlyConnectionMissingError(
-            f"There is no Airflow connection {conn_id!r}; create it with the type Amazon Web Services (in Airflow, or "
-            f"as AIRFLOW_CONN_{conn_id.upper()}), or correct the id."
-        ) from None
+        raise missing_connection(conn_id, kind="Amazon Web Services", otherwise="correct the id") from None
     return {"conn_type": found.conn_type, "login": found.login, "password": found.password, "extra": found.extra}
 
 
@@ -495,7 +510,7 @@ def _wrapper_of(conn_id: str, fields: Mapping[str, Any]) -> AwsConnectionWrapper
     place = f"AWS connection {conn_id!r}"
     for name in ("login", "password"):
         if not isinstance(fields.get(name), str | None):
-            raise LightlyConnectionConfigError(f"The {name} of {place} is no text; write it in quotation marks.")
+            raise LightlyConnectionConfigError(f"The {name} of {place} is not text; write it in quotation marks.")
     extra = extra_of(fields.get("extra"), conn_id)
     _mask(fields, extra)
     region = extra.get("region_name")
@@ -511,7 +526,7 @@ def _wrapper_of(conn_id: str, fields: Mapping[str, Any]) -> AwsConnectionWrapper
         )
     except Exception as error:  # noqa: BLE001  (a connection's settings fail in many ways, each by its own class)
         raise LightlyConnectionConfigError(
-            f"{place} cannot be used: {shown(str(error).rstrip('.'))}; correct that setting of the connection."
+            f"{place} cannot be used: {shown_error(str(error).rstrip('.'))}; correct that setting of the connection."
         ) from None
     return wrapper
 
@@ -522,6 +537,8 @@ def _mask(fields: Mapping[str, Any], extra: Mapping[str, Any]) -> None:
     secrets += [fields.get("password"), extra.get("assume_role_kwargs", {}).get("ExternalId")]
     proxies = extra.get("config_kwargs", {}).get("proxies")
     addresses = [extra.get("endpoint_url"), *(proxies.values() if isinstance(proxies, Mapping) else ())]
+    services = extra.get("service_config", {}).values()
+    addresses += [_object(settings, "service_config").get("endpoint_url") for settings in services]
     for address in addresses:
         secrets += passwords_in(str(address or ""))
     for secret in secrets:
@@ -602,5 +619,5 @@ def refusals_explained(connection: AwsConnection) -> Iterator[None]:
         ) from None
     except BotoCoreError as error:
         raise LightlyAccessError(
-            f"AWS could not be asked ({connection.name}): {shown(error)}; check that connection."
+            f"AWS could not be asked ({connection.name}): {shown_error(error)}; check that connection."
         ) from None

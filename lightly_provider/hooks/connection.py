@@ -77,11 +77,11 @@ def parse_connection(
         )
     if not (isinstance(password, str) or password is None):
         raise LightlyConnectionConfigError(
-            f"Airflow connection {conn_id!r} has a password that is no text; put the API token between quotes."
+            f"Airflow connection {conn_id!r} has a password that is not text; put the API token between quotes."
         )
     if not isinstance(extra, dict):
         raise LightlyConnectionConfigError(
-            f"Airflow connection {conn_id!r} has an extra that is no JSON object; write it like "
+            f"Airflow connection {conn_id!r} has an extra that is not a JSON object; write it like "
             '{"read_timeout": 60}, or leave it out.'
         )
     port = _port(conn_id, port)
@@ -158,7 +158,7 @@ def _address(conn_id: str, field: str, value: Any, default: str) -> str:
     # The message does not repeat the value, because it may contain a login.
     if isinstance(value, bool) or not (isinstance(value, (str, int)) or value is None) or not _is_web_address(text):
         raise LightlyConnectionConfigError(
-            f"Airflow connection {conn_id!r} has a {field} that is no address of a web server; "
+            f"Airflow connection {conn_id!r} has a {field} that is not the address of a web server; "
             f"write it like {default}, without login or query."
         )
     return text
@@ -220,8 +220,8 @@ def _proxies(conn_id: str, value: Any) -> dict[str, str] | None:
     ):
         # The message does not repeat the value, because proxy addresses may contain a password.
         raise LightlyConnectionConfigError(
-            f"Airflow connection {conn_id!r} has proxies in its extra that are no JSON object of addresses by scheme; "
-            'write them like {"https": "http://proxy:3128"}.'
+            f"Airflow connection {conn_id!r} has proxies in its extra that are not a JSON object of addresses by "
+            'scheme; write them like {"https": "http://proxy:3128"}.'
         )
     return {str(scheme): address for scheme, address in parsed.items()}
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lightly_provider.exceptions import LightlyNotFoundError
 from lightly_provider.foreign_text import shown
+from lightly_provider.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -88,11 +88,9 @@ def find(dataset_id: str, tags: Sequence[Tag], name: str) -> Tag:
     if found is not None:
         return found
     names = [tag.name for tag in tags]
-    if near := difflib.get_close_matches(name, names, n=3):
-        hint = f"did you mean {' or '.join(repr(shown(one, longest=100)) for one in near)}?"
-    else:
-        listed = ", ".join(shown(one, longest=100) for one in names[:_MOST_NAMED]) or "none"
-        hint = f"its tags: {listed}{' …' if len(names) > _MOST_NAMED else ''}."
+    listed = ", ".join(shown(one, longest=100) for one in names[:_MOST_NAMED]) or "none"
+    all_tags = f"its tags: {listed}{' …' if len(names) > _MOST_NAMED else ''}."
+    hint = did_you_mean(name, names, n=3, otherwise=all_tags)
     raise LightlyNotFoundError(
         f"Dataset {dataset_id} has no tag {shown(name, longest=200)!r}; {hint}", operation="get_tags_by_dataset_id"
     )

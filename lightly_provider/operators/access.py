@@ -197,7 +197,7 @@ class CreateAccessOperator(CheckedOperator):
         timeout = seconds_of(self.propagation_timeout, argument="propagation_timeout", zero_allowed=True)
         own = connections[self.aws_conn_id]
         endpoint = own.endpoint_extra
-        # A bucket that does not exist is found out here, before anything is created for it.
+        # Detect a missing bucket before anything is created for it.
         regions = [find_bucket_region(bucket, own) for bucket in self._buckets()]
         if regions[0]:
             endpoint["region_name"] = regions[0]
@@ -223,7 +223,7 @@ class CreateAccessOperator(CheckedOperator):
 
 def check_principal_name(name: Any, *, argument: str) -> None:
     """
-    Refuse what is no name of a role or user.
+    Refuse a text that is not the name of a role or user.
 
     :raises ValueError: With the characters that IAM takes.
     """
@@ -263,11 +263,11 @@ def _listed(value: str | Sequence[str] | None) -> list[str]:
 
 class CreateLightlyAccessRoleOperator(CreateAccessOperator, ExternalIdArgument):
     """
-    Create the IAM role that Lightly assumes (delegated access), or make an existing one so.
+    Create the IAM role that Lightly assumes (delegated access), or update an existing one.
 
     Idempotent: what is up to date is not set again. The role trusts Lightly's account with an external ID, allows
-    sessions of 12 hours, may do what the purposes need at these locations and no more, and is tagged
-    ``managed-by=airflow-provider-lightly``. A role without that tag is left alone.
+    sessions of 12 hours, has no more permissions than the purposes need at these locations, and is tagged
+    ``managed-by=airflow-provider-lightly``. A role without that tag is left unchanged.
 
     The external ID is kept where ``access_conn_id`` says, as an AWS connection, and nowhere else:
     ``ConfigureS3DatasourceOperator(datasource_aws_conn_id=…)`` takes the same text. Only
@@ -307,9 +307,9 @@ class CreateLightlyAccessRoleOperator(CreateAccessOperator, ExternalIdArgument):
         random one. It is a secret; see :class:`ConfigureS3DatasourceOperator` for how it is kept out of fields.
     :return: ``{"arn", "conn_id", "changed", "changed_at"}``, the last as ISO 8601, None if nothing changed; ``arn`` and
         ``conn_id`` are in XComs of their own, too, so that ``create.output["conn_id"]`` is what the next task takes.
-    :raises ValueError: An argument cannot be right.
+    :raises ValueError: An argument is invalid.
     :raises LookupError: S3 says that a bucket does not exist. Nothing was created.
-    :raises LightlyAccessError: AWS refused, or what is there is another's.
+    :raises LightlyAccessError: AWS denied a request, or the role or the stored access belongs to another owner.
     """
 
     template_fields: Sequence[str] = ("role_name", *CreateAccessOperator.template_fields)
@@ -342,10 +342,10 @@ class CreateLightlyAccessRoleOperator(CreateAccessOperator, ExternalIdArgument):
 
 class CreateLightlyAccessUserOperator(CreateAccessOperator):
     """
-    Create the IAM user whose keys Lightly uses (user access), or make an existing one so.
+    Create the IAM user whose keys Lightly uses (user access), or update an existing one.
 
-    Idempotent: what is up to date is not set again. The user may do what the purposes need at these locations and no
-    more, and is tagged ``managed-by=airflow-provider-lightly``. A user without that tag is left alone.
+    Idempotent: what is up to date is not set again. The user has no more permissions than the purposes need at
+    these locations, and is tagged ``managed-by=airflow-provider-lightly``. A user without that tag is left unchanged.
 
     The secret key is kept where ``access_conn_id`` says, as an AWS connection, and nowhere else:
     ``ConfigureS3DatasourceOperator(datasource_aws_conn_id=…)`` takes the same text. A key whose secret is not kept
@@ -383,9 +383,10 @@ class CreateLightlyAccessUserOperator(CreateAccessOperator):
         Default: 60.
     :return: ``{"arn", "conn_id", "changed", "changed_at"}``, the last as ISO 8601, None if nothing changed; ``arn`` and
         ``conn_id`` are in XComs of their own, too, so that ``create.output["conn_id"]`` is what the next task takes.
-    :raises ValueError: An argument cannot be right.
+    :raises ValueError: An argument is invalid.
     :raises LookupError: S3 says that a bucket does not exist. Nothing was created.
-    :raises LightlyAccessError: AWS refused, the keys took no effect in time, or what is there is another's.
+    :raises LightlyAccessError: AWS denied a request, the keys did not take effect in time, or the user or the stored
+        access belongs to another owner.
     """
 
     template_fields: Sequence[str] = ("user_name", *CreateAccessOperator.template_fields)
@@ -442,9 +443,9 @@ class RotateLightlyAccessOperator(LightlyBaseOperator, ExternalIdArgument):
     :return: ``{"arn", "conn_id", "replaced", "moved", "to_delete", "used_by", "active_runs", "changed_at"}``: what was
         replaced (ids of access keys, or ``external ID``), the ids of the datasets that were moved, what of the replaced
         is still valid, and the ids of the datasets and the runs, by dataset, that use it.
-    :raises ValueError: An argument cannot be right, e.g. ``dataset_ids`` is empty. Nothing was changed.
-    :raises LightlyAccessError: AWS refused; there is nothing to rotate, or it is another's; both of AWS's two keys are
-        in use; the platform cannot use the new secret.
+    :raises ValueError: An argument is invalid, e.g. ``dataset_ids`` is empty. Nothing was changed.
+    :raises LightlyAccessError: AWS denied a request; there is nothing to rotate, or it belongs to another owner; both
+        keys that AWS allows are in use; or the platform cannot use the new secret.
     """
 
     template_fields: Sequence[str] = (
@@ -537,7 +538,7 @@ class RotateLightlyAccessOperator(LightlyBaseOperator, ExternalIdArgument):
             else:
                 outcome = rotation.rotate_user(str(self.user_name))
         self.log.info(
-            "%s has another secret, kept in %r. Datasets moved: %s. Still to be deleted: %s.",
+            "%s has a new secret, stored in %r. Datasets moved: %s. Still to be deleted: %s.",
             outcome.arn,
             outcome.conn_id,
             ", ".join(outcome.moved) or "none",
@@ -548,10 +549,10 @@ class RotateLightlyAccessOperator(LightlyBaseOperator, ExternalIdArgument):
 
 class DeleteLightlyAccessOperator(CheckedOperator):
     """
-    Delete a role or user that one of the other two created, and what is kept of it.
+    Delete a role or user that one of the creating operators made, and its stored secret.
 
-    What goes is what they made: the role or user, its policy, its access keys, and the secret under ``access_conn_id``.
-    What is gone already is passed over, so that it serves as a teardown of any of their outcomes.
+    Deletes exactly what they created: the role or user, its policy, its access keys, and the secret under
+    ``access_conn_id``. What no longer exists is skipped, so this can be their teardown whatever they did.
 
     :param role_name: The role. Templated.
     :param user_name: The user; either this or ``role_name``. Templated.
@@ -561,9 +562,9 @@ class DeleteLightlyAccessOperator(CheckedOperator):
         Templated.
     :param allow_unmanaged: Whether a role or user without the provider's tag, and an access that somebody else keeps
         under ``access_conn_id``, may be deleted. Default: False.
-    :return: What was there and is gone: some of ``role``, ``user`` and ``kept access``.
-    :raises ValueError: An argument cannot be right.
-    :raises LightlyAccessError: AWS refused, what is there is another's, or something that others made hangs on it.
+    :return: What was deleted: some of ``role``, ``user`` and ``kept access``.
+    :raises ValueError: An argument is invalid.
+    :raises LightlyAccessError: AWS denied a request, it belongs to another owner, or others attached something to it.
     """
 
     template_fields: Sequence[str] = (

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.foreign_text import is_storable, shown
+from lightly_provider.suggestions import one_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -122,7 +123,7 @@ def check_types(operator: Any) -> None:
 
 def _check_text(value: str, *, argument: str, is_required: bool) -> None:
     if not is_storable(value):
-        raise ValueError(f"{argument} is {quoted(value)}, which holds a control character; type it anew.")
+        raise ValueError(f"{argument} is {quoted(value)}, which holds a control character; type it again.")
     if len(value) > _LONGEST_TEXT:
         raise ValueError(
             f"{argument} is {quoted(value)}, which has more than {_LONGEST_TEXT} characters; give what it names only."
@@ -202,12 +203,8 @@ def check_choice(value: Any, choices: Collection[str], *, argument: str) -> None
     """
     if value in choices:
         return
-    import difflib
-
-    by_fold = {choice.casefold(): choice for choice in choices}
-    near = difflib.get_close_matches(str(value).casefold(), by_fold, n=1)
-    hint = f"did you mean {by_fold[near[0]]!r}? Allowed" if near else "allowed"
-    raise ValueError(f"{argument} is {quoted(value)}; {hint}: {', '.join(map(repr, choices))}.")
+    hint = one_of(value, choices, listed=", ".join(map(repr, choices)))
+    raise ValueError(f"{argument} is {quoted(value)}; {hint}")
 
 
 def check_id(value: Any, *, argument: str) -> None:
@@ -241,7 +238,7 @@ def mapping_of(value: Mapping[str, Any] | str | None, *, argument: str) -> Mappi
         json.loads(value)
         fault = f"the text of a {type(read).__name__} and not of a mapping"
     except ValueError as error:
-        fault = f"no valid JSON: {error}"
+        fault = f"not valid JSON: {error}"
     except RecursionError:
         fault = "nested too deeply"
     raise ValueError(
@@ -267,7 +264,7 @@ def labels_of(value: Sequence[str] | None, *, argument: str) -> list[str]:
 
 def names_of(value: Sequence[str] | None, *, argument: str) -> list[str]:
     """
-    Return a list of names that must not be empty: neither is no name meant, nor all of them.
+    Return names as a list. An empty list is refused, because it could mean no name or all of them.
 
     :raises ValueError: The value is not a list of texts, is empty, or has an empty or unprintable name.
     """
@@ -277,7 +274,7 @@ def names_of(value: Sequence[str] | None, *, argument: str) -> list[str]:
     if not names:
         raise ValueError(f"{argument} is {quoted(value)}, which is empty; give at least one, or leave it out.")
     if wrong := [name for name in names if not name.strip() or not is_storable(name) or len(name) > _LONGEST_TEXT]:
-        raise ValueError(f"{argument} has {quoted(wrong[0])}, which is no name; correct it, or leave it out.")
+        raise ValueError(f"{argument} has {quoted(wrong[0])}, which is not a name; correct it, or leave it out.")
     return names
 
 
@@ -312,6 +309,25 @@ def seconds_of(
     raise ValueError(f"{argument} is {quoted(value)}; give a number of seconds or a timedelta, {bounds} ({days}).")
 
 
+# Airflow's own sensor takes any truth value, and ends in an OverflowError with very long waits.
+_FLAGS_OF_SENSORS = frozenset({"exponential_backoff", "never_fail", "silent_fail", "soft_fail"})
+_LONGEST_OF_SENSORS = {"poke_interval": LONGEST_POLL_INTERVAL, "timeout": LONGEST_DURATION}
+
+
+def check_arguments_of_sensor(arguments: Mapping[str, Any]) -> None:
+    """
+    Reject arguments that Airflow's own sensor does not check.
+
+    :param arguments: What is passed on to it.
+    :raises ValueError: The message names the argument, its value and what to give.
+    """
+    for argument in _FLAGS_OF_SENSORS & arguments.keys():
+        check_flag(arguments[argument], argument=argument)
+    for argument, longest in _LONGEST_OF_SENSORS.items():
+        if arguments.get(argument) is not None:
+            seconds_of(arguments[argument], argument=argument, zero_allowed=True, longest=longest)
+
+
 def moment_of(value: float | str | datetime, *, argument: str) -> int:
     """
     Return a moment of the past in seconds since the epoch, rounded down.
@@ -319,7 +335,7 @@ def moment_of(value: float | str | datetime, *, argument: str) -> int:
     :param value: A datetime with a time zone; a number of seconds; or the text of one of them: ISO 8601 with a time
         zone, a date (its beginning in UTC), or a number.
     :param argument: The argument's name, for the message.
-    :raises ValueError: The value is no moment, is ambiguous, or is in the future.
+    :raises ValueError: The value is not a moment, is ambiguous, or is in the future.
     """
     seconds: float | None = None
     moment = value if isinstance(value, datetime) else None

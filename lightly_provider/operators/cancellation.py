@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lightly_provider.exceptions import LightlyRunError
+from lightly_provider.contract import RunState, ScheduledRunState
+from lightly_provider.exceptions import LightlyRunError, explained
 from lightly_provider.links import LightlyDatasetLink, LightlyRunsLink, push_dataset_link, push_runs_link
 from lightly_provider.operators.arguments import check_choice, check_id, is_static
 from lightly_provider.operators.base import LightlyBaseOperator
-from lightly_provider.runs.follower import RunFollower
+from lightly_provider.runs.follower import outcome_of_cancel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow.providers.common.compat.sdk import Context
+
+_LONGEST_LOOK_S = 10.0
 
 
 class CancelLightlyRunOperator(LightlyBaseOperator):
@@ -21,16 +24,17 @@ class CancelLightlyRunOperator(LightlyBaseOperator):
     Cancel a scheduled run, and check that it is canceled.
 
     The platform can cancel a run only while no worker has taken it. A run that a worker has taken continues: the
-    platform documents no way to stop it. It is no error if the run is already canceled or has ended, so a retry or a
-    clear changes nothing.
+    platform documents no way to stop it. If the run is already canceled or has ended, the task succeeds, so a retry or
+    a clear changes nothing. If the platform cannot say what became of the run, the task fails, and its retries apply.
 
     :param dataset_id: Id of the dataset, e.g. ``create_dataset.output``. Templated.
     :param scheduled_run_id: Id that scheduling returned, e.g. ``run_worker.output["scheduled_run_id"]``. Templated.
-    :param if_taken: What to do if a worker has taken it: ``warn`` (default), or ``fail``.
+    :param if_taken: What to do if a worker has taken it and it continues: ``warn`` (default), or ``fail``.
     :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
-    :return: Whether it is canceled.
+    :return: Whether it is canceled; False if a worker has taken it, or it has ended.
     :raises ValueError: An argument is not valid.
-    :raises LightlyRunError: It could not be canceled, and ``if_taken`` is ``fail``.
+    :raises LightlyApiError: The platform did not answer, refused, or does not know the dataset.
+    :raises LightlyRunError: The platform does not know the run; or a worker has taken it, and ``if_taken`` is ``fail``.
     """
 
     template_fields: Sequence[str] = ("lightly_conn_id", "dataset_id", "scheduled_run_id")
@@ -58,8 +62,27 @@ class CancelLightlyRunOperator(LightlyBaseOperator):
         web_url = self.hook.connection.web_url
         push_dataset_link(context, web_url, self.dataset_id)
         push_runs_link(context, web_url)
-        follower = RunFollower(dataset_id=self.dataset_id, scheduled_run_id=self.scheduled_run_id, log=self.log)
-        canceled, outcome = follower.cancel(self.hook)
-        if not canceled and self.if_taken == "fail":
+        state = self.hook.cancel_scheduled_run(self.dataset_id, self.scheduled_run_id)
+        if state is None:
+            state = self._state_of_unscheduled()
+        outcome = outcome_of_cancel(self.hook, self.scheduled_run_id, state)
+        is_over = state in (ScheduledRunState.CANCELED, ScheduledRunState.DONE)
+        if not is_over and self.if_taken == "fail":
             raise LightlyRunError(outcome, scheduled_run_id=self.scheduled_run_id)
-        return canceled
+        (self.log.info if is_over else self.log.warning)("%s", outcome)
+        return state == ScheduledRunState.CANCELED
+
+    def _state_of_unscheduled(self) -> str:
+        """Return DONE, or the state in which a run that is not in the schedule continues."""
+        seen = self.hook.observe_run(self.dataset_id, self.scheduled_run_id, within=_LONGEST_LOOK_S)
+        if seen.run is None:
+            raise LightlyRunError(
+                explained(
+                    "The scheduled run is neither in the schedule nor among the runs.",
+                    to_do=["Check both ids; whether it continues is not known."],
+                    ids=f"Ids: dataset {self.dataset_id}, scheduled run {self.scheduled_run_id}",
+                ),
+                scheduled_run_id=self.scheduled_run_id,
+            )
+        known = RunState.parse(seen.run.state)
+        return ScheduledRunState.DONE if known and known.is_terminal else seen.run.state

@@ -11,7 +11,7 @@ from lightly_provider.foreign_text import shown
 from lightly_provider.links import LightlyDatasetLink, push_dataset_link
 from lightly_provider.operators.arguments import check_choice, check_id, is_static, names_of, quoted
 from lightly_provider.operators.base import LightlyBaseOperator
-from lightly_provider.operators.map_index import show_dataset_name
+from lightly_provider.operators.map_index import is_mapped, show_dataset_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ IF_MISSING = ("create", "fail")
 
 # lightly 1.5.26, models/dataset_create_request.py
 _DATASET_NAME = r"[a-zA-Z0-9][a-zA-Z0-9 _-]{2,}"
-# No more than what tells an address from a name; the platform decides.
+# Only distinguishes an address from a name; the platform decides.
 _EMAIL = r"[^@\s]+@[^@\s]+"
 
 
@@ -51,7 +51,7 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
     :param if_missing: ``create`` a missing dataset (default), or ``fail`` with the nearest names, so that a wrong name
         creates nothing. Templated.
     :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
-    :return: The id of the dataset. Its name is pushed as XCom ``dataset_name``.
+    :return: The id of the dataset. An instance of a mapped task also pushes its name as XCom ``dataset_name``.
     :raises ValueError: An argument is invalid; or ``auto`` finds neither images nor videos, or as many of both.
     :raises LightlyDatasetConflictError: The name is taken by a dataset of another type, or ``if_exists="fail"``.
     :raises LightlyNotFoundError: There is no dataset of this name, and ``if_missing="fail"``.
@@ -143,7 +143,9 @@ class CreateLightlyDatasetOperator(LightlyBaseOperator):
             url,
         )
         self.platform.announce_dataset(self, context, outcome.dataset_id)
-        context["ti"].xcom_push(key="dataset_name", value=self.dataset_name)
+        if is_mapped(context):
+            # Other tasks do not see the arguments of an instance.
+            context["ti"].xcom_push(key="dataset_name", value=self.dataset_name)
         return outcome.dataset_id
 
     def moved(self, platform: Platform) -> Moved | None:
@@ -179,7 +181,7 @@ class ShareLightlyDatasetOperator(LightlyBaseOperator):
     Share a dataset with users and teams, in addition to those it is shared with.
 
     The platform can only replace the whole list. The operator reads it, adds, writes it, and reads it again, so that
-    nobody loses access by accident. A retry or a clear changes nothing that is already so.
+    nobody loses access by accident. A retry or a clear changes nothing that is up to date.
 
     :param dataset_id: Id of the dataset; the token's user must own it. Templated.
     :param emails: Email addresses of users, as they log in. None (default): none. Templated.

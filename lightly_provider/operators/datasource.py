@@ -41,8 +41,8 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
     """
     Make an S3 location the datasource of a dataset.
 
-    Idempotent: what is up to date is not set again. (Where the platform's answer hides the secret, nothing
-    proves that it is the same, and it is set again, to the same effect.)
+    Idempotent: what is up to date is not set again. (If the platform's response hides the secret, the secrets cannot
+    be compared, and the datasource is set again.)
 
     How Lightly reaches the bucket is decided by what the AWS connection holds: an IAM user's keys (user access), or a
     ``role_arn`` with ``assume_role_kwargs.ExternalId`` in its extra (delegated access). Airflow itself neither
@@ -52,17 +52,17 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
     :param dataset_id: Id of the dataset, e.g. ``create_dataset.output``. Templated.
     :param resource_path: ``s3://bucket/prefix/`` with the images or videos. Templated.
     :param purpose: ``INPUT`` (raw files, only read), ``LIGHTLY`` (what Lightly stores, and predictions), or
-        ``INPUT_OUTPUT``
-        (both in one place). None (default): INPUT_OUTPUT, or INPUT if ``output_resource_path`` is given. Templated.
+        ``INPUT_OUTPUT`` (both in one place). None (default): INPUT_OUTPUT, or INPUT if ``output_resource_path`` is
+        given. Templated.
     :param datasource_aws_conn_id: AWS connection whose keys, or role and external ID, are handed over to Lightly; or
         the address of a secret that holds such a connection, e.g. ``secretsmanager://aws_default/lightly/photos``.
         Required unless ``role_arn`` is given, and not read then. Templated.
     :param role_arn: Role that Lightly assumes, instead of a connection; needs ``external_id``. Templated.
     :param external_id: The external ID that the role's trust policy asks for: at least 10 characters. It is a secret,
-        and is kept out of rendered fields, logs and the serialized DAG; better still, keep it in a
-        connection. Rendered as a template in ``execute``; a task's output is refused, as XCom is no place for it, and
-        so is a mapped task (``partial``, ``expand``), whose arguments Airflow stores in clear. It stores a DAG's
-        ``default_args`` likewise, so keep it out of them.
+        and is kept out of rendered fields, logs and the serialized DAG; better still, keep it in a connection. Rendered
+        as a template in ``execute``. A task's output is refused, because XCom would store it in clear text, and so is a
+        mapped task (``partial``, ``expand``), whose arguments Airflow stores in clear text. Airflow also stores a DAG's
+        ``default_args`` so: do not put it there.
     :param region: The bucket's AWS region. None (default): S3 is asked; failing that, the connection's
         ``region_name``. Templated.
     :param generate_thumbnails: Let Lightly store thumbnails, under ``.lightly/thumbnails/``. Default: False.
@@ -75,7 +75,7 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
     :param output_aws_conn_id: AWS connection for the output. Default: the same access as for the input. Templated.
     :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
     :return: ``{"dataset_id", "changed": [purposes], "datasources": {purpose: what is set, secrets left out}}``.
-    :raises ValueError: An argument or a connection cannot be right. Nothing was sent to Lightly.
+    :raises ValueError: An argument or a connection is invalid. Nothing was sent to Lightly.
     :raises LookupError: S3 says that the bucket does not exist. Nothing was sent to Lightly.
     """
 
@@ -197,10 +197,10 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
         return self.thumbnail_suffix or (DEFAULT_THUMBNAIL_SUFFIX if self.generate_thumbnails else None)
 
     def perform(self, context: Context) -> dict[str, Any]:
-        """Set what is not so yet."""
+        """Set the datasources that are not up to date."""
         from lightly_provider.hooks.aws import AwsConnections
 
-        # Everything is worked out before anything is set, so that a slip in the output leaves the input alone.
+        # Determine all before setting any, so that a mistake in the output leaves the input unchanged.
         connections, external_id = AwsConnections(), self.rendered_external_id(context)
         wanted = self.wanted(connections, external_id)
         for target, request in zip(self._targets(), wanted, strict=True):
@@ -217,7 +217,6 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
                 self.log.info("Datasource %s is already up to date: %s", request.purpose, request.public())
         self.log.info("Dataset: %s", url)
         self.platform.announce_dataset(self, context, self.dataset_id)
-        context["ti"].xcom_push(key="dataset_id", value=self.dataset_id)
         return {
             "dataset_id": self.dataset_id,
             "changed": changed,
@@ -226,7 +225,7 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
 
     def wanted(self, connections: AwsConnections, external_id: str | None = None) -> list[S3Datasource]:
         """
-        Return the datasources that the arguments mean. They hold secrets: show only ``public()``.
+        Return the datasources that the arguments describe. They hold secrets: show only ``public()``.
 
         S3 is asked for the region, unless that is given; nothing else is read, and nothing is sent to Lightly.
 
@@ -321,7 +320,7 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
         if not region:
             raise ValueError(
                 f"The region of bucket {target.location.bucket!r} ({target.argument}) could not be found: "
-                "S3 did not tell it, and no connection names one; set the argument region."
+                "S3 did not return it, and no connection names one; set the argument region."
             )
         verdict = check_region(region, argument="region", known=regions_of_botocore())
         if verdict.warning:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from lightly_provider.airflow_internals import classes_of_assets
+from lightly_provider.airflow_internals import classes_of_assets, returned_by
 from lightly_provider.foreign_text import shown
 from lightly_provider.operators.arguments import check_choice, check_id, is_static, moment_of, names_of
 from lightly_provider.operators.base import CheckedOperator, LightlyBaseOperator
@@ -20,16 +21,19 @@ if TYPE_CHECKING:
 
     from lightly_provider.api.models.run import Run
     from lightly_provider.aws.location import S3Location
+    from lightly_provider.events.batches import Batch
     from lightly_provider.events.routing import Routes
     from lightly_provider.runs.ended import Cursor, Look
 
 # AWS docs: SQS developer guide, "Standard queue quotas": 120,000 messages may be received and not deleted yet.
 MOST_IN_FLIGHT = 100_000
-# The same guide, "Amazon SQS visibility timeout": at most 12 hours. It is extended when half of it has passed.
+# The same guide, "Amazon SQS visibility timeout": at most 12 hours. It is extended when a third of it has passed.
 SHORTEST_VISIBILITY_S, LONGEST_VISIBILITY_S = 10, 12 * 3600
 # As runs/ended.py, MOST_PER_LOOK, which an operator must not import when its DAG is parsed: it needs pydantic.
 _MOST_RUNS = 500
 _MOST_DATASETS = 50
+_MOST_MANIFESTS = 10_000
+_LONGEST_KEY = 1024  # bytes; AWS docs: S3 user guide, "Naming Amazon S3 objects"
 _XCOM_KEY = "cursor"
 _DELETED_BY_AGE_S = 7 * 24 * 3600
 
@@ -39,7 +43,7 @@ class DrainUploadsOperator(CheckedOperator):
     Read the event notifications of S3 from a queue of SQS, and write one manifest of the new files per dataset.
 
     Nothing is lost, whatever is killed: the batch is stored before its manifests are written, its messages are deleted
-    last, and a batch of a task that did not succeed is handed on again by the next one, with the same manifests and the
+    last, and a batch that no task has returned is handed on again by the next one, with the same manifests and the
     same ``run_id``. Start one DAG run per returned mapping, with ``TriggerDagRunOperator`` and
     ``skip_when_already_exists=True``. Let only one DAG run drain a queue at a time (``max_active_runs=1``).
 
@@ -60,12 +64,14 @@ class DrainUploadsOperator(CheckedOperator):
         ``s3:ListBucket``, ``s3:GetObject``, ``s3:PutObject``, ``s3:DeleteObject`` for the prefix. Default:
         ``aws_default``. Templated.
     :param max_messages: At most about so many messages at once; the rest stays in the queue. Default: 50,000.
+    :param max_manifests: At most so many manifests at once; the next DAG run hands on the others. Airflow maps a task
+        over at most 1,024 by default (``[core] max_map_length``). Default: 1000.
     :param visibility_timeout: Seconds after which the messages of a task that was killed are received again; a task
         that runs longer extends it. Default: 300.
     :return: A list with a mapping for each dataset that got files: ``dataset``, ``manifest`` (its address; a value for
         ``relevant_filenames``), ``n_files``, ``batch_id`` and ``run_id``, the id for the DAG run about it.
     :raises ValueError: An argument is invalid. Nothing was read.
-    :raises LightlyQueueError: There is no such queue, or a file below the prefix is no batch.
+    :raises LightlyQueueError: There is no such queue, or a file below the prefix is not a batch.
     :raises LightlyAccessError: AWS denied a request.
     """
 
@@ -81,6 +87,7 @@ class DrainUploadsOperator(CheckedOperator):
         manifest_prefix: str,
         aws_conn_id: str = "aws_default",
         max_messages: int = 50_000,
+        max_manifests: int = 1000,
         visibility_timeout: int = 300,
         **kwargs: Any,
     ) -> None:
@@ -90,6 +97,7 @@ class DrainUploadsOperator(CheckedOperator):
         self.manifest_prefix = manifest_prefix
         self.aws_conn_id = aws_conn_id
         self.max_messages = max_messages
+        self.max_manifests = max_manifests
         self.visibility_timeout = visibility_timeout
         self.check_arguments()
 
@@ -102,6 +110,8 @@ class DrainUploadsOperator(CheckedOperator):
             check_queue_url(self.queue_url, argument="queue_url")
         if not 1 <= self.max_messages <= MOST_IN_FLIGHT:
             raise ValueError(f"max_messages is {self.max_messages}; give a number from 1 to {MOST_IN_FLIGHT:,}.")
+        if not 1 <= self.max_manifests <= _MOST_MANIFESTS:
+            raise ValueError(f"max_manifests is {self.max_manifests}; give a number from 1 to {_MOST_MANIFESTS:,}.")
         if not SHORTEST_VISIBILITY_S <= self.visibility_timeout <= LONGEST_VISIBILITY_S:
             raise ValueError(
                 f"visibility_timeout is {self.visibility_timeout}; give seconds from {SHORTEST_VISIBILITY_S} to "
@@ -111,7 +121,7 @@ class DrainUploadsOperator(CheckedOperator):
         if is_static(self.datasets):
             routes = self._routes()
             if location is not None:
-                _check_apart(location, routes)
+                _check_prefix(location, routes)
 
     def perform(self, context: Context) -> list[dict[str, Any]]:
         """Drain the queue."""
@@ -120,14 +130,15 @@ class DrainUploadsOperator(CheckedOperator):
         from lightly_provider.events.queue import Queue
         from lightly_provider.events.store import BatchStore
 
-        ti = context["ti"]
+        ti: Any = context["ti"]
         manifests = drain(
             Queue(self.queue_url, aws_conn_id=self.aws_conn_id),
             BatchStore(self._location(), aws_conn_id=self.aws_conn_id),
             self._routes(),
             owner=owner_of(ti.dag_id, ti.run_id, ti.task_id, ti.map_index),
-            was_handed_on=_has_succeeded,
+            was_handed_on=lambda batch: _has_returned(ti, batch),
             most_messages=self.max_messages,
+            most_manifests=self.max_manifests,
             visibility_timeout=self.visibility_timeout,
             log=self.log,
         )
@@ -163,9 +174,9 @@ class ListEndedRunsOperator(LightlyBaseOperator):
 
     Each ended run is handed on, and always with the same ``dag_run_id``: start one DAG run per returned mapping, with
     ``TriggerDagRunOperator`` and ``skip_when_already_exists=True``. The cursor counts as moved only when this task has
-    succeeded, because Airflow has stored then what it returned; from there on the tasks after it are responsible, with
-    their own retries. If this task fails or is killed, the next look hands on the same runs again. Let only one DAG run
-    look at a time (``max_active_runs=1``).
+    succeeded and Airflow has stored what it returned; from there on the tasks after it are responsible, with their own
+    retries. If this task fails, is killed or is marked as success, the next look hands on the same runs again. Let only
+    one DAG run look at a time (``max_active_runs=1``).
 
     The first look hands on nothing, unless ``since`` is given: it remembers which runs have ended already. Runs that
     were archived before a look are not listed by the platform, and a scheduled run that was canceled before a worker
@@ -244,7 +255,7 @@ class ListEndedRunsOperator(LightlyBaseOperator):
         ti = context["ti"]
         owner = owner_of(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
         memory = _Memory(self, context)
-        cursor = self._cursor(memory, owner)
+        cursor = self._cursor(memory, owner, ti)
         look = self._read(cursor)
         now_ms = int(time.time() * 1000)
         if cursor is None:
@@ -252,7 +263,10 @@ class ListEndedRunsOperator(LightlyBaseOperator):
             cursor = Cursor.first(look, since_ms=since_ms, now_ms=now_ms)
             self.log.info("This is the first look: %s runs exist.", f"{len(look.runs):,}")
         cursor, found = cursor.after(look, owner=owner, digest=digest_of(owner), now_ms=now_ms, most=self.max_runs)
-        memory.write(cursor.to_json())
+        returned = [
+            _as_dict(run) for run in [*found.again, *found.new] if self.states is None or run.state in self.states
+        ]
+        memory.write(replace(cursor, returned=_digest_of_runs(returned)).to_json())
         if look.missing_datasets:
             self.log.warning("These datasets do not exist any more: %s", ", ".join(look.missing_datasets))
         if found.n_forgotten:
@@ -263,9 +277,9 @@ class ListEndedRunsOperator(LightlyBaseOperator):
             "Runs that have ended since the last look: %s; handed on again: %s; left for the next look: %s.",
             *(f"{n:,}" for n in (len(found.new), len(found.again), found.n_left)),
         )
-        return [_as_dict(run) for run in [*found.again, *found.new] if self.states is None or run.state in self.states]
+        return returned
 
-    def _cursor(self, memory: _Memory, owner: Mapping[str, Any]) -> Cursor | None:
+    def _cursor(self, memory: _Memory, owner: Mapping[str, Any], ti: Any) -> Cursor | None:
         from lightly_provider.runs.ended import Cursor
 
         stored = memory.read()
@@ -275,13 +289,13 @@ class ListEndedRunsOperator(LightlyBaseOperator):
             cursor = Cursor.from_json(stored)
         except ValueError as error:
             raise ValueError(
-                f"What is in {memory.place} is no cursor of ended runs: {shown(error, longest=200)}. Nothing was "
+                f"What is in {memory.place} is not a cursor of ended runs: {shown(error, longest=200)}. Nothing was "
                 "handed on; delete it there, and give since, so that no run is missed."
             ) from None
-        if cursor.owner != owner and _was_handed_on(cursor):
+        if cursor.owner != owner and _was_handed_on(ti, cursor):
             return cursor
         if cursor.new:
-            self.log.info("Handing on %s runs again: the task that listed them did not succeed.", len(cursor.new))
+            self.log.info("Handing on %s runs: no task that succeeded has returned them yet.", len(cursor.new))
         return cursor.taken_back()
 
     def _read(self, cursor: Cursor | None) -> Look:
@@ -312,6 +326,8 @@ class _Memory:
         self._ti: Any = context["ti"]
         self._store: Any = None
         place = f"{self._ti.dag_id}/{operator.task_id}"
+        if self._ti.map_index is not None and self._ti.map_index >= 0:
+            place += f"/{self._ti.map_index}"
         self._key = f"lightly_ended_runs_{hashlib.sha256(place.encode()).hexdigest()[:16]}"
         self.place = f"the XCom {_XCOM_KEY} of {place}"
         asset: Any = next((each for each in _edges(operator) if isinstance(each, classes_of_assets())), None)
@@ -352,16 +368,36 @@ def _as_dict(run: Run) -> dict[str, Any]:
     }
 
 
-def _has_succeeded(owner: Mapping[str, Any]) -> bool:
-    """Return whether a task instance has succeeded, so that Airflow has stored what it returned; else False."""
-    return _state_of(owner) == "success"
+def _has_returned(ti: Any, batch: Batch) -> bool:
+    """
+    Return whether the batch's owner has succeeded, and Airflow has stored that it returned this batch.
+
+    Success alone is not enough: a person can mark a task as success, and an earlier try of it, which Airflow took for
+    dead, can have stored the batch.
+    """
+    if _state_of(batch.owner) != "success":
+        return False
+    stored = returned_by(ti, **batch.owner)
+    return isinstance(stored, list) and batch.id in {one.get("batch_id") for one in stored if isinstance(one, dict)}
 
 
-def _was_handed_on(cursor: Cursor) -> bool:
+def _was_handed_on(ti: Any, cursor: Cursor) -> bool:
     state = _state_of(cursor.owner)
     # Airflow does not know the task any more if its DAG run was deleted: by a user soon, because it had failed, or
-    # much later by `airflow db clean`, which must not start everything again.
-    return state == "success" or (state is None and time.time() - cursor.looked_at > _DELETED_BY_AGE_S)
+    # much later by `airflow db clean`, which must not start everything again. Likewise what the task returned.
+    is_old = time.time() - cursor.looked_at > _DELETED_BY_AGE_S
+    if state != "success":
+        return state is None and is_old
+    if cursor.returned is None:  # an earlier version stored it
+        return True
+    stored = returned_by(ti, **cursor.owner)
+    return is_old if stored is None else _digest_of_runs(stored) == cursor.returned
+
+
+def _digest_of_runs(returned: Any) -> str:
+    """Return a short text that stands for a list of runs as the task returns it."""
+    ids = sorted(str(run.get("run_id")) for run in returned if isinstance(run, dict)) if returned else []
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
 
 
 def _state_of(owner: Mapping[str, Any]) -> str | None:
@@ -372,7 +408,21 @@ def _state_of(owner: Mapping[str, Any]) -> str | None:
     return state_of_task(SimpleNamespace(**owner))
 
 
-def _check_apart(location: S3Location, routes: Routes) -> None:
+def _check_prefix(location: S3Location, routes: Routes) -> None:
+    from lightly_provider.events.batches import longest_manifest_name
+    from lightly_provider.events.store import LONGEST_NAME
+
+    longest = longest_manifest_name(routes.locations)
+    if len(f"{location.prefix}{longest}".encode()) > _LONGEST_KEY:
+        raise ValueError(
+            f"The name of a manifest, {shown(location.uri, longest=100)} followed by {shown(longest, longest=100)}, "
+            f"has more than the {_LONGEST_KEY:,} bytes of a key of S3; shorten manifest_prefix, or the dataset's name."
+        )
+    if len(location.prefix.encode()) + LONGEST_NAME > _LONGEST_KEY:
+        raise ValueError(
+            f"manifest_prefix is {shown(location.uri, longest=200)}, and the names of the batches below it would have "
+            f"more than the {_LONGEST_KEY:,} bytes of a key of S3; shorten it."
+        )
     for dataset, files in routes.locations.items():
         one, other = sorted((location.prefix, files.prefix), key=len)
         if location.bucket == files.bucket and other.startswith(one):

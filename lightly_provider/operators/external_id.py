@@ -24,7 +24,7 @@ class _Hidden:
 
 class ExternalIdArgument(CheckedOperator):
     """
-    Base of the operators that take an external ID. It is no template field, and is rendered when the task runs.
+    Base of the operators that take an external ID. It is not a template field, and is rendered when the task runs.
 
     :cvar instead: What to do where it cannot be kept secret, for the messages.
     """

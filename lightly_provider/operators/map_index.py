@@ -24,11 +24,17 @@ _LONGEST = 200
 _LONGEST_LOOK_S = 20.0
 
 
+def is_mapped(context: Context) -> bool:
+    """Return whether the task is an instance of a mapped task."""
+    values: Any = context
+    map_index = getattr(values.get("ti"), "map_index", None)
+    return map_index is not None and map_index >= 0
+
+
 def wants_dataset_name(context: Context) -> bool:
     """Return whether the task is mapped, and has no ``map_index_template`` of its own."""
     values: Any = context
-    map_index = getattr(values.get("ti"), "map_index", None)
-    return map_index is not None and map_index >= 0 and not values.get("map_index_template")
+    return is_mapped(context) and not values.get("map_index_template")
 
 
 def show_dataset_name(context: Context, dataset_name: str) -> None:

@@ -43,8 +43,8 @@ class ExportLightlyTagOperator(LightlyBaseOperator):
     The number of samples is compared with the tag's own before the file becomes visible. A second run writes the same
     file again. Nothing is changed on the platform, also where tags are combined.
 
-    A retry writes the file anew, and removes what a killed try left unfinished. A failed or killed task leaves the file
-    of an earlier run as it was.
+    A retry writes the file again, and removes what a killed try left unfinished. A failed or killed task leaves the
+    file of an earlier run unchanged.
 
     :param dataset_id: Id of the dataset, e.g. ``create_dataset.output``. Templated.
     :param tag_name: Tag; usually ``run.output["tag_name"]``. None: the run selected nothing, so the export is empty.

@@ -1,4 +1,4 @@
-"""Verification: let Lightly try what it may do in a dataset's datasources, and look from this worker."""
+"""Verify Lightly's permissions on a dataset's datasources: by the platform's check, and from this worker."""
 
 from __future__ import annotations
 
@@ -43,42 +43,42 @@ _GRANTING = frozenset(
 
 class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
     """
-    Let Lightly try what it may do in the dataset's datasources, and fail if something that this use needs is missing.
+    Verify what Lightly may do in the dataset's datasources, and fail if a permission that this use requires is missing.
 
-    The log has the verdict as a table: what Lightly says, and, where an AWS connection is given, what is seen from this
-    worker. A failure names the permission, the bucket and prefix, the cause, and the statement to add. Three requests
-    to the platform, one more for each further try.
+    The log has the verdict as a table: what Lightly reports and, with an AWS connection, what this worker sees. A
+    failure names the permission, the bucket and prefix, the cause, and the statement to add. Sends three requests to
+    the platform, and one more for each further try.
 
     :param dataset_id: Id of the dataset, e.g. ``create_dataset.output``. Templated.
     :param require: Permissions that the datasources must grant, of ``list``, ``read``, ``write`` and ``overwrite``; or
         ``auto`` (default), what this use of the dataset needs: list and read always; write and overwrite where Lightly
         writes, that is on LIGHTLY, and on INPUT_OUTPUT for thumbnails, videos and crops. Templated.
     :param datasource_aws_conn_id: AWS connection that holds what Lightly uses, as in ``ConfigureS3DatasourceOperator``.
-        With an IAM user's keys, this worker tries the same with them; what it writes, it deletes. With a role, it looks
-        at the role. None (default): nothing is tried from here. Templated.
+        With an IAM user's keys, this worker tries the same operations, and deletes what it writes. With a role, it
+        inspects the role. None (default): this worker tries nothing. Templated.
     :param output_aws_conn_id: The same for the datasource of purpose LIGHTLY. None (default): the same connection.
         Templated.
-    :param aws_conn_id: AWS connection of Airflow's own, to look at a role (``iam:GetRole``,
-        ``iam:SimulatePrincipalPolicy``) and into the bucket behind it. None (default): the keys that stand beside the
-        role in ``datasource_aws_conn_id``, if any. Templated.
+    :param aws_conn_id: AWS connection of Airflow's own identity, to inspect a role (``iam:GetRole``,
+        ``iam:SimulatePrincipalPolicy``) and its bucket. None (default): the keys that are stored with the role in
+        ``datasource_aws_conn_id``, if any. Templated.
     :param object_level: Whether runs cut crops of objects out of the images. Default: False.
     :param relevant_filenames: Whether runs are restricted to a file of filenames. Default: False.
     :param bypass_verify: Whether the Lightly Worker runs inside a closed network with ``datasource.bypass_verify``, so
         that Lightly itself needs to list only. Default: False.
-    :param require_files: Whether the task fails if no file of the dataset's type can be read under the input. It takes
-        ``datasource_aws_conn_id`` or ``aws_conn_id`` to look with. Default: False, then that is a warning in the log.
-    :param propagation_timeout: For how long a denial is tried again, in seconds or as a timedelta, because access
-        that was granted a moment ago takes effect within about a minute. None (default): 60 s if a task before this one
-        created or changed access in the same DAG run, else one try. 0: one try. Never on an explicit deny.
+    :param require_files: Whether the task fails if no file of the dataset's type can be read under the input. Needs
+        ``datasource_aws_conn_id`` or ``aws_conn_id``. Default: False, a warning in the log.
+    :param propagation_timeout: How long a denial is tried again, in seconds or as a timedelta, because access that was
+        just granted takes effect within about a minute. None (default): 60 s if a task before this one created, changed
+        or rotated access in the same DAG run, else one try. 0: one try. An explicit deny is never tried again.
     :param on_failure: ``fail`` the task (default), ``skip`` it and what follows, or ``warn`` in the log and go on.
         Templated.
     :param deferrable: Whether a wait of more than 60 s gives the worker's slot back. Default: Airflow's
         ``operators.default_deferrable``.
     :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
     :return: The verdict: ``{"dataset_id", "ok", "status", "checks": [...], "from_this_worker": [...], "dataset_name",
-        "changes": [...]}``. It is pushed as XCom ``verdict`` as well, also when the task fails; ``changes`` says what
-        is not as in the run before.
-    :raises ValueError: An argument cannot be right.
+        "changes": [...]}``. It is also pushed as XCom ``verdict``, even if the task fails; ``changes`` lists what
+        differs from the previous run.
+    :raises ValueError: An argument is invalid, or the dataset has no datasource in S3.
     :raises LightlyPermissionsError: Something required is missing, and ``on_failure`` is ``fail``.
     """
 
@@ -146,7 +146,7 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
             )
 
     def perform(self, context: Context) -> dict[str, Any]:
-        """Verify, again and again while the grant may still be on its way."""
+        """Verify, and try again while a grant may still be propagating."""
         started, granted = time.time(), self._granted_in_this_run(context)
         patience = self._patience(granted)
         push_dataset_link(context, self.hook.connection.web_url, self.dataset_id, waits=patience > 0)
@@ -156,7 +156,7 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         self, context: Context, event: Any, started: float, patience: float, granted: float | None = None
     ) -> dict[str, Any]:
         """
-        Go on after a pause in the triggerer.
+        Continue after a pause in the triggerer.
 
         :param context: The task's context.
         :param event: The trigger's event; it only says that the time is over.
@@ -164,7 +164,7 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         :param patience: For how many seconds after that a denial is tried again.
         :param granted: When access was granted in this DAG run, in seconds since 1970; None: not in this one.
         """
-        self.log.debug("Going on after the pause: %s", event)
+        self.log.debug("Continuing after the pause: %s", event)
         self.name_map_index(context)
         return self._verify_until(context, started, patience, granted, _LONGEST_PAUSE_S)
 
@@ -230,7 +230,6 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         for change in result["changes"]:
             self.log.warning("Changed since the last verdict: %s", change)
         context["ti"].xcom_push(key=_XCOM_KEY, value=result)
-        context["ti"].xcom_push(key="dataset_id", value=self.dataset_id)
         if verdict.ok:
             return result
         note = f"It may still be propagating (age {age:.0f} s)." if age and verdict.is_transient else ""
@@ -289,12 +288,20 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         from lightly_provider.contract import Purpose
 
         dataset = self.hook.get_dataset(self.dataset_id)
-        # What is not in S3, or serves a purpose that this version does not know, has no rules here.
-        datasources = [
-            datasource
-            for datasource in self.hook.get_datasources(self.dataset_id)
-            if datasource.type.startswith("S3") and datasource.purpose in list(Purpose)
-        ]
+        datasources, left_out = [], []
+        for datasource in self.hook.get_datasources(self.dataset_id):
+            # What is not in S3, or serves a purpose that this version does not know, has no rules here.
+            if datasource.type.startswith("S3") and datasource.purpose in list(Purpose):
+                datasources.append(datasource)
+            else:
+                left_out.append(f"{shown(datasource.purpose, longest=50)} of type {shown(datasource.type, longest=50)}")
+        if left_out and not datasources:
+            raise ValueError(
+                f"Dataset {self.dataset_id} has no datasource in S3 of a known purpose, so there is nothing to "
+                f"verify; it has {', '.join(left_out)}."
+            )
+        if left_out:
+            self.log.warning("Only datasources in S3 are verified, so these are not: %s", ", ".join(left_out))
         return dataset, datasources
 
     def _look(self, dataset: Dataset, datasources: Sequence[Datasource]) -> Verdict:
@@ -309,7 +316,7 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
             relevant_filenames=self.relevant_filenames,
             bypass_verify=self.bypass_verify,
         )
-        # First, as a text of the platform's may name the policy to look into.
+        # First, because the platform's text may name the policy to read.
         lights = self.hook.verify_datasource(self.dataset_id) if datasources else None
         targets, findings = [], {}
         purposes = [Purpose(datasource.purpose) for datasource in datasources]

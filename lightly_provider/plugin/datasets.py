@@ -36,7 +36,7 @@ class TaskLink(NamedTuple):
     """
     A task instance on Airflow's own pages.
 
-    :param label: Its DAG and task, and what tells a mapped one from the others.
+    :param label: Its DAG and task; of a mapped task, also the name or number of its instance.
     :param path: Path of its page below Airflow's root.
     """
 

@@ -97,17 +97,20 @@ def wanted_artifacts(run: Run, types: Collection[str] | None) -> list[Artifact]:
 
 def names_of_files(artifacts: Sequence[Artifact]) -> dict[str, str]:
     """
-    Return the file name for each artifact's id: the platform's, if that is safe and unique; else one made of its type
-    and its id.
+    Return the file name for each artifact's id: the platform's, if that is safe and unique, also among the names that
+    are made; else one made of its type and its id.
 
     :param artifacts: The artifacts, each once.
     """
     # Some file systems do not distinguish upper and lower case.
     counts = Counter(artifact.file_name.casefold() for artifact in artifacts)
+    # A made name holds the id, so that two of them differ.
+    made = {artifact.id: _name_of_its_own(artifact) for artifact in artifacts}
+    counts.update(name.casefold() for name in made.values())
     return {
         artifact.id: artifact.file_name
         if _SAFE_NAME.fullmatch(artifact.file_name) and counts[artifact.file_name.casefold()] == 1
-        else _name_of_its_own(artifact)
+        else made[artifact.id]
         for artifact in artifacts
     }
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightly_provider.aws.location import S3Location
 from lightly_provider.exceptions import LightlyDestinationError, LightlyError
-from lightly_provider.foreign_text import shown
+from lightly_provider.foreign_text import shown, shown_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -249,7 +249,7 @@ class _S3Object(Destination):
         except BotoCoreError as error:
             raise LightlyDestinationError(
                 f"{shown(self.uri)} cannot be used as a destination: S3 gave no usable answer ({who}): "
-                f"{shown(error, longest=500)}; check that connection."
+                f"{shown_error(error, longest=500)}; check that connection."
             ) from None
 
     def _step(self, code: str) -> str:
@@ -382,7 +382,7 @@ class _S3Upload(WrittenFile):
                 "An unfinished multipart upload of %s could not be aborted, and is billed until it is: %s. Let a "
                 "lifecycle rule of the bucket abort incomplete uploads.",
                 shown(self.uri),
-                shown(error, longest=300),
+                shown_error(error, longest=300),
             )
 
     def _unfinished(self) -> list[str]:
@@ -396,7 +396,7 @@ class _S3Upload(WrittenFile):
                 "Whether an earlier try left an unfinished upload of %s is not known (s3:ListBucketMultipartUploads): "
                 "%s.",
                 shown(self.uri),
-                shown(error, longest=300),
+                shown_error(error, longest=300),
             )
             return []
         return [one["UploadId"] for one in listed.get("Uploads", ()) if one["Key"] == self._place["Key"]]
@@ -407,7 +407,7 @@ class _S3Upload(WrittenFile):
 
 def _local(address: str, argument: str, *, path: str) -> _LocalPath:
     if not path.startswith("/"):
-        raise ValueError(f"{argument} is {shown(repr(address), longest=200)}, which is no absolute path; {_FORMS}.")
+        raise ValueError(f"{argument} is {shown(repr(address), longest=200)}, which is not an absolute path; {_FORMS}.")
     if path.endswith("/"):
         raise ValueError(f"{argument} is {shown(repr(address), longest=200)}, a folder; write the file's name, too.")
     if ".." in PurePosixPath(path).parts:
@@ -415,7 +415,7 @@ def _local(address: str, argument: str, *, path: str) -> _LocalPath:
         raise ValueError(f"{argument} is {shown(repr(address), longest=200)}; write the path without '..'.")
     if "\0" in path or len(os.fsencode(PurePosixPath(path).name)) > 200:
         raise ValueError(
-            f"{argument} is {shown(repr(address), longest=200)}, which is no file name; write a shorter one."
+            f"{argument} is {shown(repr(address), longest=200)}, which is not a file name; write a shorter one."
         )
     return _LocalPath(f"file://{path}", Path(path))
 
@@ -528,8 +528,9 @@ class _StoredObject(Destination):
         if not host or not key or key.endswith("/") or ":" in user or not place.isprintable():
             # A user part with a colon may hold a password, which the message must not repeat.
             raise ValueError(
-                f"{argument} is no address of a file in an object storage; write {scheme}://container/folder/file, "
-                "with the id of an Airflow connection as connection@container if it needs one."
+                f"{argument} is not the address of a file in an object storage; write "
+                f"{scheme}://container/folder/file, with the id of an Airflow connection as connection@container "
+                "if it needs one."
             )
         return cls(f"{scheme}://{host}/{key}", scheme, user or conn_id)
 
@@ -577,7 +578,7 @@ class _StoredObject(Destination):
         except Exception as error:  # noqa: BLE001  (each storage fails by classes of its own)
             raise LightlyDestinationError(
                 f"{shown(self.uri)} cannot be used as a destination: {type(error).__name__}: "
-                f"{shown(error, longest=500).rstrip('.')}; check the address and its connection "
+                f"{shown_error(error, longest=500).rstrip('.')}; check the address and its connection "
                 f"({self.conn_id or 'none'}), and that the Airflow provider for {self.scheme}:// is installed."
             ) from None
 

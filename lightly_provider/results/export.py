@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lightly_provider.exceptions import LightlyExtraMissingError, LightlyResponseError
@@ -68,12 +69,8 @@ class Export:
 
         :raises LightlyResponseError: After the last one, if the tag has another number of samples.
         """
-        if self.format == "filenames":
-            for page in self._counted(self.hook.filename_pages(self.selection)):
-                yield from page
-        else:
-            for samples in self._counted(self._samples()):
-                yield from map(text.uri, samples)
+        pages = self._filenames() if self.format == "filenames" else self._uris()
+        yield from chain.from_iterable(pages)
         self._check_count()
 
     def content(self) -> Iterator[bytes]:
@@ -89,9 +86,9 @@ class Export:
         dataset_id = self.selection.dataset_id
         match self.format:
             case "filenames":
-                return text.filenames(self._counted(self.hook.filename_pages(self.selection)))
+                return text.lines(self._filenames())
             case "uris":
-                return text.uris(self._counted(self._samples()))
+                return text.lines(self._uris())
             case "manifest":
                 return records.manifest(self._counted(self._samples()), dataset_id=dataset_id)
             case "parquet":
@@ -107,6 +104,14 @@ class Export:
                 return labeling.sama(self._counted(self._sama_tasks()))
             case _:
                 return records.read_urls(self._counted(self._read_urls()))
+
+    def _filenames(self) -> Iterator[Sequence[str]]:
+        return self._counted(self.hook.filename_pages(self.selection))
+
+    def _uris(self) -> Iterator[Sequence[str]]:
+        if self._is_of_images:
+            return text.checked_uris(self._counted(self.hook.uri_pages(self.selection)))
+        return text.uris(self._counted(self._samples()))
 
     def _samples(self) -> Iterator[tuple[Tag, Sequence[ExportedSample]]]:
         if self._is_of_images:

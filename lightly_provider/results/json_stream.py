@@ -88,7 +88,7 @@ class JsonStream:
             except RecursionError:
                 raise ValueError("it is nested too deeply") from None
             if len(self._buffer) - self._at > _LARGEST_VALUE:
-                raise ValueError(f"a value is larger than {_LARGEST_VALUE // 2**20} MiB, or is no JSON")
+                raise ValueError(f"a value is larger than {_LARGEST_VALUE // 2**20} MiB, or is not JSON")
             # Doubled, so that a large value is not parsed again for each piece.
             if not self._more(len(self._buffer) - self._at) and fault:
                 raise self._fault(fault)
@@ -114,4 +114,4 @@ class JsonStream:
         return not self._is_ended or bool(text)
 
     def _fault(self, what: str) -> ValueError:
-        return ValueError(f"it is no JSON ({what} at character {self._before + self._at})")
+        return ValueError(f"it is not JSON ({what} at character {self._before + self._at})")

@@ -71,7 +71,7 @@ def parsed(content: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise ValueError(f"it is not UTF-8 at byte {error.start}") from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"it is no JSON ({error.msg.lower()} at character {error.pos})") from None
+        raise ValueError(f"it is not JSON ({error.msg.lower()} at character {error.pos})") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -82,7 +82,7 @@ def no_constant(name: str) -> Any:
 
     :raises ValueError: Always.
     """
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def whole_number(text: str) -> int:

@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lightly_provider.aws.location import relative_name_fault
 from lightly_provider.exceptions import LightlyDatasourceError
 from lightly_provider.foreign_text import is_storable, shown
 
@@ -31,7 +32,6 @@ _LONGEST_KEY = 1024  # bytes; AWS docs: S3 user guide, "Naming Amazon S3 objects
 _LONGEST_LINE = 64 * 1024  # a manifest's line holds a name and some labels
 _LONGEST_SHOWN = 200
 _SCHEME = "s3://"
-_DOTS = frozenset({".", ".."})
 # The wildcards of gitignore's patterns, which a line may be.
 _WILDCARD = re.compile(r"[*?\[]")
 
@@ -195,11 +195,8 @@ def check_entry(entry: str, *, place: str) -> None:
         )
     elif len(name.encode()) > _LONGEST_KEY + 64:
         fault = f"is longer than the {_LONGEST_KEY} bytes of an S3 key; give one name per entry"
-    elif name.startswith("/") or _DOTS & set(name.split("/")):
-        fault = (
-            "is not relative to the dataset's input as the worker requires; write it without '/' at its start and "
-            "without '.' and '..' folders"
-        )
+    else:
+        fault = relative_name_fault(name)
     if fault:
         raise ValueError(f"{place} is {shown(entry, longest=_LONGEST_SHOWN)!r}, which {fault}.")
 
@@ -253,8 +250,8 @@ def _source_ref(line: str, *, place: str) -> str:
     address = entry.get("source-ref") if isinstance(entry, dict) else None
     if not isinstance(address, str):
         raise ValueError(
-            f"{place} is no JSON object with a text 'source-ref', though the file is a manifest by its first line; "
-            "write it anew, as it may have been cut off."
+            f"{place} is not a JSON object with a text 'source-ref', though the file is a manifest by its first line; "
+            "write it again, as it may have been cut off."
         )
     return address
 
@@ -266,7 +263,7 @@ def _line(entry: str, *, place: str, input_location: S3Location) -> str:
     name = entry.removeprefix(input_location.uri)
     if name == entry or not name:
         raise ValueError(
-            f"{place} is {shown(entry, longest=_LONGEST_SHOWN)!r}, which is no file in the dataset's input "
+            f"{place} is {shown(entry, longest=_LONGEST_SHOWN)!r}, which is not a file in the dataset's input "
             f"{shown(input_location.uri)}; name files of that location only."
         )
     # An address is that of one file. A character class of one character stands for this character itself.

@@ -2,8 +2,8 @@
 The samples of an export with addresses that lead somewhere: images, frames of videos, crops of objects.
 
 An image is a file of the input, and has its address. A frame or a crop has a file only if the run saved it, so each is
-looked for in the bucket. One that is not there is given as the video or the image that it was cut from, with what tells
-where; and if that is not there either, the export is refused.
+looked for in the bucket. If it is missing, the sample is exported as the video or the image that it was cut from, with
+its position there; if that is missing, too, the export is refused.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lightly_provider.aws.location import S3Location
 from lightly_provider.contract import Purpose, SampleType
 from lightly_provider.exceptions import LightlyAccessError, LightlyDatasourceError, LightlySampleFileError
-from lightly_provider.foreign_text import shown
+from lightly_provider.foreign_text import shown, shown_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -216,7 +216,7 @@ class SampleFiles:
         except BotoCoreError as error:
             raise LightlyAccessError(
                 f"Whether {shown(address, longest=300)} exists cannot be seen ({self._connection.name}): "
-                f"{shown(error, longest=300)}; check that connection."
+                f"{shown_error(error, longest=300)}; check that connection."
             ) from None
         return True
 

@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 from lightly_provider.aws.location import InvalidLocationError, S3Location
 from lightly_provider.exceptions import LightlySourceError
-from lightly_provider.foreign_text import is_storable, shown
+from lightly_provider.foreign_text import is_storable, shown, shown_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -398,7 +398,7 @@ class _ObjectStorageSource(Source):
             return path
         except (ImportError, ValueError) as error:
             raise LightlySourceError(
-                f"{self.uri} cannot be read: {shown(error, longest=300)}; install the Airflow provider of this "
+                f"{self.uri} cannot be read: {shown_error(error, longest=300)}; install the Airflow provider of this "
                 "storage, or use s3://."
             ) from None
 
@@ -432,6 +432,6 @@ def _storage_explained(uri: str) -> Iterator[None]:
         yield
     except (OSError, ImportError, ValueError) as error:
         raise LightlySourceError(
-            f"{uri} cannot be read: {type(error).__name__}: {shown(error, longest=300)}; check the address and the "
-            "connection of that storage."
+            f"{uri} cannot be read: {type(error).__name__}: {shown_error(error, longest=300)}; check the address and "
+            "the connection of that storage."
         ) from None

@@ -156,7 +156,7 @@ def add_task(folder: LightlyFolder, task_name: str) -> bool:
     :param folder: The folder of the predictions.
     :param task_name: Name of the task.
     :return: Whether it was added; False: it was listed.
-    :raises LightlySourceError: ``tasks.json`` is no list, or changes all the time.
+    :raises LightlySourceError: ``tasks.json`` is not a list, or changes all the time.
     """
     for n_tries in range(_TRIES):
         found = folder.read(TASKS_FILE)
@@ -174,7 +174,7 @@ def _tasks_of(content: bytes, folder: LightlyFolder) -> list[str]:
     tasks = _json_of(content)
     if not isinstance(tasks, list) or not all(isinstance(name, str) for name in tasks):
         raise LightlySourceError(
-            f"{shown(folder.uri)}{TASKS_FILE} is no JSON list of the names of tasks; repair it, or remove it."
+            f"{shown(folder.uri)}{TASKS_FILE} is not a JSON list of the names of tasks; repair it, or remove it."
         )
     return tasks
 

@@ -193,6 +193,7 @@ class Cursor:
     :param new: Ids of the runs that the last look handed on.
     :param owner: The task instance of the last look.
     :param looked_at: When that was, in seconds since the epoch.
+    :param returned: What stands for the runs that this task returned; None: an earlier version did not store it.
     """
 
     horizon_ms: int
@@ -202,6 +203,7 @@ class Cursor:
     new: Sequence[str] = ()
     owner: Mapping[str, Any] = field(default_factory=dict)
     looked_at: int = 0
+    returned: str | None = None
 
     @classmethod
     def first(cls, look: Look, *, since_ms: int | None, now_ms: int) -> Cursor:
@@ -299,7 +301,7 @@ class Cursor:
         :raises ValueError: It is not a stored cursor.
         """
         if not isinstance(stored, dict):
-            raise ValueError("it is no JSON object")
+            raise ValueError("it is not a JSON object")
         check_version(stored, what="The cursor of ended runs")
         try:
             return cls(
@@ -313,8 +315,9 @@ class Cursor:
                 new=[str(run_id) for run_id in stored["new"]],
                 owner=dict(stored["owner"]),
                 looked_at=int(stored["looked_at"]),
+                returned=None if stored.get("returned") is None else str(stored["returned"]),
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"its member {error} is missing or invalid") from None
 
     def to_json(self) -> dict[str, Any]:
@@ -328,4 +331,5 @@ class Cursor:
             "new": list(self.new),
             "owner": dict(self.owner),
             "looked_at": self.looked_at,
+            "returned": self.returned,
         }

@@ -300,29 +300,18 @@ class RunFollower:
         :param hook: The hook on the platform.
         :return: Whether it was canceled, and a sentence that reports this or the reason, which is also logged.
         """
-        canceled, outcome = False, ""
-        runs = f"See {_runs_page(hook)}"
-        goes_on = f"it continues: the platform documents no way to stop it. {runs}"
+        canceled = False
         try:
             state = _asking(hook, lambda: hook.cancel_scheduled_run(self.dataset_id, self.scheduled_run_id))
         except Exception as error:  # noqa: BLE001 - a task that is being killed must end, whatever happens
             what = error if isinstance(error, LightlyError) else f"{type(error).__name__}."
             outcome = (
-                f"Scheduled run {self.scheduled_run_id} could not be canceled: {what} If a worker took it, {goes_on}"
+                f"Scheduled run {self.scheduled_run_id} could not be canceled: {what} If a worker took it, "
+                f"{_goes_on(hook)}"
             )
         else:
-            if state == ScheduledRunState.CANCELED:
-                canceled = True
-                outcome = f"Scheduled run {self.scheduled_run_id} was canceled before a worker took it."
-            elif state is None:
-                outcome = f"Scheduled run {self.scheduled_run_id} is no longer in the schedule. {runs}"
-            elif state == ScheduledRunState.DONE:
-                outcome = f"Scheduled run {self.scheduled_run_id} was not canceled: a worker has finished it. {runs}"
-            else:
-                outcome = (
-                    f"Scheduled run {self.scheduled_run_id} could not be canceled: a worker took it "
-                    f"({shown(state, longest=100)}), and {goes_on}"
-                )
+            canceled = state == ScheduledRunState.CANCELED
+            outcome = outcome_of_cancel(hook, self.scheduled_run_id, state)
         (self._log.info if canceled else self._log.warning)("%s", outcome)
         return canceled, outcome
 
@@ -448,6 +437,22 @@ def that_fits_xcom(counts: Mapping[str, int]) -> dict[str, int]:
     """Return the report's counts that Airflow can pass between its processes, where numbers have 64 bits."""
     fitting = ((shown(name, longest=100), count) for name, count in counts.items() if abs(count) < 2**63)
     return dict(itertools.islice(fitting, _MOST_COUNTS))
+
+
+def outcome_of_cancel(hook: LightlyHook, scheduled_run_id: str, state: str | None) -> str:
+    """Return a sentence on a run that was to be canceled, by its state afterwards; None: not in the schedule."""
+    run, see = f"Scheduled run {scheduled_run_id}", f"See {_runs_page(hook)}"
+    if state is None:
+        return f"{run} is no longer in the schedule. {see}"
+    if state == ScheduledRunState.CANCELED:
+        return f"{run} was canceled before a worker took it."
+    if state == ScheduledRunState.DONE:
+        return f"{run} was not canceled: a worker has finished it. {see}"
+    return f"{run} could not be canceled: a worker took it ({shown(state, longest=100)}), and {_goes_on(hook)}"
+
+
+def _goes_on(hook: LightlyHook) -> str:
+    return f"it continues: the platform documents no way to stop it. See {_runs_page(hook)}"
 
 
 def _runs_page(hook: LightlyHook) -> str:

@@ -25,7 +25,7 @@ from lightly_provider.exceptions import (
     LightlyNotFoundError,
     LightlyResponseError,
 )
-from lightly_provider.foreign_text import shown
+from lightly_provider.foreign_text import shown_error
 from lightly_provider.hooks.connection import read_connection
 from lightly_provider.metrics import IN_TRIGGERER
 from lightly_provider.runs.measuring import measure_poll, measure_waiting
@@ -282,7 +282,8 @@ class SharedPoll:
 def _unexpected(error: Exception) -> LightlyError:
     """Return an error that each waiter can count: one poll serves many tasks, and must always continue."""
     return LightlyResponseError(
-        f"The poll failed in an unexpected way: {type(error).__name__}: {shown(error, longest=300)}.", operation="poll"
+        f"The poll failed in an unexpected way: {type(error).__name__}: {shown_error(error, longest=300)}.",
+        operation="poll",
     )
 
 

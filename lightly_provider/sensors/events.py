@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.providers.common.compat.sdk import BaseSensorOperator, PokeReturnValue, conf
 
 from lightly_provider.events.bell import Bell
-from lightly_provider.operators.arguments import LONGEST_POLL_INTERVAL, is_static, seconds_of
+from lightly_provider.operators.arguments import (
+    LONGEST_POLL_INTERVAL,
+    check_arguments_of_sensor,
+    is_static,
+    seconds_of,
+)
 from lightly_provider.operators.base import CheckedArguments, failing_for_good
 
 if TYPE_CHECKING:
@@ -59,6 +64,7 @@ class LightlyUploadSensor(CheckedArguments, BaseSensorOperator):
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
+        check_arguments_of_sensor(kwargs)
         super().__init__(**kwargs)
         self.queue_url = queue_url
         self.aws_conn_id = aws_conn_id
@@ -71,6 +77,8 @@ class LightlyUploadSensor(CheckedArguments, BaseSensorOperator):
                 "mode is 'reschedule', in which the quiet period is not remembered between two looks; set "
                 "deferrable=True instead."
             )
+        # The trigger takes no other.
+        seconds_of(self.poke_interval, argument="poke_interval", longest=LONGEST_POLL_INTERVAL)
         self.check_arguments()
 
     def check_arguments(self) -> None:

@@ -12,16 +12,7 @@ from airflow.providers.common.compat.sdk import BaseSensorOperator, PokeReturnVa
 from lightly_provider.airflow_internals import has_task_state_store
 from lightly_provider.exceptions import LightlyError, LightlyRunError, explained
 from lightly_provider.links import LightlyDatasetLink, LightlyRunsLink, push_dataset_link, push_runs_link
-from lightly_provider.operators.arguments import (
-    LONGEST_DURATION,
-    LONGEST_POLL_INTERVAL,
-    check_flag,
-    check_id,
-    interval_of,
-    is_static,
-    labels_of,
-    seconds_of,
-)
+from lightly_provider.operators.arguments import check_arguments_of_sensor, check_id, interval_of, is_static, labels_of
 from lightly_provider.operators.base import CheckedArguments, DescribedLineage, failing_for_good, push_members
 from lightly_provider.operators.map_index import look_up_dataset_name
 from lightly_provider.runs.follower import RunFollower, result
@@ -37,9 +28,6 @@ if TYPE_CHECKING:
 
 # The key in the task state store.
 _STATE_KEY = "lightly_run_sensor"
-# Arguments of every Airflow sensor.
-_FLAGS = frozenset({"exponential_backoff", "never_fail", "silent_fail", "soft_fail"})
-_LONGEST = {"poke_interval": LONGEST_POLL_INTERVAL, "timeout": LONGEST_DURATION}
 
 
 class LightlyRunSensor(CheckedArguments, DescribedLineage, BaseSensorOperator):
@@ -77,12 +65,7 @@ class LightlyRunSensor(CheckedArguments, DescribedLineage, BaseSensorOperator):
         lightly_conn_id: str = "lightly_default",
         **kwargs: Any,
     ) -> None:
-        # Airflow's own sensor takes any truth value, and ends in an OverflowError with very long waits.
-        for argument in _FLAGS & kwargs.keys():
-            check_flag(kwargs[argument], argument=argument)
-        for argument, longest in _LONGEST.items():
-            if kwargs.get(argument) is not None:
-                seconds_of(kwargs[argument], argument=argument, zero_allowed=True, longest=longest)
+        check_arguments_of_sensor(kwargs)
         super().__init__(**kwargs)
         self.dataset_id = dataset_id
         self.scheduled_run_id = scheduled_run_id

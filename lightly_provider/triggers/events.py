@@ -12,7 +12,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from lightly_provider.events.bell import Bell
 from lightly_provider.exceptions import LightlyApiError, LightlyError
-from lightly_provider.foreign_text import shown
+from lightly_provider.foreign_text import shown, shown_error
 from lightly_provider.runs.state import pause_after_failure
 
 try:
@@ -32,6 +32,7 @@ _LONGEST_S = 24 * 3600
 # api/api_workflow_compute_worker.py). A platform on this machine is polled as often as it is asked for.
 _SHORTEST_REMOTE_POLL_S = 30.0
 _MOST_DATASETS = 50
+_AFTER_ALL = 10**11  # seconds since the epoch, in the year 5138
 
 
 class _WatchingTrigger(BaseEventTrigger):
@@ -66,7 +67,7 @@ class _WatchingTrigger(BaseEventTrigger):
                     n_failures = 0
                 except Exception as error:  # noqa: BLE001 - see the class
                     n_failures += 1
-                    text = str(error) if isinstance(error, LightlyError) else shown(error, longest=500)
+                    text = str(error) if isinstance(error, LightlyError) else shown_error(error, longest=500)
                     self.log.error("%s cannot be looked at: %s: %s", self._subject, type(error).__name__, text)
                     retry_after = error.retry_after if isinstance(error, LightlyApiError) else None
                     await self._forget()
@@ -123,9 +124,13 @@ class LightlyUploadTrigger(_WatchingTrigger):
         from lightly_provider.events.queue import check_queue_url
 
         check_queue_url(queue_url, argument="queue_url")
+        if aws_conn_id is not None:
+            _check_conn_id(aws_conn_id, argument="aws_conn_id")
         _check_seconds(
             quiet_period=quiet_period, longest_wait=longest_wait, poll_interval=poll_interval, cool_down=cool_down
         )
+        if deadline is not None and not (_is_number(deadline) and 0 <= deadline < _AFTER_ALL):
+            raise ValueError(f"deadline is {_quoted(deadline)}; give seconds since the epoch, or None.")
         self.queue_url = queue_url
         self.aws_conn_id = aws_conn_id
         self.quiet_period = quiet_period
@@ -173,7 +178,7 @@ class LightlyRunEventTrigger(_WatchingTrigger):
     """
     Fire when runs of the worker have ended, also those that somebody started in the web app.
 
-    For an ``AssetWatcher`` (Airflow 3), whose asset starts the DAG with
+    For an ``AssetWatcher`` (Airflow 3.3 and newer), whose asset starts the DAG with
     :class:`~lightly_provider.operators.events.ListEndedRunsOperator`. The event says "look" and names no run: the
     operator knows which ones were handed on before. So nothing is lost if Airflow drops an event, if the DAG is
     paused, or while no triggerer runs: the trigger fires when it starts, and again after each ``remind_every``.
@@ -203,7 +208,10 @@ class LightlyRunEventTrigger(_WatchingTrigger):
         remind_every: float = 3600.0,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        _check_conn_id(lightly_conn_id, argument="lightly_conn_id")
         _check_dataset_ids(dataset_ids)
+        if not isinstance(include_team, bool):
+            raise ValueError(f"include_team is {_quoted(include_team)}; give True or False.")
         _check_seconds(
             quiet_period=quiet_period,
             longest_wait=longest_wait,
@@ -288,14 +296,11 @@ class LightlyRunEventTrigger(_WatchingTrigger):
 def _check_dataset_ids(dataset_ids: Sequence[str]) -> None:
     import re
 
-    if isinstance(dataset_ids, str):
-        raise ValueError(f"dataset_ids is {shown(repr(dataset_ids), longest=200)}; give a list of ids.")
+    if not isinstance(dataset_ids, (list, tuple)):
+        raise ValueError(f"dataset_ids is {_quoted(dataset_ids)}; give a list of ids.")
     for dataset_id in dataset_ids:
         if not isinstance(dataset_id, str) or not re.fullmatch(r"[a-f0-9]{24}", dataset_id):
-            raise ValueError(
-                f"dataset_ids has {shown(repr(dataset_id), longest=200)}, and an id of a dataset is 24 hexadecimal "
-                "digits."
-            )
+            raise ValueError(f"dataset_ids has {_quoted(dataset_id)}, and an id of a dataset is 24 hexadecimal digits.")
     if len(dataset_ids) > _MOST_DATASETS:
         raise ValueError(
             f"dataset_ids has {len(dataset_ids):,} ids, and each is a request per look; leave it empty for all "
@@ -303,7 +308,22 @@ def _check_dataset_ids(dataset_ids: Sequence[str]) -> None:
         )
 
 
+def _check_conn_id(conn_id: Any, *, argument: str) -> None:
+    if not isinstance(conn_id, str) or not conn_id.strip() or not conn_id.isprintable():
+        raise ValueError(f"{argument} is {_quoted(conn_id)}; give the id of an Airflow connection.")
+    if "{{" in conn_id or "{%" in conn_id:
+        raise ValueError(f"{argument} is {_quoted(conn_id)}, and Airflow renders no template in a trigger of a DAG.")
+
+
 def _check_seconds(**arguments: float) -> None:
     for name, seconds in arguments.items():
-        if not isinstance(seconds, (int, float)) or not 0 < seconds <= _LONGEST_S:
-            raise ValueError(f"{name} is {seconds!r}; give a number of seconds, above 0 and up to 86400.")
+        if not _is_number(seconds) or not 0 < seconds <= _LONGEST_S:
+            raise ValueError(f"{name} is {_quoted(seconds)}; give a number of seconds, above 0 and up to 86400.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _quoted(value: Any) -> str:
+    return shown(repr(value), longest=200)

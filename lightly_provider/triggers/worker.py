@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from lightly_provider.exceptions import LightlyError
-from lightly_provider.foreign_text import shown
+from lightly_provider.foreign_text import shown_error
 from lightly_provider.runs.follower import Ending, RunFollower
 from lightly_provider.runs.poller import poll_of
 from lightly_provider.runs.state import FAILED_POLLS_IN_A_ROW, Decision, Limits, Step, Watch
@@ -107,7 +107,7 @@ class LightlyRunTrigger(BaseTrigger):
                 raise
             ending = Ending(decision=Decision(step=Step.TIMED_OUT, status=follower.watch.status))
         except Exception as error:  # noqa: BLE001 - Airflow stores the text of an exception that leaves a trigger
-            failure = LightlyError(f"The wait failed: {type(error).__name__}: {shown(error, longest=500)}.")
+            failure = LightlyError(f"The wait failed: {type(error).__name__}: {shown_error(error, longest=500)}.")
             self.log.error("%s", failure)
             ending = Ending(decision=Decision(step=Step.GIVE_UP, status=follower.watch.status), error=failure)
         yield TriggerEvent(follower.event_of(ending))  # type: ignore[no-untyped-call]

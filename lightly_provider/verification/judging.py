@@ -233,9 +233,9 @@ class _Reader:
             hint = f"{self._which_was_tested('red')}; if the right is there, leave it out of the argument require."
         return f"{cause}{permission} may not be granted in {place}. {said} {hint}"
 
-    def _which_was_tested(self, colour: str) -> str:
+    def _which_was_tested(self, color: str) -> str:
         return (
-            f"Lightly's light is {colour}, and the platform's check does not say which of the {self._n_datasources} "
+            f"Lightly's light is {color}, and the platform's check does not say which of the {self._n_datasources} "
             "datasources it tested"
         )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lightly_provider.aws.policies import PURPOSE_PERMISSIONS
 from lightly_provider.contract import Permission, Purpose
+from lightly_provider.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -136,13 +137,10 @@ def check_require(require: str | Sequence[str], *, argument: str = "require") ->
         raise ValueError(f"{argument} is empty, so nothing would be verified; name a permission, or write {AUTO!r}.")
     for name in require:
         if name not in list(Permission):
-            raise ValueError(f"{argument} names {name!r}, which is no permission; {_did_you_mean(name)}")
+            raise ValueError(f"{argument} names {name!r}, which is not a permission; {_did_you_mean(name)}")
     return frozenset(map(Permission, require))
 
 
 def _did_you_mean(name: str, *more: str) -> str:
-    import difflib  # needed only for the error message
-
     names = [*map(str, Permission), *more]
-    near = difflib.get_close_matches(str(name).lower(), names, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"the names are {', '.join(names)}."
+    return did_you_mean(name, names, otherwise=f"the names are {', '.join(names)}.")

@@ -47,7 +47,7 @@ def customer(ready: dict[str, Any]) -> Customer:
     return Customer(ready)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def lab(
     ready: Mapping[str, Any], api: Api, customer: Customer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Lab]:

@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from tests.lab.sandbox import LIST, READ, Api, Customer, Process, allow, wait_until, with_keys, with_role
+from tests.lab.thinning import thinned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -227,6 +228,7 @@ def _seconds_old(pid: int) -> float:
     return uptime - started_ticks / os.sysconf("SC_CLK_TCK")
 
 
+@pytest.mark.exhaustive(sample="test_the_worker_takes_a_run_and_the_seed_is_real")
 def test_a_taken_port_is_said_in_a_sentence(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -262,7 +264,9 @@ def test_a_folder_that_cannot_be_made_is_said_in_a_sentence(tmp_path: Path) -> N
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize(("place", "why"), [("file/ready.json", "File exists"), ("folder", "Is a directory")])
+@pytest.mark.parametrize(
+    ("place", "why"), thinned([("file/ready.json", "File exists"), ("folder", "Is a directory")], keep=1)
+)
 def test_a_ready_file_that_cannot_be_written_is_told_before_anything_starts(
     tmp_path: Path, place: str, why: str
 ) -> None:
@@ -279,6 +283,8 @@ def test_a_ready_file_that_cannot_be_written_is_told_before_anything_starts(
     )
 
 
+@pytest.mark.exhaustive(sample="test_only_the_loopback_address_is_listened_on")
+@pytest.mark.exhaustive(sample="test_the_worker_takes_a_run_and_the_seed_is_real")
 def test_neither_the_folder_that_it_is_called_in_nor_one_that_is_open_to_others_matters(
     elsewhere: tuple[Process, Path],
 ) -> None:

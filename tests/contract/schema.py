@@ -97,7 +97,7 @@ class Contract:
             return self._model_faults(value, schema["$ref"], place)
         kind = schema.get("type", "any")
         if not _is_of_type(value, kind):
-            return [f"{place} is no {kind}"]
+            return [f"{place} is not {'an' if kind[0] in 'aeiou' else 'a'} {kind}"]
         faults = [f"{place} {rule}" for rule in _broken_rules(value, schema)]
         if kind == "array" and "items" in schema:
             for index, item in enumerate(value):
@@ -143,10 +143,10 @@ class Contract:
     def _query_value_faults(self, text: str, schema: Mapping[str, Any], place: str) -> list[str]:
         kind = schema.get("type")
         if kind == "boolean":
-            return [] if text in _BOOLEANS_IN_QUERY else [f"{place} is no boolean"]
+            return [] if text in _BOOLEANS_IN_QUERY else [f"{place} is not a boolean"]
         if kind == "integer":
             if not re.fullmatch(r"-?[0-9]+", text):
-                return [f"{place} is no integer"]
+                return [f"{place} is not an integer"]
             return self.value_faults(int(text), schema, place)
         return self.value_faults(text, schema, place)
 
@@ -159,7 +159,7 @@ class Contract:
         try:
             value = json.loads(body.decode(), object_pairs_hook=_members, parse_constant=_no_constant)
         except ValueError as error:
-            return [f"the body is no JSON: {error}"]
+            return [f"the body is not JSON: {error}"]
         return self.value_faults(value, wanted["schema"], "body")
 
     def _model_faults(self, value: Any, name: str, place: str) -> list[str]:
@@ -168,7 +168,7 @@ class Contract:
             fits = _is_of_type(value, model["type"]) and value in model["values"]
             return [] if fits else [f"{place} is none of the values of {name}"]
         if not isinstance(value, dict):
-            return [f"{place} is no object ({name})"]
+            return [f"{place} is not an object ({name})"]
         if model["kind"] == "oneOf":
             tag = model["discriminator"]["property"]
             chosen = value.get(tag)
@@ -249,4 +249,4 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")

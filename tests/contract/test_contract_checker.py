@@ -55,11 +55,11 @@ def test_a_request_as_the_contract_has_it_fits(method: str, url: str) -> None:
         ("GET", "/v1/datasets?page_size=1", "query page_size is unknown"),
         ("GET", "/v1/datasets?pageSize=0", "query pageSize is below 1"),
         ("GET", "/v1/datasets?pageSize=-1", "query pageSize is below 1"),
-        ("GET", "/v1/datasets?pageSize=1.0", "query pageSize is no integer"),
-        ("GET", "/v1/datasets?pageSize=", "query pageSize is no integer"),
+        ("GET", "/v1/datasets?pageSize=1.0", "query pageSize is not an integer"),
+        ("GET", "/v1/datasets?pageSize=", "query pageSize is not an integer"),
         ("GET", "/v1/datasets?pageSize=1&pageSize=2", "query pageSize stands there 2 times"),
-        ("GET", "/v1/datasets?shared=TRUE", "query shared is no boolean"),
-        ("GET", "/v1/datasets?shared=1", "query shared is no boolean"),
+        ("GET", "/v1/datasets?shared=TRUE", "query shared is not a boolean"),
+        ("GET", "/v1/datasets?shared=1", "query shared is not a boolean"),
         ("GET", "/v1/datasets?shared", "the query is malformed"),
         ("GET", "/v1/datasets?token=", "query token is empty"),
         ("GET", "/v1/datasets?token=a&token=b", "query token stands there 2 times"),
@@ -93,31 +93,31 @@ def first_strategy(body: Any) -> Any:
         (SCHEDULE, "schedule_run", lambda b: b.update(config_id=CONFIG), "body.config_id is unknown"),
         (SCHEDULE, "schedule_run", lambda b: b.update(configId=None), "body.configId is null"),
         (SCHEDULE, "schedule_run", lambda b: b.update(runsOn=None), "body.runsOn is null"),
-        (SCHEDULE, "schedule_run", lambda b: b.update(configId=1), "body.configId is no string"),
+        (SCHEDULE, "schedule_run", lambda b: b.update(configId=1), "body.configId is not a string"),
         (SCHEDULE, "schedule_run", lambda b: b.update(configId=CONFIG + "\n"), "body.configId does not match"),
         (SCHEDULE, "schedule_run", lambda b: b.update(configId="x" + CONFIG), "body.configId does not match"),
         (SCHEDULE, "schedule_run", lambda b: b.update(priority="mid"), "body.priority is none of the values"),
-        (SCHEDULE, "schedule_run", lambda b: b.update(runsOn="gpu"), "body.runsOn is no array"),
-        (SCHEDULE, "schedule_run", lambda b: b.update(runsOn=["a", 1]), "body.runsOn[1] is no string"),
+        (SCHEDULE, "schedule_run", lambda b: b.update(runsOn="gpu"), "body.runsOn is not an array"),
+        (SCHEDULE, "schedule_run", lambda b: b.update(runsOn=["a", 1]), "body.runsOn[1] is not a string"),
         ("/v1/datasets", "create_dataset, images", lambda b: b.update(name="ab"), "body.name is too short"),
         ("/v1/datasets", "create_dataset, images", lambda b: b.update(name="a.bc"), "body.name does not match"),
         (
             CONFIGS,
             "create_worker_config, everything",
             lambda b: b["config"]["docker"].update(useDatapool="true"),
-            "body.config.docker.useDatapool is no boolean",
+            "body.config.docker.useDatapool is not a boolean",
         ),
         (
             CONFIGS,
             "create_worker_config, everything",
             lambda b: b["config"]["docker"].update(numThreads=True),
-            "body.config.docker.numThreads is no integer",
+            "body.config.docker.numThreads is not an integer",
         ),
         (
             CONFIGS,
             "create_worker_config, everything",
             lambda b: b["config"]["docker"].update(numThreads=2.0),
-            "body.config.docker.numThreads is no integer",
+            "body.config.docker.numThreads is not an integer",
         ),
         (
             CONFIGS,
@@ -181,7 +181,7 @@ def first_strategy(body: Any) -> Any:
         ),
         (CONFIGS, "create_worker_config, empty", lambda b: b.update(version="V5"), "body.version is none of V2, V3"),
         (CONFIGS, "create_worker_config, empty", lambda b: b.pop("version"), "body.version is none of V2, V3"),
-        (CONFIGS, "create_worker_config, empty", lambda b: b.update(config=[]), "body.config is no object"),
+        (CONFIGS, "create_worker_config, empty", lambda b: b.update(config=[]), "body.config is not an object"),
     ],
 )
 def test_a_body_outside_the_contract_is_refused(
@@ -217,12 +217,12 @@ def test_a_datasource_outside_the_contract_is_refused(alter: Callable[[Any], Any
     [
         ("POST", SCHEDULE, None, "the body is missing"),
         ("POST", SCHEDULE, b"", "the body is missing"),
-        ("POST", SCHEDULE, b"{", "the body is no JSON"),
-        ("POST", SCHEDULE, b"\xff", "the body is no JSON"),
-        ("POST", SCHEDULE, b"[]", "body is no object"),
-        ("POST", SCHEDULE, b'{"configId": "a", "configId": "b"}', "the body is no JSON: an object has a member twice"),
-        ("POST", SCHEDULE, b'{"configId": NaN}', "the body is no JSON: NaN is no JSON"),
-        ("POST", SCHEDULE, b"configId=a", "the body is no JSON"),
+        ("POST", SCHEDULE, b"{", "the body is not JSON"),
+        ("POST", SCHEDULE, b"\xff", "the body is not JSON"),
+        ("POST", SCHEDULE, b"[]", "body is not an object"),
+        ("POST", SCHEDULE, b'{"configId": "a", "configId": "b"}', "the body is not JSON: an object has a member twice"),
+        ("POST", SCHEDULE, b'{"configId": NaN}', "the body is not JSON: NaN is not JSON"),
+        ("POST", SCHEDULE, b"configId=a", "the body is not JSON"),
         ("PUT", f"{SCHEDULE}/{DATASET}", b"{}", "there is a body, and the operation takes none"),
         ("GET", "/v1/datasets", b"null", "there is a body, and the operation takes none"),
     ],
@@ -275,7 +275,7 @@ def test_a_required_query_parameter_and_a_nullable_member_count() -> None:
     assert own.request_faults("PUT", "/things/1", b'{"a": 1}') == ["query q is missing"]
     assert own.request_faults("PUT", "/things/%31?q=x", b'{"a": 1}') == ["query q is too short"]
     assert own.request_faults("PUT", "/things/x?q=xy", b'{"a": 1}') == ["path id does not match ^[0-9]+$"]
-    assert own.request_faults("PUT", "/things/1?q=xy", b'{"a": 1, "b": {"x": "1"}}') == ["body.b.x is no integer"]
+    assert own.request_faults("PUT", "/things/1?q=xy", b'{"a": 1, "b": {"x": "1"}}') == ["body.b.x is not an integer"]
 
 
 @pytest.mark.parametrize("schema", [{"type": "string", "format": "uuid"}, {"type": "date"}, {"$ref": "Nothing"}])

@@ -76,9 +76,16 @@ def huge(mib: int, *, chunked: bool = False, start: bytes = b"[") -> Bytes:
     return Bytes(parts)
 
 
+def chunked(body: bytes, *, size: int = 10_000) -> Bytes:
+    """A body in chunks of so many bytes, without its length."""
+    pieces = [body[start : start + size] for start in range(0, len(body), size)]
+    head = _head(200, ("Transfer-Encoding: chunked",))
+    return Bytes(lambda: iter([head, *(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in (*pieces, b""))]))
+
+
 def gzip_bomb(mib: int) -> Bytes:
     """A small body that is this large once it is decompressed."""
-    step = min(mib, 64)
+    step = min(mib, 8)
     packed = gzip.compress(b" " * (step * MIB)) * (mib // step)
     return answer(packed, headers=("Content-Encoding: gzip",))
 

@@ -26,6 +26,7 @@ from tests.contract.samples import sample
 from tests.contract.schema import contract
 from tests.hostile.conftest import TOKEN
 from tests.hostile.hostile_server import Bytes, HostileServer, answer
+from tests.hostile.scripts import SPARE_S
 
 # One example of each operation.
 OPERATIONS = {name: call for name, call in EXAMPLES.items() if "," not in name} | {
@@ -162,7 +163,7 @@ def assert_can_be_kept(value: Any, *, may_hold_secrets: bool = False) -> None:
 
 
 def check(call: Call[Any], result: Any, error: LightlyError | None, began: float) -> None:
-    assert time.monotonic() - began < DEADLINE_S + 3
+    assert time.monotonic() - began < DEADLINE_S + SPARE_S
     if error is None:
         assert_can_be_kept(plain(result), may_hold_secrets=call.form is Form.SECRET or bool(call.secret_members))
         if hasattr(result, "n_selected"):
@@ -211,7 +212,7 @@ def given_to(name: str, server: HostileServer, *, examples: int, of: int) -> Non
 
 @pytest.mark.parametrize("operation", sorted(OPERATIONS))
 def test_some_generated_answers_end_well(server: HostileServer, operation: str) -> None:
-    given_to(operation, server, examples=15, of=1)
+    given_to(operation, server, examples=6, of=1)
 
 
 @pytest.mark.exhaustive(sample="test_some_generated_answers_end_well")

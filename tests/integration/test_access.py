@@ -133,7 +133,7 @@ def tags_of(reported: dict[str, Any]) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in reported["Tags"]}
 
 
-@pytest.mark.parametrize("create", [create_role, create_user])
+@pytest.mark.parametrize("create", thinned([create_role, create_user], keep=1))
 def test_what_somebody_else_made_is_left_alone_unless_told(
     create: Any, lightly: Sandbox, bucket: str, name: str, context: dict[str, Any]
 ) -> None:
@@ -253,6 +253,7 @@ def test_a_task_that_ends_before_its_new_key_is_kept_leaves_no_key_behind(
     assert keys_of(lightly, name) == []
 
 
+@pytest.mark.exhaustive(sample="test_an_access_is_created_works_and_goes_without_a_trace")
 def test_a_key_whose_secret_is_lost_is_replaced_by_one_that_works(
     lightly: Sandbox, bucket: str, name: str, dataset_name: str, context: dict[str, Any]
 ) -> None:
@@ -354,10 +355,10 @@ def take_tasks() -> None:
     ("create", "store"),
     thinned(
         [(create, store) for create in (create_role, create_user) for store in STORES],
-        keep=2,
-        covering=lambda create, store: create,
+        keep=1,
     ),
 )
+@pytest.mark.exhaustive(sample="test_an_access_is_created_works_and_goes_without_a_trace")
 def test_of_tasks_that_create_the_same_at_once_one_wins_and_the_others_adopt_it(
     create: Any, store: str, n_turns: int, lightly: Sandbox, bucket: str, name: str
 ) -> None:
@@ -384,7 +385,7 @@ def test_of_tasks_that_create_the_same_at_once_one_wins_and_the_others_adopt_it(
         assert create(mine, {"ti": TaskInstance()}, access_conn_id=conn_id, **places(bucket))["changed"] == []
 
 
-@pytest.mark.exhaustive(sample="test_of_tasks_that_create_the_same_at_once_one_wins_and_the_others_adopt_it")
+@pytest.mark.exhaustive(sample="test_an_access_is_created_works_and_goes_without_a_trace")
 @pytest.mark.parametrize("n_turns", [2, pytest.param(6, marks=pytest.mark.exhaustive)])
 def test_where_the_trust_was_lost_two_tasks_at_once_agree_on_one_external_id(
     n_turns: int, lightly: Sandbox, bucket: str, name: str

@@ -35,7 +35,9 @@ def verdicts(database: Path) -> int:
         return int(connection.execute(query, (DAG_ID, DAG_ID)).fetchone()[0])
 
 
-@pytest.mark.exhaustive(sample="test_a_platform_that_cannot_be_asked_makes_the_run_fail")
+@pytest.mark.exhaustive(
+    sample="tests/unit/test_access_health_dag.py::test_a_listing_that_failed_is_a_failure_and_no_dataset_is_gone"
+)
 def test_all_datasets_are_verified_and_what_changed_is_told(
     masking_sandbox: Sandbox,
     database: Path,
@@ -85,7 +87,9 @@ def test_all_datasets_are_verified_and_what_changed_is_told(
     assert first.tasks["find_datasets"] == "success"
 
 
-@pytest.mark.exhaustive(sample="test_a_platform_that_cannot_be_asked_makes_the_run_fail")
+@pytest.mark.exhaustive(
+    sample="tests/unit/test_access_health_dag.py::test_a_listing_that_failed_is_a_failure_and_no_dataset_is_gone"
+)
 def test_airflows_own_identity_looks_at_roles_beside_the_keys_of_others(
     masking_sandbox: Sandbox,
     database: Path,
@@ -122,6 +126,9 @@ def test_airflows_own_identity_looks_at_roles_beside_the_keys_of_others(
 NO_ANSWER = pytest.param({"host": "http://127.0.0.1:9"}, id="no answer", marks=pytest.mark.exhaustive)
 
 
+@pytest.mark.exhaustive(
+    sample="tests/unit/test_access_health_dag.py::test_a_listing_that_failed_is_a_failure_and_no_dataset_is_gone"
+)
 @pytest.mark.parametrize("change", [pytest.param({"password": "refused"}, id="a refusal"), NO_ANSWER])
 def test_a_platform_that_cannot_be_asked_makes_the_run_fail(
     change: dict[str, str], sandbox: Sandbox, database: Path, monkeypatch: pytest.MonkeyPatch

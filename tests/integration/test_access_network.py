@@ -139,6 +139,7 @@ def test_bypass_verify_does_not_bypass_list(
     assert not_passed(verdict["checks"]) == {LIST: "FAIL"}
 
 
+@pytest.mark.exhaustive(sample="test_what_works_for_lightly_and_not_inside_is_a_warning_of_this_worker")
 def test_with_relevant_filenames_bypass_verify_needs_to_read_where_lightly_keeps_its_own(
     dataset: Callable[..., tuple[str, S3Location]], context: dict[str, Any]
 ) -> None:
@@ -159,6 +160,7 @@ def test_what_works_for_lightly_and_not_inside_is_a_warning_of_this_worker(
     assert "Lightly can, so this concerns this worker only" in of_read["message"]
 
 
+@pytest.mark.exhaustive(sample="test_what_works_for_lightly_and_not_inside_is_a_warning_of_this_worker")
 def test_a_role_bound_to_a_network_is_no_failure_of_the_simulators_making(
     lightly: Sandbox, dataset_name: str, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

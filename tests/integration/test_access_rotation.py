@@ -146,6 +146,7 @@ def test_a_rotation_moves_every_datasource_and_takes_the_old_secret_away(
     assert traffic.writes()[before:] == []
 
 
+@pytest.mark.exhaustive(sample="test_a_rotation_moves_every_datasource_and_takes_the_old_secret_away")
 @pytest.mark.parametrize("create", thinned([create_role, create_user], keep=1))
 @pytest.mark.parametrize("share", ["a sample", pytest.param("the rest", marks=pytest.mark.exhaustive)])
 def test_killed_after_any_step_the_datasource_works_and_the_next_run_finishes(
@@ -179,7 +180,7 @@ def test_killed_after_any_step_the_datasource_works_and_the_next_run_finishes(
         assert step > 6
 
 
-@pytest.mark.exhaustive(sample="test_killed_after_any_step_the_datasource_works_and_the_next_run_finishes")
+@pytest.mark.exhaustive(sample="test_a_rotation_moves_every_datasource_and_takes_the_old_secret_away")
 @pytest.mark.parametrize("create", thinned([create_role, create_user], keep=1))
 def test_killed_after_any_step_a_creation_is_finished_by_the_next_run(
     create: Any, lightly: Sandbox, bucket: str, name: str, dataset_name: str, context: dict[str, Any]

@@ -100,7 +100,7 @@ def contents(sandbox: Sandbox, bucket: str, prefix: str) -> dict[str, str]:
 
 
 def selected(sandbox: Sandbox, rounds: Rounds, outcome: DagOutcome) -> list[str]:
-    """What a round had labelled: the lines of its manifest."""
+    """What a round had labeled: the lines of its manifest."""
     uri = outcome.xcoms["export", "return_value"]["uri"]
     lines = contents(sandbox, rounds.bucket, uri.removeprefix(f"s3://{rounds.bucket}/"))
     (manifest,) = lines.values()
@@ -120,8 +120,8 @@ def test_each_round_labels_other_images(rounds: Rounds, sandbox: Sandbox) -> Non
     assert len(rounds.predicted) == N_PHOTOS
     labels = contents(sandbox, rounds.bucket, "rounds/labels/")
     assert len(labels) == 2
-    labelled = [json.loads(line) for lines in labels.values() for line in lines.splitlines()]
-    assert {entry["filename"]: entry["label"] for entry in labelled} == {
+    labeled = [json.loads(line) for lines in labels.values() for line in lines.splitlines()]
+    assert {entry["filename"]: entry["label"] for entry in labeled} == {
         name: name.split("/")[0] for name in (*first, *second)
     }
 
@@ -131,9 +131,9 @@ def test_the_model_chooses_what_it_is_least_certain_of(
     rounds: Rounds, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
     by_scores = selected(sandbox, rounds, rounds.second)
-    labelled = {*selected(sandbox, rounds, rounds.first)}
-    without = [name for name in rounds.without_predictions[1] if name not in labelled]
-    rest = [name for name in rounds.predicted if name not in labelled]
+    labeled = {*selected(sandbox, rounds, rounds.first)}
+    without = [name for name in rounds.without_predictions[1] if name not in labeled]
+    rest = [name for name in rounds.predicted if name not in labeled]
 
     means = [rounds.uncertainty(names) for names in (by_scores, without, rest)]
 

@@ -170,6 +170,7 @@ def test_a_refused_token_an_absent_platform_and_no_connection_end_differently(
     assert err.startswith("datasets: There is no Airflow connection 'not_there'; create it with the type Lightly")
 
 
+@pytest.mark.exhaustive(sample="test_the_connection_is_tested_with_its_user_quota_workers_and_datasets")
 def test_of_several_locations_each_is_told_and_part_of_them_failing_is_5(account: Account, shell: Shell) -> None:
     options = ["--aws-conn-id", "aws_default", "--allow-endpoint", "--output", "json"]
     gone = f"s3://gone-{uuid.uuid4().hex[:12]}/raw/"
@@ -234,10 +235,13 @@ def test_runs_are_found_by_dataset_state_and_both_ids(account: Account, shell: S
         (["export", "NAME"], "export: --tag is missing: name a tag of dataset 'NAME'; it has 'TAG', "),
         (["export", "NAME", "--tag", "TAGx"], "export: Dataset ID has no tag 'TAGx'; did you mean 'TAG'"),
         (["export", "NAME", "--tag", "TAG", "--format", "labelbx"], "export: --format is 'labelbx', which is none of"),
-        (["export", "NAME", "--tag", "TAG", "--format", "parquet"], "export: --format parquet is no text; write it to"),
+        (
+            ["export", "NAME", "--tag", "TAG", "--format", "parquet"],
+            "export: --format parquet is not text; write it to",
+        ),
         (["runs", "--dataset", "NAME", "--state", "COMPLETE"], "runs: --state is 'COMPLETE', which is none of its cho"),
         (["runs", "ffffffffffffffffffffffff"], "runs: There is no run and no scheduled run with the id 'fffff"),
-        (["runs", "birds"], "runs: 'birds' is no id of a run, which has 24 digits and letters a to f"),
+        (["runs", "birds"], "runs: 'birds' is not the id of a run, which has 24 digits and letters a to f"),
     ],
 )
 def test_an_unknown_name_is_a_sentence_with_the_nearest(

@@ -44,7 +44,7 @@ def test_it_says_who_we_are(lightly: Sandbox, dataset_name: str) -> None:
         ({"password": ""}, "has no API token"),
         ({"host": "http://127.0.0.1:{port}"}, "no connection"),
         ({"host": "https://127.0.0.1:{sandbox_port}"}, "TLS"),
-        ({"host": "ftp://example.com"}, "no address of a web server"),
+        ({"host": "ftp://example.com"}, "not the address of a web server"),
         ({"extra": {"connect_timeout": "soon"}}, "connect_timeout"),
         ({"extra": {"proxies": "not json"}}, "proxies"),
     ],

@@ -82,6 +82,7 @@ def test_a_datasource_is_configured_and_looked_at_with_one_read_of_its_connectio
     assert by == "user" or reads["aws_default"] == len(own)
 
 
+@pytest.mark.exhaustive(sample="test_a_datasource_is_configured_and_looked_at_with_one_read_of_its_connection")
 def test_an_access_is_created_and_rotated_with_one_read_of_airflows_own_connection(
     lightly: Sandbox, bucket: str, name: str, dataset_name: str, context: dict[str, Any], reads: Counter[str]
 ) -> None:

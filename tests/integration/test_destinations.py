@@ -137,6 +137,7 @@ with Destination.parse(sys.argv[1]).open() as file:
 """
 
 
+@pytest.mark.exhaustive(sample="test_an_upload_that_another_task_aborted_does_not_pass_for_its_file")
 def test_the_upload_that_a_killed_try_left_is_aborted_by_the_next_and_no_other_is(lightly: Sandbox, s3: Any) -> None:
     bucket = lightly.bucket()
     address = f"s3://{bucket}/names.txt"

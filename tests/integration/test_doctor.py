@@ -158,6 +158,7 @@ def test_a_connection_that_is_not_there_is_told_in_a_sentence(
     assert reported.startswith("doctor: There is no Airflow connection 'not_there'; create it")
 
 
+@pytest.mark.exhaustive(sample="test_all_is_well_with_the_numbers_of_files_and_the_platform_is_not_asked")
 def test_standard_output_has_the_table_alone(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_BUCKET", access.connection())
     command = [sys.executable, "-m", "lightly_provider", "doctor", access.uri, "--aws-conn-id", "bucket"]

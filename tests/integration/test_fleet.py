@@ -196,7 +196,7 @@ def test_a_run_is_needed_once_and_then_only_after_a_change(
         context
     )
     (planned,) = plan_fleet(fleet).datasets
-    assert planned.action == "unchanged"
+    assert (planned.action, planned.in_progress) == ("unchanged", True)
     assert planned.reason.endswith("waits for a worker")
 
     RunLightlyWorkerOperator(
@@ -206,7 +206,7 @@ def test_a_run_is_needed_once_and_then_only_after_a_change(
     LightlyHook().cancel_scheduled_run(dataset_id, waiting.id)
     traffic.sent.clear()
     (planned,) = plan_fleet(fleet).datasets
-    assert (planned.action, planned.reason) == ("unchanged", "")
+    assert (planned.action, planned.reason, planned.in_progress) == ("unchanged", "", False)
     assert traffic.writes() == []
     assert len(traffic.sent) <= MOST_REQUESTS
 

@@ -69,7 +69,7 @@ def test_tasks_that_create_the_same_dataset_at_once_get_one(lightly: Sandbox, da
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
 
     assert len(ids) == 6
     assert len(set(ids)) == 1
@@ -154,6 +154,7 @@ def test_a_rotated_key_is_set(
     assert configure(dataset_id, context, **where)["changed"] == ["INPUT_OUTPUT"]
 
 
+@pytest.mark.exhaustive(sample="test_a_rotated_key_is_set")
 def test_where_the_answer_hides_the_secret_it_is_set_again(
     masking_sandbox: Sandbox, dataset_name: str, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

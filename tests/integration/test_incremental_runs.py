@@ -121,7 +121,7 @@ def test_a_run_reads_the_files_of_a_manifest_only(
 def test_names_that_cannot_be_read_schedule_nothing(few_photos: str, dataset_id: str, context: dict[str, Any]) -> None:
     with pytest.raises(LightlySourceError, match=r"nothing-here\.jsonl"):
         read(dataset_id, context, relevant_filenames=f"s3://{few_photos}/nothing-here.jsonl")
-    with pytest.raises(ValueError, match=r"no\s+file\s+in\s+the\s+dataset's\s+input"):
+    with pytest.raises(ValueError, match=r"not\s+a\s+file\s+in\s+the\s+dataset's\s+input"):
         read(dataset_id, context, relevant_filenames=["s3://another-bucket/a.jpg"])
 
     assert schedule(dataset_id) == []
@@ -219,7 +219,7 @@ class Killed:
             LightlyHook().set_processed_until(self.dataset_id, SINCE + 60)
 
 
-@pytest.mark.exhaustive(sample="test_a_reset_is_not_repeated_by_a_try_that_finds_the_run")
+@pytest.mark.exhaustive(sample="test_a_reset_is_refused_while_another_run_is_active")
 def test_a_try_that_is_killed_between_the_reset_and_the_schedule_resets_once(
     lightly: Sandbox, tries: TaskTries, worker: StagedWorker, dataset_id: str, names: list[str], database: Path
 ) -> None:
@@ -232,6 +232,7 @@ def test_a_try_that_is_killed_between_the_reset_and_the_schedule_resets_once(
     assert [run.state for run in schedule(dataset_id)] == ["DONE"]
 
 
+@pytest.mark.exhaustive(sample="test_a_reset_is_refused_while_another_run_is_active")
 def test_a_reset_is_not_repeated_by_a_try_that_finds_the_run(
     lightly: Sandbox, tries: TaskTries, worker: StagedWorker, dataset_id: str, names: list[str], database: Path
 ) -> None:
@@ -245,7 +246,7 @@ def test_a_reset_is_not_repeated_by_a_try_that_finds_the_run(
     assert [run.state for run in schedule(dataset_id)] == ["DONE"]
 
 
-@pytest.mark.exhaustive(sample="test_a_reset_is_not_repeated_by_a_try_that_finds_the_run")
+@pytest.mark.exhaustive(sample="test_a_reset_is_refused_while_another_run_is_active")
 def test_a_retry_with_the_same_relevant_filenames_finds_the_run(
     lightly: Sandbox,
     few_photos: str,

@@ -167,6 +167,11 @@ class Server(http.server.SimpleHTTPRequestHandler):
             self.send_header("Content-Length", "1000")
             self.end_headers()
             self.wfile.write(JPEG)
+        elif "login" in self.path:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.end_headers()
+            self.wfile.write(b"<html>Log in</html>")
         else:
             super().do_GET()
 
@@ -206,6 +211,7 @@ def test_files_of_a_server_are_brought_once(served: Example, lightly: Sandbox, f
             ("a.jpg?x=.jpg", "not allowed"),
             ("moved.jpg", "HTTP 302"),
             ("missing.jpg", "HTTP 404"),
+            ("login.jpg", "a web page for .*login.jpg"),
             ("cut.jpg", "announced another length|IncompleteRead"),
             ("x" * 20_000, "is too long for 10 files"),
         ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import pytest
 from airflow.providers.common.compat.sdk import DAG
 
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 NO_DATASET = "0" * 24
 
 
+@pytest.mark.exhaustive(sample="tests/unit/operators/test_in_a_dag.py::test_an_operator_links_to_the_platforms_pages")
 def test_the_link_is_there_after_a_try_that_succeeded_and_after_one_that_failed(
     lightly: Sandbox, photos: str, dataset_name: str, database: Path
 ) -> None:

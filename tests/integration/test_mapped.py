@@ -65,7 +65,10 @@ class MappedTask:
             time.sleep(0.05)
 
 
-@pytest.mark.parametrize("mode", [pytest.param("waiting", marks=pytest.mark.exhaustive), "deferred"])
+@pytest.mark.exhaustive(
+    sample="tests/integration/test_crash_matrix.py::test_wherever_the_task_is_cut_off_there_is_one_run_and_its_result"
+)
+@pytest.mark.parametrize("mode", ["waiting", "deferred"])
 def test_one_map_index_is_killed_one_fails_one_is_cleared_and_each_has_its_own_run(
     mode: str, lightly: Sandbox, tries: TaskTries
 ) -> None:

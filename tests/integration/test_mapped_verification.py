@@ -9,6 +9,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from airflow.providers.common.compat.sdk import DAG, BaseOperator, task_group
 
 from lightly_provider.aws.location import S3Location
@@ -21,8 +22,6 @@ from tests.integration.airflow_run import run_own_dag
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from tests.integration.conftest import Traffic
     from tests.integration.sandbox import Sandbox
@@ -44,6 +43,9 @@ class CreateLightlyAccessRoleOperator(BaseOperator):
         return {"changed_at": datetime.now(UTC).isoformat() if self.changed else None}
 
 
+@pytest.mark.exhaustive(
+    sample="tests/integration/test_permissions.py::test_a_denial_is_tried_again_while_the_grant_may_be_on_its_way"
+)
 def test_the_grant_of_the_same_map_index_is_waited_for_and_no_others(
     lightly: Sandbox,
     bucket: str,

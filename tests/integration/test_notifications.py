@@ -101,6 +101,7 @@ def test_the_printed_commands_announce_the_uploads_and_leave_the_rules_of_others
     code, printed, notes = place.notifications()
     assert (code, notes) == (0, "")
     for command in printed["commands"]:
+        assert command.endswith(f" --endpoint-url {place.sandbox.aws_url}")
         place.apply(command)
 
     code, after, _ = place.doctor()
@@ -113,7 +114,7 @@ def test_the_printed_commands_announce_the_uploads_and_leave_the_rules_of_others
     assert rules[0]["Id"] == "theirs"
     assert len(rules) == 2
     s3.put_object(Bucket=place.bucket, Key="photos/a.jpg", Body=b"content")
-    deadline, bodies = time.monotonic() + 30, ""
+    deadline, bodies = time.monotonic() + 60, ""
     while "photos/a.jpg" not in bodies:
         assert time.monotonic() < deadline
         answer = place.sandbox.aws("sqs").receive_message(QueueUrl=place.url, MaxNumberOfMessages=10, WaitTimeSeconds=1)

@@ -16,6 +16,7 @@ from tests.integration.airflow_run import (
     example_dags,
     lines_with,
     run_dag,
+    store,
     without_requests_to_mask,
 )
 
@@ -189,6 +190,7 @@ def test_a_second_run_selects_from_what_is_new_in_the_bucket(
     assert second.xcoms["run_worker", "return_value"]["report"]["nInput"] == 20
 
 
+@pytest.mark.exhaustive(sample="test_a_bucket_is_onboarded_and_a_second_run_changes_nothing")
 def test_the_worker_does_not_run_when_a_permission_is_missing(
     lightly: Sandbox, onboarding: dict[str, Any], database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,6 +224,7 @@ def test_all_example_dags_parse_and_serialize_without_a_connection(database: Pat
 
 
 def test_the_ingestion_dag_runs_and_triggers_the_onboarding(lightly: Sandbox, photos: str, database: Path) -> None:
+    store(example_dags()[DAG_ID])  # as it is triggered
     outcome = run_dag("ingest_then_trigger", {"input_path": f"s3://{photos}/raw/"}, database)
 
     assert outcome.tasks["ingest"] == "success"

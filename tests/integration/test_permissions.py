@@ -16,6 +16,7 @@ from lightly_provider.exceptions import LightlyPermissionsError
 from lightly_provider.operators.dataset import CreateLightlyDatasetOperator
 from lightly_provider.operators.datasource import ConfigureS3DatasourceOperator
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
+from tests.thinning import thinned
 
 if TYPE_CHECKING:
     from tests.integration.sandbox import Sandbox
@@ -70,8 +71,14 @@ def granted(verdict: dict[str, Any]) -> set[str]:
     return {check["permission"] for check in verdict["checks"] if check["granted"]}
 
 
-@pytest.mark.parametrize("situation", SITUATIONS)
-@pytest.mark.parametrize("access", ["user access", "delegated access"])
+@pytest.mark.parametrize(
+    ("access", "situation"),
+    thinned(
+        [(access, situation) for access in ("user access", "delegated access") for situation in SITUATIONS],
+        keep=6,
+        covering=lambda _, situation: situation,
+    ),
+)
 def test_the_lights_follow_the_policy(
     access: str,
     situation: str,
@@ -130,7 +137,9 @@ def trust_for_another_account(sandbox: Sandbox, bucket: str) -> str:
     return sandbox.aws_connection(role_arn=role, assume_role_kwargs={"ExternalId": EXTERNAL_ID})
 
 
-@pytest.mark.parametrize("connection", [wrong_secret, unknown_key, wrong_external_id, trust_for_another_account])
+@pytest.mark.parametrize(
+    "connection", thinned([wrong_secret, unknown_key, wrong_external_id, trust_for_another_account], keep=2)
+)
 def test_wrong_credentials_turn_all_lights_red(
     connection: Any,
     lightly: Sandbox,

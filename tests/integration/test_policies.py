@@ -14,6 +14,7 @@ from lightly_provider.aws.location import S3Location
 from lightly_provider.aws.policies import PURPOSE_PERMISSIONS, key_policy_statement, policy_document, trust_policy
 from lightly_provider.contract import Purpose
 from tests.integration.sandbox import CUSTOMER_ACCOUNT, Keys
+from tests.thinning import thinned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -100,10 +101,18 @@ def grants(bucket: str, *purposes: tuple[str, Purpose]) -> list[Grant]:
 READ, ALL = {"read"}, {"read", "write", "overwrite", "delete"}
 
 
-@pytest.mark.parametrize("holder", [user_with, role_with])
-@pytest.mark.parametrize("source", [policy_document, access_policy])
 @pytest.mark.parametrize(
-    ("purpose", "allowed"), [(Purpose.INPUT, READ), (Purpose.LIGHTLY, ALL), (Purpose.INPUT_OUTPUT, ALL)]
+    ("purpose", "allowed", "source", "holder"),
+    thinned(
+        [
+            (purpose, allowed, source, holder)
+            for purpose, allowed in ((Purpose.INPUT, READ), (Purpose.LIGHTLY, ALL), (Purpose.INPUT_OUTPUT, ALL))
+            for source in (policy_document, access_policy)
+            for holder in (user_with, role_with)
+        ],
+        keep=5,
+        covering=lambda purpose, allowed, source, holder: purpose,
+    ),
 )
 def test_one_location_is_open_as_its_purpose_says_and_nothing_else_is(
     purpose: Purpose, allowed: set[str], source: Any, holder: Any, sandbox: Sandbox, buckets: Buckets

@@ -20,6 +20,7 @@ from tests.integration.access_situations import PHOTO, Access, kms_key
 from tests.integration.printed_fixes import fixes_in
 from tests.integration.sandbox import RunningSandbox
 from tests.integration.verified_datasource import Datasource, failed, name_of
+from tests.thinning import thinned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -102,7 +103,8 @@ def may_read(access: Access, keys: Keys) -> bool:
 
 
 @pytest.mark.parametrize(
-    "protect", [in_a_group, in_a_shared_managed_policy, in_a_managed_policy_of_a_group, in_a_boundary]
+    "protect",
+    thinned([in_a_group, in_a_shared_managed_policy, in_a_managed_policy_of_a_group, in_a_boundary], keep=2),
 )
 def test_the_printed_fix_excepts_this_identity_and_leaves_all_others_protected(
     protect: Callable[[Access, Keys], None], lightly: Sandbox, datasource: Callable[[Access], Datasource]
@@ -208,6 +210,7 @@ def test_an_object_under_a_customers_own_key_gets_no_statement(
 # --- archives, endpoints, what is left behind -----------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive(sample="test_the_printed_fix_excepts_this_identity_and_leaves_all_others_protected")
 def test_archived_files_beside_one_that_can_be_read_are_a_warning(
     lightly: Sandbox, datasource: Callable[[Access], Datasource]
 ) -> None:
@@ -219,7 +222,9 @@ def test_archived_files_beside_one_that_can_be_read_are_a_warning(
     assert "3 of 4 images are archived, and cannot be read" in " ".join(table.split())
 
 
-@pytest.mark.parametrize("way", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "profile", "services", "connection"])
+@pytest.mark.parametrize(
+    "way", thinned(["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "profile", "services", "connection"], keep=2)
+)
 def test_another_s3_than_awss_is_seen_by_whatever_way_it_is_set(
     way: str,
     lightly: Sandbox,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lightly_provider.exceptions import (
+    LightlyNotFoundError,
     LightlyNoWorkerError,
     LightlyRunError,
     LightlyRunFailedError,
@@ -20,6 +21,7 @@ from lightly_provider.exceptions import (
 from lightly_provider.operators.cancellation import CancelLightlyRunOperator
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
 from lightly_provider.sensors.worker import LightlyRunSensor
+from tests.final_errors import final
 from tests.integration.airflow_run import outcome_of
 from tests.integration.staged_worker import SIZES, StagedWorker, of_the_dataset, ready_dataset
 from tests.thinning import thinned
@@ -119,6 +121,7 @@ def test_a_retry_after_the_run_failed_schedules_anew(
     assert task.result(database)["run_id"] == run_id
 
 
+@pytest.mark.exhaustive(sample="test_a_retry_after_the_run_failed_schedules_anew")
 def test_a_retry_after_the_run_was_canceled_schedules_anew(
     task: Task, tries: TaskTries, dataset_id: str, worker: StagedWorker, context: dict[str, Any]
 ) -> None:
@@ -135,6 +138,7 @@ def test_a_retry_after_the_run_was_canceled_schedules_anew(
     assert task.states() == ["CANCELED", "DONE"]
 
 
+@pytest.mark.exhaustive(sample="test_a_retry_after_the_run_failed_schedules_anew")
 def test_a_retry_after_the_process_was_killed_returns_the_result_of_the_run_that_completed(
     task: Task, tries: TaskTries, database: Path
 ) -> None:
@@ -163,6 +167,7 @@ def test_a_clear_after_success_starts_over(task: Task, tries: TaskTries, databas
     assert task.result(database)["run_id"] == second != first
 
 
+@pytest.mark.exhaustive(sample="test_a_clear_after_success_starts_over")
 def test_a_clear_while_the_run_is_active_reattaches(task: Task, tries: TaskTries, database: Path) -> None:
     pid = task.start()
     until(lambda: task.states() == ["OPEN"])
@@ -360,19 +365,28 @@ def test_a_run_that_a_worker_took_cannot_be_canceled_and_that_is_said(
             cancel.execute(context)
 
 
-def test_a_run_that_is_done_is_not_said_to_go_on_when_it_is_canceled(
+def test_a_run_that_is_done_cannot_be_canceled_and_that_is_no_failure(
     worker: StagedWorker, dataset_id: str, context: dict[str, Any]
 ) -> None:
     made = RunLightlyWorkerOperator(
         task_id="run", dataset_id=dataset_id, runs_on=[worker.label], wait_for_completion=False
     ).execute(context)
-    scheduled_run_id = made["scheduled_run_id"]
     worker.finish(dataset_id, worker.take(dataset_id))
-    cancel = CancelLightlyRunOperator(
-        task_id="cancel", dataset_id=dataset_id, scheduled_run_id=scheduled_run_id, if_taken="fail"
-    )
-    with pytest.raises(LightlyRunError, match=f"^Scheduled run {scheduled_run_id} was not canceled: .*has finished it"):
-        cancel.execute(context)
+    ids = {"dataset_id": dataset_id, "scheduled_run_id": made["scheduled_run_id"]}
+    assert CancelLightlyRunOperator(task_id="cancel", if_taken="fail", **ids).execute(context) is False
+
+
+@pytest.mark.parametrize("wrong", ["dataset_id", "scheduled_run_id"])
+def test_what_the_platform_does_not_know_is_not_said_to_be_canceled(
+    wrong: str, worker: StagedWorker, dataset_id: str, context: dict[str, Any]
+) -> None:
+    made = RunLightlyWorkerOperator(
+        task_id="run", dataset_id=dataset_id, runs_on=[worker.label], wait_for_completion=False
+    ).execute(context)
+    ids = {"dataset_id": dataset_id, "scheduled_run_id": made["scheduled_run_id"]} | {wrong: "0" * 24}
+    error = LightlyNotFoundError if wrong == "dataset_id" else LightlyRunError
+    with pytest.raises(final(error)):
+        CancelLightlyRunOperator(task_id="cancel", **ids).execute(context)
 
 
 @pytest.mark.parametrize("deferrable", thinned([False, True], keep=1), ids=MODES)

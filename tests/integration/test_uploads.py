@@ -217,6 +217,7 @@ def test_an_empty_image_is_named_where_yolo_needs_its_size(lightly: Sandbox, tmp
     assert lightly.keys_under(bucket) == ["raw/a.jpg"]
 
 
+@pytest.mark.exhaustive(sample="test_a_run_selects_by_the_scores_that_were_uploaded")
 def test_a_run_selects_by_the_metadata_that_were_uploaded(
     lightly: Sandbox, names: list[str], dataset_id: str, context: dict[str, Any]
 ) -> None:

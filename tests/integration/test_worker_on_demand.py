@@ -82,6 +82,20 @@ def test_whatever_happens_is_torn_down_by_the_dags_structure() -> None:
     assert dag.get_task("start_worker").deferrable is False
 
 
+@pytest.mark.usefixtures("lightly")
+def test_a_registration_is_found_again_and_deleted_once(dataset_name: str, context: dict[str, Any]) -> None:
+    before = registered()
+    arguments = {"worker_name": dataset_name, "labels": ["gpu", "large"]}
+    first, again = (RegisterLightlyWorkerOperator(task_id=name, **arguments).execute(context) for name in ("a", "b"))
+    assert first == again
+    assert first["labels"] == ["gpu", "large"]
+    assert registered() == before | {first["worker_id"]}
+    delete = DeleteLightlyWorkerOperator(task_id="delete", worker_id=first["worker_id"])
+    assert [delete.execute(context) for _ in range(2)] == [True, False]
+    assert registered() == before
+
+
+@pytest.mark.exhaustive(sample="test_a_registration_is_found_again_and_deleted_once")
 def test_a_worker_is_there_for_its_run_and_gone_after_it(
     ecs: Ecs, conf: dict[str, Any], lightly: Sandbox, database: Path
 ) -> None:
@@ -114,7 +128,7 @@ def test_a_worker_is_there_for_its_run_and_gone_after_it(
     assert lightly.token not in str(ecs.requests) + everything_stored(database)
 
 
-@pytest.mark.exhaustive(sample="test_a_worker_is_there_for_its_run_and_gone_after_it")
+@pytest.mark.exhaustive(sample="test_a_registration_is_found_again_and_deleted_once")
 def test_the_next_dag_run_has_a_worker_of_its_own(ecs: Ecs, conf: dict[str, Any], database: Path) -> None:
     first, second = (run_dag(DAG_ID, conf, database) for _ in range(2))
 
@@ -123,7 +137,7 @@ def test_the_next_dag_run_has_a_worker_of_its_own(ecs: Ecs, conf: dict[str, Any]
     assert len(names) == len(ecs.tasks) == 2
 
 
-@pytest.mark.exhaustive(sample="test_a_worker_is_there_for_its_run_and_gone_after_it")
+@pytest.mark.exhaustive(sample="test_a_registration_is_found_again_and_deleted_once")
 def test_a_run_that_cannot_be_scheduled_leaves_no_container_and_no_worker(
     ecs: Ecs, lightly: Sandbox, dataset_name: str, database: Path
 ) -> None:
@@ -142,7 +156,7 @@ def test_a_run_that_cannot_be_scheduled_leaves_no_container_and_no_worker(
     assert registered() == before
 
 
-@pytest.mark.exhaustive(sample="test_a_worker_is_there_for_its_run_and_gone_after_it")
+@pytest.mark.exhaustive(sample="test_a_registration_is_found_again_and_deleted_once")
 def test_a_container_is_stopped_whose_start_never_told_of_it_and_no_other_is(
     ecs: Ecs, conf: dict[str, Any], lightly: Sandbox, database: Path
 ) -> None:
@@ -168,7 +182,8 @@ def test_a_container_is_stopped_whose_start_never_told_of_it_and_no_other_is(
     assert schedule(lightly, conf["dataset_id"]) == []
 
 
-@pytest.mark.parametrize("work_fails", [False, pytest.param(True, marks=pytest.mark.exhaustive)])
+@pytest.mark.exhaustive(sample="test_a_registration_is_found_again_and_deleted_once")
+@pytest.mark.parametrize("work_fails", [False, True])
 def test_a_registration_is_found_again_and_deleted_by_its_teardown(
     work_fails: bool, lightly: Sandbox, dataset_name: str, database: Path
 ) -> None:

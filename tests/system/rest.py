@@ -76,8 +76,14 @@ class AirflowRest:
 
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """All task instances of a DAG run."""
-        found = self._send("GET", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=1000")
-        return list(found["task_instances"])
+        found: list[dict[str, Any]] = []
+        while True:
+            # More than 100 at once are refused by Airflow's default [api] maximum_page_limit.
+            path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=100&offset={len(found)}"
+            page = self._send("GET", path)["task_instances"]
+            found += page
+            if len(page) < 100:
+                return found
 
     def dag_runs(self, dag_id: str) -> list[dict[str, Any]]:
         """All runs of a DAG, whoever started them."""
@@ -132,9 +138,16 @@ class AirflowRest:
         return seen
 
     def wait_for(self, what: str, reached: Callable[[], object], *, within: float) -> None:
-        """Wait for a condition, with a deadline in seconds."""
+        """Wait for a condition, with a deadline in seconds; an API server that is too busy to answer is asked again."""
+
+        def is_reached() -> object:
+            try:
+                return reached()
+            except requests.Timeout:
+                return False
+
         deadline = time.monotonic() + within
-        while not reached():
+        while not is_reached():
             if time.monotonic() > deadline:
                 raise AssertionError(f"Waited {within:g} s in vain for {what}.")
             time.sleep(0.3)

@@ -24,7 +24,7 @@ FOLDERS = {"input_path": "raw", "lightly_path": "lightly", "work_path": "work"}
     ("answer", "state", "n_labels"),
     thinned([pytest.param("Approve", "success", N_SAMPLES), pytest.param("Reject", "skipped", None)], keep=1),
 )
-def test_nothing_is_labelled_before_a_person_approves(
+def test_nothing_is_labeled_before_a_person_approves(
     answer: str, state: str, n_labels: int | None, platform: Platform, rest: AirflowRest
 ) -> None:
     sandbox = platform.sandbox

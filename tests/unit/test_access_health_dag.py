@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import runpy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lightly_provider.exceptions import LightlyError, LightlyPermissionsError
+from tests.contract.samples import documented_answer
+from tests.unit.api.scripted_platform import Answer, ScriptedPlatform
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,3 +100,38 @@ def test_what_a_listing_no_longer_holds_is_gone(report: Callable[..., list[str]]
 def test_a_denial_beside_one_that_was_not_seen_names_both(report: Callable[..., list[str]]) -> None:
     with pytest.raises(LightlyPermissionsError, match=f"{A}.*{B}"):
         report([A, B], [verdict(A, "FAIL")], ti=TaskInstance())
+
+
+def test_a_datasource_in_another_cloud_is_left_out_and_reported(
+    report: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    find_datasets = runpy.run_path(str(DAG_FILE))["find_datasets"].function
+    in_s3, in_gcs, in_both, hidden, empty = (letter * 24 for letter in "abcde")
+    s3, gcs = {"type": "S3", "purpose": "INPUT"}, {"type": "GCS", "purpose": "LIGHTLY"}
+
+    def sources(*items: dict[str, str]) -> Answer:
+        return Answer(200, documented_answer("get_datasources_by_dataset_id", *items))
+
+    listed = [
+        {"id": each, "datasources": ["f" * 24] if each != empty else []}
+        for each in (in_s3, in_gcs, in_both, hidden, empty)
+    ]
+    steps = [
+        Answer(200, documented_answer("get_datasets", *listed)),
+        *(sources(s3), sources(gcs), sources(s3, gcs), Answer(403, {"code": "FORBIDDEN", "error": "no"})),
+    ]
+    ti = TaskInstance()
+    # Verified in the last run, when it was in S3.
+    report([in_gcs], [verdict(in_gcs)], ti=ti)
+    with ScriptedPlatform(steps) as platform:
+        connection = {"conn_type": "lightly", "host": platform.address, "password": "a-token-of-the-tests"}
+        monkeypatch.setenv("AIRFLOW_CONN_LIGHTLY_DEFAULT", json.dumps(connection))
+        found = find_datasets(ti=ti)
+
+    assert found == [in_s3, in_both, hidden]
+    left_out = {in_gcs: ["LIGHTLY of type GCS"], in_both: ["LIGHTLY of type GCS"]}
+    assert ti.pushed["not_in_s3"] == left_out
+    with caplog.at_level(logging.INFO):
+        assert report(found, [verdict(each) for each in found], ti=ti) == []
+    assert "3 datasets verified, 0 changes." in caplog.text
+    assert f"2 datasets have datasources that are not verified:\n  Dataset {in_gcs}: LIGHTLY of type GCS" in caplog.text

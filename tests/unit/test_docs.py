@@ -6,8 +6,10 @@ import ast
 import inspect
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import import_module
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -124,6 +126,36 @@ def test_a_dag_in_the_documents_parses(snippet: Block, tmp_path: Path) -> None:
     assert not errors
     assert len(dags) == len(re.findall(r"\bDAG\(", snippet.text))
     assert all(dag.tasks for dag in dags.values())
+
+
+# On Airflow 3, the context of a run without a logical date lacks these, and a template with one of them fails.
+OF_A_DATE = r"(?<![\w.])(?<!\| )(ds|ts|(ds|ts)_nodash\w*|(logical|execution)_date|(prev_)?data_interval_\w+)\b"
+EXAMPLES = sorted((REPOSITORY / "dags").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", [*DOCUMENTS, *EXAMPLES], ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_no_template_needs_a_run_with_a_logical_date(path: Path) -> None:
+    text = read(path) if path in EXAMPLES else "\n".join(block.text for block in blocks(path, "python"))
+    assert [each for each in re.findall(r"\{\{.*?\}\}", text) if re.search(OF_A_DATE, each)] == []
+
+
+# On Airflow 2, each run has these dates, and none has run_after.
+@pytest.mark.parametrize("dates", [("run_after",), ("logical_date", "data_interval_start", "data_interval_end")])
+def test_the_date_of_a_run_is_rendered_whatever_dates_it_has(dates: tuple[str, ...]) -> None:
+    from airflow.providers.common.compat.sdk import DAG
+
+    texts = [read(path).replace("\\|", "|") for path in [*DOCUMENTS, *EXAMPLES]]
+    templates = {each for text in texts for each in re.findall(r"\{\{ \(dag_run\.\w+ or .*?\}\}", text)}
+    none = dict.fromkeys(("logical_date", "data_interval_start", "data_interval_end"))
+    run = SimpleNamespace(**none | dict.fromkeys(dates, datetime(2026, 11, 28, tzinfo=UTC)))
+    environment = DAG("a_dag", schedule=None).get_template_env()
+    rendered = [
+        environment.from_string(each).render(dag_run=run, macros=SimpleNamespace(timedelta=timedelta))
+        for each in templates
+    ]
+
+    assert len(rendered) >= 3
+    assert [each for each in rendered if not each.startswith(("2026-11-27", "2026-11-28"))] == []
 
 
 @pytest.mark.parametrize("snippet", OTHER_SNIPPETS, ids=[block.place for block in OTHER_SNIPPETS])
@@ -275,7 +307,7 @@ def test_what_happens_when_things_fail_is_what_the_named_tests_prove() -> None:
 def test_what_the_security_page_says_is_what_the_named_tests_prove() -> None:
     proofs = rows(PROOFS, "what")
 
-    assert len([name for _, proof in proofs for name in named_tests(proof)]) == 4
+    assert len([name for _, proof in proofs for name in named_tests(proof)]) == 6
     files = re.findall(r"`(tests/\S+)`", "\n".join(proof for _, proof in proofs))
     assert len(files) == 4
     assert [name for name in files if not (REPOSITORY / name).exists()] == []

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from lightly_provider.foreign_text import is_storable, shown, storable
+from lightly_provider.foreign_text import is_storable, shown, shown_error, storable
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,56 @@ def test_foreign_text_is_shown_on_one_line(text: object, expected: str) -> None:
     assert shown(text) == expected
     assert shown(shown(text)) == expected
     shown(text).encode()
+
+
+@pytest.mark.parametrize(
+    "login",
+    [
+        "http://joe:CANARY@my_minio:9000/a?b=c",
+        "HTTPS://CANARY@host",
+        "http://:CANARY@[::1]:9000",
+        "http://joe:CAN/CANARY@host:99999",
+        "http://joe:CAN@CANARY?x#y@host",
+        "http://joe:1CANARY/@host",
+        "socks5h://joe:CANARY@host",
+        f"http://joe:{'x' * 50}CANARY@host",
+    ],
+)
+def test_a_login_in_an_address_is_not_shown_wherever_the_text_is_cut(login: str) -> None:
+    text = f'Failed to connect: "{login}", then http://joe:CANARY@host'
+    for longest in (30, 40, 60, 2000):
+        assert "CANARY" not in shown(text, longest=longest)
+        assert "CANARY" not in shown_error(text, longest=longest)
+    assert "://***@" in shown(text)
+    assert shown(shown(text)) == shown(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://127.0.0.1:9000/photos/a@b.jpg",
+        "http://[::1]:9000/a@b",
+        "https://host:443",
+        "https://host/a:b@c?d=e",
+        "gs://my_conn@bucket/a:b@c",
+        "s3://bucket/a@b:c",
+        "joe@example.com: //x",
+    ],
+)
+def test_an_address_without_a_login_is_shown_as_it_is(text: str) -> None:
+    assert shown(text) == text
+
+
+def test_the_error_of_another_library_is_shown_without_queries() -> None:
+    error = OSError('Could not connect to "https://bkt.s3.amazonaws.com/?X-Amz-Credential=CANARY&a=b"; is it up?')
+    assert shown_error(error) == 'Could not connect to "https://bkt.s3.amazonaws.com/?***"; is it up?'
+    shown_error("http://a:" * 10_000 + "@")  # ends soon
+
+
+def test_of_a_long_error_only_the_beginning_is_searched() -> None:
+    said = shown_error(f"http://joe:CANARY@host {'x' * 1_000_000}", longest=50)
+    assert said.startswith("http://***@host xxx")
+    assert said.endswith("(100000 characters)")
 
 
 def test_a_long_text_is_cut_with_its_length() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import re
 from pathlib import Path
@@ -188,29 +189,35 @@ def template(node: ast.expr) -> str | None:
     return None
 
 
-TREES = {path.relative_to(PACKAGE): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
-NODES = [(path, node) for path, tree in TREES.items() for node in ast.walk(tree)]
+@functools.cache
+def all_nodes() -> list[tuple[Path, Any]]:
+    """What the package is written of, with the file of each node."""
+    trees = {path.relative_to(PACKAGE): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
+    return [(path, node) for path, tree in trees.items() for node in ast.walk(tree)]
 
 
 def errors_made() -> Iterator[tuple[str, ast.Call]]:
     """Where an error of this provider, or of a refused argument, is made: the place and the call."""
-    own = {node.name for _, node in NODES if isinstance(node, ast.ClassDef) and node.name.endswith("Error")}
-    for path, node in NODES:
+    own = {node.name for _, node in all_nodes() if isinstance(node, ast.ClassDef) and node.name.endswith("Error")}
+    for path, node in all_nodes():
         is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args
         if is_call and node.func.id in own | {"ValueError", "LookupError"}:
             yield f"{path}:{node.lineno}", node
 
 
-MESSAGES = {place: text for place, call in errors_made() if (text := template(call.args[0])) is not None}
+@functools.cache
+def all_messages() -> dict[str, str]:
+    """The messages of all errors, by their places."""
+    return {place: text for place, call in errors_made() if (text := template(call.args[0])) is not None}
 
 
 def test_the_messages_are_found() -> None:
-    assert len(MESSAGES) > 300
+    assert len(all_messages()) > 300
 
 
 def test_every_message_has_a_short_first_line() -> None:
     """With names of usual length; a longer path or ARN is kept whole, so that it can be copied."""
-    broken = {place: in_lines(text, is_first=True) for place, text in MESSAGES.items()}
+    broken = {place: in_lines(text, is_first=True) for place, text in all_messages().items()}
     assert {place: lines for place, lines in broken.items() if max(map(len, lines)) > WIDTH} == {}
     # Where the page cuts a first line, nothing is missing but the end of a clause.
     cut = {place: lines for place, lines in broken.items() if len(lines[0]) > OF_FIRST and len(lines) > 1}
@@ -220,12 +227,14 @@ def test_every_message_has_a_short_first_line() -> None:
 def test_the_first_line_of_every_message_is_its_cause() -> None:
     """It names what is wrong, and does not begin with what to do."""
     imperative = re.compile(r"(?:Check|Set|Use|Write|Wait|Choose|Correct|Add|Allow)\b")
-    assert {place: text for place, text in MESSAGES.items() if imperative.match(text)} == {}
+    assert {place: text for place, text in all_messages().items() if imperative.match(text)} == {}
 
 
 def test_no_error_shows_the_traceback_of_another_one() -> None:
     """What its cause has to say is in its message, except where a caller may want the cause itself."""
-    chained = {str(path) for path, node in NODES if isinstance(node, ast.Raise) and isinstance(node.cause, ast.Name)}
+    chained = {
+        str(path) for path, node in all_nodes() if isinstance(node, ast.Raise) and isinstance(node.cause, ast.Name)
+    }
     # Airflow 2's AirflowFailException, whose cause a callback may look at; and a skip, of which Airflow logs one line.
     assert chained == {"operators/base.py", "sensors/worker.py"}
 
@@ -234,7 +243,7 @@ def test_every_error_in_a_handler_hides_the_handled_one_or_passes_it_on() -> Non
     """``raise … from None``, or the same exception: otherwise Python prints both."""
     shown_twice = [
         f"{path}:{raising.lineno}"
-        for path, handler in NODES
+        for path, handler in all_nodes()
         if isinstance(handler, ast.ExceptHandler)
         for raising in handlers_raises(handler)
         if raising.cause is None and isinstance(raising.exc, ast.Call)

@@ -157,6 +157,7 @@ def test_a_platform_that_does_not_answer_fails_no_task_at_its_end(
     assert statsd.wait_for(metrics.RUNS_ENDED.name).tags["outcome"] == "completed"
 
 
+@pytest.mark.exhaustive(sample="test_nothing_to_count_is_not_sent")
 def test_while_metrics_are_off_nothing_is_imported() -> None:
     script = (
         "import sys, airflow\n"

@@ -117,6 +117,7 @@ def test_the_connection_type_survives_a_uri() -> None:
 
 @pytest.mark.parametrize("host", [DEFAULT_HOST, "http://127.0.0.1:8420", "api.test", "https://api.test/gateway", None])
 def test_a_connection_survives_a_uri(host: str | None) -> None:
+    from airflow.models.connection import Connection as ModelOfConnection
     from airflow.providers.common.compat.sdk import Connection
 
     from lightly_provider.hooks.connection import parse_connection
@@ -130,7 +131,7 @@ def test_a_connection_survives_a_uri(host: str | None) -> None:
     }
     before = Connection(conn_id="c", conn_type="lightly", host=host, password="t+/=?&#:@ ü", extra=json.dumps(extra))
     uri = before.get_uri()
-    after = Connection.from_uri(uri, "c") if hasattr(Connection, "from_uri") else Connection(conn_id="c", uri=uri)
+    after = Connection.from_uri(uri, "c") if hasattr(Connection, "from_uri") else ModelOfConnection("c", uri=uri)
 
     def parsed(connection: Any) -> Any:
         return parse_connection(

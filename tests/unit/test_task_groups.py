@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import sys
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowSkipException, task
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 from airflow.providers.standard.operators.empty import EmptyOperator
 
 from lightly_provider import task_groups
@@ -92,6 +94,11 @@ def test_one_call_is_one_box_with_one_line_of_tasks() -> None:
     assert "my-photos" in group.tooltip
     assert group.output.operator.task_id == "onboard.run_worker"
     assert dag.get_task("onboard.configure").output_resource_path == "s3://my-bucket/lightly/"
+    ti = TaskInstance()
+    ti.xcoms = {"return_value": DATASET}
+    for name in LINE[1:]:
+        template = dag.get_task(f"onboard.{name}").dataset_id
+        assert dag.get_template_env().from_string(template).render(ti=ti) == DATASET
     if hasattr(group, "group_display_name"):
         assert group.label == "onboard my-photos"
 
@@ -194,7 +201,7 @@ def test_a_list_without_any_selection_has_no_run() -> None:
     [
         ([], "an empty list"),
         ("front camera", "give a list with the arguments of each dataset"),
-        ([FRONT, "rear camera"], "entry 2 of 2: 'rear camera' is no mapping"),
+        ([FRONT, "rear camera"], "entry 2 of 2: 'rear camera' is not a mapping"),
         ([FRONT, {"dataset_name": "rear camera"}], "entry 2 of 2: resource_path is missing"),
         ([FRONT, REAR | {"output_path": "s3://b/c/"}], "there is no argument 'output_path'.* did you mean 'output_"),
         ([FRONT, REAR | {"timeout": 60}], "entry 2 of 2: timeout is 60, and must be the same"),
@@ -242,8 +249,35 @@ def test_a_returned_list_is_completed_when_the_tasks_run() -> None:
         FRONT | {"region": "{{ x }}"},
         "front",
     ):
-        with pytest.raises(ValueError, match=r"is missing|in partial|renders nothing|no mapping"):
+        with pytest.raises(ValueError, match=r"is missing|in partial|renders nothing|not a mapping"):
             completed(wrong)
+
+
+@pytest.mark.skipif(not AIRFLOW_V_3_0_PLUS, reason="Airflow 2 reads its database")
+@pytest.mark.parametrize("is_hidden", [False, True])
+def test_a_task_reads_the_returned_list_once_for_all_its_arguments(
+    monkeypatch: pytest.MonkeyPatch, *, is_hidden: bool
+) -> None:
+    if is_hidden:  # as in a later Airflow that has moved it
+        monkeypatch.setitem(sys.modules, "airflow.sdk.definitions._internal.expandinput", None)
+    with a_dag() as dag:
+        onboard_s3_dataset.partial(datasource_aws_conn_id="lightly_bucket").expand_kwargs(returned(FRONT, REAR))
+    configure = dag.get_task("onboard.configure")
+    mapped = [value for name in configure.template_fields if hasattr(value := getattr(configure, name), "_key")]
+    assert len(mapped) > 3
+    pulled = []
+
+    class Task(TaskInstance):
+        def xcom_pull(self, **arguments: Any) -> Any:
+            pulled.append(self.map_index)
+            return [FRONT, REAR]
+
+    for map_index, dataset in enumerate((FRONT, REAR)):
+        ti = Task()
+        ti.map_index = map_index
+        found = {value._key: value.resolve({"ti": ti}) for value in mapped}
+        assert found["resource_path"] == dataset["resource_path"]
+    assert pulled == ([0] * len(mapped) + [1] * len(mapped) if is_hidden else [0, 1])
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import typing
 from copy import deepcopy
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.alias_generators import to_camel
 
 from lightly_provider.foreign_text import shown
+from lightly_provider.suggestions import one_of
 
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,27 +108,18 @@ def describe_one(model: type[BaseModel], refused: Mapping[str, Any], *, argument
     if refused["type"] == "extra_forbidden":
         name = str(refused["loc"][-1])
         known = _field_names(model, refused["loc"][:-1])
-        return f"{place} is not a member of the worker configuration V4; {_did_you_mean(name, known)}"
+        return f"{place} is not a member of the worker configuration V4; {one_of(name, known, listed=', '.join(known))}"
     if refused["type"] in ("literal_error", "enum"):
         expected = str(refused.get("ctx", {}).get("expected", ""))
         allowed = [word.strip(" '\"") for word in expected.replace(" or ", ", ").split(",")]
-        return f"{place} is not one of its allowed values; {_did_you_mean(str(refused['input']), allowed)}"
+        return (
+            f"{place} is not one of its allowed values; {one_of(refused['input'], allowed, listed=', '.join(allowed))}"
+        )
     if refused["type"] == "value_error":
         return f"{place}: {refused['msg'].removeprefix('Value error, ')}."
     if refused["type"] == "missing":
         return f"{place} is missing; add it."
     return f"{place} does not fit the platform's contract: {refused['msg'][:1].lower()}{refused['msg'][1:]}."
-
-
-def _did_you_mean(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6) or difflib.get_close_matches(
-        name.lower(), [k.lower() for k in known], n=1, cutoff=0.6
-    )
-    choices = ", ".join(known)
-    if near:
-        meant = next(k for k in known if k.lower() == near[0].lower())
-        return f"did you mean {meant!r}? Allowed: {choices}."
-    return f"allowed: {choices}."
 
 
 def _field_names(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:

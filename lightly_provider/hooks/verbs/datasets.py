@@ -15,6 +15,7 @@ from lightly_provider.exceptions import (
 from lightly_provider.foreign_text import shown
 from lightly_provider.hooks.connection import LightlyBaseHook
 from lightly_provider.hooks.lineage import dataset_asset, report_lineage
+from lightly_provider.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -163,14 +164,11 @@ class DatasetVerbs(LightlyBaseHook):
         return DatasetOutcome(dataset_id=existing.id, created=False)
 
     def _no_dataset(self, name: str) -> LightlyNotFoundError:
-        import difflib
-
-        by_fold = {dataset.name.casefold(): dataset.name for dataset in self.get_datasets()}
-        near = [by_fold[fold] for fold in difflib.get_close_matches(name.casefold(), by_fold, n=3, cutoff=0.6)]
-        hint = f"did you mean {' or '.join(repr(shown(each, longest=100)) for each in near)}?" if near else ""
+        names = (dataset.name for dataset in self.get_datasets())
+        hint = did_you_mean(name, names, n=3, otherwise="check dataset_name, or set if_missing='create'.")
         return LightlyNotFoundError(
             f"There is no dataset {name!r} of this token's user, and if_missing is 'fail', so none was created; "
-            + (hint or "check dataset_name, or set if_missing='create'."),
+            + hint,
             operation="get_datasets_query_by_name",
         )
 

@@ -86,7 +86,7 @@ class DatasourceVerbs(LightlyBaseHook):
         :param dataset_id: Id of the dataset.
         :param seconds: Seconds since the epoch; 0: the next run reads all files.
         :return: The previous value; None if nothing had to be changed.
-        :raises LightlyResponseError: The platform's present value is no number of seconds, so the unit is not the
+        :raises LightlyResponseError: The platform's present value is not a number of seconds, so the unit is not the
             assumed one. Nothing was changed.
         """
         from lightly_provider.api import calls

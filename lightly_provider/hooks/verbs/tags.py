@@ -132,8 +132,8 @@ class TagVerbs(LightlyBaseHook):
         :param tag_name: Name of the tag.
         :param combined: See :meth:`iter_filenames`.
         """
-        for _, files in self.address_pages(self._reported_selection(dataset_id, tag_name, **combined)):
-            yield from (file.address for file in files)
+        for _, uris in self.uri_pages(self._reported_selection(dataset_id, tag_name, **combined)):
+            yield from uris
 
     def iter_read_urls(
         self, dataset_id: str, tag_name: str, *, expire_in: int | None, **combined: Any
@@ -180,6 +180,24 @@ class TagVerbs(LightlyBaseHook):
         from lightly_provider.api.calls import PAGE_SIZE
 
         return self._pages(selection, self._many_names(selection.dataset_id), lambda name: name, PAGE_SIZE)
+
+    def uri_pages(self, selection: TagSelection) -> Iterator[tuple[Tag, Sequence[str]]]:
+        """
+        Yield the addresses of a selection's samples in the cloud, e.g. ``s3://…``.
+
+        :param selection: Selection, as :meth:`select_samples` returns it.
+        :return: Pages, each with the tag in which its samples are.
+        """
+        from lightly_provider.api.calls import PAGE_SIZE
+        from lightly_provider.contract import FileNameFormat
+
+        if all(own == tag.bits for tag, own in selection.parts()):
+            fetch = self._many_names(selection.dataset_id, name_format=FileNameFormat.DATASOURCE_FULL)
+            yield from self._pages(selection, fetch, lambda uri: uri, PAGE_SIZE)
+        else:
+            # Only names show which samples of a tag are meant; see _chosen.
+            for tag, files in self.address_pages(selection):
+                yield tag, [file.address for file in files]
 
     def address_pages(self, selection: TagSelection) -> Iterator[tuple[Tag, Sequence[TaggedFile]]]:
         """
@@ -277,7 +295,7 @@ class TagVerbs(LightlyBaseHook):
             calls.export_filenames(dataset_id, tag.id, page_offset=offset, **query)
         )
 
-    def _many_names(self, dataset_id: str) -> Callable[[Tag, int], Sequence[str]]:
+    def _many_names(self, dataset_id: str, **query: Any) -> Callable[[Tag, int], Sequence[str]]:
         """
         Return what fetches pages of names that are as large as the platform allows, which is not documented.
 
@@ -293,13 +311,13 @@ class TagVerbs(LightlyBaseHook):
             nonlocal is_filled, is_refused
             if is_filled and not is_refused:
                 size = calls.LARGEST_NAMES_PAGE_SIZE
-                large = calls.export_filenames(dataset_id, tag.id, page_offset=offset, page_size=size)
+                large = calls.export_filenames(dataset_id, tag.id, page_offset=offset, page_size=size, **query)
                 try:
                     return self.client.attempt(large)
                 except LightlyError:
                     is_refused = True
             try:
-                page = self._names(dataset_id, page_size=sizes[-1])(tag, offset)
+                page = self._names(dataset_id, page_size=sizes[-1], **query)(tag, offset)
             except LightlyBadRequestError:
                 if sizes.pop() == calls.PAGE_SIZE:
                     raise

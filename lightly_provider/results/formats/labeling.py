@@ -87,7 +87,7 @@ def https_address(address: str, regions: Mapping[str, str]) -> str:
 
     :param address: ``s3://bucket/key``.
     :param regions: Regions of the buckets, by bucket.
-    :raises LightlyDatasourceError: It is no object in S3, or its bucket's region is not known.
+    :raises LightlyDatasourceError: It is not an object in S3, or its bucket's region is not known.
     """
     bucket, _, key = address.removeprefix("s3://").partition("/")
     region = regions.get(bucket)

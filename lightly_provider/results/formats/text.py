@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from lightly_provider.results.samples import ExportedSample
 
 
-def filenames(pages: Iterable[Sequence[str]]) -> Iterator[bytes]:
-    """Yield a line for each filename, exactly as in the bucket."""
+def lines(pages: Iterable[Sequence[str]]) -> Iterator[bytes]:
+    """Yield a line for each name, exactly as in the bucket, or for each address."""
     from lightly_provider.api.models.sample import NamePage
 
     for page in pages:
@@ -23,10 +23,26 @@ def filenames(pages: Iterable[Sequence[str]]) -> Iterator[bytes]:
         yield b"\n"
 
 
-def uris(pages: Iterable[Sequence[ExportedSample]]) -> Iterator[bytes]:
-    """Yield a line for each address; see :func:`uri`."""
+def uris(pages: Iterable[Sequence[ExportedSample]]) -> Iterator[Sequence[str]]:
+    """Yield the addresses of samples; see :func:`uri`."""
     for page in pages:
-        yield "".join(f"{uri(sample)}\n" for sample in page).encode()
+        yield [uri(sample) for sample in page]
+
+
+def checked_uris(pages: Iterable[Sequence[str]]) -> Iterator[Sequence[str]]:
+    """
+    Yield addresses of files unchanged.
+
+    :raises LightlyResponseError: An address has a line break, so that it would be read as two.
+    """
+    from lightly_provider.api.models.sample import NamePage
+
+    for page in pages:
+        # Only a page that has a line break is split into its addresses, to find it.
+        if not isinstance(page, NamePage) or b"\r" in page.lines:
+            for address in page:
+                _check_line(address)
+        yield page
 
 
 def uri(sample: ExportedSample) -> str:
@@ -38,16 +54,20 @@ def uri(sample: ExportedSample) -> str:
 
     :raises LightlyResponseError: The address has a line break, so that it would be read as two.
     """
-    # Many readers take a carriage return for the end of a line, too.
-    if "\n" in sample.address or "\r" in sample.address:
-        raise LightlyResponseError(
-            f"The address {shown(sample.address, longest=300)} has a line break in it, so a file of addresses with one "
-            "in each line cannot hold it; export the format 'manifest', or rename the file.",
-            operation="export_tag_to_label_studio_tasks",
-        )
+    _check_line(sample.address)
     if sample.frame is not None:
         time = "" if sample.time is None else f"t={sample.time:.6f}".rstrip("0").rstrip(".") + "&"
         return f"{sample.address}#{time}frame={sample.frame}"
     if sample.crop_index is not None:
         return f"{sample.address}#crop={sample.crop_index}&task={sample.crop_task}"
     return sample.address
+
+
+def _check_line(address: str) -> None:
+    # Many readers take a carriage return for the end of a line, too.
+    if "\n" in address or "\r" in address:
+        raise LightlyResponseError(
+            f"The address {shown(address, longest=300)} has a line break in it, so a file of addresses with one in "
+            "each line cannot hold it; export the format 'manifest', or rename the file.",
+            operation="export_tag_to_basic_filenames",
+        )

@@ -90,7 +90,7 @@ def rows_of_mapping(values: Mapping[str, Any], file_name_column: str) -> Iterato
         if isinstance(members, dict):
             yield Row(str(name), {**members, file_name_column: name})
         else:
-            yield Row(str(name), {}, fault="its metadata is no mapping")
+            yield Row(str(name), {}, fault="its metadata is not a mapping")
 
 
 def _csv(file: SourceFile) -> Iterator[Row]:
@@ -126,7 +126,7 @@ def _json_lines(file: SourceFile) -> Iterator[Row]:
             except ValueError as error:
                 yield Row(place, {}, fault=str(error))
                 continue
-            fault = None if isinstance(values, dict) else "it is no JSON object"
+            fault = None if isinstance(values, dict) else "it is not a JSON object"
             yield Row(place, values if fault is None else {}, fault=fault)
 
 

@@ -6,7 +6,6 @@ Sources: docs.lightly.ai/docs/work-with-metadata; the types: lightly 1.5.26, mod
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections import Counter
@@ -17,6 +16,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.foreign_text import is_storable, shown
+from lightly_provider.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -173,7 +173,7 @@ def plain(value: Any) -> tuple[Kind, Any]:
         return Kind.WHOLE, value
     if isinstance(value, float | Decimal):
         if not math.isfinite(value):
-            raise ValueError(f"{value} is no number of JSON")
+            raise ValueError(f"{value} is not a JSON number")
         return Kind.NUMBER, float(value)
     if isinstance(value, str):
         if not is_storable(value) or len(value) > _LONGEST_TEXT:
@@ -243,8 +243,8 @@ def decide(columns: Mapping[str, Column], given: Mapping[str, Any], *, is_text: 
         raise ValueError(f"it has more than {_MOST_PATHS} columns; choose some with columns")
     for path in given:
         if path not in columns:
-            near = difflib.get_close_matches(path, columns, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            near = did_you_mean(path, columns, otherwise="")
+            hint = f"; {near}" if near else ""
             raise ValueError(f"schema names {shown(path, longest=100)!r}, and there are no such values{hint}")
     entries = {}
     for path, column in columns.items():
@@ -280,15 +280,17 @@ def _entry(path: str, column: Column, given: Any, *, is_text: bool) -> Entry:
             raise ValueError(f"schema says {chosen} for {path!r}, which has {' and '.join(sorted(wrong))}")
     else:
         raise ValueError(
-            f"schema says {shown(wanted, longest=100)!r} for {path!r}, which is no type; use one of "
+            f"schema says {shown(wanted, longest=100)!r} for {path!r}, which is not a type; use one of "
             f"{', '.join(ValueType)}"
         )
     default = decision.get("default", _DEFAULTS[chosen])
     if default is not None and plain(default)[0] not in _HOLDS[chosen]:
-        raise ValueError(f"schema says the default {shown(default, longest=100)!r} for {path!r}, which is no {chosen}")
+        raise ValueError(
+            f"schema says the default {shown(default, longest=100)!r} for {path!r}, which is not a {chosen}"
+        )
     name = decision.get("name", path)
     if not isinstance(name, str) or not name:
-        raise ValueError(f"schema says a name for {path!r} that is no text")
+        raise ValueError(f"schema says a name for {path!r} that is not text")
     return Entry(path, chosen, name, default)
 
 
@@ -299,12 +301,12 @@ def merged(present: Any, entries: Mapping[str, Entry], *, replace: bool) -> list
     :param present: The parsed content that is there; None: nothing.
     :param entries: The entries to add.
     :param replace: Whether an entry of another type is replaced.
-    :raises ValueError: The content is no schema, or has another type for a path.
+    :raises ValueError: The content is not a schema, or has another type for a path.
     """
     if present is not None and not (
         isinstance(present, list) and all(isinstance(one, dict) and isinstance(one.get("path"), str) for one in present)
     ):
-        raise ValueError("it is no list of entries; repair it, or remove it")
+        raise ValueError("it is not a list of entries; repair it, or remove it")
     kept = []
     for one in present or []:
         entry = entries.get(one["path"])

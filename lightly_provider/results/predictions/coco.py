@@ -149,5 +149,5 @@ class CocoReader:
             except (ValueError, RecursionError):
                 raise ValueError(
                     f"an annotation about the image_id {shown(number, longest=100)} has a number that is too large, a "
-                    "text that is no Unicode, or lists nested too deeply"
+                    "text that is not Unicode, or lists nested too deeply"
                 ) from None

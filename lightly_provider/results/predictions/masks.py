@@ -37,10 +37,11 @@ def row_wise_runs(segmentation: Any, size: Size | None) -> list[int]:
             if size
             else "its image has no width and height"
         )
-    flat = numpy.concatenate(([0], mask.ravel(), [1 - mask.ravel()[-1]]))
-    # The ends of the runs; a mask that begins with the object has an empty first run.
-    ends = numpy.flatnonzero(numpy.diff(flat))
-    return [int(run) for run in numpy.diff(numpy.concatenate(([0], ends)))]
+    flat = mask.ravel()
+    ends = numpy.flatnonzero(flat[1:] != flat[:-1]) + 1
+    # A mask that begins with the object has an empty first run.
+    begin = [0, 0] if flat[0] else [0]
+    return [int(run) for run in numpy.diff(numpy.concatenate((begin, ends, [len(flat)])))]
 
 
 def bounding_box(runs: list[int], size: Size) -> list[float]:
@@ -49,8 +50,7 @@ def bounding_box(runs: list[int], size: Size) -> list[float]:
 
     if sum(runs) != size[0] * size[1]:
         raise ValueError(f"its segmentation covers {sum(runs)} pixels, and its image has {size[0] * size[1]:g}")
-    values = numpy.arange(len(runs)) % 2
-    mask = numpy.repeat(values, runs).reshape(int(size[1]), int(size[0]))
+    mask = _repeated(runs).reshape(int(size[1]), int(size[0]))
     rows, columns = numpy.flatnonzero(mask.any(axis=1)), numpy.flatnonzero(mask.any(axis=0))
     if not len(rows):
         raise ValueError("its segmentation is empty")
@@ -59,8 +59,6 @@ def bounding_box(runs: list[int], size: Size) -> list[float]:
 
 
 def _of_runs(segmentation: dict[str, Any]) -> Any:
-    import numpy
-
     counts, size = segmentation.get("counts"), segmentation.get("size")
     if not isinstance(size, list) or len(size) != 2 or not all(type(side) is int and side > 0 for side in size):
         raise ValueError("its segmentation has no size [height, width]")
@@ -71,8 +69,14 @@ def _of_runs(segmentation: dict[str, Any]) -> Any:
         raise ValueError("its segmentation has no counts")
     if height * width > _MOST_PIXELS or sum(counts) != height * width:
         raise ValueError(f"its segmentation covers {sum(counts)} pixels, and its size is {width} x {height}")
-    flat = numpy.repeat(numpy.arange(len(counts)) % 2, counts)
-    return flat.reshape(width, height).T
+    return _repeated(counts).reshape(width, height).T
+
+
+def _repeated(runs: list[int]) -> Any:
+    """Return the pixels of run lengths, a byte for each: an image has millions."""
+    import numpy
+
+    return numpy.repeat(numpy.arange(len(runs)) % 2 == 1, runs)
 
 
 def _uncompressed(text: str) -> list[int]:
@@ -115,6 +119,6 @@ def _of_polygons(polygons: list[Any], size: tuple[int, int]) -> Any:
             or len(polygon) % 2
             or not all(type(value) in (int, float) and abs(value) <= _FARTHEST_POINT for value in polygon)
         ):
-            raise ValueError("its segmentation has a polygon that is no list of at least 3 points near the image")
+            raise ValueError("its segmentation has a polygon that is not a list of at least 3 points near the image")
         draw.polygon(list(zip(polygon[::2], polygon[1::2], strict=True)), fill=1, outline=1)
-    return numpy.asarray(image, dtype=numpy.int8)
+    return numpy.asarray(image, dtype=bool)

@@ -103,7 +103,7 @@ class TaskSchema:
         :raises SchemaError: It is not a schema.
         """
         if not isinstance(content, dict):
-            raise SchemaError("it is no JSON object")
+            raise SchemaError("it is not a JSON object")
         # Up to worker 2.5, the member was called task_description.
         kind = content.get("task_type", content.get("task_description"))
         if kind not in list(TaskType):
@@ -156,7 +156,7 @@ def _category(entry: Any) -> Category:
         raise SchemaError(f"the category {number} has no name, or one that cannot be stored")
     names = entry.get("keypoint_names", entry.get("keypoints")) or []
     if not isinstance(names, list) or not all(isinstance(one, str) and one for one in names):
-        raise SchemaError(f"the category {number} has keypoint names that are no texts")
+        raise SchemaError(f"the category {number} has keypoint names that are not texts")
     skeleton = entry.get("keypoint_skeleton")
     if skeleton is None:
         skeleton = entry.get("skeleton") or []
@@ -166,7 +166,7 @@ def _category(entry: Any) -> Category:
     if not isinstance(skeleton, list) or not all(
         _are_indices(pair) and len(pair) == 2 and (not names or max(pair) < len(names)) for pair in skeleton
     ):
-        raise SchemaError(f"the category {number} has a keypoint skeleton that is no list of pairs of its keypoints")
+        raise SchemaError(f"the category {number} has a keypoint skeleton that is not a list of pairs of its keypoints")
     return Category(number, name, tuple(names), tuple((a, b) for a, b in skeleton))
 
 
@@ -187,7 +187,7 @@ def check_task_name(name: str, *, argument: str = "task_name") -> None:
         )
     if {"", ".", ".."} & set(name.split("/")):
         raise ValueError(
-            f"{argument} is {name!r}, which is no folder; leave out '.', '..', '//' and a slash at an end."
+            f"{argument} is {name!r}, which is not a folder; leave out '.', '..', '//' and a slash at an end."
         )
     if name == "tasks.json":
         raise ValueError(f"{argument} is 'tasks.json', the platform's own list of tasks; choose another name.")
@@ -215,7 +215,7 @@ def checked(entry: Any, schema: TaskSchema, *, size: Size | None, missing_score:
     :raises ValueError: It breaks a rule; the message says which.
     """
     if not isinstance(entry, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     category = entry.get("category_id")
     if type(category) is not int or category not in schema.categories:
         raise ValueError(f"its category_id is {shown(repr(category), longest=50)}, which the schema does not have")
@@ -254,7 +254,7 @@ def _are_numbers(values: Any) -> bool:
 
 def _box(box: Any, size: Size | None) -> list[float]:
     if not _are_numbers(box) or len(box) != 4:
-        raise ValueError("its bbox is no [x, y, width, height]")
+        raise ValueError("its bbox is not [x, y, width, height]")
     x, y, width, height = box
     if width <= 0 or height <= 0:
         raise ValueError(f"its bbox {_listed(box)} has no area")
@@ -274,7 +274,7 @@ def _box(box: Any, size: Size | None) -> list[float]:
 
 def _mask(runs: Any, size: Size | None) -> list[int]:
     if not isinstance(runs, list) or not all(type(run) is int and 0 <= run <= _LARGEST for run in runs):
-        raise ValueError("its segmentation is no list of run lengths (whole numbers from 0)")
+        raise ValueError("its segmentation is not a list of run lengths (whole numbers from 0)")
     if size and sum(runs) != size[0] * size[1]:
         raise ValueError(f"its segmentation covers {sum(runs)} pixels, and its image has {size[0] * size[1]:g}")
     return runs
@@ -282,7 +282,7 @@ def _mask(runs: Any, size: Size | None) -> list[int]:
 
 def _keypoints(values: Any, category: Category) -> list[float]:
     if not _are_numbers(values) or not values or len(values) % 3 or any(value < 0 for value in values):
-        raise ValueError("its keypoints are no [x1, y1, s1, x2, y2, s2, …] of numbers from 0")
+        raise ValueError("its keypoints are not [x1, y1, s1, x2, y2, s2, …] of numbers from 0")
     if category.keypoint_names and len(values) != 3 * len(category.keypoint_names):
         raise ValueError(
             f"it has {len(values) // 3} keypoints, and its category {shown(category.name, longest=100)!r} has "

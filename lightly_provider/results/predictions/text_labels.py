@@ -118,7 +118,7 @@ class KittiReader:
                 score = {"score": values[14]} if n_numbers > _KITTI_NUMBERS else {}
                 return {"category_id": self._ids[name], "bbox": [left, top, right - left, bottom - top], **score}
         raise ValueError(
-            f"it is no KITTI object of one of the categories {', '.join(map(repr, self._ids))}: "
+            f"it is not a KITTI object of one of the categories {', '.join(map(repr, self._ids))}: "
             f"{shown(line.strip(), longest=200)!r}"
         )
 
@@ -182,7 +182,7 @@ def _names_of(file: SourceFile) -> list[str]:
     try:
         content = yaml.safe_load(file.read(most=2**20))
     except (yaml.YAMLError, ValueError, RecursionError):
-        raise LightlyInvalidFilesError(f"{shown(file.uri)} is no YAML; repair it, or set categories.") from None
+        raise LightlyInvalidFilesError(f"{shown(file.uri)} is not YAML; repair it, or set categories.") from None
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, dict) and set(names) == set(range(len(names))):
         names = [names[number] for number in range(len(names))]

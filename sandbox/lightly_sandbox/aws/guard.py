@@ -88,7 +88,7 @@ class Guard:
         """Return AWS's message if the session is too short or too long (AWS docs: STS, AssumeRole)."""
         asked = form.get("DurationSeconds", str(DEFAULT_SESSION))
         if not asked.isdigit():
-            return f"Value '{asked}' at 'durationSeconds' is no integer"
+            return f"Value '{asked}' at 'durationSeconds' is not an integer"
         seconds = int(asked)
         broken = f"1 validation error detected: Value '{seconds}' at 'durationSeconds' failed to satisfy"
         if seconds < SHORTEST_SESSION:

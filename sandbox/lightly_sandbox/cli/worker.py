@@ -108,7 +108,7 @@ def _where(
         try:
             token = token_file.read_text().strip()
         except (OSError, ValueError) as problem:
-            reason = problem.strerror if isinstance(problem, OSError) else "it is no text"
+            reason = problem.strerror if isinstance(problem, OSError) else "it is not text"
             raise SandboxError(f"The token file {token_file} cannot be read: {reason}.") from None
         if not token:
             raise SandboxError(f"The token file {token_file} is empty; write the platform's token into it.")

@@ -108,7 +108,7 @@ class Wire(BaseModel):
 
 
 def _refuse_constant(constant: str) -> NoReturn:
-    raise ValueError(f"Invalid JSON: {constant} is no number")
+    raise ValueError(f"Invalid JSON: {constant} is not a number")
 
 
 def read_wire(kind: TypeAdapter[Any], raw: bytes) -> Any:
@@ -116,7 +116,7 @@ def read_wire(kind: TypeAdapter[Any], raw: bytes) -> Any:
 
     Raises:
         ValidationError: it breaks the contract.
-        ValueError: it is no JSON.
+        ValueError: it is not JSON.
     """
     if b"NaN" in raw or b"Infinity" in raw:
         # Python's JSON has these numbers, the standard's has not. As text inside a string they are fine.

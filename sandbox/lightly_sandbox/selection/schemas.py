@@ -54,7 +54,7 @@ class PredictionSchema:
             ValueError: it is not a schema, or that of an unsupported task type.
         """
         if not isinstance(content, dict):
-            raise ValueError("it is no JSON object")
+            raise ValueError("it is not a JSON object")
         # Until worker 2.5 the member was task_description (lightly-ai/lightly,
         # docs/source/docker/advanced/datasource_predictions.rst).
         kind = content.get("task_type", content.get("task_description"))
@@ -82,7 +82,7 @@ def parse_tasks(content: Any) -> frozenset[str]:
         ValueError: it is not a list of names.
     """
     if not isinstance(content, list) or not all(isinstance(name, str) for name in content):
-        raise ValueError("it is no JSON list of the tasks' names")
+        raise ValueError("it is not a JSON list of the tasks' names")
     return frozenset(content)
 
 
@@ -103,7 +103,7 @@ def parse_metadata_schema(content: Any) -> dict[str, MetadataEntry]:
         ValueError: it is not such a list.
     """
     if not isinstance(content, list):
-        raise ValueError("it is no JSON list of entries")
+        raise ValueError("it is not a JSON list of entries")
     found = {}
     for entry in content:
         match entry:

@@ -37,7 +37,7 @@ class CustomMetadata:
         for name in image_names:
             value = self._value(name, path)
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise ValueError(f"the metadata {path} of {name} is {value!r}, which is no number")
+                raise ValueError(f"the metadata {path} of {name} is {value!r}, which is not a number")
             numbers.append(float(value))
         return np.array(numbers, dtype=np.float64)
 

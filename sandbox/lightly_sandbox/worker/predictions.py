@@ -119,7 +119,7 @@ def parse_predictions(content: Any, own_name: str, schema: PredictionSchema) -> 
 
 def _prediction(entry: Any, schema: PredictionSchema) -> Prediction:
     if not isinstance(entry, dict):
-        raise ValueError(f"its prediction {entry!r} is no JSON object")
+        raise ValueError(f"its prediction {entry!r} is not a JSON object")
     ids = list(schema.categories)
     category = entry.get("category_id")
     if category not in ids:
@@ -132,7 +132,7 @@ def _prediction(entry: Any, schema: PredictionSchema) -> Prediction:
     if schema.type is TaskType.OBJECT_DETECTION and box is None:
         raise ValueError("a prediction has no bbox, which an object detection must have")
     if score is not None and not _are_numbers([score], 1, most=1.0):
-        raise ValueError(f"its score {score!r} is no number from 0 to 1")
+        raise ValueError(f"its score {score!r} is not a number from 0 to 1")
     return Prediction(
         ids.index(category),
         score,

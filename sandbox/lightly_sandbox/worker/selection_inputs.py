@@ -135,7 +135,7 @@ class SelectionInputs:
                 return self.predictions[task].scores(names, name)
             case CategoryCount(task, categories):
                 return self.predictions[task].counts(names, categories)
-        raise ValueError(f"{source} is no number per image")
+        raise ValueError(f"{source} is not a number per image")
 
     def _classes(
         self, source: Metadata | ClassDistribution, names: Sequence[str], target: Collection[str]

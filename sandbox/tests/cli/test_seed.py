@@ -53,6 +53,8 @@ def test_what_is_asked_for_is_in_a_new_bucket(
     assert (endings.count("jpg"), endings.count("mp4")) == (photos, videos)
 
 
+@pytest.mark.exhaustive(sample="test_what_is_asked_for_is_in_a_new_bucket")
+@pytest.mark.exhaustive(sample="test_what_is_asked_for_is_in_a_new_bucket")
 def test_more_videos_than_there_are_is_refused_in_plain_words(ready: dict[str, Any], tmp_path: Path) -> None:
     done = seeded(ready, tmp_path, "s3://any-bucket/raw", "--videos", "5000")
     assert done.returncode == 1
@@ -60,6 +62,7 @@ def test_more_videos_than_there_are_is_refused_in_plain_words(ready: dict[str, A
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.exhaustive(sample="test_what_is_asked_for_is_in_a_new_bucket")
 def test_a_sandbox_that_has_gone_is_told_as_such(ready: dict[str, Any], tmp_path: Path) -> None:
     done = seeded(
         {**ready, "aws_url": "http://127.0.0.1:9"}, tmp_path, "s3://any-bucket/raw", "--photos", "1"

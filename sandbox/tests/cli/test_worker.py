@@ -88,6 +88,8 @@ def test_a_worker_runs_anywhere_with_an_address_and_a_token(
     assert list((tmp_path / "elsewhere").iterdir()) == [], "it leaves nothing behind"
 
 
+@pytest.mark.exhaustive(sample="test_a_worker_runs_anywhere_with_an_address_and_a_token")
+@pytest.mark.exhaustive(sample="test_a_worker_runs_anywhere_with_an_address_and_a_token")
 def test_the_vendors_variables_are_enough(lab: Lab, place: Place, tmp_path: Path) -> None:
     label = secrets.token_hex(8)
     variables = {"LIGHTLY_SERVER_LOCATION": lab.api.url + "/", "LIGHTLY_TOKEN": lab.api.token}
@@ -95,6 +97,7 @@ def test_the_vendors_variables_are_enough(lab: Lab, place: Place, tmp_path: Path
         _works(lab, place, label)
 
 
+@pytest.mark.exhaustive(sample="test_a_worker_runs_anywhere_with_an_address_and_a_token")
 @pytest.mark.parametrize("way", thinned(["--worker-id", "LIGHTLY_WORKER_ID"], keep=1))
 def test_a_worker_can_be_one_that_is_registered_already(
     lab: Lab, place: Place, tmp_path: Path, way: str
@@ -110,7 +113,7 @@ def test_a_worker_can_be_one_that_is_registered_already(
     assert (registered["id"], registered["name"]) == (worker_id, body["name"])
 
 
-@pytest.mark.exhaustive(sample="test_the_vendors_variables_are_enough")
+@pytest.mark.exhaustive(sample="test_a_worker_runs_anywhere_with_an_address_and_a_token")
 def test_of_a_sandbox_that_was_started_without_options_nothing_need_be_said(
     lab: Lab, place: Place, ready: Mapping[str, Any], tmp_path: Path
 ) -> None:
@@ -137,6 +140,7 @@ def _refused(*options: str, **environment: str) -> str:
     return ended.stderr
 
 
+@pytest.mark.exhaustive(sample="test_a_worker_runs_anywhere_with_an_address_and_a_token")
 def test_what_is_missing_is_said_in_a_sentence(api: Api, tmp_path: Path) -> None:
     assert "give --url" in _refused(LIGHTLY_TOKEN="some")
     assert "LIGHTLY_TOKEN" in _refused("--url", api.url)
@@ -146,6 +150,7 @@ def test_what_is_missing_is_said_in_a_sentence(api: Api, tmp_path: Path) -> None
     assert "is empty" in _refused("--url", api.url, "--token-file", str(tmp_path / "empty"))
 
 
+@pytest.mark.exhaustive(sample="test_a_worker_runs_anywhere_with_an_address_and_a_token")
 def test_a_worker_that_is_registered_already_takes_no_labels_and_must_be_there(api: Api) -> None:
     unknown = "0" * 24
     assert "remove --label" in _refused("--url", api.url, "--label", "gpu", LIGHTLY_WORKER_ID=unknown)
@@ -183,6 +188,7 @@ def test_what_is_no_address_is_refused_at_once_and_not_shown(address: str) -> No
     assert "canary" not in said
 
 
+@pytest.mark.exhaustive(sample="test_a_worker_runs_anywhere_with_an_address_and_a_token")
 def test_a_worker_ends_with_the_program_that_holds_its_standard_input(lab: Lab, tmp_path: Path) -> None:
     name = f"held {secrets.token_hex(8)}"
     with (tmp_path / "log").open("wb") as output:
@@ -210,7 +216,7 @@ def test_a_worker_ends_with_the_program_that_holds_its_standard_input(lab: Lab, 
     assert state() == "OFFLINE", "it had the time to say so"
 
 
-@pytest.mark.exhaustive(sample="test_the_vendors_variables_are_enough")
+@pytest.mark.exhaustive(sample="test_a_worker_runs_anywhere_with_an_address_and_a_token")
 def test_a_worker_waits_for_a_platform_that_is_not_there_yet(tmp_path: Path) -> None:
     with _worker(tmp_path / "elsewhere", "--url", "http://127.0.0.1:9", LIGHTLY_TOKEN="some") as worker:
         wait_until(lambda: "waiting for the platform" in (tmp_path / "log").read_text())

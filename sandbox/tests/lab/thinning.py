@@ -54,15 +54,18 @@ def _param(case: Any) -> Any:
 def without_sample(items: Collection[pytest.Item]) -> set[str]:
     """
     The test functions of which the default run has nothing: all of their cases are exhaustive, and the
-    marker names no other test of the module, ``exhaustive(sample="test_...")``, that has the sample.
+    marker names no other test that has the sample: ``exhaustive(sample="test_...")`` of the same module, or
+    ``exhaustive(sample="tests/worker/test_....py::test_...")``.
     """
     default = {_function(item) for item in items if not item.get_closest_marker("exhaustive")}
     missing = set()
     for item in items:
         marker = item.get_closest_marker("exhaustive")
         if marker and _function(item) not in default:
-            module = _function(item).rpartition("::")[0]
-            if f"{module}::{marker.kwargs.get('sample')}" not in default:
+            sample = str(marker.kwargs.get("sample"))
+            if "::" not in sample:
+                sample = f"{_function(item).rpartition('::')[0]}::{sample}"
+            if sample not in default:
                 missing.add(_function(item))
     return missing
 

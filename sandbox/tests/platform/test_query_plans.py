@@ -201,7 +201,7 @@ def scans(app: FastAPI, asked: list[Asked]) -> list[str]:
             ("GET", f"/web/compute/runs/{RUN}/progress?after=0", None),
             ("GET", "/web/workers", None),
         ],
-        keep=12,
+        keep=6,
     ),
 )
 def test_no_hot_request_reads_a_whole_table(platform: FastAPI, method: str, path: str, body: Any) -> None:

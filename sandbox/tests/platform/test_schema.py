@@ -169,6 +169,7 @@ def test_a_database_that_is_not_there_or_empty_is_fine(path: Path) -> None:
     schema.check(path)
 
 
+@pytest.mark.exhaustive(sample="test_an_older_database_is_brought_up_to_date_and_keeps_everything")
 def test_up_goes_on_with_the_state_of_an_older_version(old: Path) -> None:
     process = Process.start(old.parent, "--workers", "0")
     try:

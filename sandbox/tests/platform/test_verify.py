@@ -26,7 +26,13 @@ def _verify(api: Api, *sources: dict[str, Any]) -> tuple[list[str], dict[str, st
 
 
 @pytest.mark.parametrize("access", ["user", "delegated"])
-@pytest.mark.parametrize("objects", [("in/a.jpg",), ("elsewhere.jpg",)], ids=["with files", "empty"])
+@pytest.mark.parametrize(
+    "objects",
+    [
+        pytest.param(("in/a.jpg",), id="with files"),
+        pytest.param(("elsewhere.jpg",), id="empty", marks=pytest.mark.exhaustive),
+    ],
+)
 @pytest.mark.parametrize(
     ("actions", "green"),
     [

@@ -22,8 +22,7 @@ EVERYTHING = (LIST, READ, WRITE, DELETE)
     scope="module",
     params=[
         "combined",
-        *(pytest.param(scope, marks=pytest.mark.exhaustive) for scope in ("input", "lightly")),
-        "worst",
+        *(pytest.param(scope, marks=pytest.mark.exhaustive) for scope in ("input", "lightly", "worst")),
     ],
 )
 def scoped(

@@ -38,7 +38,7 @@ def test_types_decide_what_an_entry_is_good_for() -> None:
 
 @pytest.mark.parametrize("content", [{"scene": "city"}, [{"path": "scene"}], [7]])
 def test_a_schema_that_is_none_is_refused(content: Any) -> None:
-    with pytest.raises(ValueError, match=r"no JSON list|no path"):
+    with pytest.raises(ValueError, match=r"not a JSON list|no path"):
         parse_metadata_schema(content)
 
 
@@ -62,7 +62,7 @@ def test_what_is_said_of_a_video_holds_for_frames_of_which_nothing_is_said() -> 
 
 @pytest.mark.parametrize("value", ["warm", True, None, float("nan"), [1]])
 def test_what_is_no_number_is_named(value: Any) -> None:
-    with pytest.raises(ValueError, match=r"weather\.temperature of a\.jpg is .*no number"):
+    with pytest.raises(ValueError, match=r"weather\.temperature of a\.jpg is .*not a number"):
         metadata(a={"weather": {"temperature": value}}).numbers(NAMES, "weather.temperature")
 
 

@@ -102,6 +102,7 @@ def test_a_refused_write_fails_naming_the_key_and_leaves_nothing_in_the_way(lab:
     assert lab.filenames(place.dataset_id, tag) == ["aaa.jpg"]
 
 
+@pytest.mark.exhaustive(sample="test_an_empty_prefix_fails_and_is_named")
 def test_a_refused_read_fails_naming_the_key(lab: Lab, place: Place) -> None:
     keys = lab.customer.user(*allow(place.bucket, LIST))
     lab.datasource(place.dataset_id, "INPUT", f"s3://{place.bucket}/photos/", keys)
@@ -112,6 +113,7 @@ def test_a_refused_read_fails_naming_the_key(lab: Lab, place: Place) -> None:
     assert "X-Amz" not in run["message"]
 
 
+@pytest.mark.exhaustive(sample="test_an_empty_prefix_fails_and_is_named")
 def test_a_refused_listing_fails_with_the_words_of_aws(lab: Lab, place: Place) -> None:
     keys = lab.customer.user(*allow(place.bucket, READ))
     lab.datasource(place.dataset_id, "INPUT", f"s3://{place.bucket}/photos/", keys)
@@ -120,7 +122,7 @@ def test_a_refused_listing_fails_with_the_words_of_aws(lab: Lab, place: Place) -
     assert "AccessDenied" in run["message"]
 
 
-@pytest.mark.exhaustive(sample="test_a_refused_read_fails_naming_the_key")
+@pytest.mark.exhaustive(sample="test_too_many_corrupt_files_fail_the_run")
 def test_photos_are_read_and_thumbnails_written_by_delegated_access(lab: Lab, place: Place) -> None:
     external_id = "an-external-id"
     reads = lab.customer.role(external_id, *allow(place.bucket, LIST, READ))

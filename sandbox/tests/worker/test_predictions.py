@@ -55,7 +55,7 @@ def test_a_schema_has_a_type_and_categories_in_the_order_of_their_ids(member: st
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        ([], "no JSON object"),
+        ([], "not a JSON object"),
         ({"task_type": "semantic-segmentation", "categories": []}, "knows classification, object-detection"),
         ({"task_type": "classification"}, "no list of categories"),
         ({"task_type": "classification", "categories": [{"id": "0", "name": "a"}]}, "no id"),
@@ -72,7 +72,7 @@ def test_a_schema_that_is_none_is_refused(content: Any, why: str) -> None:
 
 @pytest.mark.parametrize("content", [{"tasks": []}, [1], "t"])
 def test_tasks_are_a_list_of_names(content: Any) -> None:
-    with pytest.raises(ValueError, match="no JSON list"):
+    with pytest.raises(ValueError, match="not a JSON list"):
         parse_tasks(content)
 
 
@@ -96,7 +96,7 @@ def test_predictions_are_read_with_the_places_of_their_categories() -> None:
         ([], "no file_name"),
         ({"file_name": "a.jpg"}, "no file_name and list"),
         ({"file_name": "b.jpg", "predictions": []}, "belong elsewhere"),
-        ({"file_name": "a.jpg", "predictions": [7]}, "no JSON object"),
+        ({"file_name": "a.jpg", "predictions": [7]}, "not a JSON object"),
         ({"file_name": "a.jpg", "predictions": [{"category_id": 4, "bbox": BOX}]}, "category_id 4"),
         ({"file_name": "a.jpg", "predictions": [{"category_id": 3}]}, "no bbox"),
         ({"file_name": "a.jpg", "predictions": [{"category_id": 3, "bbox": BOX[:3]}]}, "its bbox"),

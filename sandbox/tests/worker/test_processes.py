@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
     from tests.lab.worker import Lab, Place
 
+pytestmark = pytest.mark.exhaustive(
+    sample="tests/worker/test_kills.py::test_a_killed_worker_leaves_a_crashed_run_and_a_dataset_to_go_on_with"
+)
+
 
 def test_sigterm_aborts_the_run_and_ends_the_worker(lab: Lab, place: Place, tmp_path: Path) -> None:
     photos.seed(lab.customer.s3, place.bucket, "photos", 300)
@@ -34,7 +38,6 @@ def test_sigterm_aborts_the_run_and_ends_the_worker(lab: Lab, place: Place, tmp_
     assert lab.api.token not in (tmp_path / "log").read_text()
 
 
-@pytest.mark.exhaustive(sample="test_sigterm_aborts_the_run_and_ends_the_worker")
 def test_a_killed_workers_run_is_ended_when_it_comes_back(lab: Lab, place: Place, tmp_path: Path) -> None:
     photos.seed(lab.customer.s3, place.bucket, "photos", 300)
     label = secrets.token_hex(8)
@@ -49,7 +52,6 @@ def test_a_killed_workers_run_is_ended_when_it_comes_back(lab: Lab, place: Place
         assert lab.wait(place.dataset_id, again)["state"] == "COMPLETED"
 
 
-@pytest.mark.exhaustive(sample="test_sigterm_aborts_the_run_and_ends_the_worker")
 def test_three_workers_share_the_runs_of_six_datasets(lab: Lab, tmp_path: Path) -> None:
     bucket, label = lab.photos(5), secrets.token_hex(8)
     docker = {"useDatapool": True, "uploadReport": False}
@@ -78,7 +80,6 @@ def test_three_workers_share_the_runs_of_six_datasets(lab: Lab, tmp_path: Path) 
     assert len(owners) > 1, "they share the load"
 
 
-@pytest.mark.exhaustive(sample="test_sigterm_aborts_the_run_and_ends_the_worker")
 def test_a_worker_takes_the_urgent_first(lab: Lab, place: Place, tmp_path: Path) -> None:
     label, other = secrets.token_hex(8), lab.api.new_dataset()
     lab.datasource(other, "INPUT_OUTPUT", f"s3://{place.bucket}/photos/")
@@ -89,7 +90,6 @@ def test_a_worker_takes_the_urgent_first(lab: Lab, place: Place, tmp_path: Path)
     assert first["lastModifiedAt"] <= second["createdAt"]
 
 
-@pytest.mark.exhaustive(sample="test_sigterm_aborts_the_run_and_ends_the_worker")
 def test_the_last_run_shuts_the_worker_down(lab: Lab, place: Place, tmp_path: Path) -> None:
     label = secrets.token_hex(8)
     last = {"shutdownWhenJobFinished": True, "useDatapool": True, "uploadReport": False}
@@ -101,7 +101,6 @@ def test_the_last_run_shuts_the_worker_down(lab: Lab, place: Place, tmp_path: Pa
     assert registered["state"] == "OFFLINE"
 
 
-@pytest.mark.exhaustive(sample="test_sigterm_aborts_the_run_and_ends_the_worker")
 def test_a_last_run_that_fails_shuts_the_worker_down_too(lab: Lab, place: Place, tmp_path: Path) -> None:
     label = secrets.token_hex(8)
     last = {"shutdownWhenJobFinished": True, "enableTraining": True}
@@ -111,7 +110,6 @@ def test_a_last_run_that_fails_shuts_the_worker_down_too(lab: Lab, place: Place,
         assert worker.wait(20) == 0
 
 
-@pytest.mark.exhaustive(sample="test_sigterm_aborts_the_run_and_ends_the_worker")
 def test_a_worker_leaves_runs_alone_that_ask_for_other_labels(lab: Lab, place: Place, tmp_path: Path) -> None:
     label = secrets.token_hex(8)
     elsewhere = lab.schedule(place.dataset_id, nSamples=2, runs_on=(label, "gpu"))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.lab.worker import Lab, Place
 
 
+@pytest.mark.exhaustive(sample="test_the_platform_shows_what_the_run_did")
 def test_160_photos_become_a_diverse_selection(lab: Lab) -> None:
     dataset_id, bucket = lab.api.new_dataset(), lab.photos(160)
     lab.datasource(dataset_id, "INPUT", f"s3://{bucket}/photos/")
@@ -170,6 +171,7 @@ def test_process_all_considers_what_was_left_out_before(lab: Lab, place: Place) 
     assert not set(lab.filenames(place.dataset_id, first)) & set(lab.filenames(place.dataset_id, second))
 
 
+@pytest.mark.exhaustive(sample="test_the_platform_shows_what_the_run_did")
 def test_a_run_without_a_report_has_its_lists_all_the_same(lab: Lab, place: Place) -> None:
     run = lab.do(place.dataset_id, report=False, nSamples=6)
     assert {artifact["type"] for artifact in run["artifacts"]} == {
@@ -181,6 +183,8 @@ def test_a_run_without_a_report_has_its_lists_all_the_same(lab: Lab, place: Plac
     assert not {line["state"] for line in lab.logs(run)} & {"GENERATING_REPORT", "UPLOADING_REPORT"}
 
 
+@pytest.mark.exhaustive(sample="test_the_platform_shows_what_the_run_did")
+@pytest.mark.exhaustive(sample="test_the_platform_shows_what_the_run_did")
 def test_a_filled_dataset_is_not_touched_without_the_datapool(lab: Lab, place: Place) -> None:
     lab.do(place.dataset_id, nSamples=6)
     run = lab.do(place.dataset_id, nSamples=6)

@@ -69,6 +69,7 @@ def frames(lab: Lab, place: Place, folder: str = "lightly") -> dict[str, Image.I
     return found
 
 
+@pytest.mark.exhaustive(sample="test_a_frame_is_a_sample_that_says_where_it_is_from_and_can_be_read")
 def test_two_videos_become_a_tag_of_frames_in_the_bucket(lab: Lab) -> None:
     bucket = lab.photos(1, folder="raw")
     videos.seed(lab.customer.s3, bucket, "raw", 2)
@@ -145,7 +146,7 @@ def test_the_web_page_shows_the_frames(lab: Lab, selected: Place) -> None:
         assert all(content.startswith(magic) for content in contents)
 
 
-@pytest.mark.exhaustive(sample="test_two_videos_become_a_tag_of_frames_in_the_bucket")
+@pytest.mark.exhaustive(sample="test_a_frame_is_a_sample_that_says_where_it_is_from_and_can_be_read")
 def test_equal_frames_are_counted_as_duplicates(lab: Lab, tmp_path: Path) -> None:
     bucket = lab.customer.bucket()
     picture = pictures(1)[0]
@@ -157,7 +158,7 @@ def test_equal_frames_are_counted_as_duplicates(lab: Lab, tmp_path: Path) -> Non
     assert (lab.sizes(run)["nInput"], lab.sizes(run)["nDuplicate"]) == (4, 3)
 
 
-@pytest.mark.exhaustive(sample="test_two_videos_become_a_tag_of_frames_in_the_bucket")
+@pytest.mark.exhaustive(sample="test_a_frame_is_a_sample_that_says_where_it_is_from_and_can_be_read")
 def test_the_output_format_decides_how_frames_are_written(lab: Lab, two_videos: str) -> None:
     place = Place(lab.api.new_dataset(type="Videos"), two_videos)
     lab.datasource(place.dataset_id, "INPUT", f"s3://{two_videos}/raw/")
@@ -169,7 +170,7 @@ def test_the_output_format_decides_how_frames_are_written(lab: Lab, two_videos: 
     assert {image.format for image in written.values()} == {"JPEG"}
 
 
-@pytest.mark.exhaustive(sample="test_two_videos_become_a_tag_of_frames_in_the_bucket")
+@pytest.mark.exhaustive(sample="test_a_frame_is_a_sample_that_says_where_it_is_from_and_can_be_read")
 def test_frames_are_encrypted_with_the_datasources_key(lab: Lab, two_videos: str) -> None:
     key_arn = lab.customer.client("kms").create_key()["KeyMetadata"]["Arn"]
     dataset_id = lab.api.new_dataset(type="Videos")
@@ -182,6 +183,7 @@ def test_frames_are_encrypted_with_the_datasources_key(lab: Lab, two_videos: str
     assert found["SSEKMSKeyId"] == key_arn
 
 
+@pytest.mark.exhaustive(sample="test_a_frame_is_a_sample_that_says_where_it_is_from_and_can_be_read")
 def test_sequences_are_selected_as_a_whole(lab: Lab, place: Place) -> None:
     run = lab.do(place.dataset_id, nSamples=16, docker={"selectedSequenceLength": 8})
     assert run["state"] == "COMPLETED", run["message"]
@@ -199,7 +201,7 @@ def test_sequences_are_selected_as_a_whole(lab: Lab, place: Place) -> None:
     assert sorted(lab.filenames(place.dataset_id, tag)) == sorted(names)
 
 
-@pytest.mark.exhaustive(sample="test_two_videos_become_a_tag_of_frames_in_the_bucket")
+@pytest.mark.exhaustive(sample="test_a_frame_is_a_sample_that_says_where_it_is_from_and_can_be_read")
 def test_a_datapool_of_frames_grows_by_new_videos(lab: Lab, clips: tuple[bytes, bytes]) -> None:
     bucket = lab.customer.bucket()
     lab.put(bucket, "raw/a.mp4", clips[0])
@@ -227,7 +229,7 @@ def test_a_datapool_of_frames_grows_by_new_videos(lab: Lab, clips: tuple[bytes, 
     assert len(set(lab.samples(place.dataset_id)[index]["fileName"] for index in range(12))) == 12
 
 
-@pytest.mark.exhaustive(sample="test_two_videos_become_a_tag_of_frames_in_the_bucket")
+@pytest.mark.exhaustive(sample="test_a_frame_is_a_sample_that_says_where_it_is_from_and_can_be_read")
 def test_corrupt_videos_are_counted_and_named_and_left_out(lab: Lab, clips: tuple[bytes, bytes]) -> None:
     bucket = lab.customer.bucket()
     whole = clips[0]
@@ -267,7 +269,7 @@ def test_a_folder_of_photos_has_no_videos(lab: Lab) -> None:
     assert f"There are no videos at all under s3://{bucket}/raw/" in run["message"]
 
 
-@pytest.mark.exhaustive(sample="test_two_videos_become_a_tag_of_frames_in_the_bucket")
+@pytest.mark.exhaustive(sample="test_a_frame_is_a_sample_that_says_where_it_is_from_and_can_be_read")
 def test_a_refused_write_names_the_frame(lab: Lab, two_videos: str) -> None:
     keys = lab.customer.user(*allow(two_videos, LIST, READ))
     dataset_id = lab.api.new_dataset(type="Videos")
@@ -281,7 +283,7 @@ def test_a_refused_write_names_the_frame(lab: Lab, two_videos: str) -> None:
     assert "X-Amz" not in run["message"]
 
 
-@pytest.mark.exhaustive(sample="test_two_videos_become_a_tag_of_frames_in_the_bucket")
+@pytest.mark.exhaustive(sample="test_a_frame_is_a_sample_that_says_where_it_is_from_and_can_be_read")
 def test_videos_are_read_and_frames_written_by_delegated_access(lab: Lab, two_videos: str) -> None:
     external_id = "an-external-id"
     reads = lab.customer.role(external_id, *allow(two_videos, LIST, READ))
@@ -299,7 +301,7 @@ def test_videos_are_read_and_frames_written_by_delegated_access(lab: Lab, two_vi
         assert (answer.status_code, answer.content[:4]) == (200, b"\x89PNG")
 
 
-@pytest.mark.exhaustive(sample="test_two_videos_become_a_tag_of_frames_in_the_bucket")
+@pytest.mark.exhaustive(sample="test_a_frame_is_a_sample_that_says_where_it_is_from_and_can_be_read")
 def test_one_place_for_both_purposes_does_not_take_its_own_frames_for_input(
     lab: Lab, clips: tuple[bytes, bytes]
 ) -> None:
@@ -313,7 +315,7 @@ def test_one_place_for_both_purposes_does_not_take_its_own_frames_for_input(
     assert again["message"].startswith(f"selected 3 of {N_FRAMES - 3} frames of 1 video")
 
 
-@pytest.mark.exhaustive(sample="test_two_videos_become_a_tag_of_frames_in_the_bucket")
+@pytest.mark.exhaustive(sample="test_a_frame_is_a_sample_that_says_where_it_is_from_and_can_be_read")
 def test_only_relevant_files_are_considered(lab: Lab, two_videos: str) -> None:
     place = dataset(lab, two_videos)
     lab.put(two_videos, "lightly/.lightly/relevant.txt", b"b.mp4\n")
@@ -329,7 +331,7 @@ def test_a_file_of_relevant_filenames_that_is_missing_fails_the_run(lab: Lab, pl
     assert "lightly/.lightly/none.txt is no use" in run["message"]
 
 
-@pytest.mark.exhaustive(sample="test_two_videos_become_a_tag_of_frames_in_the_bucket")
+@pytest.mark.exhaustive(sample="test_a_frame_is_a_sample_that_says_where_it_is_from_and_can_be_read")
 def test_what_has_no_effect_is_said_in_the_log(lab: Lab, place: Place) -> None:
     config = {"workerType": "FULL", "docker": {}, "lightly": {"trainer": {"maxEpochs": 1}}}
     config["selection"] = {

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lightly_provider.access import propagation
-from lightly_provider.access.propagation import may_be_on_its_way, wait_until
+from lightly_provider.access.propagation import may_be_propagating, wait_until
 
 
 class Clock:
@@ -65,5 +65,5 @@ def test_without_a_timeout_there_is_one_look(missing: str | None, clock: Clock) 
         ("SlowDown", "", False),
     ],
 )
-def test_a_denial_may_be_on_its_way_but_not_an_explicit_one(code: str, message: str, expected: bool) -> None:
-    assert may_be_on_its_way(code, message) is expected
+def test_a_denial_may_be_propagating_but_not_an_explicit_one(code: str, message: str, expected: bool) -> None:
+    assert may_be_propagating(code, message) is expected

@@ -144,10 +144,13 @@ def test_of_two_that_keep_an_access_at_once_the_second_is_to_look_again(store: M
     ("fields", "expected"),
     [
         ({"conn_type": "postgres", "host": "db.example.com"}, "is of the type 'postgres', so its password is not sent"),
-        ({"conn_type": "http", "host": "http://editor:CANARY@airflow.example.com"}, "a host that is no address"),
-        ({"conn_type": "http", "host": "ftp://airflow.example.com"}, "a host that is no address of a server"),
-        ({"conn_type": "http", "host": "http://airflow.example.com:port"}, "a host that is no address of a server"),
-        ({"conn_type": "http"}, "a host that is no address of a server"),
+        ({"conn_type": "http", "host": "http://editor:CANARY@airflow.example.com"}, "a host that is not the address"),
+        ({"conn_type": "http", "host": "ftp://airflow.example.com"}, "a host that is not the address of a server"),
+        (
+            {"conn_type": "http", "host": "http://airflow.example.com:port"},
+            "a host that is not the address of a server",
+        ),
+        ({"conn_type": "http"}, "a host that is not the address of a server"),
     ],
 )
 def test_a_connection_that_is_none_to_an_api_is_refused_before_anything_is_sent(

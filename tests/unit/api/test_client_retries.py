@@ -148,8 +148,8 @@ def test_a_lost_answer_leaves_open_whether_the_request_was_applied(
 
 
 @pytest.mark.parametrize("body", [b"<html>login</html>", b"", b"[]", b"{", b'"text"', b'{"ID": "x"}', b"\xff\xfe"])
-@pytest.mark.parametrize(("example", "attempts"), [(READ, ATTEMPTS), (CREATE, 1), (SCHEDULE, 1)])
-def test_an_unreadable_success_is_asked_for_again_only_if_it_was_a_read(
+@pytest.mark.parametrize(("example", "attempts"), [(READ, ATTEMPTS), (CREATE, ATTEMPTS), (SCHEDULE, 1)])
+def test_an_unreadable_success_is_asked_for_again_where_that_is_safe(
     platform: StartPlatform, send: Callable[..., Any], example: str, attempts: int, body: bytes
 ) -> None:
     failing = platform(Answer(200, body))

@@ -30,14 +30,25 @@ def test_secrets_are_replaced_in_any_spelling(value: str, expected: str) -> None
     assert Secrets("S+/=").redacted_address(value) == expected
 
 
+def test_a_secret_that_is_added_later_is_replaced_in_any_spelling() -> None:
+    secrets = Secrets("S+/=")
+    assert secrets.redacted("S%2B/= K%2F1") == "*** K%2F1"
+    secrets.add("K/1")
+    assert secrets.redacted("S%2B/= K%2F1") == "*** ***"
+
+
 def test_a_space_is_found_as_a_form_has_it() -> None:
-    assert Secrets("a b").redacted("x a+b a%20b y") == "x *** *** y"
+    secrets = Secrets("a b")
+    secrets.add("c+d")
+    assert secrets.redacted("x a+b a%20b y+z c+d c%2Bd") == "x *** *** y+z *** ***"
+    assert secrets.occur_in_bytes(b"x a+b y")
+    assert not secrets.occur_in_bytes(b"x a+c%20b y")
 
 
 def test_looking_for_a_secret_takes_no_longer_than_the_text_deserves() -> None:
     secrets = Secrets("S+/=" * 10)
     began = time.process_time()
-    for endless in ("\\" * 300_000, "%25" * 100_000, "S%2B" * 75_000):
+    for endless in ("\\" * 300_000, "%25" * 100_000, "S%2B" * 75_000, "S\\" * 150_000):
         assert secrets.redacted(endless) == endless
     assert time.process_time() - began < 3
 

@@ -102,6 +102,7 @@ class ManyKeys(Sequence[str]):
         return f"raw/{at // 4_000}/{at % 4_000:04}.jpg"
 
 
+@pytest.mark.exhaustive(sample="test_folders_and_lightlys_own_files_do_not_count_and_empty_files_are_told")
 def test_the_memory_of_a_full_count_does_not_grow_with_the_bucket() -> None:
     tracemalloc.start()
     try:

@@ -109,7 +109,7 @@ def test_keys_of_aws_are_taken(key_id: str, secret: str) -> None:
     ("held", "words"),
     [
         *(
-            ({**HELD, "access_key_id": login}, "The login of AWS connection 'aws_bucket' is no AWS access key id")
+            ({**HELD, "access_key_id": login}, "The login of AWS connection 'aws_bucket' is not an AWS access key id")
             for login in (
                 "hush",
                 "hush@example.com",
@@ -120,7 +120,10 @@ def test_keys_of_aws_are_taken(key_id: str, secret: str) -> None:
             )
         ),
         *(
-            ({**HELD, "secret_access_key": password}, "The password of AWS connection 'aws_bucket' is no AWS secret")
+            (
+                {**HELD, "secret_access_key": password},
+                "The password of AWS connection 'aws_bucket' is not an AWS secret",
+            )
             for password in ("hush", "hush" * 9, "hush" * 9 + "é!%&", "hush-" * 8, f"{SECRET}\x00", "hush" * 40)
         ),
     ],

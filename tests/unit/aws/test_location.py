@@ -211,13 +211,13 @@ def test_whatever_a_warning_suggests_is_taken_without_one(prefix: str) -> None:
         warning = parse(f"s3://acme/{prefix}").warning
     except InvalidLocationError:
         return
-    if warning and not warning.endswith("type it anew."):
+    if warning and not warning.endswith("type it again."):
         meant = ast.literal_eval(warning[warning.rindex("write ") + 6 : -1])
         assert "%20" in meant or parse(f"s3://acme/{meant}").prefix == meant
 
 
 def test_what_would_not_be_taken_is_not_suggested() -> None:
-    assert str(parse("s3://acme/a/\u202e/").warning).endswith("if nothing is found there, type it anew.")
+    assert str(parse("s3://acme/a/\u202e/").warning).endswith("if nothing is found there, type it again.")
     assert parse("s3://acme/\U0001f468\u200d\U0001f469/").warning is None
 
 

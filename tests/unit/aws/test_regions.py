@@ -79,7 +79,7 @@ def test_a_region_of_another_partition_is_a_warning_that_says_what_remains(
         ("eu-central-1a", "an availability zone of the region 'eu-central-1'"),
         ("us-gov-west-1b", "an availability zone of the region 'us-gov-west-1'"),
         ("mars", "e.g. 'eu-central-1'"),
-        ("aws-global", "is no AWS region"),
+        ("aws-global", "is not an AWS region"),
         ("", "e.g. 'eu-central-1'"),
         (" ", "e.g. 'eu-central-1'"),
         (None, "e.g. 'eu-central-1'"),
@@ -88,7 +88,7 @@ def test_a_region_of_another_partition_is_a_warning_that_says_what_remains(
 )
 def test_what_is_no_aws_region_is_refused_with_what_was_probably_meant(region: object, next_step: str) -> None:
     message = refusal(region)
-    assert message.startswith(f"region={region!r} is no AWS region; ")
+    assert message.startswith(f"region={region!r} is not an AWS region; ")
     assert next_step in message
 
 

@@ -106,7 +106,9 @@ def test_airflow_runs_a_command(tmp_path: Path) -> None:
         timeout=180,
     )
     assert done.returncode == 2, done.stderr[-3000:]
-    assert done.stderr.splitlines()[-1].startswith("policy: --output is 's3://x/', which is no output format; write")
+    assert done.stderr.splitlines()[-1].startswith(
+        "policy: --output is 's3://x/', which is not an output format; write"
+    )
     assert "Traceback" not in done.stderr
 
 
@@ -139,9 +141,15 @@ def test_importing_the_commands_imports_neither_airflow_nor_boto3() -> None:
         ),
         (["fleet"], "python -m lightly_provider fleet: the following arguments are required: COMMAND; see"),
         (["fleet", "paln"], "python -m lightly_provider fleet: there is no command 'paln'; did you mean 'plan'?"),
-        (["datasets", "--limit", "none"], "python -m lightly_provider datasets: argument --limit: 'none' is no number"),
+        (
+            ["datasets", "--limit", "none"],
+            "python -m lightly_provider datasets: argument --limit: 'none' is not a number",
+        ),
         (["doctor", "--outptu", "json"], "python -m lightly_provider: unrecognized arguments: --outptu; see"),
-        (["examples", "--output", "xml"], "examples: --output is 'xml', which is no output format; write one of table"),
+        (
+            ["examples", "--output", "xml"],
+            "examples: --output is 'xml', which is not an output format; write one of table",
+        ),
     ],
 )
 def test_a_wrong_argument_is_a_sentence(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

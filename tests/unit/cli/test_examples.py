@@ -75,13 +75,11 @@ def test_what_is_wrong_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert refused(capsys, "lightly_s3_onboarding").startswith(
         "examples: --to is missing: name the folder for lightly_s3"
     )
-    assert refused(capsys, "--to", str(tmp_path)).startswith(
-        "examples: --to says where, and no example is named; write"
-    )
+    assert refused(capsys, "--to", str(tmp_path)).startswith("examples: --to is given, and no example is named; write")
     gone = refused(capsys, "lightly_s3_onboarding", "--to", str(tmp_path / "dags"))
     assert gone.startswith(f"examples: --to is '{tmp_path / 'dags'}', which does not exist; name Airflow's DAGs folder")
     (tmp_path / "file").touch()
-    assert "which is no folder" in refused(capsys, "lightly_s3_onboarding", "--to", str(tmp_path / "file"))
+    assert "which is not a folder" in refused(capsys, "lightly_s3_onboarding", "--to", str(tmp_path / "file"))
 
 
 def test_the_examples_of_an_installed_wheel_are_in_the_package(tmp_path: Path) -> None:

@@ -98,18 +98,21 @@ def test_a_network_and_a_region_are_in_the_policy(capsys: pytest.CaptureFixture[
         ([PHOTOS.uri, "--output-location", "x"], "policy: --output-location='x': the scheme s3:// is missing"),
         (
             [PHOTOS.uri, "--output", LIGHTLY.uri],
-            "policy: --output is 's3://my-bucket/lightly/', which is no output format; write one of table, json, yaml, "
-            "plain. The location where Lightly writes is --output-location.",
+            "policy: --output is 's3://my-bucket/lightly/', which is not an output format; write one of table, json, "
+            "yaml, plain. The location where Lightly writes is --output-location.",
         ),
         ([PHOTOS.uri, "--access", "roles"], "policy: --access is 'roles', which is none of its choices; did you mean"),
         ([PHOTOS.uri, "--region", "cn-north-1"], "policy: --region cn-north-1 lies in the partition 'aws-cn'"),
         ([PHOTOS.uri, "--document", "key-policy"], "policy: there is no key-policy for what was asked"),
-        ([PHOTOS.uri, "--source-ip", "here"], "policy: --source-ip has 'here', which is no address range"),
+        ([PHOTOS.uri, "--source-ip", "here"], "policy: --source-ip has 'here', which is not an address range"),
         (
             [PHOTOS.uri, "--source-ip", "1.2.3.0/255.255.255.0"],
             "policy: --source-ip has '1.2.3.0/255.255.255.0', which",
         ),
-        ([PHOTOS.uri, "--source-ip", "fe80::1%eth0"], "policy: --source-ip has 'fe80::1%eth0', which is no address"),
+        (
+            [PHOTOS.uri, "--source-ip", "fe80::1%eth0"],
+            "policy: --source-ip has 'fe80::1%eth0', which is not an address range",
+        ),
         ([PHOTOS.uri, "--external-id-env", "NOT_SET"], "policy: --external-id-env is 'NOT_SET', and there is no such"),
         (
             [PHOTOS.uri, "--kms-key-arn", KEY, "--principal-arn", "*"],

@@ -113,6 +113,21 @@ def test_a_rule_beside_which_s3_refuses_a_new_one_is_named(existing: dict[str, A
     assert "'theirs'" in str(found)
 
 
+def test_a_rule_that_gets_more_events_is_beside_others_as_a_new_one() -> None:
+    ours = rule(events=["s3:ObjectCreated:Put", "s3:ObjectRemoved:*"], id_="ours", prefix="photos/")
+    theirs = rule(OTHER, ["s3:ObjectCreated:Copy"], prefix="photos/a/")
+    narrower = rule(events=["s3:ObjectCreated:Copy"], id_="narrower", prefix="photos/a/")["QueueConfigurations"]
+
+    (found,) = with_rules(ours | theirs, at("s3://b-1/photos/"), QUEUE).conflicts
+    assert "'theirs'" in str(found)
+    change = with_rules(
+        {"QueueConfigurations": [*ours["QueueConfigurations"], *narrower]}, at("s3://b-1/photos/"), QUEUE
+    )
+    (entry,) = change.configuration["QueueConfigurations"]
+    assert (entry["Id"], sorted(entry["Events"])) == ("ours", BOTH)
+    assert (change.added, change.conflicts, len(change.notes)) == ([], [], 2)
+
+
 def test_a_narrower_rule_of_the_same_queue_is_replaced_and_named() -> None:
     existing = rule(events=["s3:ObjectCreated:Put", "s3:ObjectTagging:Put"], prefix="photos/a/", suffix=".jpg")
     change = with_rules(existing, at("s3://b-1/photos/"), QUEUE)
@@ -128,9 +143,9 @@ def test_a_narrower_rule_of_the_same_queue_is_replaced_and_named() -> None:
     [
         ("https://sqs.eu-central-1.amazonaws.com/123456789012/uploads", f"which is the queue's URL; write {QUEUE}."),
         (f"{QUEUE}.fifo", "a FIFO queue"),
-        ("uploads", "which is no ARN of a queue"),
-        ("arn:aws:sns:eu-central-1:123456789012:uploads", "which is no ARN of a queue"),
-        (f"{QUEUE}\n", "which is no ARN of a queue"),
+        ("uploads", "which is not the ARN of a queue"),
+        ("arn:aws:sns:eu-central-1:123456789012:uploads", "which is not the ARN of a queue"),
+        (f"{QUEUE}\n", "which is not the ARN of a queue"),
     ],
 )
 def test_what_is_no_standard_queue_is_refused(arn: str, why: str) -> None:

@@ -161,20 +161,20 @@ FAULTS: dict[str, tuple[str, list[tuple[int, str]]]] = {
     ),
     "no YAML": (
         "datasets:\n- name: birds\n  input: [s3://bkt\n",
-        [(4, "this is no YAML: while parsing a flow sequence")],
+        [(4, "this is not YAML: while parsing a flow sequence")],
     ),
-    "two documents": (named("birds") + "---\n" + named("cats"), [(3, "this is no YAML: expected a single document")]),
+    "two documents": (named("birds") + "---\n" + named("cats"), [(3, "this is not YAML: expected a single document")]),
     "an empty file": ("", [(1, "the file is empty; begin with datasets: and a list of datasets.")]),
     "comments only": ("# nothing\n", [(1, "the file is empty")]),
     "a list": ("- name: birds\n", [(1, "the file is a mapping with a list of datasets; begin with datasets:.")]),
     "no datasets": ("defaults: {access: c}\n", [(1, "datasets is missing")]),
     "an empty list of datasets": ("datasets: []\n", [(1, "datasets is empty; write - name: … for each dataset.")]),
-    "a mapping of datasets": ("datasets: {birds: {input: s3://b}}\n", [(1, "datasets is no list")]),
+    "a mapping of datasets": ("datasets: {birds: {input: s3://b}}\n", [(1, "datasets is not a list")]),
     "a dataset that is a text": ("datasets: [birds]\n", [(1, "a dataset is a mapping")]),
-    "defaults that are a list": ("defaults: [a]\n" + named("birds"), [(1, "defaults is no mapping")]),
+    "defaults that are a list": ("defaults: [a]\n" + named("birds"), [(1, "defaults is not a mapping")]),
     "a fault in the defaults, once": (
         "defaults:\n  schedule: daily\n" + named("birds", "cats"),
-        [(2, "schedule: 'daily' is no schedule; write @hourly, @daily, @weekly")],
+        [(2, "schedule: 'daily' is not a schedule; write @hourly, @daily, @weekly")],
     ),
     "a fault in defaults that nobody uses": (
         "defaults:\n  type: Pictures\n" + named("birds").replace("access", "type: Images, access"),
@@ -182,22 +182,26 @@ FAULTS: dict[str, tuple[str, list[tuple[int, str]]]] = {
     ),
     "a time that never comes": (
         named("birds").replace("access", "schedule: 0 0 31 2 *, access"),
-        [(2, "schedule: '0 0 31 2 *' is no schedule")],
+        [(2, "schedule: '0 0 31 2 *' is not a schedule")],
+    ),
+    "a time that croniter draws anew": (
+        named("birds").replace("access", "schedule: R R(2-4)/1 * * FRI, access"),
+        [(2, "schedule: 'R R(2-4)/1 * * FRI' is not a schedule")],
     ),
     "a schedule with seconds": (
         named("birds").replace("access", "schedule: '* * * * * *', access"),
-        [(2, "schedule: '* * * * * *' is no schedule")],
+        [(2, "schedule: '* * * * * *' is not a schedule")],
     ),
     "a tag": (
         "datasets:\n- name: !!python/object/apply:os.system [ls]\n  input: s3://bkt/a/\n  access: c\n",
         [(2, "the tag 'tag:yaml.org,2002:python/object/apply:os.system' is not allowed; leave it out.")],
     ),
-    "a key that is a number": (named("birds") + "1: x\n", [(3, "the key 1 is no text; put it between quotes.")]),
+    "a key that is a number": (named("birds") + "1: x\n", [(3, "the key 1 is not text; put it between quotes.")]),
     "a merge of a text": (
         "datasets:\n- <<: birds\n  name: birds\n  input: s3://bkt/b/\n  access: c\n",
         [(2, "'<<' merges mappings only")],
     ),
-    "no number": (named("birds").replace("access", "owner: .nan, access"), [(2, ".nan is no finite number")]),
+    "no number": (named("birds").replace("access", "owner: .nan, access"), [(2, ".nan is not a finite number")]),
     "a template, once": (
         "defaults:\n  owner: '{{ var.value.team }}'\n" + named("birds", "cats"),
         [(2, "Airflow's templates are not rendered here; write the value itself.")],
@@ -206,11 +210,11 @@ FAULTS: dict[str, tuple[str, list[tuple[int, str]]]] = {
         "datasets: &a\n- name: birds\n  input: s3://bkt/b/\n  access: c\n  worker: {checkpoint: *a}\n",
         [(1, "this anchor contains an alias of itself; write the value out.")],
     ),
-    "an unknown anchor": ("datasets: *nowhere\n", [(1, "this is no YAML: found undefined alias 'nowhere'")]),
+    "an unknown anchor": ("datasets: *nowhere\n", [(1, "this is not YAML: found undefined alias 'nowhere'")]),
     "a control character": ("datasets:\n- name: bi\x07rds\n", [(2, r"there is the control character")]),
     "an indentation": (
         "datasets:\n  - name: birds\n   input: s3://bkt/a/\n",
-        [(3, "this is no YAML: while parsing a block collection that begins in line 2: expected")],
+        [(3, "this is not YAML: while parsing a block collection that begins in line 2: expected")],
     ),
     "one input inside that of a dataset with another fault": (
         "datasets:\n- {name: a, input: s3://bkt/, access: c}\n- {name: birds, input: s3://bkt/b/, access: c}\n",
@@ -266,7 +270,7 @@ def test_a_value_of_an_anchor_has_the_line_where_it_is_written(tmp_path: Path) -
         """,
     )
     assert faults == [faults[0]]
-    assert faults[0].startswith("line 3, column 13: schedule: 'sometimes' is no schedule")
+    assert faults[0].startswith("line 3, column 13: schedule: 'sometimes' is not a schedule")
 
 
 def test_defaults_anchors_and_merges_are_filled_in_and_null_takes_a_default_away(tmp_path: Path) -> None:
@@ -344,9 +348,28 @@ def test_an_alias_bomb_is_refused(levels: int, tmp_path: Path) -> None:
     assert re.match(r"line \d+, column 6: with all aliases replaced .* more than 200,000 values", fault)
 
 
+def test_defaults_that_are_large_in_each_of_many_datasets_are_refused(tmp_path: Path) -> None:
+    defaults = f"defaults:\n  runs_on: [{', '.join(['a'] * 1000)}]\n"
+    (fault,) = faults_of(tmp_path, defaults + named(*(f"birds {n}" for n in range(200))))
+    assert fault.startswith("line 2, column 3: defaults has 1,002 values, and with them in each of the 200 datasets")
+
+
 def test_what_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
     assert faults_of(tmp_path, "x-a: " + "[" * 60 + "]" * 60 + "\n" + named("birds"))[0].startswith("line 1")
     assert faults_of(tmp_path, "[" * 1000)[0].startswith("line 1")
+
+
+@pytest.mark.parametrize("item", ["[*a{}]", "{{b: *a{}}}", "{{<<: {{b: *a{}}}}}"])
+def test_a_chain_of_aliases_that_is_nested_too_deeply_is_refused_with_its_line(item: str, tmp_path: Path) -> None:
+    def chain(levels: int) -> str:
+        return "x-0: &a0 [1]\n" + "".join(f"x-{n}: &a{n} {item.format(n - 1)}\n" for n in range(1, levels))
+
+    faults = faults_of(tmp_path, f"{chain(600)}{named('birds')}")
+    assert faults[0].endswith("the values are nested more than 40 levels deep; no dataset needs that.")
+    line = re.match(r"line (\d+), column", faults[0])
+    assert line
+    assert 30 <= int(line[1]) <= 41
+    assert not any("nested" in fault for fault in faults_of(tmp_path, f"{chain(30)}{named('birds')}  1: 1\n"))
 
 
 def test_a_message_about_many_faults_is_bounded(tmp_path: Path) -> None:
@@ -356,7 +379,7 @@ def test_a_message_about_many_faults_is_bounded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "cause"), [("missing.yaml", "No such file"), (".", "is no file"), ("/dev/zero", "is no file")]
+    ("path", "cause"), [("missing.yaml", "No such file"), (".", "is not a file"), ("/dev/zero", "is not a file")]
 )
 def test_a_path_that_is_no_file_is_refused(path: str, cause: str, tmp_path: Path) -> None:
     with pytest.raises(LightlyFleetError, match=cause):
@@ -365,7 +388,7 @@ def test_a_path_that_is_no_file_is_refused(path: str, cause: str, tmp_path: Path
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     assert faults_of(tmp_path, b"datasets:\n- name: \xff\n") == [
-        "line 2: this is no text in UTF-8; save the file in that encoding."
+        "line 2: this is not UTF-8 text; save the file in that encoding."
     ]
     assert fleet_of(tmp_path, b"\xef\xbb\xbf" + named("birds").encode()).datasets
 

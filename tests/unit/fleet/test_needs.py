@@ -12,6 +12,7 @@ from lightly_provider.api.models.run import Run
 from lightly_provider.contract import Purpose
 from lightly_provider.fleet.needs import RunsSeen, difference, need_of_run
 from lightly_provider.fleet.planned import Action, FleetPlan, PlannedDataset
+from lightly_provider.fleet.report import report_of
 from lightly_provider.fleet.schedule import latest_before
 
 NOW = datetime(2026, 11, 28, 10, 30, 20, tzinfo=UTC)
@@ -101,6 +102,14 @@ DONE = run("COMPLETED")
             True,
             "a run is due since 2026-11-28 00:00 UTC (@daily)",
         ),
+        # No moment that Python knows.
+        (RunsSeen(newest=DONE, newest_equal=DONE.model_copy(update={"created_at": 10**40})), "@daily", False, ""),
+        (
+            RunsSeen(newest=DONE, newest_equal=DONE.model_copy(update={"created_at": -(10**40)})),
+            "@daily",
+            True,
+            "a run is due since 2026-11-28 00:00 UTC (@daily)",
+        ),
     ],
 )
 def test_a_run_is_needed_only_if_none_covers_it(
@@ -108,6 +117,36 @@ def test_a_run_is_needed_only_if_none_covers_it(
 ) -> None:
     need = need_of_run(seen, schedule, NOW)
     assert (need.is_needed, need.reason) == (is_needed, reason)
+    assert need.in_progress is (not is_needed and bool(reason))
+
+
+@pytest.mark.parametrize(
+    ("then", "ending"),
+    [
+        (RunsSeen(newest=run("EMBEDDING")), "in progress"),
+        (RunsSeen(newest=DONE, newest_equal=DONE), "unchanged"),
+        (RunsSeen(newest=run("FAILED")), None),
+        (RunsSeen(newest=run("CRASHED")), None),
+        (RunsSeen(newest=run("ABORTED")), None),
+        # The scheduled run was canceled.
+        (RunsSeen(), None),
+    ],
+)
+def test_a_run_that_an_earlier_dag_run_left_is_in_progress_and_started_again_only_if_it_ends_badly(
+    then: RunsSeen, ending: str | None
+) -> None:
+    def ending_of(seen: RunsSeen) -> str | None:
+        need = need_of_run(seen, None, NOW)
+        if need.is_needed:
+            return None
+        of_plan = {"name": "a", "owner": None, "action": "unchanged", "in_progress": need.in_progress}
+        report = report_of({"datasets": [{**of_plan, "reason": need.reason}], "parts": []}, {}, {}, {})
+        report.raise_if_incomplete()
+        assert report.n_onboarded + report.n_in_progress == 1
+        return str(report.datasets[0].ending)
+
+    assert ending_of(RunsSeen(waiting="c" * 24)) == "in progress"
+    assert ending_of(then) == ending
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lightly_provider.aws.credentials import InvalidAccessError
+from lightly_provider.aws.location import InvalidLocationError
+from lightly_provider.aws.regions import InvalidRegionError
 from lightly_provider.exceptions import LightlyError, LightlyPermissionsError
 from lightly_provider.fleet.file import Fleet
 from lightly_provider.fleet.planned import Action, FleetPlan, PlannedDataset
 from lightly_provider.fleet.report import FAILURE, in_parts, keep_failure, report_of, report_on
+from lightly_provider.masking import mask_secret
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,6 +76,28 @@ def test_a_report_raises_with_the_names_and_causes_only_if_a_dataset_is_missing(
         LightlyError, match=r"^1 of 2 datasets are not onboarded\.\n(.*\n)+b: The connection is missing\.$"
     ):
         report.raise_if_incomplete()
+
+
+def test_a_run_in_progress_is_neither_onboarded_nor_a_failure() -> None:
+    plan = planned("a", b="unchanged", c="unchanged", d="cannot work")
+    plan["datasets"][2] |= {"in_progress": True, "reason": "run 5f is EMBEDDING"}
+    report = report_of(plan, GROUPS, states("success success success"), {})
+    assert report.summary() == (
+        "2 of 4 datasets are onboarded (1 onboarded, 1 unchanged, 1 in progress, 1 cannot work)."
+    )
+    line = next(line for line in report.table().splitlines() if line.startswith("c "))
+    assert line.split("  ")[-1].strip() == "run 5f is EMBEDDING"
+    said = report.as_dict()
+    assert (said["n_onboarded"], said["n_in_progress"]) == (2, 1)
+    assert {key: said["datasets"][2][key] for key in ("ending", "onboarded", "reason")} == {
+        "ending": "in progress",
+        "onboarded": False,
+        "reason": "run 5f is EMBEDDING",
+    }
+    with pytest.raises(LightlyError, match=r"^1 of 4 datasets are not onboarded, and 1 in progress\."):
+        report.raise_if_incomplete()
+    del plan["datasets"][3]
+    report_of(plan, GROUPS, states("success success success"), {}).raise_if_incomplete()
 
 
 def test_many_missing_datasets_make_a_short_message() -> None:
@@ -139,7 +165,13 @@ def test_only_what_needs_something_is_in_a_part(fleet: Fleet) -> None:
 def test_the_reason_of_what_cannot_work_has_the_fix(fleet: Fleet) -> None:
     plan = plan_of(fleet, "cannot work", "create", "create", fix="Add:\n{}", owner="ann")
     first = in_parts(fleet, plan, n_parts=1, most=1024)["datasets"][0]
-    assert first == {"name": "camera-0", "owner": "ann", "action": "cannot work", "reason": "new\nAdd:\n{}"}
+    assert first == {
+        "name": "camera-0",
+        "owner": "ann",
+        "action": "cannot work",
+        "in_progress": False,
+        "reason": "new\nAdd:\n{}",
+    }
 
 
 def test_more_than_airflow_maps_is_in_several_parts_or_refused(fleet: Fleet) -> None:
@@ -179,6 +211,11 @@ def test_the_reason_that_is_kept_has_the_lines_of_the_message() -> None:
     assert reason_kept(ValueError("dataset_name is 'x', which is too short.")).startswith("dataset_name")
 
 
+@pytest.mark.parametrize("error", [InvalidAccessError, InvalidLocationError, InvalidRegionError])
+def test_an_error_of_this_provider_keeps_its_message_whatever_its_base_class(error: type[Exception]) -> None:
+    assert reason_kept(error("It has a session token; use keys.")) == "It has a session token; use keys."
+
+
 def test_an_error_that_no_retry_can_cure_is_the_cause_of_airflows_own() -> None:
     from airflow.providers.common.compat.sdk import AirflowFailException
 
@@ -194,6 +231,9 @@ def test_a_reason_holds_no_secret_and_no_control_character_and_is_not_long() -> 
     of_another = reason_kept(OfAnotherLibraryError("https://x/?token=canary"))
     assert of_another == "OfAnotherLibraryError; the log of the task says more."
     assert "canary" not in reason_kept(ValueError("GET https://x/v1?token=canary&a=b failed"))
+    assert "canary" not in reason_kept(InvalidAccessError("'http://joe:canary@host' is no address"))
+    mask_secret("canary-of-a-key")
+    assert reason_kept(InvalidAccessError("The key is canary-of-a-key.")) == "The key is ***."
     assert reason_kept(LightlyError("a\x1b[31m\x00b")) == "a\\x1b[31m\\x00b"
     assert "::group::" not in reason_kept(LightlyError("::group::x"))
     assert len(reason_kept(LightlyError("x" * 100_000))) < 5000

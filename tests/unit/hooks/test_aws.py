@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import ExitStack
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lightly_provider.aws.credentials import DelegatedAccess, InvalidAccessError, UserAccess
-from lightly_provider.exceptions import LightlyAccessError, LightlyConnectionConfigError
-from lightly_provider.hooks.aws import AwsConnection, AwsConnections, Identity, connection_fields, refusals_explained
+from lightly_provider.exceptions import (
+    LightlyAccessError,
+    LightlyConnectionConfigError,
+    LightlyConnectionMissingError,
+)
+from lightly_provider.hooks.aws import (
+    QUICK,
+    AwsConnection,
+    AwsConnections,
+    Identity,
+    connection_fields,
+    refusals_explained,
+)
 from lightly_provider.hooks.aws import find_bucket_region as region_of_bucket
+from lightly_provider.masking import masked
 from tests.unit.api.scripted_platform import Answer, NoAnswer, ScriptedPlatform, Step, refusing_address
 
 if TYPE_CHECKING:
@@ -22,6 +36,10 @@ KEY_ID, SECRET_KEY = "AKIAIOSFODNN7EXAMPLE", "CANARYSECRETKEY/with+signs/of+40ch
 ROLE, EXTERNAL_ID = "arn:aws:iam::123456789012:role/Lightly", "CANARYEXTERNALID"
 KEYS = {"login": KEY_ID, "password": SECRET_KEY}
 OF_ROLE = {"role_arn": ROLE, "assume_role_kwargs": {"ExternalId": EXTERNAL_ID}}
+AIRFLOW = tuple(int(part) for part in version("apache-airflow").split(".")[:2])
+airflow_passes_any_extra_on = pytest.mark.skipif(
+    (3, 0) <= AIRFLOW < (3, 2), reason="Airflow 3.0 and 3.1 say of such a connection that it is not defined"
+)
 
 
 @pytest.fixture
@@ -192,8 +210,16 @@ def test_at_debug_no_secret_of_a_session_is_logged(
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"extra": ["CANARY"]}, "The extra of AWS connection 'my_aws' is a list; it must be a JSON object"),
-        ({"extra": "CANARY, no JSON"}, "is text that is not JSON; it must be a JSON object"),
+        pytest.param(
+            {"extra": ["CANARY"]},
+            "The extra of AWS connection 'my_aws' is a list; it must be a JSON object",
+            marks=airflow_passes_any_extra_on,
+        ),
+        pytest.param(
+            {"extra": "CANARY, no JSON"},
+            "is text that is not JSON; it must be a JSON object",
+            marks=airflow_passes_any_extra_on,
+        ),
         ({"extra": {**OF_ROLE, "assume_role_kwargs": ["CANARY"]}}, "assume_role_kwargs in the extra of .* is a list"),
         ({"extra": {**OF_ROLE, "assume_role_kwargs": "CANARY"}}, "assume_role_kwargs .* is text that is not JSON"),
         ({"extra": {"service_config": "[]"}}, "service_config in the extra of .* is a list"),
@@ -202,10 +228,10 @@ def test_at_debug_no_secret_of_a_session_is_logged(
         ({"extra": {**OF_ROLE, "assume_role_kwargs": '{"ExternalId": 1e12}'}}, "ExternalId .* is a float and not a"),
         ({"extra": {"role_arn": 7}}, "role_arn in the extra of .* is a int"),
         ({"extra": {"profile_name": "gone"}}, r"The config profile \(gone\) could not be found"),
-        ({"extra": {"region_name": "eu-central1"}}, "region_name in the extra .*is no AWS region; did you mean"),
-        ({"extra": {"region_name": "a nonsense\nregion"}}, "is no AWS region"),
-        ({"extra": {"endpoint_url": "CANARY"}}, "endpoint_url in the extra of .* is no address of a server"),
-        ({"extra": {"endpoint_url": "http://127.0.0.1:port"}}, "is no address of a server"),
+        ({"extra": {"region_name": "eu-central1"}}, "region_name in the extra .*is not an AWS region; did you mean"),
+        ({"extra": {"region_name": "a nonsense\nregion"}}, "is not an AWS region"),
+        ({"extra": {"endpoint_url": "CANARY"}}, "endpoint_url in the extra of .* is not the address of a server"),
+        ({"extra": {"endpoint_url": "http://127.0.0.1:port"}}, "is not the address of a server"),
         (
             {"extra": {"service_config": {"s3": {"endpoint_url": "s3.local"}}}},
             "service_config.s3.endpoint_url .* is no",
@@ -215,7 +241,17 @@ def test_at_debug_no_secret_of_a_session_is_logged(
             {"extra": {"config_kwargs": {"proxies": "http://u:CANARY@p"}}},
             "config_kwargs.proxies .* is text that is not",
         ),
-        ({"extra": {"endpoint_url": "http://a\x1bb"}}, "is no address of a server"),
+        ({"extra": {"endpoint_url": "http://a\x1bb"}}, "is not the address of a server"),
+        ({"extra": {"endpoint_url": "http://minio:CANARY@my_minio:9000"}}, r"http://\*\*\*@my_minio:9000; correct"),
+        (
+            {"extra": {"service_config": {"s3": {"endpoint_url": "http://minio:CANARY@my_minio"}}}},
+            r"http://\*\*\*@my_minio; correct",
+        ),
+        (
+            {"extra": {"config_kwargs": {"proxies": {"https": "http://u:CANARY@p:99999"}}}},
+            r"config_kwargs.proxies.https in the extra of .* is not the address of a server",
+        ),
+        ({"extra": {"config_kwargs": {"proxies": {"https": "u:CANARY@p\u2100"}}}}, "is not the address of a server"),
         ({"extra": {"config_kwargs": {"connect_timeout": "a\nb"}}}, r"Timeout value connect was a\\nb"),
         ({"extra": {"service_config": "[" * 100_000}}, "service_config in the extra of .* is text that is not JSON"),
         ({"extra": {"config_kwargs": {"retries": 7}}}, "cannot be used"),
@@ -243,7 +279,7 @@ def test_a_setting_that_cannot_be_right_is_one_sentence(
 @pytest.mark.parametrize("field", ["login", "password"])
 def test_a_login_or_password_that_is_no_text_is_one_sentence(field: str) -> None:
     fields = {"conn_type": "aws", **KEYS, field: 12345}
-    with pytest.raises(LightlyConnectionConfigError, match=f"The {field} of AWS connection 'x' is no text; write it"):
+    with pytest.raises(LightlyConnectionConfigError, match=f"The {field} of AWS connection 'x' is not text; write it"):
         AwsConnection("x", fields=fields).client("s3")
 
 
@@ -279,6 +315,40 @@ def test_what_is_no_id_is_refused(conn_id: Any) -> None:
 def test_a_connection_that_does_not_exist_is_one_sentence() -> None:
     with pytest.raises(LightlyConnectionConfigError, match="There is no Airflow connection 'None'; create it"):
         AwsConnection("None").client("s3")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (
+            '{"conn_type": "aws" "password": "CANARY"}',
+            r"is not valid JSON \(Expecting ',' delimiter, line 1, column 21\)",
+        ),
+        ("\n{'conn_type': 'aws', 'password': 'CANARY'}", "is not valid JSON .*line 2, column 2"),
+        ('{"conn_type": "aws", "passwort": "CANARY"}', "a field has a name that Airflow does not know"),
+        ('{"conn_type": "aws", "password": "CANARY", "port": "CANARY"}', "the port is not a number"),
+    ],
+)
+def test_a_variable_that_airflow_cannot_read_is_not_said_to_be_missing(
+    value: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MY_AWS", value)
+    with pytest.raises(
+        LightlyConnectionMissingError, match="cannot read the connection 'my_aws' from AIRFLOW_CONN_MY_AWS: "
+    ) as refused:
+        AwsConnection("my_aws").client("s3")
+    assert re.search(expected, str(refused.value))
+    assert "CANARY" not in str(refused.value)
+    assert refused.value.__suppress_context__
+
+
+@pytest.mark.skipif(not (3, 0) <= AIRFLOW < (3, 2), reason="other versions of Airflow read such a connection")
+@pytest.mark.parametrize("extra", [["CANARY"], "CANARY, no JSON"])
+def test_where_airflow_refuses_an_extra_that_is_no_object_its_variable_is_named(
+    aws_connection: Callable[..., str], extra: Any
+) -> None:
+    with pytest.raises(LightlyConnectionMissingError, match=r"AIRFLOW_CONN_MY_AWS: .* the extra is not a JSON object"):
+        AwsConnection(aws_connection(extra, **KEYS)).client("s3")
 
 
 def test_objects_in_the_extra_may_be_json_texts(aws_connection: Callable[..., str]) -> None:
@@ -342,6 +412,27 @@ def test_what_s3_does_not_tell_is_none(
 
 def test_an_s3_that_is_not_there_tells_nothing(aws_connection: Callable[..., str]) -> None:
     assert find_bucket_region("my-bucket", aws_connection({"endpoint_url": refusing_address()}, **KEYS)) is None
+
+
+@pytest.mark.parametrize("of_service", [False, True])
+@pytest.mark.parametrize("is_proxy", [False, True])
+def test_a_password_in_an_address_reaches_no_log_and_no_message_if_nothing_answers_there(
+    aws_connection: Callable[..., str], caplog: pytest.LogCaptureFixture, is_proxy: bool, of_service: bool
+) -> None:
+    address = refusing_address().replace("//", "//minio:IN-AN-ADDRESS-CANARY@")
+    endpoint = {"endpoint_url": "http://127.0.0.1:1" if is_proxy else address}
+    extra: dict[str, Any] = {"service_config": {"s3": endpoint}} if of_service else dict(endpoint)
+    if is_proxy:
+        extra["config_kwargs"] = {"proxies": {"http": address}}
+    connection = AwsConnection(aws_connection(extra, **KEYS))
+    assert region_of_bucket("my-bucket", connection) is None
+    with pytest.raises(LightlyAccessError, match="AWS could not be asked") as refused, refusals_explained(connection):
+        connection.client("s3", config=QUICK).list_objects_v2(Bucket="my-bucket", Prefix="a/")
+    said = f"{refused.value}\n{caplog.text}\n{connection.endpoint_url('s3')}"
+    assert said.count("//***@") == 2
+    assert "CANARY" not in said
+    assert "prefix" not in said
+    assert masked("the password is IN-AN-ADDRESS-CANARY") == "the password is ***"
 
 
 def test_a_bucket_that_does_not_exist_is_told(

@@ -97,8 +97,10 @@ def test_host_and_port_become_one_address(host: str | None, port: int | None, ad
     ],
 )
 def test_what_is_no_address_of_a_web_server_is_refused(host: str) -> None:
-    assert "has a host that is no address of a web server; write it like https://api.lightly.ai" in refusal(host=host)
-    assert "extra web_url that is no address" in refusal(web_url=host)
+    assert "has a host that is not the address of a web server; write it like https://api.lightly.ai" in refusal(
+        host=host
+    )
+    assert "extra web_url that is not the address" in refusal(web_url=host)
 
 
 @pytest.mark.parametrize(
@@ -233,25 +235,25 @@ def test_a_connection_of_this_type_or_of_none_is_read(conn_type: str | None) -> 
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({"extra": [CANARY]}, "has an extra that is no JSON object"),
-        ({"extra": CANARY}, "has an extra that is no JSON object"),
-        ({"extra": None}, "has an extra that is no JSON object"),
-        ({"password": 12345}, "has a password that is no text"),
-        ({"password": [CANARY]}, "has a password that is no text"),
+        ({"extra": [CANARY]}, "has an extra that is not a JSON object"),
+        ({"extra": CANARY}, "has an extra that is not a JSON object"),
+        ({"extra": None}, "has an extra that is not a JSON object"),
+        ({"password": 12345}, "has a password that is not text"),
+        ({"password": [CANARY]}, "has a password that is not text"),
         ({"password": f"{CANARY}\n{CANARY}"}, "an API token with a line break"),
         ({"password": f"{CANARY}\x00"}, "an API token with a line break"),
         ({"port": "abc"}, "has the port 'abc'; it must be a number from 1 to 65535"),
         ({"port": -1}, "has the port -1"),
         ({"port": 10**400}, "has the port"),
         ({"port": True}, "has the port True"),
-        ({"host": [CANARY]}, "has a host that is no address"),
-        ({"host": True}, "has a host that is no address"),
+        ({"host": [CANARY]}, "has a host that is not the address"),
+        ({"host": True}, "has a host that is not the address"),
         ({"extra": {"ca_bundle": ["x"]}}, "has ca_bundle=['x'] in its extra; it must be a path"),
         ({"extra": {"ca_bundle": "a\x00b"}}, "it must be a path"),
         ({"extra": {"read_timeout": True}}, "has read_timeout=True in its extra"),
         ({"extra": {"read_timeout": 10**400}}, "it must be a number of seconds above 0"),
-        ({"extra": {"web_url": 5.5}}, "has a extra web_url that is no address"),
-        ({"extra": {"proxies": "[" * 100_000}}, "has proxies in its extra that are no JSON object"),
+        ({"extra": {"web_url": 5.5}}, "has a extra web_url that is not the address"),
+        ({"extra": {"proxies": "[" * 100_000}}, "has proxies in its extra that are not a JSON object"),
     ],
 )
 def test_fields_of_wrong_types_are_refused_in_one_sentence(fields: dict[str, Any], expected: str) -> None:

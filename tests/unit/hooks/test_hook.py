@@ -581,7 +581,7 @@ def test_a_web_page_in_place_of_the_platform_is_no_connection(hook_on: HookOn) -
     ("fields", "wording"),
     [
         ({}, "has no API token"),
-        ({"password": "t", "host": "https://a b"}, "has a host that is no address"),
+        ({"password": "t", "host": "https://a b"}, "has a host that is not the address"),
         ({"password": "t", "extra": {"proxies": "x"}}, "has proxies in its extra"),
     ],
 )

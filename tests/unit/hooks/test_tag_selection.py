@@ -98,6 +98,14 @@ def test_a_combination_is_read_from_exports_and_mappings_alone(hook_on: HookOn) 
         assert_fits_contract(received.method, received.url, received.body)
 
 
+def test_addresses_of_whole_tags_are_read_without_names(hook_on: HookOn) -> None:
+    hook, platform = hook_on(tags_answer(), page(BITS["all"], "s3://b/"))
+
+    assert list(hook.iter_uris(DATASET, "all", union_with=["even"])) == [f"s3://b/{name}" for name in NAMES]
+    (asked,) = platform.received[1:]
+    assert dict(asked.query)["fileNameFormat"] == "DATASOURCE_FULL"
+
+
 def test_nothing_is_read_of_a_tag_whose_samples_all_are_in_an_earlier_one(hook_on: HookOn) -> None:
     hook, platform = hook_on(tags_answer(), page(BITS["all"]), Answer(500))
 

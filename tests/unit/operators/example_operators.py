@@ -184,7 +184,7 @@ OPERATORS: dict[type[CheckedArguments], tuple[dict[str, Any], dict[str, Any]]] =
             "datasets": {"my-photos": "s3://my-bucket/raw/"},
             "manifest_prefix": "s3://my-bucket/uploads/",
         },
-        {"aws_conn_id": "my_aws", "max_messages": 100, "visibility_timeout": 600},
+        {"aws_conn_id": "my_aws", "max_messages": 100, "max_manifests": 50, "visibility_timeout": 600},
     ),
     ListEndedRunsOperator: (
         {},

@@ -282,6 +282,12 @@ def test_artifacts_that_are_listed_twice_or_have_the_same_name_do_not_meet() -> 
     assert names_of_files([artifact("c", "/", "odd/type")]) == {"c" * 24: f"artifact-{'c' * 24}"}
 
 
+def test_a_name_that_is_made_for_an_unsafe_one_is_not_the_name_of_another() -> None:
+    a, b, c = "a" * 24, "b" * 24, "c" * 24
+    artifacts = [artifact("a", "../x.txt"), artifact("b", f"LOG-{a}.txt"), artifact("c", f"log-{b}.txt")]
+    assert names_of_files(artifacts) == {each: f"log-{each}.txt" for each in (a, b, c)}
+
+
 def test_a_destination_that_cannot_be_written_is_told_before_the_first_file_is_read(
     storage: Storage, tmp_path: Path, context: dict[str, Any]
 ) -> None:

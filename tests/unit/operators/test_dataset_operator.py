@@ -31,10 +31,16 @@ def test_the_new_datasets_id_is_returned_and_its_page_linked(
     started = platform(found(), Answer(201, documented_answer("create_dataset", id=DATASET)))
     assert create(dataset_type="Videos").execute(context) == DATASET  # type: ignore[arg-type]
     assert started.received[1].json["type"] == "Videos"
-    assert context["ti"].xcoms == {
-        "lightly_dataset_url": f"https://app.lightly.ai/dataset/{DATASET}",
-        "dataset_name": "photos",
-    }
+    assert context["ti"].xcoms == {"lightly_dataset_url": f"https://app.lightly.ai/dataset/{DATASET}"}
+
+
+def test_an_instance_of_a_mapped_task_pushes_its_name(
+    platform: Callable[..., ScriptedPlatform], context: dict[str, Any]
+) -> None:
+    platform(found({"id": DATASET, "name": "photos", "type": "Images"}))
+    context["ti"].map_index = 3
+    create().execute(context)  # type: ignore[arg-type]
+    assert context["ti"].xcoms["dataset_name"] == "photos"
 
 
 def test_the_second_run_finds_what_the_first_one_made(

@@ -42,10 +42,7 @@ def configure(context: dict[str, Any], **arguments: Any) -> dict[str, Any]:
     result: dict[str, Any] = operator.execute(context)  # type: ignore[arg-type]
     shown = json.dumps(result) + json.dumps(context["ti"].xcoms)
     assert "CANARY" not in shown
-    assert context["ti"].xcoms == {
-        "dataset_id": DATASET,
-        "lightly_dataset_url": f"https://app.lightly.ai/dataset/{DATASET}",
-    }
+    assert context["ti"].xcoms == {"lightly_dataset_url": f"https://app.lightly.ai/dataset/{DATASET}"}
     return result
 
 
@@ -182,7 +179,7 @@ def test_what_s3_does_not_tell_is_what_the_connection_says(
     ("answer", "expected"),
     [
         (Answer(403), "The region of bucket 'my-bucket' (resource_path) could not be"),
-        (Answer(403, headers={"x-amz-bucket-region": "mars-1"}), "region='mars-1' is no AWS region"),
+        (Answer(403, headers={"x-amz-bucket-region": "mars-1"}), "region='mars-1' is not an AWS region"),
         (Answer(404), "Bucket 'my-bucket' does not exist"),
     ],
 )

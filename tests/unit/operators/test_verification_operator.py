@@ -77,6 +77,30 @@ def test_green_lights_are_a_verdict_in_xcom_and_a_table_in_the_log(
     assert [received.method for received in started.received] == ["GET"] * 3
 
 
+GCS = documented_answer(
+    "get_datasources_by_dataset_id", {"purpose": "LIGHTLY", "type": "GCS", "fullPath": "gs://bucket/lightly/"}
+)[0]
+
+
+def test_a_dataset_in_another_cloud_fails_with_the_type_of_its_datasources(
+    platform: Callable[..., ScriptedPlatform], context: dict[str, Any]
+) -> None:
+    started = platform(dataset(), datasources(GCS))
+    with pytest.raises(ValueError, match="no datasource in S3") as refused:
+        verify(context)
+    assert "LIGHTLY of type GCS" in str(refused.value)
+    assert "configure one first" not in str(refused.value)
+    assert len(started.received) == 2
+
+
+def test_green_lights_beside_another_cloud_say_what_was_not_verified(
+    platform: Callable[..., ScriptedPlatform], context: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    platform(dataset(), datasources(USER_ACCESS, GCS), lights(ALL_GREEN))
+    assert verify(context)["ok"]
+    assert "Only datasources in S3 are verified, so these are not: LIGHTLY of type GCS" in caplog.text
+
+
 def test_read_only_is_enough_for_an_input(platform: Callable[..., ScriptedPlatform], context: dict[str, Any]) -> None:
     platform(dataset(), INPUT, lights(READ_ONLY))
     assert verify(context)["ok"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,22 +12,28 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTas
 
 from lightly_provider.api.models.run import Observation, Run
 from lightly_provider.exceptions import (
+    LightlyAuthenticationError,
+    LightlyConnectionError,
     LightlyForbiddenError,
+    LightlyNotFoundError,
     LightlyRunAbortedError,
     LightlyRunCanceledError,
     LightlyRunCrashedError,
+    LightlyRunError,
     LightlyRunFailedError,
     LightlyRunTimeoutError,
     LightlyServerError,
 )
 from lightly_provider.hooks.verbs import runs
 from lightly_provider.operators import worker
+from lightly_provider.operators.cancellation import CancelLightlyRunOperator
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
 from lightly_provider.runs import follower, task_state
 from lightly_provider.runs.state import decide
 from tests.contract.example_calls import ARTIFACT, CONFIG, RUN, SCHEDULED_RUN, TAG
 from tests.contract.samples import documented_answer
 from tests.contract.schema import assert_fits_contract
+from tests.final_errors import final
 from tests.unit.api.scripted_platform import Answer, NoAnswer, ScriptedPlatform, Step
 from tests.unit.operators.example_operators import DATASET, SELECTION
 
@@ -702,3 +709,99 @@ def test_a_kill_never_raises_and_says_that_the_run_may_go_on(
     (line,) = lines(caplog)
     assert line.startswith(f"Scheduled run {SCHEDULED_RUN} could not be canceled: ")
     assert line.endswith("See https://app.lightly.ai/compute/runs")
+
+
+# --- canceling as a task of its own --------------------------------------------------------------------------------
+
+
+class PlainlyLoggedCancel(CancelLightlyRunOperator):
+    """Airflow 3 logs through structlog, past what pytest captures."""
+
+    log = logging.getLogger("run")
+
+
+def cancel(if_taken: str) -> CancelLightlyRunOperator:
+    return PlainlyLoggedCancel(task_id="cancel", dataset_id=DATASET, scheduled_run_id=SCHEDULED_RUN, if_taken=if_taken)
+
+
+DATASET_UNKNOWN = Answer(404, {"code": "DATASET_UNKNOWN", "error": "no"})
+
+
+@pytest.mark.parametrize("if_taken", ["warn", "fail"])
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        pytest.param(NoAnswer(), LightlyConnectionError, id="no answer"),
+        pytest.param(Answer(503), LightlyServerError, id="down"),
+        pytest.param(Answer(401), LightlyAuthenticationError, id="wrong token"),
+        pytest.param(Answer(403), LightlyForbiddenError, id="forbidden"),
+        pytest.param(DATASET_UNKNOWN, LightlyNotFoundError, id="unknown dataset"),
+    ],
+)
+def test_a_run_of_which_nothing_is_known_is_not_said_to_be_looked_at(
+    routed: Callable[..., RoutedPlatform], context: Any, answer: Step, error: type[Exception], if_taken: str
+) -> None:
+    routed({CANCEL: [answer], ("GET", SCHEDULE_PATH): [answer]})
+    with pytest.raises(final(error)):
+        cancel(if_taken).execute(context)
+
+
+@pytest.mark.parametrize("if_taken", ["warn", "fail"])
+def test_a_run_that_the_platform_does_not_know_fails_the_cancelation(
+    routed: Callable[..., RoutedPlatform], context: Any, if_taken: str
+) -> None:
+    routed({CANCEL: [Answer(404)], ("GET", SCHEDULE_PATH): [scheduled()], ("GET", RUN_PATH): [NO_RUN]})
+    with pytest.raises(LightlyRunError, match="neither in the schedule nor among the runs"):
+        cancel(if_taken).execute(context)
+
+
+def test_a_run_that_stays_open_fails_the_cancelation(routed: Callable[..., RoutedPlatform], context: Any) -> None:
+    routed({CANCEL: [Answer(200)], ("GET", SCHEDULE_PATH): [entry("OPEN")]})
+    with pytest.raises(LightlyServerError, match=r"stays\s+OPEN"):
+        cancel("warn").execute(context)
+
+
+@pytest.mark.parametrize(
+    ("seen", "state", "says"),
+    [
+        pytest.param(entry("CANCELED"), None, "was canceled before a worker took it", id="canceled"),
+        pytest.param(entry("DONE"), None, "a worker has finished it", id="done"),
+        *(pytest.param(scheduled(), state, "a worker has finished it", id=state) for state in ("COMPLETED", "ABORTED")),
+    ],
+)
+def test_a_run_that_is_over_is_a_success_whoever_ended_it(
+    routed: Callable[..., RoutedPlatform],
+    context: Any,
+    caplog: pytest.LogCaptureFixture,
+    seen: Step,
+    state: str | None,
+    says: str,
+) -> None:
+    routed(
+        {CANCEL: [Answer(409)], ("GET", SCHEDULE_PATH): [seen], ("GET", RUN_PATH): [run(state) if state else NO_RUN]}
+    )
+    with caplog.at_level(logging.INFO):
+        assert cancel("fail").execute(context) is ("canceled before" in says)
+    (line,) = lines(caplog)
+    assert says in line
+
+
+@pytest.mark.parametrize(
+    ("seen", "state"), [(entry("LOCKED"), None), (scheduled(), "TRAINING")], ids=["in the schedule", "only a run"]
+)
+def test_of_a_run_that_continues_the_author_decides(
+    routed: Callable[..., RoutedPlatform],
+    context: Any,
+    caplog: pytest.LogCaptureFixture,
+    seen: Step,
+    state: str | None,
+) -> None:
+    routed(
+        {CANCEL: [Answer(409)], ("GET", SCHEDULE_PATH): [seen], ("GET", RUN_PATH): [run(state) if state else NO_RUN]}
+    )
+    says = rf"took\s+it\s+\({state or 'LOCKED'}\),\s+and\s+it\s+continues"
+    assert cancel("warn").execute(context) is False
+    (line,) = lines(caplog)
+    assert re.search(says, line)
+    with pytest.raises(LightlyRunError, match=says):
+        cancel("fail").execute(context)

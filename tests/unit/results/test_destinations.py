@@ -168,10 +168,10 @@ def test_a_storage_that_airflow_does_not_know_is_refused_with_its_name() -> None
     ("address", "reason"),
     [
         ("", "write s3://bucket/folder/file"),
-        ("names.txt", "which is no absolute path"),
-        ("file://names.txt", "which is no absolute path"),
+        ("names.txt", "which is not an absolute path"),
+        ("file://names.txt", "which is not an absolute path"),
         ("/data/", "write the file's name, too"),
-        ("/data/\0", "no file name"),
+        ("/data/\0", "not a file name"),
         ("/data/../etc/names.txt", "write the path without '..'"),
         ("s3://bucket", "write the file's name, too"),
         ("s3://my-bucket/", "write the file's name, too"),
@@ -179,8 +179,8 @@ def test_a_storage_that_airflow_does_not_know_is_refused_with_its_name() -> None
         ("s3:/my-bucket/names.txt", "write s3://my-bucket/names.txt"),
         ("s3://My_Bucket/names.txt", "bucket names hold only"),
         ("https://my-bucket.s3.amazonaws.com/names.txt", "is a web address"),
-        ("gs://bucket", "no address of a file"),
-        ("gs://bucket/folder/", "no address of a file"),
+        ("gs://bucket", "not the address of a file"),
+        ("gs://bucket/folder/", "not the address of a file"),
     ],
 )
 def test_an_address_that_cannot_be_right_is_refused_without_a_request(address: str, reason: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from lightly_provider.api.models.sample import NamePage
 from lightly_provider.exceptions import LightlyDatasourceError, LightlyExtraMissingError, LightlyResponseError
 from lightly_provider.hooks.verbs.tags import TaggedFile
 from lightly_provider.results import export
@@ -33,12 +34,22 @@ def lines(content: bytes) -> list[Any]:
 def test_filenames_are_lines_exactly_as_in_the_bucket() -> None:
     names = [["a\u2028b.jpg", "c\r.jpg"], ["ü.jpg"]]
 
-    assert b"".join(text.filenames(names)).decode().split("\n") == ["a\u2028b.jpg", "c\r.jpg", "ü.jpg", ""]
-    assert b"".join(text.filenames([])) == b""
+    assert b"".join(text.lines(names)).decode().split("\n") == ["a\u2028b.jpg", "c\r.jpg", "ü.jpg", ""]
+    assert b"".join(text.lines([])) == b""
+
+
+def test_addresses_are_lines_unless_one_has_a_line_break() -> None:
+    page = NamePage("s3://b/ä.jpg\ns3://b/\u2028.jpg".encode())
+    broken = NamePage(b"s3://b/a.jpg\ns3://b/b\rc.jpg\ns3://b/d.jpg")
+
+    assert b"".join(text.lines(text.checked_uris([page, ["s3://b/c.jpg"]]))) == page.lines + b"\ns3://b/c.jpg\n"
+    for pages in [page, broken], [["s3://b/a.jpg", "s3://b/b\rc.jpg"]], [["s3://b/b\nc.jpg"]]:
+        with pytest.raises(LightlyResponseError, match=r"s3://b/b\\[nr]c.jpg has a line break in it"):
+            list(text.checked_uris(pages))
 
 
 def test_an_address_of_a_video_or_an_image_says_where_in_it_the_sample_is() -> None:
-    assert b"".join(text.uris(PAGES)).decode().split("\n") == [
+    assert b"".join(text.lines(text.uris(PAGES))).decode().split("\n") == [
         IMAGE.address,
         "s3://my-bucket/raw/street.mp4#t=5.1&frame=153",
         "s3://my-bucket/raw/a.jpg#crop=3&task=boxes",

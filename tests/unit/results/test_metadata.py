@@ -172,14 +172,14 @@ def test_a_row_about_a_video_or_a_frame_says_so() -> None:
     [
         ({"a.jpg": {"x": 1}, "c.jpg": {"x": "one"}}, {}, "'x' has texts and whole numbers; make them of one kind"),
         ({"a.jpg": {"x": [1]}}, {}, "a value of the kind list has no place in metadata"),
-        ({"a.jpg": {"x": float("nan")}}, {}, "nan is no number of JSON"),
+        ({"a.jpg": {"x": float("nan")}}, {}, "nan is not a JSON number"),
         ({"a.jpg": {"x": 2**70}}, {}, "is too large"),
         ({"a.jpg": {"x": "nul\0"}}, {}, "has a character that no file can"),
         ({"a.jpg": {"lightly": 1}}, {}, "begins with 'lightly'"),
         ({"a.jpg": {"x": 1, "x.y": 2}}, {}, "'x' is a value, and 'x.y' is inside it"),
         ({"a.jpg": {"": 1}}, {}, "a member is called ''"),
         ({"a.jpg": {"x.y": 1, "x": {"y": 2}}}, {}, "it has 'x.y' twice"),
-        ({"a.jpg": 5}, {}, "its metadata is no mapping"),
+        ({"a.jpg": 5}, {}, "its metadata is not a mapping"),
         ({"/a.jpg": {"x": 1}}, {}, "is not relative to the input datasource"),
         ({"schema.jpg": {"x": 1}}, {}, "which is the schema's"),
         ({"a.jpg": {"x": 1}, "a.png": {"x": 1}}, {}, "another row is about the same file"),
@@ -190,7 +190,7 @@ def test_a_row_about_a_video_or_a_frame_says_so() -> None:
             {"schema": {"sky": "NUMERIC_INT"}},
             "schema says NUMERIC_INT for 'sky', which has",
         ),
-        ({"a.jpg": {"sky": "blue"}}, {"schema": {"sky": "TEXT"}}, "which is no type; use one of NUMERIC_INT,"),
+        ({"a.jpg": {"sky": "blue"}}, {"schema": {"sky": "TEXT"}}, "which is not a type; use one of NUMERIC_INT,"),
         ({"a.jpg": {"x": 1}}, {"schema": {"x": {"default": "none"}}}, "the default 'none' for 'x'"),
         ({"a.jpg": {"x": 1}}, {"columns": ["y"]}, "'y' is not there"),
         ({"a.jpg": {"x": 1}}, {"columns": ["x", "y"]}, "'y' is not there, or has no values"),
@@ -211,15 +211,15 @@ def test_metadata_that_break_a_rule_are_named_before_the_first_byte(
         ("file_name,x\na.jpg,nul\0\n", "csv", "m.txt, line 2: the text 'nul\\\\x00' is too long, or has a character"),
         ("file_name,x\na.jpg," + "x" * 10_001 + "\n", "csv", "is too long"),
         ("file_name,x\na.jpg," + "x," * 600_000 + "\n", "csv", "line 2 is longer than 1 MiB"),
-        ('{"file_name": "a.jpg", "x": 1e999}\n', "jsonl", "inf is no number of JSON"),
+        ('{"file_name": "a.jpg", "x": 1e999}\n', "jsonl", "inf is not a JSON number"),
         ('{"file_name": "a.jpg", "x": ' + "9" * 5000 + "}\n", "jsonl", "line 1: it has a number of 5000 digits"),
         ('{"file_name": "a.jpg", "x": "' + "x" * 10_000_000 + '"}\n', "jsonl", "line 1 is longer than 1 MiB"),
         ("file_name,x\na.jpg,1,2\n", "csv", "m.txt, line 2: it has another number of columns than the 2 of"),
         ("file_name,x\na.jpg\n", "csv", "another number of columns"),
         ("file_name,x,x\na.jpg,1,2\n", "csv", "two columns have the same name, 'x'"),
         ('file_name,x\n"a.jpg,1\n', "csv", "cannot be read"),
-        ('{"file_name": "a.jpg", "x": 1}\n[1]\n', "jsonl", "line 2: it is no JSON object"),
-        ('{"file_name": "a.jpg", "x": 1\n', "jsonl", "line 1: it is no JSON"),
+        ('{"file_name": "a.jpg", "x": 1}\n[1]\n', "jsonl", "line 2: it is not a JSON object"),
+        ('{"file_name": "a.jpg", "x": 1\n', "jsonl", "line 1: it is not JSON"),
         ('{"file_name": 7, "x": 1}\n', "jsonl", "it has no file name"),
         ("no parquet at all", "parquet", "cannot be read as Parquet"),
     ],
@@ -289,7 +289,7 @@ def test_a_time_that_python_cannot_hold_and_a_damaged_page_are_named(folder: Mem
 
 def test_a_schema_that_is_no_list_is_not_overwritten(folder: MemoryFolder) -> None:
     folder.files["schema.json"] = b'{"a": 1}'
-    assert "cannot be extended: it is no list of entries" in refused(folder, {"a.jpg": {"x": 1}})
+    assert "cannot be extended: it is not a list of entries" in refused(folder, {"a.jpg": {"x": 1}})
 
 
 def test_parquet_without_pyarrow_is_one_sentence(

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import sys
+import tracemalloc
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from lightly_provider.api.models.datasource import Datasource
 from lightly_provider.exceptions import LightlyExtraMissingError, LightlyInvalidFilesError, LightlySourceError
 from lightly_provider.results.lightly_folder import PlatformPredictions
 from lightly_provider.results.predictions.formats import PredictionFormat, check_format
+from lightly_provider.results.predictions.masks import bounding_box, row_wise_runs
 from lightly_provider.results.predictions.schema import TaskType, check_task_name
 from lightly_provider.results.predictions.uploading import upload_predictions
 from lightly_provider.results.sources import Source, SourceFile
@@ -138,6 +140,23 @@ def test_masks_of_coco_become_runs_row_by_row(
     assert len(found["bbox"]) == 4
 
 
+@pytest.mark.parametrize(
+    "segmentation",
+    [{"counts": [0, 2000, 2_000_000 - 2000], "size": [1000, 2000]}, [[0, 0, 1, 0, 1, 999, 0, 999]]],
+    ids=["runs", "polygon"],
+)
+def test_a_mask_takes_a_few_bytes_for_each_pixel(segmentation: Any) -> None:
+    row_wise_runs(segmentation, (2000, 1000))  # imports numpy and PIL
+    tracemalloc.start()
+    try:
+        runs = row_wise_runs(segmentation, (2000, 1000))
+        assert bounding_box(runs, (2000, 1000)) == [0, 0, 2, 1000]
+        assert tracemalloc.get_traced_memory()[1] < 5 * 2_000_000
+    finally:
+        tracemalloc.stop()
+    assert runs == [0, *[2, 1998] * 1000]
+
+
 def test_lightlys_own_files_are_written_as_they_are(folder: MemoryFolder, tmp_path: Path) -> None:
     schema = {"task_type": "classification", "categories": [{"id": 0, "name": "sun"}, {"id": 5, "name": "rain"}]}
     written(tmp_path / "schema.json", schema)
@@ -258,7 +277,7 @@ def test_a_task_does_not_change_its_meaning(folder: MemoryFolder, tmp_path: Path
     assert "its category 3 is dog and not bus" in refused(folder, renamed)
 
     folder.files["boxes/schema.json"] = b"no JSON"
-    with pytest.raises(LightlySourceError, match=r"boxes/schema\.json cannot be read: it is no JSON"):
+    with pytest.raises(LightlySourceError, match=r"boxes/schema\.json cannot be read: it is not JSON"):
         upload(folder, renamed, "coco")
     upload(folder, renamed, "coco", replace_schema=True)
     assert folder.json("boxes/schema.json")["categories"][1]["name"] == "bus"
@@ -301,7 +320,7 @@ def test_a_task_that_others_overwrote_is_added_again() -> None:
 def test_tasks_that_are_no_list_are_not_overwritten() -> None:
     folder = MemoryFolder(())
     folder.files["tasks.json"] = b'{"a": 1}'
-    with pytest.raises(LightlySourceError, match=r"tasks\.json is no JSON list"):
+    with pytest.raises(LightlySourceError, match=r"tasks\.json is not a JSON list"):
         add_task(folder, "a")
     assert folder.files["tasks.json"] == b'{"a": 1}'
 
@@ -426,7 +445,7 @@ def test_a_box_may_miss_its_image_by_a_pixel_and_is_cut(folder: MemoryFolder, tm
         ({"images": [{"id": 1, "width": 5}]}, "an image has no id and file_name"),
         ({"images": [{"id": 1, "file_name": "a.jpg", "width": 10**12}]}, "has an impossible width or height"),
         ({"images": [{"id": 1, "file_name": "a.jpg", "width": 0.5}]}, "has an impossible width or height"),
-        ({"categories": [{"id": 1, "name": "cat", "skeleton": 5}]}, "a keypoint skeleton that is no list of pairs"),
+        ({"categories": [{"id": 1, "name": "cat", "skeleton": 5}]}, "a keypoint skeleton that is not a list of pairs"),
     ],
 )
 def test_a_coco_file_that_breaks_a_rule_is_refused(
@@ -439,16 +458,16 @@ def test_a_coco_file_that_breaks_a_rule_is_refused(
     ("text", "fault"),
     [
         ("[]", "a list of COCO results, which has neither images nor categories"),
-        ("", "it is no JSON"),
-        ('{"images": [', "it is no JSON"),
-        ('{"images": [{"id": 1, "file_name": "a.jpg", "width": NaN}]}', "NaN is no number of JSON"),
+        ("", "it is not JSON"),
+        ('{"images": [', "it is not JSON"),
+        ('{"images": [{"id": 1, "file_name": "a.jpg", "width": NaN}]}', "NaN is not a JSON number"),
         ('{"images": 5}', "'[' expected"),
         ("{" + '"a":' + "[" * 100_000, "it is nested too deeply"),
         (json.dumps(coco()).replace("0.25", "1e999"), "the image_id 2 has a number that is too large"),
         (json.dumps(coco()).replace("0.25", "9" * 5000), "it has a number of 5000 digits"),
         (json.dumps(coco()).replace("0.25", "9" * 400), "its score is 999"),
-        (json.dumps(coco()).replace("[1, 2, 30", "[1, 2, 1" + "0" * 400), "its bbox is no [x, y, width, height]"),
-        (json.dumps(coco()).replace('"category_id": 3', r'"category_id": "\ud800"'), "a text that is no Unicode"),
+        (json.dumps(coco()).replace("[1, 2, 30", "[1, 2, 1" + "0" * 400), "its bbox is not [x, y, width, height]"),
+        (json.dumps(coco()).replace('"category_id": 3', r'"category_id": "\ud800"'), "a text that is not Unicode"),
     ],
 )
 def test_what_is_no_coco_file_is_refused(text: str, fault: str, folder: MemoryFolder, tmp_path: Path) -> None:
@@ -482,8 +501,8 @@ def test_a_missing_extra_is_one_sentence(
     [
         ({"size": [50, 100], "counts": "o" * 100_000 + "0"}, "a count that is larger than any mask"),
         ({"size": [5, 5], "counts": [25]}, "its segmentation covers 25 pixels, and its image has 5000"),
-        ([[0, 0, 10**300, 0, 5, 5]], "a polygon that is no list of at least 3 points near the image"),
-        ([[]], "a polygon that is no list"),
+        ([[0, 0, 10**300, 0, 5, 5]], "a polygon that is not a list of at least 3 points near the image"),
+        ([[]], "a polygon that is not a list"),
     ],
 )
 def test_a_mask_of_impossible_numbers_is_refused(
@@ -499,7 +518,7 @@ def test_a_run_of_a_mask_that_no_number_of_json_holds_is_refused(folder: MemoryF
     written(tmp_path / "schema.json", schema)
     mask = {"category_id": 0, "score": 1, "segmentation": [10**500]}
     written(tmp_path / "a.json", {"file_name": "a.jpg", "predictions": [mask]})
-    assert "its segmentation is no list of run lengths" in refused(folder, tmp_path, "lightly")
+    assert "its segmentation is not a list of run lengths" in refused(folder, tmp_path, "lightly")
 
 
 def test_a_full_disk_is_named() -> None:
@@ -578,8 +597,8 @@ def test_a_name_that_no_file_of_this_machine_can_have_is_named(folder: MemoryFol
     [
         (("<width>100<", f"<width>{'9' * 400}<"), "its width or height is impossible"),
         (("<width>100<", "<width>-100<"), "its width or height is impossible"),
-        (("<xmin>1<", "<xmin>nan<"), "its bbox is no [x, y, width, height]"),
-        (("<xmax>31<", "<xmax>1e999<"), "its bbox is no [x, y, width, height]"),
+        (("<xmin>1<", "<xmin>nan<"), "its bbox is not [x, y, width, height]"),
+        (("<xmax>31<", "<xmax>1e999<"), "its bbox is not [x, y, width, height]"),
         (("<annotation>", '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/hostname">]><annotation>&x;'), "cannot read"),
     ],
 )
@@ -596,7 +615,8 @@ def test_files_whose_names_differ_in_their_suffix_only_do_not_replace_each_other
 ) -> None:
     for name in ("a.xml", "a.XML"):
         (tmp_path / name).write_text(VOC)
-    with pytest.raises(LightlySourceError, match=r"a\.xml cannot be copied to this machine.*: File exists"):
+    # Files are copied in parallel: whichever comes second is named.
+    with pytest.raises(LightlySourceError, match=r"a\.(xml|XML) cannot be copied to this machine.*: File exists"):
         upload(folder, tmp_path, "pascalvoc", categories=["cat", "dog"], missing_score=1.0)
 
 

@@ -211,9 +211,10 @@ def test_a_list_that_loses_many_runs_while_it_is_read_is_read_again_from_the_sta
 @pytest.mark.parametrize(
     ("stored", "error"),
     [
-        ([], "no JSON object"),
+        ([], "not a JSON object"),
         ({"horizon_ms": 1}, "newest_ms"),
         ({**Cursor(horizon_ms=1).to_json(), "done": []}, "is missing or invalid"),
+        ({**Cursor(horizon_ms=1).to_json(), "newest_ms": float("inf")}, "is missing or invalid"),
     ],
 )
 def test_what_is_no_cursor_is_refused(stored: Any, error: str) -> None:

@@ -23,6 +23,11 @@ def sensor(**arguments: Any) -> LightlyUploadSensor:
         ({"queue_url": "arn:aws:sqs:eu-central-1:123456789012:uploads"}, "which is the queue's ARN"),
         ({"mode": "reschedule"}, "^mode is 'reschedule'.* set deferrable=True instead"),
         ({"quiet_period": -1}, "quiet_period is -1"),
+        ({"timeout": float("inf")}, "timeout is inf"),
+        ({"timeout": 1e308}, "timeout is 1e"),
+        ({"poke_interval": 0}, "poke_interval is 0"),
+        ({"poke_interval": 90_000}, "poke_interval is 90000"),
+        ({"soft_fail": "False"}, "soft_fail is 'False'; give True or False"),
     ],
 )
 def test_what_cannot_be_right_is_refused(arguments: dict[str, Any], why: str) -> None:

@@ -29,6 +29,15 @@ def test_it_is_the_same_trigger_after_it_was_stored() -> None:
         ({"poll_interval": "often"}, "poll_interval is 'often'"),
         ({"longest_wait": float("nan")}, "longest_wait is nan"),
         ({"cool_down": 90_000}, "cool_down is 90000"),
+        ({"queue_url": None}, "queue_url is None"),
+        ({"queue_url": QUEUE.replace("://sqs", "://sq\ns")}, "queue_url is "),
+        ({"aws_conn_id": 5}, "aws_conn_id is 5"),
+        ({"aws_conn_id": " "}, "aws_conn_id is ' '"),
+        ({"aws_conn_id": "{{ params.x }}"}, "renders no template"),
+        ({"quiet_period": True}, "quiet_period is True"),
+        ({"poll_interval": 10**400}, "poll_interval is 1000"),
+        ({"deadline": "soon"}, "deadline is 'soon'"),
+        ({"deadline": float("inf")}, "deadline is inf"),
     ],
 )
 def test_what_cannot_be_right_is_refused(arguments: dict[str, Any], why: str) -> None:

@@ -404,7 +404,7 @@ def test_require_is_auto_or_the_names_of_permissions(require: list[str], read_as
 @pytest.mark.parametrize(
     ("require", "words"),
     [
-        (["lst"], "names 'lst', which is no permission; did you mean 'list'?"),
+        (["lst"], "names 'lst', which is not a permission; did you mean 'list'?"),
         (["list", "canRead"], "did you mean 'read'?"),
         (["List"], "did you mean 'list'?"),
         (["delete"], "the names are list, read, write, overwrite."),

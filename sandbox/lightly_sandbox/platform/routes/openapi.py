@@ -162,7 +162,7 @@ def _parameters(name: str, given: Sequence[Mapping[str, Any]]) -> Iterator[dict[
 
 
 def _strip_titles(*nodes: object) -> None:
-    """Take away the titles that are made from the members' names; a member called ``title`` is no text."""
+    """Take away the titles that are made from the members' names; a member called ``title`` is not text."""
     for node in nodes:
         if isinstance(node, dict):
             if isinstance(node.get("title"), str):
