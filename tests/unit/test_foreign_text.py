@@ -84,9 +84,8 @@ def test_the_error_of_another_library_is_shown_without_queries() -> None:
 
 
 def test_of_a_long_error_only_the_beginning_is_searched() -> None:
-    said = shown_error(f"http://joe:CANARY@host {'x' * 1_000_000}", longest=50)
-    assert said.startswith("http://***@host xxx")
-    assert said.endswith("(100000 characters)")
+    said = shown_error(f"http://joe:CANARY@host?{'a' * 1_000_000}CANARY", longest=50)
+    assert said == "http://***@host?***"
 
 
 def test_a_long_text_is_cut_with_its_length() -> None:
