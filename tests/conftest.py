@@ -75,14 +75,6 @@ def pauses_of_this_test_alone() -> None:
         pacing.pacing_of.cache_clear()
 
 
-@pytest.fixture(autouse=True)
-def pauses_of_this_test_alone() -> None:
-    """A pause that a platform asked for holds for its address, and another test's platform may get the same port."""
-    pacing = sys.modules.get("lightly_provider.api.pacing")
-    if pacing is not None:
-        pacing.pacing_of.cache_clear()
-
-
 @pytest.fixture
 def interruptible() -> Iterator[None]:
     """SIGINT is an exception, also in a process that a shell started in the background, where it is ignored."""

@@ -34,7 +34,7 @@ def test_each_calls_targets_that_exist(path: Path) -> None:
 
 def test_the_tests_of_a_change_are_those_of_the_ci_script() -> None:
     script = (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8")
-    of_the_script = set(re.findall(r"^(?:make|begin_within \d+) ([a-z-]+)", script, flags=re.MULTILINE))
+    of_the_script = set(re.findall(r"^ *(?:make|begin_within \d+) ([a-z-]+)", script, flags=re.MULTILINE))
     assert named_targets((REPOSITORY / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")) == of_the_script
 
 
