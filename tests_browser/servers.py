@@ -60,6 +60,7 @@ class Servers:
 
     def ask(self, method: str, path: str, body: Any = None, *, accepted: tuple[int, ...] = (200, 201, 204)) -> Any:
         """Send a request to Airflow's API, and return the answer's JSON."""
+        repeatable = method != "POST" or 409 in accepted
         with requests.Session() as session:
             session.trust_env = False
             token = session.get(f"{self.airflow_url}/auth/token", timeout=60).json()["access_token"]
@@ -68,7 +69,7 @@ class Servers:
             for _ in range(10):
                 answer = session.request(method, url, json=body, headers=headers, timeout=60)
                 # On a busy machine, SQLite is locked for longer than Airflow waits.
-                if method == "POST" or answer.status_code != 500 or "Database error" not in answer.text:
+                if not repeatable or answer.status_code != 500 or "Database error" not in answer.text:
                     break
                 time.sleep(1)
         assert answer.status_code in accepted, f"{method} {path}: {answer.status_code} {answer.text}"
@@ -91,7 +92,23 @@ class Servers:
     def trigger(self, dag_id: str, run_id: str, **conf: Any) -> None:
         """Start a DAG run, also of a DAG that is paused."""
         self.ask("PATCH", f"/dags/{dag_id}", {"is_paused": False})
-        self.ask("POST", f"/dags/{dag_id}/dagRuns", {"dag_run_id": run_id, "logical_date": None, "conf": conf})
+        run = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
+        self.ask("POST", f"/dags/{dag_id}/dagRuns", run, accepted=(200, 409))
+
+    def end(self, dag_id: str, run: dict[str, Any]) -> None:
+        """
+        Mark a DAG run as failed.
+
+        It is not deleted, because that ends the scheduler of Airflow 3.3.2 while it schedules the run
+        (ObjectDeletedError).
+        """
+        self.ask("PATCH", f"/dags/{dag_id}/dagRuns/{run['dag_run_id']}", {"state": "failed"})
+
+    def stop(self, dag_id: str) -> None:
+        """Pause a DAG, and end all of its runs, also those of its schedule."""
+        self.ask("PATCH", f"/dags/{dag_id}", {"is_paused": True})
+        for run in self.ask("GET", f"/dags/{dag_id}/dagRuns?state=queued&state=running")["dag_runs"]:
+            self.end(dag_id, run)
 
     def state_at_end(self, dag_id: str, run_id: str, seconds: float) -> str:
         """Wait for the end of a DAG run, and return its state."""
