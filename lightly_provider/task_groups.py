@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, cast
 
 from airflow.providers.common.compat.sdk import (
@@ -81,13 +81,14 @@ _RUN = _Step(
     "run_worker",
     RunLightlyWorkerOperator,
     (
-        *("lightly_conn_id", "selection_config", "worker_config", "lightly_config", "only_new", "runs_on", "priority"),
+        *("lightly_conn_id", "selection_config", "worker_config", "lightly_config", "only_new"),
+        *("reset_processed_until", "runs_on", "priority"),
         *("poll_interval", "wait_for_completion", "deferrable", "timeout", "pickup_timeout", "worker_presence"),
     ),
 )
 _STEPS = (_CREATE, _CONFIGURE, _VERIFY, _RUN)
 # These arguments are for a run of the worker, which there is only with a selection_config.
-_ONLY_WITH_A_RUN = ("worker_config", "lightly_config", "only_new")
+_ONLY_WITH_A_RUN = ("worker_config", "lightly_config", "only_new", "reset_processed_until")
 
 
 class _Mappable(Generic[_Arguments]):
@@ -387,6 +388,7 @@ def onboard_s3_dataset(
     worker_config: Mapping[str, Any] | str | None = None,
     lightly_config: Mapping[str, Any] | str | None = None,
     only_new: bool | None = None,
+    reset_processed_until: str | float | datetime | None = None,
     runs_on: Sequence[str] | None = (),
     priority: str = "MID",
     wait_for_completion: bool = True,
@@ -439,6 +441,8 @@ def onboard_s3_dataset(
     :param lightly_config: Options of the embedding model's training; a mapping, or JSON. Default: none. Templated.
     :param only_new: Which files the run reads: True only new ones, False all. Default: None, as ``worker_config`` says.
         Templated.
+    :param reset_processed_until: Moment in the past: files that were last modified after it are new again; 0: all
+        files. Refused while another run on the dataset is active. Default: None, left as it is. Templated.
     :param runs_on: Labels, all of which a worker must have to take the run. Default: none. Templated.
     :param priority: ``LOW``, ``MID`` (default), ``HIGH`` or ``CRITICAL``. Templated.
     :param wait_for_completion: Wait until the run has ended (default), or go on once it is scheduled.

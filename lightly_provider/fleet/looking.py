@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.contract import Permission, Purpose, ScheduledRunState
 from lightly_provider.exceptions import LightlyError, LightlyNotFoundError, on_one_line
-from lightly_provider.fleet.needs import RunsSeen, difference, need_of_run
+from lightly_provider.fleet.needs import Need, RunsSeen, difference, need_of_run
 from lightly_provider.fleet.planned import Action, Estimate, PlannedDataset
 from lightly_provider.foreign_text import shown
+from lightly_provider.processed_until import all_files_new, changed_at
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from lightly_provider.api.models.dataset import Dataset
@@ -40,6 +41,28 @@ class _BrokenError(Exception):
         super().__init__(reason)
         self.reason = reason
         self.fix = fix
+
+
+@dataclass(frozen=True)
+class _FoundOut:
+    """What is to be done for a dataset that can work, and why; its input; and whether it needs a run."""
+
+    action: Action
+    reasons: list[str]
+    target: Target
+    need: Need = field(default_factory=lambda: Need(is_needed=False))
+
+
+def _check_specific(present: Mapping[str, Datasource], wanted: Sequence[S3Datasource]) -> None:
+    """Refuse a dataset with an INPUT or LIGHTLY that the file does not mean: the platform cannot remove it."""
+    purposes = {request.purpose for request in wanted}
+    for purpose in (Purpose.INPUT, Purpose.LIGHTLY):
+        if purpose in present and purpose not in purposes:
+            location = shown(present[purpose].full_path, longest=300)
+            raise _BrokenError(
+                f"the dataset still has a datasource {purpose} {location}, which counts before INPUT_OUTPUT and cannot "
+                "be removed; write output, or choose another name"
+            )
 
 
 class Looking:
@@ -69,7 +92,7 @@ class Looking:
 
         :param dataset: The dataset.
         """
-        for conn_id in filter(None, (dataset.access, dataset.output_access)):
+        for conn_id in dataset.connections:
             if conn_id in self._faults:
                 continue
             self._faults[conn_id] = ""
@@ -96,10 +119,11 @@ class Looking:
             dataset_id=found.id if found else None,
         )
         try:
-            action, reasons, in_progress, target = self._action(dataset, existing)
+            found_out = self._action(dataset, existing)
         except _BrokenError as broken:
             return replace(planned, action=Action.CANNOT_WORK, reason=broken.reason, fix=broken.fix)
-        inventory = self._inventory(dataset, target)
+        reasons = found_out.reasons
+        inventory = self._inventory(dataset, found_out.target)
         if inventory is not None:
             from lightly_provider.aws.bucket import expected_kind
 
@@ -107,10 +131,17 @@ class Looking:
             if not n_files and inventory.is_complete:
                 reasons = [*reasons, f"the input has no {dataset.type.lower()} yet"]
             planned = replace(planned, n_files=n_files, n_bytes=inventory.bytes, is_complete=inventory.is_complete)
-        return replace(planned, action=action, reason="; ".join(reasons), in_progress=in_progress)
+        return replace(
+            planned,
+            action=found_out.action,
+            reason="; ".join(reasons),
+            in_progress=found_out.need.in_progress,
+            reset_processed_until=all_files_new(self._now.timestamp()) if found_out.need.reads_all else None,
+        )
 
-    def _action(self, dataset: FleetDataset, existing: Sequence[Dataset]) -> tuple[Action, list[str], bool, Target]:
+    def _action(self, dataset: FleetDataset, existing: Sequence[Dataset]) -> _FoundOut:
         from lightly_provider.api.models.datasource import Datasource
+        from lightly_provider.hooks.verbs.datasources import moves_input
         from lightly_provider.verification.verdict import target_of
 
         self._check(dataset, existing)
@@ -119,9 +150,10 @@ class Looking:
         target = target_of(meant[0])
         if not existing:
             self._check_from_here(dataset, meant)
-            return Action.CREATE, ["there is no dataset of this name yet"], False, target
+            return _FoundOut(Action.CREATE, ["there is no dataset of this name yet"], target)
         dataset_id = existing[0].id
         present = {each.purpose: each for each in self._hook.get_datasources(dataset_id)}
+        _check_specific(present, wanted)
         reasons = [
             different for request in wanted if (different := difference(present.get(request.purpose.value), request))
         ]
@@ -129,17 +161,23 @@ class Looking:
             self._check_from_here(dataset, meant)
         else:
             self._check_lights(dataset, dataset_id, meant)
+        update = Action.UPDATE if reasons else Action.UNCHANGED
         if dataset.selection is None:
-            return (Action.UPDATE if reasons else Action.UNCHANGED), reasons, False, target
+            return _FoundOut(update, reasons, target)
         need = need_of_run(self._runs(dataset, dataset_id), dataset.schedule, self._now)
-        action = Action.UPDATE if reasons or need.is_needed else Action.UNCHANGED
-        in_progress = need.in_progress and action is Action.UNCHANGED
-        return action, [*reasons, *([need.reason] if need.reason else [])], in_progress, target
+        if need.in_progress and any(moves_input([*present.values()], request) for request in wanted):
+            # The end of that run would mark the files of the new input as read.
+            return _FoundOut(Action.UNCHANGED, [need.reason, *reasons], target, need)
+        if need.is_needed:
+            update = Action.UPDATE
+        if update is Action.UPDATE:
+            need = replace(need, in_progress=False)
+        return _FoundOut(update, [*reasons, *([need.reason] if need.reason else [])], target, need)
 
     # --- what the file says --------------------------------------------------------------------------------------
 
     def _check(self, dataset: FleetDataset, existing: Sequence[Dataset]) -> None:
-        for conn_id in filter(None, (dataset.access, dataset.output_access)):
+        for conn_id in dataset.connections:
             if fault := self._faults[conn_id]:
                 raise _BrokenError(fault.rstrip("."))
         if len(existing) > 1:
@@ -260,7 +298,13 @@ class Looking:
         if waiting is not None:
             return RunsSeen(waiting=waiting)
         runs = sorted(self._hook.get_runs(dataset_id), key=lambda run: (run.created_at, run.id), reverse=True)
-        return RunsSeen(newest=runs[0] if runs else None, newest_equal=self._newest_equal(dataset, runs))
+        newest_equal = self._newest_equal(dataset, runs)
+        processed_until = self._hook.get_processed_until(dataset_id) if newest_equal else 0
+        return RunsSeen(
+            newest=runs[0] if runs else None,
+            newest_equal=newest_equal,
+            changed_at=changed_at(processed_until, self._now.timestamp()),
+        )
 
     def _newest_equal(self, dataset: FleetDataset, runs: Sequence[Run]) -> Run | None:
         from lightly_provider.api import calls

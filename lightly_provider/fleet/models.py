@@ -102,6 +102,11 @@ class FleetDataset(FleetDefaults):
     ] = None
 
     @property
+    def connections(self) -> tuple[str, ...]:
+        """The AWS connections that are handed over to Lightly; ``output_access`` counts only with an output."""
+        return tuple(filter(None, (self.access, self.output_access if self.output else None)))
+
+    @property
     def worker_options(self) -> dict[str, Any]:
         """The worker's options, by Python name."""
         return dict(_DATAPOOL) if self.worker is None else self.worker.model_dump(mode="json", exclude_unset=True)
@@ -119,7 +124,7 @@ class FleetDataset(FleetDefaults):
             "resource_path": self.input,
             "datasource_aws_conn_id": self.access,
             "output_resource_path": self.output,
-            "output_aws_conn_id": self.output_access,
+            "output_aws_conn_id": self.output_access if self.output else None,
             "region": self.region,
             "generate_thumbnails": self.thumbnails,
             "selection_config": self.selection_config,

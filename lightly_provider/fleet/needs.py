@@ -72,11 +72,14 @@ class RunsSeen:
     :param waiting: Id of a scheduled run that no worker has taken. None (default): there is none.
     :param newest: The newest run. None (default): there is none.
     :param newest_equal: The newest completed run with the configuration of the file. None (default): none was found.
+    :param changed_at: When the input was changed, in seconds since the epoch. None (default): a run has read it since,
+        or it never was.
     """
 
     waiting: str | None = None
     newest: Run | None = None
     newest_equal: Run | None = None
+    changed_at: int | None = None
 
 
 @dataclass(frozen=True)
@@ -87,11 +90,13 @@ class Need:
     :param is_needed: Whether a run is needed.
     :param reason: Why, or why not.
     :param in_progress: Whether none is needed only because one has not ended yet. Default: False.
+    :param reads_all: Whether the run must read all files, not only new ones. Default: False.
     """
 
     is_needed: bool
     reason: str = ""
     in_progress: bool = False
+    reads_all: bool = False
 
 
 def need_of_run(seen: RunsSeen, schedule: str | None, now: datetime) -> Need:
@@ -110,14 +115,20 @@ def need_of_run(seen: RunsSeen, schedule: str | None, now: datetime) -> Need:
     state = RunState.parse(newest.state)
     if state is None or not state.is_terminal:
         return Need(False, f"run {newest.id} is {shown(newest.state, longest=50)}", in_progress=True)
+    # What a run with another selection, or of another input, has read is not new, and would not be selected.
+    equal, changed_at = seen.newest_equal, seen.changed_at
+    is_older = equal is not None and changed_at is not None and equal.created_at < changed_at * 1000
+    reads_all = equal is None or is_older
     if not state.is_success:
         because = f": {shown(newest.message, longest=200)}" if newest.message else ""
-        return Need(True, f"the last run is {state}{because}")
-    if seen.newest_equal is None:
-        return Need(True, "no run with this selection and these options of the worker yet")
+        return Need(True, f"the last run is {state}{because}", reads_all=reads_all)
+    if equal is None:
+        return Need(True, "no run with this selection and these options of the worker yet", reads_all=True)
+    if is_older:
+        return Need(True, "no run has read all files since the input or the selection changed", reads_all=True)
     if schedule is not None:
         due = latest_before(schedule, now)
         # Compared as numbers: what the platform says may be no moment that Python knows.
-        if seen.newest_equal.created_at < due.timestamp() * 1000:
+        if equal.created_at < due.timestamp() * 1000:
             return Need(True, f"a run is due since {due:%Y-%m-%d %H:%M} UTC ({schedule})")
     return Need(False)

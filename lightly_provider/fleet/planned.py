@@ -45,6 +45,8 @@ class PlannedDataset:
     :param owner: Who is responsible for it. None (default): nobody is named.
     :param dataset_id: Its id on the platform. None (default): it does not exist yet, or was not looked up.
     :param in_progress: Whether it is unchanged because a run has not ended yet. Default: False.
+    :param reset_processed_until: The argument of this name of ``RunLightlyWorkerOperator``, so that the run reads all
+        files. None (default): it reads the new ones.
     :param fix: What to do if it cannot work, on several lines, e.g. the statement to add to a policy. Default: nothing
         more than the reason says.
     """
@@ -58,6 +60,7 @@ class PlannedDataset:
     owner: str | None = None
     dataset_id: str | None = None
     in_progress: bool = False
+    reset_processed_until: int | None = None
     fix: str = ""
 
     def as_dict(self) -> dict[str, Any]:

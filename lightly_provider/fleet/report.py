@@ -19,7 +19,7 @@ from lightly_provider.foreign_text import shown, shown_json, storable, without_l
 from lightly_provider.masking import masked
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from lightly_provider.fleet.planned import FleetPlan
 
 FAILURE = "lightly_failure"
+# The task of the group that runs the worker.
+RUN = "run_worker"
 # The actions of a plan for which a dataset's tasks are started.
 STARTED = frozenset({"create", "update"})
 # A message with a policy statement has about 1,500 characters.
@@ -59,7 +61,8 @@ class DatasetEnding:
 
     :param name: Name of the dataset.
     :param ending: What became of it.
-    :param reason: Why it is not onboarded, the lines of a message; or what the plan says of an unchanged one.
+    :param reason: Why it is not onboarded, the lines of a message; what the plan says of an unchanged one; or that the
+        run selected nothing.
     :param owner: Who is responsible for it; None: nobody is named.
     :param task_id: The task that failed; None if none did.
     :param map_index: Index of that task; None if none failed.
@@ -175,8 +178,12 @@ def in_parts(fleet: Fleet, plan: FleetPlan, *, n_parts: int, most: int) -> dict[
         each group the arguments of the datasets that it onboards.
     :raises ValueError: There is more to do than the groups can take.
     """
-    actions = {dataset.name: dataset.action for dataset in plan.datasets}
-    to_do = [dataset.onboard_arguments() for dataset in fleet.datasets if actions[dataset.name] in STARTED]
+    plans = {dataset.name: dataset for dataset in plan.datasets}
+    to_do = [
+        dataset.onboard_arguments() | {"reset_processed_until": plans[dataset.name].reset_processed_until}
+        for dataset in fleet.datasets
+        if plans[dataset.name].action in STARTED
+    ]
     if len(to_do) > n_parts * most:
         raise ValueError(
             f"{len(to_do)} datasets need something, and {n_parts} task groups of at most {most} instances each ([core] "
@@ -254,7 +261,10 @@ def report_on(planned: Mapping[str, Any] | None, group_ids: Sequence[str], conte
         for task_id in failed
         for kept in _all_of(ti.xcom_pull(task_ids=task_id, key=FAILURE))
     }
-    return report_of(planned, groups, states, reasons)
+    runs = [task_id for task_id in task_ids if task_id.rpartition(".")[2] == RUN]
+    results = [result for task_id in runs for result in _all_of(ti.xcom_pull(task_ids=task_id))]
+    nothing = {result["dataset_name"] for result in results if result.get("n_selected") == 0}
+    return report_of(planned, groups, states, reasons, nothing)
 
 
 def _all_of(pulled: Any) -> list[Any]:
@@ -267,6 +277,7 @@ def report_of(
     groups: Mapping[str, Sequence[str]],
     states: Mapping[tuple[str, int], str | None],
     reasons: Mapping[tuple[str, int], str],
+    selected_nothing: Collection[str] = (),
 ) -> FleetReport:
     """
     Decide what became of each dataset. Pure.
@@ -275,6 +286,7 @@ def report_of(
     :param groups: The tasks of each part's group, in their order.
     :param states: The state of each task by its id and index.
     :param reasons: Why a task failed, by its id and index.
+    :param selected_nothing: The names of the datasets whose run selected nothing. Default: none.
     """
     places = {
         arguments["dataset_name"]: (task_ids, map_index)
@@ -287,7 +299,10 @@ def report_of(
         if dataset["name"] in places:
             task_ids, map_index = places[dataset["name"]]
             of_dataset = {task_id: states.get((task_id, map_index)) for task_id in task_ids}
-            endings.append(DatasetEnding(**common, **_ending_of(of_dataset, map_index, reasons)))
+            what = _ending_of(of_dataset, map_index, reasons)
+            if what["ending"] is Ending.ONBOARDED and dataset["name"] in selected_nothing:
+                what["reason"] = "The run selected nothing: no file was new, or none fitted the selection."
+            endings.append(DatasetEnding(**common, **what))
         elif dataset["action"] == Ending.UNCHANGED:
             # An earlier version's plan does not say whether a run is in progress.
             ending = Ending.IN_PROGRESS if dataset.get("in_progress") else Ending.UNCHANGED

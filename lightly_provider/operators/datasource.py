@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightly_provider.aws.location import S3Location
+from lightly_provider.foreign_text import shown
 from lightly_provider.links import LightlyDatasetLink, push_dataset_link
 from lightly_provider.operators.arguments import check_choice, check_id, is_static
 from lightly_provider.operators.base import LightlyBaseOperator
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from lightly_provider.api.models.datasource import S3Datasource
+    from lightly_provider.api.models.datasource import Datasource, S3Datasource
     from lightly_provider.aws.credentials import DelegatedAccess, UserAccess
     from lightly_provider.contract import Purpose
     from lightly_provider.hooks.aws import AwsConnection, AwsConnections
@@ -209,6 +210,7 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
         url = push_dataset_link(context, self.hook.connection.web_url, self.dataset_id, waits=False)
         changed = []
         present = self.hook.get_datasources(self.dataset_id)
+        self._warn_of_specific(present, wanted)
         for request in wanted:
             if self.hook.set_datasource(self.dataset_id, request, present=present):
                 changed.append(request.purpose)
@@ -222,6 +224,21 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
             "changed": changed,
             "datasources": {request.purpose: request.public() for request in wanted},
         }
+
+    def _warn_of_specific(self, present: Sequence[Datasource], wanted: Sequence[S3Datasource]) -> None:
+        from lightly_provider.contract import Purpose
+
+        if all(request.purpose is not Purpose.INPUT_OUTPUT for request in wanted):
+            return
+        for each in present:
+            if each.purpose in (Purpose.INPUT, Purpose.LIGHTLY):
+                self.log.warning(
+                    "Dataset %s still has a datasource %s, %s, which counts before INPUT_OUTPUT and cannot be removed; "
+                    "give output_resource_path, or use another dataset.",
+                    self.dataset_id,
+                    each.purpose,
+                    shown(each.full_path, longest=300),
+                )
 
     def wanted(self, connections: AwsConnections, external_id: str | None = None) -> list[S3Datasource]:
         """

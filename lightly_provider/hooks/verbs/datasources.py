@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from lightly_provider.contract import Purpose
 from lightly_provider.exceptions import LightlyResponseError
 from lightly_provider.hooks.connection import LightlyBaseHook
 from lightly_provider.hooks.lineage import dataset_asset, report_lineage
+from lightly_provider.processed_until import OLDEST_FILE, all_files_new
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from lightly_provider.api.models.datasource import Datasource, PermissionLights, S3Datasource
 
 # In seconds, this is the year 5138; a number of milliseconds passed it in 1973.
 _NO_SECONDS = 10**11
+
+
+def moves_input(present: Sequence[Datasource], wanted: S3Datasource) -> bool:
+    """
+    Return whether setting a datasource changes where a dataset's files are read from.
+
+    :param present: The dataset's datasources.
+    :param wanted: The datasource that is to be set.
+    """
+    locations = {each.purpose: each.full_path for each in present}
+    before = _input(locations)
+    after = _input({**locations, wanted.purpose.value: wanted.full_path})
+    return before is not None and after is not None and before.rstrip("/") != after.rstrip("/")
+
+
+def _input(locations: Mapping[str, str]) -> str | None:
+    # INPUT counts before INPUT_OUTPUT.
+    return locations.get(Purpose.INPUT, locations.get(Purpose.INPUT_OUTPUT))
 
 
 class DatasourceVerbs(LightlyBaseHook):
@@ -37,6 +57,9 @@ class DatasourceVerbs(LightlyBaseHook):
         """
         Set a dataset's datasource for one purpose, unless it is already up to date.
 
+        If that changes where files are read from, all files count as new, so that the next run of the worker reads
+        the whole new location: the time until which files are processed is first set to 40 years ago.
+
         :param dataset_id: Id of the dataset.
         :param wanted: Desired state of the datasource.
         :param present: The dataset's datasources, if they were just read. None (default): read them first.
@@ -44,11 +67,16 @@ class DatasourceVerbs(LightlyBaseHook):
             datasource is set again, because the secrets cannot be compared.
         """
         from lightly_provider.api import calls
+        from lightly_provider.api.models.datasource import ProcessedUntilRequest
 
         datasources = self.get_datasources(dataset_id) if present is None else present
         current = next((d for d in datasources if d.purpose == wanted.purpose), None)
         is_other = current is None or not current.same_as(wanted)
         if is_other:
+            if moves_input(datasources, wanted):
+                # Before the datasource: if this is interrupted, the datasource still differs.
+                request = ProcessedUntilRequest(processed_until_timestamp=all_files_new(time.time()))
+                self.client.send(calls.set_processed_until(dataset_id, request))
             self.client.send(calls.set_datasource(dataset_id, wanted))
         read = [] if wanted.purpose == Purpose.LIGHTLY else [wanted.full_path]
         report_lineage(self, read=read, wrote=dataset_asset(self, dataset_id))
@@ -87,7 +115,7 @@ class DatasourceVerbs(LightlyBaseHook):
         :param seconds: Seconds since the epoch; 0: the next run reads all files.
         :return: The previous value; None if nothing had to be changed.
         :raises LightlyResponseError: The platform's present value is not a number of seconds, so the unit is not the
-            assumed one. Nothing was changed.
+            assumed one. Nothing was changed. A time before 2006 is set all the same: all files are new in any unit.
         """
         from lightly_provider.api import calls
         from lightly_provider.api.models.datasource import ProcessedUntilRequest
@@ -96,7 +124,7 @@ class DatasourceVerbs(LightlyBaseHook):
         present = self.get_processed_until(dataset_id)
         if present == seconds:
             return None
-        if present >= _NO_SECONDS and seconds:
+        if present >= _NO_SECONDS and seconds >= OLDEST_FILE:
             raise LightlyResponseError(
                 f"The platform has {present} as the second until which the files of dataset {dataset_id} have been "
                 "processed, which looks like milliseconds; nothing was changed. Reset it to 0, or on the platform.",

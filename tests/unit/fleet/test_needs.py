@@ -120,6 +120,34 @@ def test_a_run_is_needed_only_if_none_covers_it(
     assert need.in_progress is (not is_needed and bool(reason))
 
 
+HOUR_AGO = int(NOW.timestamp()) - 3600
+
+
+@pytest.mark.parametrize(
+    ("seen", "is_needed", "reads_all"),
+    [
+        (RunsSeen(), True, False),
+        (RunsSeen(newest=DONE), True, True),
+        (RunsSeen(newest=run("FAILED")), True, True),
+        (RunsSeen(newest=run("FAILED"), newest_equal=DONE), True, False),
+        (RunsSeen(newest=run("FAILED"), newest_equal=run("COMPLETED", 2), changed_at=HOUR_AGO), True, True),
+        (RunsSeen(newest=run("COMPLETED", 2), newest_equal=run("COMPLETED", 2), changed_at=HOUR_AGO), True, True),
+        (RunsSeen(newest=DONE, newest_equal=DONE, changed_at=HOUR_AGO), False, False),
+        (RunsSeen(newest=run("COMPLETED", 0.5), newest_equal=run("COMPLETED", 0.5), changed_at=HOUR_AGO), False, False),
+    ],
+)
+def test_a_run_after_a_change_of_the_selection_or_of_the_input_reads_all_files(
+    seen: RunsSeen, is_needed: bool, reads_all: bool
+) -> None:
+    need = need_of_run(seen, None, NOW)
+    assert (need.is_needed, need.reads_all) == (is_needed, reads_all)
+
+
+def test_a_run_that_is_only_due_reads_the_new_files() -> None:
+    need = need_of_run(RunsSeen(newest=DONE, newest_equal=DONE), "@hourly", NOW)
+    assert (need.is_needed, need.reads_all) == (True, False)
+
+
 @pytest.mark.parametrize(
     ("then", "ending"),
     [

@@ -1,20 +1,40 @@
-"""What a plan says of a dataset that cannot work, and what becomes of that as an XCom."""
+"""What a plan says of a dataset, against a platform that follows a script, and what becomes of that as an XCom."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lightly_provider.fleet import Fleet, plan_fleet
 from lightly_provider.fleet.report import in_parts
+from lightly_provider.processed_until import all_files_new
+from tests.contract.example_calls import CONFIG, DATASET, RUN
 from tests.unit.api.canaries import CANARY
 from tests.unit.api.scripted_platform import Answer, ScriptedPlatform
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from lightly_provider.fleet import FleetPlan
+
+
+class At2026(datetime):
+    """The clock stands in September 2026."""
+
+    @classmethod
+    def now(cls, tz: Any = UTC) -> datetime:
+        """Return the time that it shows."""
+        return datetime.fromtimestamp(1_790_001_000, tz)
+
+
+OUTPUT = "s3://my-bucket/out/"
+SELECTION = {"n_samples": 3, "strategies": [{"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}}]}
+SELECTION_ON_THE_WIRE = {**SELECTION, "autoTasks": []}
+del SELECTION_ON_THE_WIRE["n_samples"]
+GREEN = Answer(200, {"canList": True, "canRead": True, "canWrite": True, "canOverwrite": True})
 KEYS = {"conn_type": "aws", "login": "AKIAIOSFODNN7EXAMPLE", "password": f"{CANARY}{'a' * 34}"}
 
 
@@ -49,3 +69,119 @@ def test_no_secret_of_a_connection_reaches_the_plan_as_an_xcom(
     xcom = json.dumps(in_parts(fleet, plan, n_parts=1, most=10))
     assert said in xcom
     assert CANARY not in xcom + json.dumps(plan.as_dict())
+
+
+def datasource(purpose: str, location: str) -> dict[str, Any]:
+    """What the platform has of a datasource with these keys."""
+    keys = {"s3AccessKeyId": KEYS["login"], "s3SecretAccessKey": KEYS["password"]}
+    return {"purpose": purpose, "type": "S3", "fullPath": location, "s3Region": "eu-central-1", **keys}
+
+
+class Planned:
+    """Plans the dataset ``birds`` by what a file says of it, and by what the platform answers."""
+
+    def __init__(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._file = file
+        self._monkeypatch = monkeypatch
+        self._monkeypatch.setenv("AIRFLOW_CONN_BUCKET", json.dumps({**KEYS, "conn_type": "aws"}))
+
+    def __call__(self, said: dict[str, Any], *answers: Answer, is_new: bool = False) -> tuple[Fleet, FleetPlan]:
+        common = {"name": "birds", "access": "bucket", "region": "eu-central-1", "thumbnails": False}
+        self._file.write_text(json.dumps({"datasets": [{**common, "input": "s3://my-bucket/birds/", **said}]}))
+        existing = [] if is_new else [{"id": DATASET, "name": "birds", "type": "Images"}]
+        steps = [Answer(200, b"1000"), Answer(200, existing), *answers]
+        with ScriptedPlatform(steps) as platform:
+            connection = {"conn_type": "lightly", "host": platform.address, "password": "a-token-of-the-tests"}
+            self._monkeypatch.setenv("AIRFLOW_CONN_LIGHTLY_DEFAULT", json.dumps(connection))
+            fleet = Fleet.read(self._file)
+            return fleet, plan_fleet(fleet, estimate="nothing")
+
+
+@pytest.fixture
+def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planned:
+    return Planned(tmp_path / "lightly_fleet.yaml", monkeypatch)
+
+
+@pytest.mark.parametrize("purpose", ["INPUT", "LIGHTLY"])
+def test_without_output_what_counts_before_the_input_cannot_work(planned: Planned, purpose: str) -> None:
+    present = [datasource("INPUT_OUTPUT", "s3://my-bucket/birds/"), datasource(purpose, "s3://old/a/")]
+    _, plan = planned({}, Answer(200, present))
+    (birds,) = plan.datasets
+    assert (birds.action, birds.reason) == (
+        "cannot work",
+        f"the dataset still has a datasource {purpose} s3://old/a/, which counts before INPUT_OUTPUT and cannot be "
+        "removed; write output, or choose another name",
+    )
+
+
+def test_with_an_output_what_counts_after_the_input_may_stay(planned: Planned) -> None:
+    present = [
+        datasource("INPUT_OUTPUT", "s3://old/a/"),
+        datasource("INPUT", "s3://my-bucket/birds/"),
+        datasource("LIGHTLY", OUTPUT),
+    ]
+    _, plan = planned({"output": OUTPUT}, Answer(200, present), GREEN)
+    assert [(each.action, each.reason) for each in plan.datasets] == [("unchanged", "")]
+
+
+def test_an_access_of_the_output_counts_only_with_an_output(planned: Planned) -> None:
+    # A connection that does not exist would be a fault.
+    fleet, plan = planned({"output_access": "nowhere"}, is_new=True)
+    assert [each.action for each in plan.datasets] == ["create"]
+    ((arguments,),) = in_parts(fleet, plan, n_parts=1, most=10)["parts"]
+    assert arguments["output_aws_conn_id"] is None
+    _, plan = planned({"output_access": "nowhere", "output": OUTPUT}, is_new=True)
+    assert "There is no Airflow connection 'nowhere'" in plan.datasets[0].reason
+
+
+def runs_with(n_samples: int, processed_until: int, state: str = "COMPLETED") -> list[Answer]:
+    """Answers about the runs: one, created at second 1,790,000,000."""
+    run = {"id": RUN, "state": state, "configId": CONFIG, "createdAt": 1_790_000_000_000}
+    config = {
+        "workerType": "FULL",
+        "docker": {"useDatapool": True},
+        "lightly": {},
+        "selection": {**SELECTION_ON_THE_WIRE, "nSamples": n_samples},
+    }
+    stored = {"id": CONFIG, "version": "V4", "config": config}
+    answers = [Answer(200, []), Answer(200, [run])]
+    if state == "COMPLETED":
+        answers.append(Answer(200, stored))
+        if n_samples == SELECTION["n_samples"]:
+            answers.append(Answer(200, {"processedUntilTimestamp": processed_until}))
+    return [*answers, Answer(200, [])]
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "processed_until", "expected"),
+    [
+        (3, 1_790_000_100, ("unchanged", "")),
+        (3, all_files_new(1_789_999_999), ("unchanged", "")),
+        # A first pass that failed had changed the input.
+        (
+            3,
+            all_files_new(1_790_000_001),
+            ("update", "no run has read all files since the input or the selection changed"),
+        ),
+        (2, 1_790_000_100, ("update", "no run with this selection and these options of the worker yet")),
+    ],
+)
+def test_what_no_run_has_read_or_selected_from_is_read_as_a_whole(
+    planned: Planned, n_samples: int, processed_until: int, expected: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lightly_provider.fleet.plan.datetime", At2026)
+    present = [datasource("INPUT_OUTPUT", "s3://my-bucket/birds/")]
+    _, plan = planned({"selection": SELECTION}, Answer(200, present), GREEN, *runs_with(n_samples, processed_until))
+    (birds,) = plan.datasets
+    assert (birds.action, birds.reason) == expected
+    reset = birds.reset_processed_until
+    assert reset == (None if expected[0] == "unchanged" else all_files_new(At2026.now().timestamp()))
+
+
+def test_while_a_run_is_in_progress_its_input_is_not_changed(planned: Planned) -> None:
+    present = [datasource("INPUT_OUTPUT", "s3://my-bucket/other/")]
+    answers = runs_with(3, 0, state="EMBEDDING")
+    _, plan = planned({"selection": SELECTION}, Answer(200, present), *answers)
+    (birds,) = plan.datasets
+    assert (birds.action, birds.in_progress) == ("unchanged", True)
+    assert birds.reason == f"run {RUN} is EMBEDDING; datasource INPUT_OUTPUT has another location"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,7 @@ from lightly_provider.fleet.file import Fleet
 from lightly_provider.fleet.planned import Action, FleetPlan, PlannedDataset
 from lightly_provider.fleet.report import FAILURE, in_parts, keep_failure, report_of, report_on
 from lightly_provider.masking import mask_secret
+from lightly_provider.task_groups import onboard_s3_dataset
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,6 +102,30 @@ def test_a_run_in_progress_is_neither_onboarded_nor_a_failure() -> None:
     report_of(plan, GROUPS, states("success success success"), {}).raise_if_incomplete()
 
 
+def test_a_run_that_selected_nothing_is_onboarded_and_said() -> None:
+    found = states("success success success", "success success success")
+    report = report_of(planned("a", "b"), GROUPS, found, {}, {"b"})
+    a, b = report.datasets
+    assert (str(a.ending), a.reason, str(b.ending)) == ("onboarded", "", "onboarded")
+    assert b.reason.startswith("The run selected nothing")
+    assert "The run selected nothing" in report.table()
+    report.raise_if_incomplete()
+
+
+def test_what_a_run_selected_is_read_from_its_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    group = SimpleNamespace(group_id="onboard")
+    tasks = [SimpleNamespace(task_id=each, get_closest_mapped_task_group=lambda: group) for each in GROUPS["onboard"]]
+    found = states("success success success", "success success success")
+    monkeypatch.setattr("lightly_provider.fleet.report.states_of_tasks", lambda **_: found)
+    results = [{"dataset_name": "a", "n_selected": 0}, {"dataset_name": "b", "n_selected": 3}]
+    # Airflow 3 returns the value of the only one instead of a list of it.
+    for pulled, nothing in ((results, ["a"]), (results[0], ["a"]), (results[1], []), (None, [])):
+        pull = {"onboard.run_worker": pulled}
+        ti = SimpleNamespace(dag_id="d", run_id="r", xcom_pull=lambda task_ids, pull=pull: pull[task_ids])
+        report = report_on(planned("a", "b"), ["onboard"], {"ti": ti, "dag": SimpleNamespace(tasks=tasks)})  # type: ignore[typeddict-item, typeddict-unknown-key]
+        assert [each.name for each in report.datasets if each.reason] == nothing
+
+
 def test_many_missing_datasets_make_a_short_message() -> None:
     names = [f"camera-{number}" for number in range(100)]
     report = report_of(planned(*names), GROUPS, {}, {})
@@ -147,7 +173,7 @@ def fleet(tmp_path: Path) -> Fleet:
     return Fleet.read(str(file))
 
 
-def plan_of(fleet: Fleet, *actions: str, **about_first: str) -> FleetPlan:
+def plan_of(fleet: Fleet, *actions: str, **about_first: Any) -> FleetPlan:
     datasets = [
         PlannedDataset(name=dataset.name, action=Action(action), reason="new", **(about_first if not number else {}))
         for number, (dataset, action) in enumerate(zip(fleet.datasets, actions, strict=True))
@@ -160,6 +186,13 @@ def test_only_what_needs_something_is_in_a_part(fleet: Fleet) -> None:
     assert [[arguments["dataset_name"] for arguments in part] for part in found["parts"]] == [["camera-1", "camera-2"]]
     assert [dataset["action"] for dataset in found["datasets"]] == ["unchanged", "create", "update"]
     assert json.loads(json.dumps(found)) == found
+
+
+def test_what_the_plan_wants_read_again_reaches_the_run(fleet: Fleet) -> None:
+    plan = plan_of(fleet, "update", "update", "unchanged", reset_processed_until=5)
+    ((first, second),) = in_parts(fleet, plan, n_parts=1, most=1024)["parts"]
+    assert (first["reset_processed_until"], second["reset_processed_until"]) == (5, None)
+    assert set(first) <= set(onboard_s3_dataset.defaults)
 
 
 def test_the_reason_of_what_cannot_work_has_the_fix(fleet: Fleet) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,6 +25,7 @@ from lightly_provider.exceptions import (
     LightlyServerError,
 )
 from lightly_provider.hooks.lightly import DatasetOutcome, LightlyHook, WorkerOutcome
+from lightly_provider.processed_until import all_files_new, changed_at
 from tests.contract.example_calls import (
     ARTIFACT,
     CONFIG,
@@ -150,13 +152,12 @@ def test_no_thumbnails_and_an_empty_suffix_are_the_same(hook_on: HookOn) -> None
     [
         [],
         [as_stored(USER_ACCESS, purpose="LIGHTLY")],
-        [as_stored(USER_ACCESS, fullPath="s3://bucket/other/")],
         [as_stored(USER_ACCESS, s3Region="us-east-1")],
         [as_stored(USER_ACCESS, s3AccessKeyId="AKIAOTHER")],
         [as_stored(USER_ACCESS, s3SecretAccessKey="***")],
         [as_stored(USER_ACCESS, thumbSuffix="x")],
         [as_stored(USER_ACCESS, s3ServerSideEncryptionKMSKey="arn:aws:kms:eu-central-1:123456789012:key/x")],
-        [as_stored(DELEGATED_ACCESS, purpose="INPUT")],
+        [as_stored(DELEGATED_ACCESS, purpose="INPUT", fullPath=USER_ACCESS.full_path)],
     ],
 )
 def test_a_datasource_that_differs_or_hides_its_secret_is_set(hook_on: HookOn, stored: list[dict[str, Any]]) -> None:
@@ -164,6 +165,43 @@ def test_a_datasource_that_differs_or_hides_its_secret_is_set(hook_on: HookOn, s
     assert hook.set_datasource(DATASET, USER_ACCESS) is True
     assert asked(platform)[1] == ("PUT", f"/v1/datasets/{DATASET}/datasource")
     assert platform.received[1].json == USER_ACCESS.to_wire()
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        [as_stored(USER_ACCESS, fullPath="s3://bucket/other/")],
+        # INPUT, which is set, counts before it.
+        [as_stored(USER_ACCESS, purpose="INPUT_OUTPUT", fullPath="s3://bucket/other/")],
+    ],
+)
+def test_before_another_input_is_set_all_files_count_as_new(hook_on: HookOn, stored: list[dict[str, Any]]) -> None:
+    hook, platform = hook_on(datasources(*stored), Answer(204), Answer(200))
+    before = time.time()
+    assert hook.set_datasource(DATASET, USER_ACCESS) is True
+    assert asked(platform)[1:] == [("PUT", PROCESSED_UNTIL), ("PUT", f"/v1/datasets/{DATASET}/datasource")]
+    written = platform.received[1].json["processedUntilTimestamp"]
+    # Before the first file of S3, as seconds and as milliseconds.
+    assert 0 < written < 1_141_171_200
+    assert int(before) <= (changed_at(written, time.time()) or 0) <= time.time()
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        [as_stored(USER_ACCESS, fullPath=USER_ACCESS.full_path.rstrip("/"))],
+        [as_stored(USER_ACCESS, purpose="LIGHTLY", fullPath="s3://bucket/other/")],
+    ],
+)
+def test_where_the_input_stays_no_file_becomes_new(hook_on: HookOn, stored: list[dict[str, Any]]) -> None:
+    hook, platform = hook_on(datasources(*stored), Answer(200))
+    assert hook.set_datasource(DATASET, USER_ACCESS) is True
+    assert asked(platform)[1:] == [("PUT", f"/v1/datasets/{DATASET}/datasource")]
+
+
+@pytest.mark.parametrize("processed_until", [0, 1_764_000_000, 1_764_000_000_000, 1_100_000_000])
+def test_any_other_time_does_not_say_when_the_input_was_changed(processed_until: int) -> None:
+    assert changed_at(processed_until, 1_790_000_000) is None
 
 
 # --- workers ------------------------------------------------------------------------------------------------------
@@ -629,7 +667,15 @@ def processed_until(seconds: int) -> Answer:
     return Answer(200, {"processedUntilTimestamp": seconds})
 
 
-@pytest.mark.parametrize(("present", "wanted"), [(1_764_000_000, 0), (0, 1_764_000_000), (1_764_000_000_000, 0)])
+@pytest.mark.parametrize(
+    ("present", "wanted"),
+    [
+        (1_764_000_000, 0),
+        (0, 1_764_000_000),
+        (1_764_000_000_000, 0),
+        (1_764_000_000_000, all_files_new(1_764_000_000)),
+    ],
+)
 def test_the_time_until_which_files_are_processed_is_set_where_it_differs(
     hook_on: HookOn, present: int, wanted: int
 ) -> None:

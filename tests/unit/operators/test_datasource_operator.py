@@ -151,6 +151,28 @@ def test_the_second_run_changes_nothing(platform: Callable[..., ScriptedPlatform
     assert list(result["datasources"]) == ["INPUT_OUTPUT"]
 
 
+def test_a_datasource_that_counts_before_the_one_that_is_set_is_warned_of(
+    platform: Callable[..., ScriptedPlatform],
+    context: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def logged() -> str:
+        """What was logged since: Airflow 3 prints it, Airflow 2 logs it."""
+        text = caplog.text + capsys.readouterr().out
+        caplog.clear()
+        return text
+
+    present = {"type": "S3", "purpose": "INPUT", "fullPath": "s3://old-bucket/a/", "s3Region": "eu-central-1"}
+    platform(Answer(200, [present]), SET)
+    configure(context)
+    warning = f"Dataset {DATASET} still has a datasource INPUT, s3://old-bucket/a/, which counts before INPUT_OUTPUT"
+    assert warning in logged()
+    platform(Answer(200, [present]), SET, SET)
+    configure(context, purpose="INPUT")
+    assert "counts before" not in logged()
+
+
 def test_the_region_is_what_s3_tells(
     platform: Callable[..., ScriptedPlatform], context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
