@@ -259,6 +259,7 @@ class UploadLightlyPredictionsOperator(_Upload):
             if_unmatched=self.if_unmatched,
             replace_schema=self.replace_schema,
             has_frames=has_frames,
+            dataset_id=self.dataset_id,
             log=self.log,
         )
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lightly_provider.results.samples import ExportedSample
 
 # Labelbox's documentation, "Global keys": at most 200 characters.
-_LONGEST_GLOBAL_KEY = 200
+LONGEST_GLOBAL_KEY = 200
 # The platform's names of these regions differ from AWS's (see aws/regions.py).
 _GOVCLOUD = {"us-gov-east": "us-gov-east-1", "us-gov-west": "us-gov-west-1"}
 
@@ -105,10 +105,10 @@ def https_address(address: str, regions: Mapping[str, str]) -> str:
 def global_key(dataset_id: str, filename: str) -> str:
     """Return a key that only this sample has; a long name ends in its digest."""
     key = f"{dataset_id}/{filename}"
-    if len(key) <= _LONGEST_GLOBAL_KEY:
+    if len(key) <= LONGEST_GLOBAL_KEY:
         return key
     digest = hashlib.sha256(key.encode()).hexdigest()[:32]
-    return f"{key[: _LONGEST_GLOBAL_KEY - 33]}-{digest}"
+    return f"{key[: LONGEST_GLOBAL_KEY - 33]}-{digest}"
 
 
 def _array(pages: Iterable[Iterable[dict[str, Any]]]) -> Iterator[bytes]:

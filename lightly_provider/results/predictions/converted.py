@@ -1,7 +1,8 @@
-"""Formats that the vendor's package ``labelformat`` reads: Pascal VOC, CVAT, Labelbox. None of them has scores."""
+"""Formats that the vendor's package ``labelformat`` reads: Pascal VOC and CVAT. Neither has scores."""
 
 from __future__ import annotations
 
+import io
 import re
 from contextlib import contextmanager
 from functools import cached_property
@@ -11,27 +12,30 @@ from typing import TYPE_CHECKING, Any
 
 from lightly_provider.exceptions import LightlyError, LightlyInvalidFilesError, LightlySourceError
 from lightly_provider.foreign_text import shown
+from lightly_provider.results.faults import Faults
 from lightly_provider.results.parallel import spread
 from lightly_provider.results.predictions.reading import Predicted
 from lightly_provider.results.predictions.schema import Category, SchemaError, TaskSchema, TaskType, are_sides
 from lightly_provider.results.sources import READ_THREADS
 
 if TYPE_CHECKING:
+    import xml.etree.ElementTree as ET
     from collections.abc import Iterator, Sequence
 
     from lightly_provider.results.sources import Source, SourceFile
 
 # labelformat reads such a file as a whole.
 _LARGEST_FILE = 512 * 2**20
-SUFFIXES = {"pascalvoc": (".xml",), "cvat": (".xml",), "labelbox": (".ndjson", ".jsonl", ".json")}
+# CVAT's documentation, "CVAT for image": what else is below an image is a shape, too.
+_READ_OF_CVAT = ("box", "tag")
 
 
 class LabelformatReader:
     """
     Reads a format by labelformat, from a copy on this machine, which is removed at the end.
 
-    :param source: Folder (Pascal VOC) or file (CVAT, Labelbox).
-    :param kind: ``pascalvoc``, ``cvat`` or ``labelbox``.
+    :param source: Folder (Pascal VOC) or file (CVAT).
+    :param kind: ``pascalvoc`` or ``cvat``.
     :param categories: Names of the categories, whose ids are their places from 0. None: CVAT's own.
     """
 
@@ -101,13 +105,11 @@ class LabelformatReader:
                 for folder in folders
             ]
         (path,) = self._copied()
-        if self._kind == "cvat":
-            return [("", formats.CVATObjectDetectionInput(input_file=path))]
-        return [("", formats.LabelboxObjectDetectionInput(input_file=path, category_names=self._categories))]
+        return [("", formats.CVATObjectDetectionInput(input_file=path))]
 
     def _copied(self) -> list[Path]:
         is_folder = self._kind == "pascalvoc"
-        files = self._source.files(*SUFFIXES[self._kind]) if is_folder else iter([self._source.file()])
+        files = self._source.files(".xml") if is_folder else iter([self._source.file()])
         paths = list(spread(self._copy, files, threads=READ_THREADS))
         if not paths:
             raise LightlyInvalidFilesError(
@@ -121,10 +123,13 @@ class LabelformatReader:
         # labelformat takes the names of XML files that end in small letters.
         path = (self._folder / file.name).with_suffix(Path(file.name).suffix.lower())
         content = file.read(most=_LARGEST_FILE)
+        if self._kind == "cvat":
+            content = _without_declaration(content)
+            _check_shapes(content, self._source.uri)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("xb") as copy:
-                copy.write(_without_declaration(content) if self._kind == "cvat" else content)
+                copy.write(content)
         except OSError as error:
             # In an object storage, a/b.xml can be beside a file a, and a name can be longer than that of a file.
             raise LightlySourceError(
@@ -152,6 +157,46 @@ class LabelformatReader:
             ) from None
 
 
+def _check_shapes(content: bytes, source: str) -> None:
+    """
+    Refuse what labelformat leaves out of a file of CVAT: shapes that are no boxes, and the rotation of a box.
+
+    :param content: The file.
+    :param source: Its address, for the message.
+    :raises LightlyInvalidFilesError: There is something of that kind.
+    """
+    import xml.etree.ElementTree as ET
+
+    faults = Faults(source, "predictions")
+    above: list[ET.Element] = []
+    # The declaration of entities was refused before.
+    for event, element in ET.iterparse(io.BytesIO(content), events=("start", "end")):  # noqa: S314
+        if event == "start":
+            if len(above) == 2 and above[1].tag == "image":
+                _check_shape(element, above[1].get("name", "?"), faults)
+            elif len(above) == 1 and element.tag == "track":
+                faults.add(element.get("label", "?"), "it is a track of 'CVAT for video'; export 'CVAT for images'")
+            above.append(element)
+        else:
+            above.pop()
+            if above:
+                # Memory stays flat.
+                above[-1].remove(element)
+    faults.raise_any()
+
+
+def _check_shape(shape: ET.Element, image: str, faults: Faults) -> None:
+    if shape.tag not in _READ_OF_CVAT:
+        faults.add(image, f"it has a {shape.tag}, and only boxes are read; convert it, or write COCO")
+        return
+    try:
+        is_rotated = float(shape.get("rotation", 0)) != 0
+    except ValueError:
+        is_rotated = True
+    if is_rotated:
+        faults.add(image, "it has a rotated box, and only upright boxes are read; convert it, or write COCO")
+
+
 def _without_declaration(content: bytes) -> bytes:
     """
     Return XML without its declaration, in ASCII.
@@ -163,8 +208,8 @@ def _without_declaration(content: bytes) -> bytes:
     found = re.search(rb"encoding=[\"']([A-Za-z0-9._-]+)", declaration[0]) if declaration else None
     try:
         text = content[declaration.end() if declaration else 0 :].decode(found[1].decode() if found else "utf-8")
-    except (LookupError, UnicodeDecodeError):
-        return content
+    except (LookupError, UnicodeDecodeError) as error:
+        raise ValueError(f"it is not in the encoding that it declares ({error})") from None
     if "<!ENTITY" in text:
         # lxml before 5 reads the files that an entity names.
         raise LightlyInvalidFilesError(

@@ -32,7 +32,8 @@ class PredictionFormat(StrEnum):
 
 
 _NAMED_BY_THE_USER = (PredictionFormat.KITTI, PredictionFormat.PASCAL_VOC, PredictionFormat.LABELBOX)
-_WITHOUT_SCORES = (PredictionFormat.PASCAL_VOC, PredictionFormat.CVAT, PredictionFormat.LABELBOX)
+_BY_LABELFORMAT = (PredictionFormat.PASCAL_VOC, PredictionFormat.CVAT)
+_WITHOUT_SCORES = (*_BY_LABELFORMAT, PredictionFormat.LABELBOX)
 _MASKS = (TaskType.INSTANCE_SEGMENTATION, TaskType.SEMANTIC_SEGMENTATION)
 
 
@@ -68,7 +69,7 @@ def check_format(
             f"categories is {shown(repr(list(categories)), longest=200)}, and the files of format {str(chosen)!r} have "
             "their own; leave it out."
         )
-    if categories and chosen in _WITHOUT_SCORES and any("," in name for name in categories):
+    if categories and chosen in _BY_LABELFORMAT and any("," in name for name in categories):
         raise ValueError(
             f"categories is {shown(repr(list(categories)), longest=200)}, and in the format {str(chosen)!r} a name has "
             "no comma; rename it."
@@ -92,7 +93,7 @@ def check_extra(chosen: PredictionFormat, task_type: TaskType | None) -> None:
     :raises LightlyExtraMissingError: The message names the extra.
     """
     with_masks = chosen is PredictionFormat.COCO and task_type in _MASKS
-    needed = ["labelformat"] if chosen in _WITHOUT_SCORES else []
+    needed = ["labelformat"] if chosen in _BY_LABELFORMAT else []
     needed += ["PIL"] if chosen is PredictionFormat.YOLO or with_masks else []
     needed += ["numpy"] if with_masks else []
     if not all(map(find_spec, needed)):
@@ -109,6 +110,7 @@ def reader_of(
     *,
     task_type: TaskType | None,
     categories: Sequence[str] | None,
+    dataset_id: str,
     database: sqlite3.Connection,
 ) -> Iterator[Reader]:
     """
@@ -118,6 +120,7 @@ def reader_of(
     :param chosen: Their format.
     :param task_type: Type of the task; None: object detection, or what the files say.
     :param categories: Names of the categories, where the format needs them.
+    :param dataset_id: Id of the dataset; empty: unknown.
     :param database: Temporary database.
     """
     if chosen is PredictionFormat.LIGHTLY:
@@ -137,6 +140,10 @@ def reader_of(
         from lightly_provider.results.predictions.text_labels import KittiReader
 
         yield KittiReader(source, categories or ())
+    elif chosen is PredictionFormat.LABELBOX:
+        from lightly_provider.results.predictions.labelbox import LabelboxReader
+
+        yield LabelboxReader(source, categories or (), dataset_id)
     else:
         from lightly_provider.results.predictions.converted import LabelformatReader
 

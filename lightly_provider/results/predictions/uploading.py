@@ -77,6 +77,7 @@ def upload_predictions(
     if_unmatched: str = "skip",
     replace_schema: bool = False,
     has_frames: bool = False,
+    dataset_id: str = "",
     log: Log,
 ) -> UploadedPredictions:
     """
@@ -93,6 +94,7 @@ def upload_predictions(
     :param if_unmatched: ``skip``, ``upload`` or ``fail``; see :func:`lightly_provider.results.upload.match`.
     :param replace_schema: Whether a different schema of the same task is replaced. Default: False.
     :param has_frames: Whether the input has videos. Default: False.
+    :param dataset_id: Id of the dataset, to read back the format ``labelbox`` of an export. Default: unknown.
     :param log: Log of the task.
     :raises LightlyInvalidFilesError: The predictions break a rule. Nothing was written.
     """
@@ -109,7 +111,14 @@ def upload_predictions(
         )
     with temporary_database() as database:
         staging = Staging(database)
-        with reader_of(source, source_format, task_type=task_type, categories=categories, database=database) as reader:
+        with reader_of(
+            source,
+            source_format,
+            task_type=task_type,
+            categories=categories,
+            dataset_id=dataset_id,
+            database=database,
+        ) as reader:
             schema = reader.schema
             log.info(
                 "The task %s is of type %s, with %d categories: %s.",

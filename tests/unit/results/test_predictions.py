@@ -14,14 +14,18 @@ import pytest
 
 from lightly_provider.api.models.datasource import Datasource
 from lightly_provider.exceptions import LightlyExtraMissingError, LightlyInvalidFilesError, LightlySourceError
+from lightly_provider.results.formats import labeling
 from lightly_provider.results.lightly_folder import PlatformPredictions
+from lightly_provider.results.predictions.converted import _check_shapes
 from lightly_provider.results.predictions.formats import PredictionFormat, check_format
 from lightly_provider.results.predictions.masks import bounding_box, row_wise_runs
 from lightly_provider.results.predictions.schema import TaskType, check_task_name
 from lightly_provider.results.predictions.uploading import upload_predictions
+from lightly_provider.results.samples import ExportedSample
 from lightly_provider.results.sources import Source, SourceFile
 from lightly_provider.results.staging import Staging, temporary_database
 from lightly_provider.results.upload import add_task
+from tests.contract.example_calls import DATASET
 from tests.unit.results.prediction_files import INPUT, MemoryFolder, coco, upload, written
 
 if TYPE_CHECKING:
@@ -625,6 +629,130 @@ def test_entities_of_cvat_are_not_read(folder: MemoryFolder, tmp_path: Path) -> 
     assert entity != CVAT
     (tmp_path / "a.xml").write_text(entity)
     assert "declares entities of XML" in refused(folder, tmp_path / "a.xml", "cvat", missing_score=1.0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "fault"),
+    [
+        (f'<{kind} label="dog" points="1,2;3,4"/>', f"sub/b ü#.png: it has a {kind}, and only boxes are read")
+        for kind in ("polygon", "polyline", "points", "mask", "cuboid", "ellipse", "skeleton")
+    ]
+    + [
+        ('<box label="dog" xtl="1" ytl="2" xbr="3" ybr="4" rotation="30.00"/>', "b ü#.png: it has a rotated box"),
+        ('<box label="dog" xtl="1" ytl="2" xbr="3" ybr="4" rotation="?"/>', "b ü#.png: it has a rotated box"),
+    ],
+)
+def test_what_is_no_upright_box_in_cvat_is_refused(
+    shape: str, fault: str, folder: MemoryFolder, tmp_path: Path
+) -> None:
+    (tmp_path / "a.xml").write_text(CVAT.replace("</image>", f"{shape}</image>"), encoding="utf-8")
+    assert fault in refused(folder, tmp_path / "a.xml", "cvat", missing_score=1.0)
+
+
+def test_a_track_of_cvat_for_video_is_refused(folder: MemoryFolder, tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_text(CVAT.replace("</annotations>", '<track label="dog"/></annotations>'))
+    assert "it is a track of 'CVAT for video'" in refused(folder, tmp_path / "a.xml", "cvat", missing_score=1.0)
+
+
+def test_a_tag_of_cvat_and_a_rotation_of_nothing_pass(folder: MemoryFolder, tmp_path: Path) -> None:
+    content = CVAT.replace("</image>", '<tag label="cat"/></image>').replace('xtl="1"', 'xtl="1" rotation="0.0"')
+    (tmp_path / "a.xml").write_text(content, encoding="utf-8")
+    assert upload(folder, tmp_path / "a.xml", "cvat", missing_score=1.0).predictions == 1
+
+
+def test_many_images_of_cvat_are_checked_in_flat_memory() -> None:
+    box = '<box label="dog" xtl="1" ytl="2" xbr="3" ybr="4"><attribute name="x">y</attribute></box>'
+    image = f'<image name="a.jpg">{box * 10}</image>'
+    content = f"<annotations>{image * 5000}</annotations>".encode()
+    tracemalloc.start()
+    try:
+        _check_shapes(content, "a.xml")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**20
+
+
+BOX = {"annotation_kind": "ImageBoundingBox", "name": "dog"}
+BOX |= {"bounding_box": {"left": 1, "top": 2, "width": 30, "height": 40}}
+
+
+def data_row(key: str, *objects: Any, **changes: Any) -> dict[str, Any]:
+    """A row of an export of Labelbox, with one label."""
+    labels = [{"annotations": {"objects": list(objects), "classifications": [{"name": "x"}]}}]
+    return {
+        "data_row": {"id": "ck1", "global_key": key, **changes.pop("of_row", {})},
+        "media_attributes": {"width": 100, "height": 50},
+        "projects": {"p": {"labels": changes.pop("labels", labels)}},
+        **changes,
+    }
+
+
+def ndjson(path: Path, *rows: Any) -> Path:
+    """Write JSON Lines."""
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return path
+
+
+LABELBOX: dict[str, Any] = {"categories": ["cat, big", "dog"], "missing_score": 1.0}
+
+
+def test_labelbox_is_read_row_by_row_and_what_nobody_labeled_is_left_out(folder: MemoryFolder, tmp_path: Path) -> None:
+    rows = [
+        data_row("sub/b ü#.png", BOX),
+        data_row("c.jpg"),
+        data_row("a.jpg", labels=[]),
+        data_row("other.jpg", labels=[{"annotations": {}, "performance_details": {"skipped": True}}]),
+        data_row("x.jpg", projects={}),
+    ]
+
+    done = upload(folder, ndjson(tmp_path / "a.ndjson", *rows), "labelbox", **LABELBOX)
+
+    assert folder.json("boxes/sub/b ü#.json") == {
+        "file_name": "sub/b ü#.png",
+        "predictions": [{"category_id": 1, "bbox": [1, 2, 30, 40], "score": 1.0}],
+    }
+    assert folder.json("boxes/c.json") == {"file_name": "c.jpg", "predictions": []}
+    assert (done.files, done.predictions) == (2, 1)
+
+
+@pytest.mark.parametrize("folders", [1, 40], ids=["a short name", "a name whose key is shortened"])
+def test_what_labelbox_got_from_an_export_is_found_again_by_its_key(folders: int, tmp_path: Path) -> None:
+    name = f"{'folder ü/' * folders}b.jpg"
+    sample = ExportedSample(name, f"s3://bkt/raw/{name}", "tag", None)
+    ((row,),) = [
+        json.loads(b"".join(labeling.labelbox([[sample]], dataset_id=DATASET, regions={"bkt": "eu-central-1"})))
+    ]
+    of_row = {"row_data": f"{row['row_data']}?X-Amz-Signature=x"}
+    path = ndjson(tmp_path / "a.ndjson", data_row(row["global_key"], BOX, of_row=of_row))
+
+    done = upload(MemoryFolder([name]), path, "labelbox", dataset_id=DATASET, **LABELBOX)
+
+    assert (len(row["global_key"]) == 200, done.files, done.unmatched) == (folders > 1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        (data_row("a.jpg", BOX | {"annotation_kind": "ImagePolygon"}), "a.jpg: it has an object of the kind 'ImagePol"),
+        (data_row("a.jpg", BOX | {"name": "cow"}), "a.jpg: it has an object 'cow', which is none of the categories"),
+        (data_row("a.jpg", BOX | {"name": ["dog"]}), "which is none of the categories"),
+        (data_row("a.jpg", BOX | {"bounding_box": {"left": 1}}), "its bbox is not [x, y, width, height]"),
+        (data_row("a.jpg", "x"), "an object is no JSON object"),
+        (data_row("a.jpg", labels=[{"annotations": {"objects": []}}] * 2), "it has 2 labels"),
+        (data_row("a.jpg", labels=[{"annotations": {"frames": {}}}]), "it is a video"),
+        (data_row("a.jpg", BOX, media_attributes={"width": -1, "height": 1}), "its width or height is impossible"),
+        (data_row(f"{DATASET}/{'x' * 142}-{'a' * 32}", BOX), "its global_key was shortened"),
+        (data_row("../a.jpg", BOX), "is not relative to the input datasource"),
+        ({"data_row": {"id": "x"}}, "line 1: its data row has no global_key"),
+        ([], "line 1: the line is no JSON object"),
+    ],
+)
+def test_a_row_of_labelbox_that_cannot_be_used_is_named(
+    row: Any, fault: str, folder: MemoryFolder, tmp_path: Path
+) -> None:
+    path = ndjson(tmp_path / "a.ndjson", row)
+    assert fault in refused(folder, path, "labelbox", dataset_id=DATASET, **LABELBOX)
 
 
 def test_lightlys_own_files_are_checked(folder: MemoryFolder, tmp_path: Path) -> None:
