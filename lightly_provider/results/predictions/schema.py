@@ -123,6 +123,8 @@ class TaskSchema:
             if mine is None or theirs is None or mine.name != theirs.name:
                 named = [shown(one.name, longest=100) if one else "not there" for one in (theirs, mine)]
                 return f"its category {number} is {named[0]} and not {named[1]}"
+            if mine.keypoint_names != theirs.keypoint_names:
+                return f"the keypoints of its category {number} have other names, or another order"
         return None
 
 

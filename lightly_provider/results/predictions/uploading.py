@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ from lightly_provider.results.upload import add_task, match, read_json, write_fi
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from PIL import Image
+
     from lightly_provider.results.lightly_folder import LightlyFolder
     from lightly_provider.results.predictions.schema import TaskType
     from lightly_provider.results.sources import Source
@@ -29,6 +32,13 @@ if TYPE_CHECKING:
 # Enough for the header of nearly every image; else the whole image is read.
 _HEADER = 64 * 2**10
 _LARGEST_IMAGE = 256 * 2**20
+
+
+# Exif 2.32, "Orientation": with these, the stored rows are columns of the upright image, which labels are drawn on
+# (Ultralytics, exif_size; OpenCV, imread). MPO: several JPEG images in one file, as phones write them.
+_ORIENTATION = 0x0112
+_ON_ITS_SIDE = (5, 6, 7, 8)
+_TURNED_FORMATS = ("JPEG", "MPO")
 
 
 @dataclass(frozen=True)
@@ -186,14 +196,41 @@ def _add_sizes(staging: Staging, folder: FolderBesideImages, source: Source) -> 
         staging.replace(number, content)
 
 
-def _size_of(image: str, folder: FolderBesideImages, source: Source) -> tuple[int, int]:
+def _opened(content: bytes) -> Image.Image:
+    """Open an image, of which only the header is read, so also one with more pixels than Pillow decodes."""
     from PIL import Image, UnidentifiedImageError
 
+    try:
+        return Image.open(io.BytesIO(content))
+    except Image.DecompressionBombError:
+        # Pillow's limit can only be lifted for the whole process.
+        for factory, accepts in (Image.OPEN[name] for name in Image.ID):
+            if accepts and accepts(content[:16]) is True:
+                return factory(io.BytesIO(content), "")
+        raise UnidentifiedImageError from None
+
+
+def _is_on_its_side(image: Image.Image) -> bool:
+    if image.format not in _TURNED_FORMATS:
+        return False
+    try:
+        return image.getexif().get(_ORIENTATION) in _ON_ITS_SIDE
+    except (OSError, ValueError, SyntaxError, LookupError, TypeError, struct.error):
+        # What cannot be read turns no image.
+        return False
+
+
+def _size_of(image: str, folder: FolderBesideImages, source: Source) -> tuple[int, int]:
+    """The size of the upright image, of which the boxes are parts."""
+    from PIL import UnidentifiedImageError
+
     for length in (_HEADER, _LARGEST_IMAGE):
+        content = folder.image_start(image, length)
         try:
-            with Image.open(io.BytesIO(folder.image_start(image, length))) as opened:
-                return opened.size
-        except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError):
+            with _opened(content) as opened:
+                width, height = opened.size
+                return (height, width) if _is_on_its_side(opened) else (width, height)
+        except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
             continue
     raise LightlyInvalidFilesError(
         f"The size of the image {shown(image, longest=200)} cannot be read, and the boxes of {source.uri} are parts of "

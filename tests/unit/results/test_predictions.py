@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import json
 import logging
+import struct
 import sys
 import tracemalloc
+import zlib
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import Image
 
 from lightly_provider.api.models.datasource import Datasource
 from lightly_provider.exceptions import LightlyExtraMissingError, LightlyInvalidFilesError, LightlySourceError
@@ -230,6 +233,53 @@ def test_labels_without_scores_get_that_of_missing_score(
     }
 
 
+class FolderOfOneImage(MemoryFolder):
+    """Its only image has this content."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(["a.jpg"])
+        self._content = content
+
+    def image_start(self, name: str, length: int) -> bytes:
+        """See the base."""
+        return self._content[:length]
+
+
+def yolo_box(content: bytes, folder: Path) -> list[float]:
+    """The box, in pixels of an image, of the quarter at its upper left."""
+    (folder / "a.txt").write_text("0 0.25 0.25 0.5 0.5 0.9\n")
+    image = FolderOfOneImage(content)
+    upload(image, folder, "yolo", categories=["cat"])
+    box: list[float] = image.json("boxes/a.json")["predictions"][0]["bbox"]
+    return box
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "MPO", "PNG"])
+@pytest.mark.parametrize("orientation", [None, *range(10)])
+def test_a_box_of_yolo_is_part_of_the_upright_image(kind: str, orientation: int | None, tmp_path: Path) -> None:
+    image, content = Image.new("RGB", (640, 480)), io.BytesIO()
+    exif = image.getexif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    image.save(content, kind, exif=exif)
+    is_turned = kind != "PNG" and orientation in (5, 6, 7, 8)
+    assert yolo_box(content.getvalue(), tmp_path) == ([0, 0, 240, 320] if is_turned else [0, 0, 320, 240])
+
+
+def test_an_exif_that_cannot_be_read_turns_no_image(tmp_path: Path) -> None:
+    content = io.BytesIO()
+    Image.new("RGB", (640, 480)).save(content, "JPEG", exif=b"Exif\0\0MM\0")
+    assert yolo_box(content.getvalue(), tmp_path) == [0, 0, 320, 240]
+
+
+def test_the_size_of_an_image_that_pillow_would_not_decode_is_read(tmp_path: Path) -> None:
+    header = b"IHDR" + struct.pack(">IIBBBBB", 40_000, 20_000, 8, 2, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    limit = Image.MAX_IMAGE_PIXELS
+    assert yolo_box(content + struct.pack(">I", 10) + b"IDAT" + bytes(14), tmp_path) == [0, 0, 20_000, 10_000]
+    assert limit == Image.MAX_IMAGE_PIXELS < 40_000 * 20_000 / 2
+
+
 def test_frames_of_videos_are_matched_by_their_video(tmp_path: Path) -> None:
     folder = MemoryFolder(["sub/b.mp4"])
     frames = [{"id": n, "file_name": f"sub/{name}", "width": 100, "height": 50} for n, name in enumerate(FRAMES)]
@@ -285,6 +335,20 @@ def test_a_task_does_not_change_its_meaning(folder: MemoryFolder, tmp_path: Path
         upload(folder, renamed, "coco")
     upload(folder, renamed, "coco", replace_schema=True)
     assert folder.json("boxes/schema.json")["categories"][1]["name"] == "bus"
+
+
+@pytest.mark.parametrize("names", [["tail", "nose"], ["nose"], []])
+def test_the_order_of_keypoints_is_part_of_their_meaning(
+    names: list[str], folder: MemoryFolder, tmp_path: Path
+) -> None:
+    def points(*names: str) -> Path:
+        categories = [{"id": 1, "name": "cat", "keypoints": list(names)}]
+        return written(tmp_path / "coco.json", coco(annotations=[], categories=categories))
+
+    upload(folder, points("nose", "tail"), "coco", task_type=TaskType.KEYPOINT_DETECTION)
+    folder.writes.clear()
+    said = refused(folder, points(*names), task_type=TaskType.KEYPOINT_DETECTION)
+    assert "the keypoints of its category 1 have other names, or another order" in said
 
 
 class ContendedFolder(MemoryFolder):
