@@ -224,9 +224,22 @@ class _LocalSource(Source):
             raise self._nothing()
         for folder, folders, names in os.walk(self._path, onerror=_raise):
             folders.sort()
+            self._check_links(folder, folders)
             for name in sorted(names):
                 path = Path(folder, name)
                 yield self._at(path, path.relative_to(self._path).as_posix()), False
+
+    def _check_links(self, folder: str, folders: list[str]) -> None:
+        """Refuse linked folders, which the walk leaves out because they may lead in a circle."""
+        if self.pattern is not None and not self.pattern.startswith("**/"):
+            return
+        for name in folders:
+            path = Path(folder, name)
+            if path.is_symlink():
+                raise LightlySourceError(
+                    f"{shown(path)} is a link to a folder, which is not followed; put the folder itself into the "
+                    "source, or give the linked folder as a source of its own."
+                )
 
     def _at(self, path: Path, name: str) -> SourceFile:
         return SourceFile(name, str(path), _size_of(path), lambda: _opened_path(path))
@@ -237,7 +250,7 @@ def _size_of(path: Path) -> int:
         found = path.stat()
     if not stat.S_ISREG(found.st_mode):
         # To open a pipe would wait for somebody who writes to it.
-        raise LightlySourceError(f"{shown(path)} is a device, a pipe or a link to a folder; remove it from the source.")
+        raise LightlySourceError(f"{shown(path)} is a device or a pipe; remove it from the source.")
     return found.st_size
 
 

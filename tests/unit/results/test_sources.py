@@ -68,8 +68,19 @@ def test_a_file_of_a_folder_that_cannot_be_read_is_named_and_a_pipe_is_not_waite
 
     (folder / "lost.json").unlink()
     os.mkfifo(folder / "pipe.json")
-    with pytest.raises(LightlySourceError, match=r"pipe\.json is a device, a pipe or a link to a folder"):
+    with pytest.raises(LightlySourceError, match=r"pipe\.json is a device or a pipe"):
         names(source(str(folder)))
+
+
+def test_a_linked_folder_is_named_and_not_left_out(folder: Path) -> None:
+    (folder / "ein ordner/more").symlink_to(folder / "sub", target_is_directory=True)
+    for address in (folder, f"{folder}/**/*.json"):
+        with pytest.raises(LightlySourceError, match=r"ein ordner/more is a link to a folder, which is not followed"):
+            names(source(str(address)))
+    # Folders do not count here; and the address itself may be a link.
+    assert names(source(f"{folder}/*.json")) == ["a.json"]
+    (folder / "link").symlink_to(folder / "sub", target_is_directory=True)
+    assert names(source(f"{folder}/link")) == ["c.json", "deeper/d [1].json"]
 
 
 def test_a_folder_that_cannot_be_listed_is_not_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
