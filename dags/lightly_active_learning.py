@@ -8,7 +8,8 @@ Each run of this DAG is one round:
 3. `run_worker`: Lightly selects the images of which the model is least certain, in equal shares of the predicted
    classes, and not the same motif again and again.
 4. `approve`, only if `ASK_FOR_APPROVAL` is set: a person decides whether the images are labeled, before that costs
-   money.
+   money. Rejected images stay selected, and no later round selects them again: to label them after all, export the
+   tag of that round.
 5. `export`: the selected images become a manifest for your labeling tool.
 6. `label`: your labeling tool; here a stand-in that takes the name of an image's folder as its label.
 
