@@ -10,7 +10,7 @@ from lightly_provider.cli.refusals import CommandError
 from lightly_provider.foreign_text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import TextIO
 
     from lightly_provider.cli.answer import Answer, Section
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 FORMATS = ("table", "json", "yaml", "plain")
 # A console that is no terminal has no width; this is one that no table has.
 _NO_LIMIT = 100_000
+# No line of an export is longer: a name has 1024 bytes, and a task a few more members.
+_LONGEST_LINE = 100_000
 _STYLES = {
     "PASS": "green",
     "COMPLETED": "green",
@@ -180,9 +182,24 @@ def _console(out: TextIO) -> Any:
 
 
 def _write_content(answer: Answer, out: TextIO) -> None:
+    if out.isatty():
+        # A name may control the terminal. A file, or another command, gets each byte.
+        for line in _lines(answer.content or ()):
+            print(shown(line, longest=_LONGEST_LINE), file=out)
+        return
     raw = getattr(out, "buffer", None)
     for piece in answer.content or ():
         if raw is None:
             out.write(piece.decode())
         else:
             raw.write(piece)
+
+
+def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
+    """Yield the lines of a text in UTF-8, which may be cut anywhere."""
+    rest = b""
+    for piece in pieces:
+        *lines, rest = (rest + piece).split(b"\n")
+        yield from (line.decode() for line in lines)
+    if rest:
+        yield rest.decode()

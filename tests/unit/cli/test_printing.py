@@ -89,6 +89,18 @@ def test_a_text_is_printed_as_it_is_and_a_file_byte_by_byte(tmp_path: Any) -> No
     assert (tmp_path / "out").read_bytes() == b"a\n\xc3\xbc\xe2\x80\xa8\n"
 
 
+def test_a_file_on_a_terminal_cannot_control_it() -> None:
+    hostile = "für\x1b[2J\u202e.jpg\n"
+    for content in (
+        [f"a.jpg\n{hostile}".encode()],
+        [bytes([each]) for each in f"a.jpg\n{hostile}".encode()],
+        [b"a.jpg"],
+    ):
+        terminal = Terminal()
+        write(Answer(content=iter(content)), "plain", terminal)
+        assert terminal.getvalue() == ("a.jpg\n" if content == [b"a.jpg"] else "a.jpg\nfür\\x1b[2J\\u202e.jpg\n")
+
+
 @pytest.mark.parametrize(
     ("value", "default", "is_terminal", "expected"),
     [
