@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 # The patterns of this module are compiled on first use: most imports never need them.
 _SCHEME = "s3://"
 # Prefix for a location whose folder looks like a mistake but is correct.
-_EXACT = "exact:"
+EXACT = "exact:"
 _GENERAL_FORM = "s3://bucket/prefix/"
 _BACKSLASH = "which S3 takes as part of a name; write '/' between folders"
 _MAX_KEY_BYTES = 1024  # AWS docs: S3 user guide, "Naming Amazon S3 objects"
@@ -83,7 +83,7 @@ class S3Location:
             )
 
     @classmethod
-    def parse(cls, uri: str, *, argument: str) -> S3Location:
+    def parse(cls, uri: str, *, argument: str, is_file: bool = False) -> S3Location:
         """
         Parse and validate a location that a user wrote.
 
@@ -91,14 +91,15 @@ class S3Location:
             ``exact:s3://bucket/prefix/`` allows folders that look like mistakes: one with the bucket's name, without a
             name, or with ``?``, ``#``, ``*`` or a backslash.
         :param argument: Name of the operator's argument, for the message.
+        :param is_file: Whether it is the address of a file, so that the message proposes one. Default: False.
         :raises InvalidLocationError: The location is invalid; the message names the argument, the value, the cause and
             the next step, without credentials and query strings in the value.
         """
-        fault = _fault(uri)
+        fault = _fault(uri, is_file=is_file)
         if fault:
             raise InvalidLocationError(f"{argument}={_shown(uri)}: {fault}.")
-        location = cls.from_stored(uri.removeprefix(_EXACT))
-        return replace(location, is_exact=True) if uri.startswith(_EXACT) else location
+        location = cls.from_stored(uri.removeprefix(EXACT))
+        return replace(location, is_exact=True) if uri.startswith(EXACT) else location
 
     @classmethod
     def from_stored(cls, uri: str) -> S3Location:
@@ -121,7 +122,7 @@ class S3Location:
     @property
     def written(self) -> str:
         """The location in the form that :meth:`parse` accepts."""
-        return self.uri if _fault(self.uri) is None else f"{_EXACT}{self.uri}"
+        return self.uri if _fault(self.uri) is None else f"{EXACT}{self.uri}"
 
     @property
     def warning(self) -> str | None:
@@ -193,18 +194,22 @@ def relative_name_fault(name: str) -> str | None:
     return None
 
 
-def _fault(uri: object) -> str | None:
+def _fault(uri: object, *, is_file: bool = False) -> str | None:
     """Return the fault and the next step for the first rule that a location breaks; None if it breaks none."""
     if not isinstance(uri, str):
         return f"a location is a text of the form {_GENERAL_FORM}"
-    bare = uri.removeprefix(_EXACT)
-    if fault := _text_fault(bare) or _scheme_fault(bare):
+    bare = uri.removeprefix(EXACT)
+    if fault := _text_fault(bare) or _scheme_fault(bare, is_file=is_file):
         return fault
     bucket, _, prefix = bare.removeprefix(_SCHEME).partition("/")
-    if fault := _bucket_fault(bucket, prefix) or _impossible(prefix):
+    if fault := _bucket_fault(bucket, prefix, is_file=is_file) or _impossible(prefix):
         return fault
-    slip = None if uri.startswith(_EXACT) else _slip(bucket, prefix)
-    return f"{slip}; if the folder really has this name, write {_EXACT} before {_SCHEME}" if slip else None
+    slip = None if uri.startswith(EXACT) else _slip(bucket, prefix, is_file=is_file)
+    return (
+        f"{slip}; if the {'file' if is_file else 'folder'} really has this name, write {EXACT} before {_SCHEME}"
+        if slip
+        else None
+    )
 
 
 def _text_fault(text: str) -> str | None:
@@ -217,25 +222,25 @@ def _text_fault(text: str) -> str | None:
     return None
 
 
-def _scheme_fault(uri: str) -> str | None:
+def _scheme_fault(uri: str, *, is_file: bool) -> str | None:
     rest = uri.removeprefix(_SCHEME)
     if slip := re.match(_SCHEME_SLIP, rest):
         what = "the scheme stands there twice" if uri.startswith(_SCHEME) else "the scheme must be written s3://"
-        return f"{what}; write {_instead(rest[slip.end() :])} instead"
+        return f"{what}; write {_instead(rest[slip.end() :], is_file)} instead"
     if uri.startswith(_SCHEME):
         return None
     if re.fullmatch(_ACCESS_POINT_ARN, uri):
         return f"it is the ARN of an access point, {_BEHIND_ACCESS_POINT}"
     if uri.startswith("arn:"):
         arn = re.fullmatch(_S3_ARN, uri)
-        return f"an ARN is not a location; write {_instead(arn['path'].rstrip('*') if arn else '')} instead"
+        return f"an ARN is not a location; write {_instead(arn['path'].rstrip('*') if arn else '', is_file)} instead"
     scheme = re.match(_ANY_SCHEME, uri)
     if scheme is None:
-        return f"the scheme s3:// is missing; write {_instead(uri)} instead"
+        return f"the scheme s3:// is missing; write {_instead(uri, is_file)} instead"
     if scheme["name"].lower() in {"http", "https"}:
         if re.match(_NO_BUCKET_HOST, uri[scheme.end() :].partition("/")[0]):
             return f"it is the address of an access point, {_BEHIND_ACCESS_POINT}"
-        return f"a web address is not a location; write {_instead(_path_of_web_address(uri))} instead"
+        return f"a web address is not a location; write {_instead(_path_of_web_address(uri), is_file)} instead"
     return f"{scheme['name']}:// is not the scheme of S3; write {_GENERAL_FORM} instead"
 
 
@@ -255,9 +260,11 @@ def _path_of_web_address(address: str) -> str:
     return f"{virtual['bucket']}{path}" if virtual else ""
 
 
-def _bucket_fault(bucket: str, prefix: str) -> str | None:
+def _bucket_fault(bucket: str, prefix: str, *, is_file: bool) -> str | None:
     if not bucket:
-        return f"no bucket stands between s3:// and the next slash; write {_instead(prefix.lstrip('/'))} instead"
+        return (
+            f"no bucket stands between s3:// and the next slash; write {_instead(prefix.lstrip('/'), is_file)} instead"
+        )
     if re.fullmatch(_ACCESS_POINT_ARN, f"{bucket}/"):
         return f"it is the ARN of an access point, {_BEHIND_ACCESS_POINT}"
     if ":" in bucket or "@" in bucket:
@@ -299,31 +306,34 @@ def _impossible(prefix: str) -> str | None:
     return None
 
 
-def _slip(bucket: str, prefix: str) -> str | None:
+def _slip(bucket: str, prefix: str, *, is_file: bool) -> str | None:
     """Return why a prefix that S3 accepts is probably a mistake, with the probable correction; None if it is not."""
     if "\\" in prefix:
         return f"it holds a backslash, {_BACKSLASH}"
     for remnant in "?#":
         if remnant in prefix:
             before = prefix.split(remnant)[0]
-            return f"it holds {remnant!r} like a web address; write {_instead(f'{bucket}/{before}')} instead"
+            return f"it holds {remnant!r} like a web address; write {_instead(f'{bucket}/{before}', is_file)} instead"
     if "*" in prefix:
-        folder = prefix.split("*")[0].rpartition("/")[0]
-        return f"a location takes no wildcard; write {_instead(f'{bucket}/{folder}')} instead"
+        before = prefix.split("*")[0]
+        folder = before[: before.rfind("/") + 1]
+        return f"a location takes no wildcard; write {_instead(f'{bucket}/{folder}', is_file)} instead"
     folders = prefix.removesuffix("/").split("/")
     if prefix and "" in folders:
         proper = "/".join([bucket, *filter(None, folders)])
-        return f"'//' makes a folder without a name in S3; write {_instead(proper)} instead"
+        return f"'//' makes a folder without a name in S3; write {_instead(proper, is_file)} instead"
     if folders[0] == bucket:
         proper = "/".join([bucket, *dropwhile(lambda folder: folder == bucket, folders)])
-        return f"the path repeats the bucket {bucket!r}; write {_instead(proper)} instead"
+        return f"the path repeats the bucket {bucket!r}; write {_instead(proper, is_file)} instead"
     return None
 
 
-def _instead(path: str) -> str:
+def _instead(path: str, is_file: bool) -> str:
     """Return ``bucket/prefix`` as a location to propose; the general form if that location would be invalid, too."""
     candidate = f"{_SCHEME}{path}"
-    return S3Location.from_stored(candidate).uri if path and _fault(candidate) is None else _GENERAL_FORM
+    if not path or _fault(candidate) is not None:
+        return _GENERAL_FORM
+    return candidate if is_file and "/" in path else S3Location.from_stored(candidate).uri
 
 
 def _shown(value: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lightly_provider.aws.location import EXACT
 from lightly_provider.contract import ArtifactType
 from lightly_provider.exceptions import LightlyNotFoundError
 from lightly_provider.foreign_text import shown
@@ -121,7 +122,7 @@ class DownloadLightlyArtifactsOperator(LightlyBaseOperator):
         )
         self._saved = [(one.uri, one.bytes) for one in saved]
         if run.dataset_id is not None:
-            folder = f"{self.destination.rstrip('/')}/{run.id}" if saved else None
+            folder = f"{self.destination.removeprefix(EXACT).rstrip('/')}/{run.id}" if saved else None
             self.platform.announce_files(self, context, run.dataset_id, run_id=run.id, folder=folder)
         try:
             sizes = self.hook.get_report_sizes(run)

@@ -22,7 +22,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from lightly_provider.aws.location import S3Location
+from lightly_provider.aws.location import EXACT, S3Location
 from lightly_provider.exceptions import LightlyDestinationError, LightlyError
 from lightly_provider.foreign_text import shown, shown_error
 
@@ -131,7 +131,8 @@ class Destination(ABC):
         Parse an address, without any request.
 
         :param address: ``s3://bucket/key``, an absolute local path, ``file:///path``, or an address of another object
-            storage of Airflow, e.g. ``gs://my_gcp@bucket/key`` with the connection before the ``@``.
+            storage of Airflow, e.g. ``gs://my_gcp@bucket/key`` with the connection before the ``@``. ``exact:s3://…``
+            allows a key that looks like a mistake, as in :meth:`S3Location.parse`.
         :param aws_conn_id: AWS connection that writes to S3; None: boto3's default credentials. Default:
             ``aws_default``.
         :param conn_id: Connection of another object storage, if the address names none. Default: None.
@@ -140,11 +141,11 @@ class Destination(ABC):
         """
         if not isinstance(address, str) or not address.strip():
             raise ValueError(f"{argument} is {shown(repr(address), longest=200)}; {_FORMS}.")
-        scheme = re.match(_SCHEME, address)
-        if scheme is None and not address.startswith("s3:"):
+        scheme = re.match(_SCHEME, address.removeprefix(EXACT))
+        if scheme is None and not address.removeprefix(EXACT).startswith("s3:"):
             return _local(address, argument, path=address)
         name = scheme[1] if scheme else "s3"
-        if name == "s3":
+        if name == "s3" or (scheme and address.startswith(EXACT)):
             return _S3Object.of(address, aws_conn_id, argument)
         if name == "file":
             return _local(address, argument, path=address.removeprefix("file://"))
@@ -187,7 +188,7 @@ class _S3Object(Destination):
     @classmethod
     def of(cls, address: str, aws_conn_id: str | None, argument: str) -> _S3Object:
         # A file's address follows the same rules as a folder's, and location.py knows the usual mistakes.
-        location = S3Location.parse(address, argument=argument)
+        location = S3Location.parse(address, argument=argument, is_file=True)
         key = location.prefix.removesuffix("/")
         if not key or address.endswith("/"):
             raise ValueError(

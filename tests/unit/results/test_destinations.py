@@ -179,6 +179,15 @@ def test_a_storage_that_airflow_does_not_know_is_refused_with_its_name() -> None
         ("s3:/my-bucket/names.txt", "write s3://my-bucket/names.txt"),
         ("s3://My_Bucket/names.txt", "bucket names hold only"),
         ("https://my-bucket.s3.amazonaws.com/names.txt", "is a web address"),
+        (
+            "s3://my-bucket/my-bucket/names.txt",
+            "write s3://my-bucket/names.txt instead; if the file really has this name",
+        ),
+        ("s3://my-bucket/a?b.txt", "write s3://my-bucket/a instead; if the file really"),
+        ("s3://my-bucket/a//b.txt", "write s3://my-bucket/a/b.txt instead; if the file really"),
+        ("exact:s3://my-bucket/", "write the file's name, too"),
+        ("exact:gs://bucket/names.txt", "gs:// is not the scheme of S3"),
+        ("exact:/data/names.txt", "which is not an absolute path"),
         ("gs://bucket", "not the address of a file"),
         ("gs://bucket/folder/", "not the address of a file"),
     ],
@@ -186,6 +195,13 @@ def test_a_storage_that_airflow_does_not_know_is_refused_with_its_name() -> None
 def test_an_address_that_cannot_be_right_is_refused_without_a_request(address: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         Destination.parse(address)
+
+
+@pytest.mark.parametrize("key", ["my-bucket/names.txt", "a?b.txt", "a//b#.txt", "a*.txt"])
+def test_a_name_that_looks_like_a_mistake_is_taken_if_it_is_exact(key: str) -> None:
+    with pytest.raises(ValueError, match="if the file really has this name, write exact: before s3://"):
+        Destination.parse(f"s3://my-bucket/{key}")
+    assert Destination.parse(f"exact:s3://my-bucket/{key}").uri == f"s3://my-bucket/{key}"
 
 
 def test_a_password_in_an_address_is_not_repeated() -> None:
