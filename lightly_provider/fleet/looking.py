@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,6 @@ from lightly_provider.processed_until import all_files_new, changed_at
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
-    from datetime import datetime
 
     from lightly_provider.api.models.dataset import Dataset
     from lightly_provider.api.models.datasource import Datasource, PermissionLights, S3Datasource
@@ -136,8 +136,11 @@ class Looking:
             action=found_out.action,
             reason="; ".join(reasons),
             in_progress=found_out.need.in_progress,
-            reset_processed_until=all_files_new(self._now.timestamp()) if found_out.need.reads_all else None,
+            reset_processed_until=self._all_files_new() if found_out.need.reads_all else None,
         )
+
+    def _all_files_new(self) -> str:
+        return datetime.fromtimestamp(all_files_new(self._now.timestamp()), UTC).isoformat()
 
     def _action(self, dataset: FleetDataset, existing: Sequence[Dataset]) -> _FoundOut:
         from lightly_provider.api.models.datasource import Datasource

@@ -60,7 +60,7 @@ class PlannedDataset:
     owner: str | None = None
     dataset_id: str | None = None
     in_progress: bool = False
-    reset_processed_until: int | None = None
+    reset_processed_until: str | None = None
     fix: str = ""
 
     def as_dict(self) -> dict[str, Any]:

@@ -356,7 +356,9 @@ def moment_of(value: float | str | datetime, *, argument: str) -> int:
         if moment.tzinfo is None:
             raise ValueError(f"{argument} is {quoted(value)}, a time without a time zone; add it, e.g. +00:00.")
         seconds = moment.timestamp()
-    if seconds is None or not (seconds == 0 or _BEFORE_S3 <= seconds <= _AFTER_SECONDS):
+    # A small number is some other count; a date is what it says.
+    earliest = _BEFORE_S3 if moment is None else 0
+    if seconds is None or not (seconds == 0 or earliest <= seconds <= _AFTER_SECONDS):
         why = ", which looks like milliseconds" if seconds is not None and seconds > _AFTER_SECONDS else ""
         raise ValueError(
             f"{argument} is {quoted(value)}{why}; give a datetime with a time zone, its ISO 8601 text, or seconds "

@@ -217,6 +217,23 @@ def test_a_run_is_needed_once_and_then_only_after_a_change(
         "no run with this selection and these options of the worker yet",
     )
 
+    # A pass that sets another input, and ends before its run.
+    moved = fleet_of({**dataset, "input": f"s3://{photos}/raw/astronaut/"})
+    onboard(moved, context)
+    (planned,) = plan_fleet(moved).datasets
+    assert (planned.action, planned.reason) == (
+        "update",
+        "no run has read all files since the input or the selection changed",
+    )
+    RunLightlyWorkerOperator(
+        task_id="run",
+        dataset_id=dataset_id,
+        poll_interval=0.2,
+        reset_processed_until=planned.reset_processed_until,
+        **{**arguments, "runs_on": []},
+    ).execute(context)
+    assert [each.action for each in plan_fleet(moved).datasets] == ["unchanged"]
+
 
 @pytest.mark.exhaustive(sample="test_a_dataset_is_unchanged_until_the_file_or_the_access_changes")
 def test_a_platform_that_hides_secrets_changes_nothing(

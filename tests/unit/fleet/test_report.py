@@ -189,9 +189,12 @@ def test_only_what_needs_something_is_in_a_part(fleet: Fleet) -> None:
 
 
 def test_what_the_plan_wants_read_again_reaches_the_run(fleet: Fleet) -> None:
-    plan = plan_of(fleet, "update", "update", "unchanged", reset_processed_until=5)
+    plan = plan_of(fleet, "update", "update", "unchanged", reset_processed_until="1986-09-01T00:00:00+00:00")
     ((first, second),) = in_parts(fleet, plan, n_parts=1, most=1024)["parts"]
-    assert (first["reset_processed_until"], second["reset_processed_until"]) == (5, None)
+    assert (first["reset_processed_until"], second["reset_processed_until"]) == (
+        "1986-09-01T00:00:00+00:00",
+        None,
+    )
     assert set(first) <= set(onboard_s3_dataset.defaults)
 
 

@@ -643,6 +643,8 @@ def test_each_operator_keeps_to_its_own_id() -> None:
         (datetime(2025, 11, 27, tzinfo=UTC), 1_764_201_600),
         (datetime(2025, 11, 27, 2, tzinfo=timezone(timedelta(hours=2))), 1_764_201_600),
         (datetime(1970, 1, 1, tzinfo=UTC), 0),
+        # As a number, it would be taken for something else.
+        ("1986-12-07T00:00:00+00:00", 534_297_600),
     ],
 )
 def test_a_moment_may_be_written_in_several_ways(given: Any, seconds: int) -> None:
