@@ -157,6 +157,8 @@ class LightlyUploadTrigger(_WatchingTrigger):
         )
 
     async def _look(self) -> dict[str, Any] | None:
+        from asgiref.sync import sync_to_async
+
         from lightly_provider.events.queue import Queue
 
         self._queue = self._queue or Queue(self.queue_url, aws_conn_id=self.aws_conn_id)
@@ -164,7 +166,10 @@ class LightlyUploadTrigger(_WatchingTrigger):
         # which that provider installs only as an extra and which demands its own versions of botocore; and it makes
         # its client without what hooks/aws.py sets for each of ours: the endpoint's region, masked keys, and loggers
         # that hold no secrets at DEBUG. One request of milliseconds per interval does not need it.
-        count = await asyncio.to_thread(self._queue.count)
+        # Not by asyncio.to_thread: the queue reads its Airflow connection, and the triggerers of Airflow 3.0 and 3.1
+        # ask for it by async_to_sync, which finds their loop only from a thread of sync_to_async (3.1.8,
+        # jobs/triggerer_job_runner.py, TriggerCommsDecoder.send). From any other it breaks the whole triggerer.
+        count = await sync_to_async(self._queue.count, thread_sensitive=False)()
         if not self._bell.rings(count, time.monotonic()):
             return None
         self.log.info("Messages that wait in %s: %s.", shown(self.queue_url, longest=300), f"{count:,}")
