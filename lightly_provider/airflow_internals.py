@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 
+# The state of a task that Airflow does not have any more, with its DAG run or its DAG. None of Airflow's own.
+DELETED = "deleted"
+
+
 class MissingInternalError(RuntimeError):
     """This Airflow has not the part that a function here needs."""
 
@@ -78,12 +82,13 @@ def classes_of_assets() -> tuple[type, ...]:
 
 def state_of_task(*, dag_id: str, run_id: str, task_id: str, map_index: int | None) -> str | None:
     """
-    Ask Airflow for the state of a task, or of one map index of it; None if it has none, as after a clear.
+    Ask Airflow for the state of a task, or of one map index of it.
 
     Neither a task nor a trigger has a public way to read it. On Airflow 3 the method of Airflow's own task runner is
     used, which asks the supervisor; on Airflow 2 the database. Its callers decide what a missing answer means: a task
     that is killed cancels its run, and a trigger logs that the state is unknown.
 
+    :return: None if it has none, as after a clear; :data:`DELETED` if there is no such task instance.
     :raises MissingInternalError: This Airflow has neither.
     """
     key: dict[str, Any] = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index}
@@ -95,7 +100,7 @@ def state_of_task(*, dag_id: str, run_id: str, task_id: str, map_index: int | No
         return _state_in_database(key)
     states = get_task_states(dag_id=dag_id, task_ids=[task_id], run_ids=[run_id], map_index=map_index)
     # The key of a mapped task includes its index; the response contains only this task, or nothing.
-    (state,) = [*states.get(run_id, {}).values()] or [None]
+    (state,) = [*states.get(run_id, {}).values()] or [DELETED]
     return None if state is None else str(state)
 
 
@@ -195,8 +200,10 @@ def _state_in_database(key: dict[str, Any]) -> str | None:
     from sqlalchemy import select
 
     with create_session() as session:
-        state = session.scalar(select(TaskInstance.state).filter_by(**key))
-    return None if state is None else str(state)
+        row = session.execute(select(TaskInstance.state).filter_by(**key)).first()
+    if row is None:
+        return DELETED
+    return None if row[0] is None else str(row[0])
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from lightly_provider.airflow_internals import classes_of_assets, returned_by
+from lightly_provider.airflow_internals import DELETED, classes_of_assets, returned_by
 from lightly_provider.foreign_text import shown
 from lightly_provider.operators.arguments import check_choice, check_id, is_static, moment_of, names_of
 from lightly_provider.operators.base import CheckedOperator, LightlyBaseOperator
@@ -387,7 +387,7 @@ def _was_handed_on(ti: Any, cursor: Cursor) -> bool:
     # much later by `airflow db clean`, which must not start everything again. Likewise what the task returned.
     is_old = time.time() - cursor.looked_at > _DELETED_BY_AGE_S
     if state != "success":
-        return state is None and is_old
+        return state == DELETED and is_old
     if cursor.returned is None:  # an earlier version stored it
         return True
     stored = returned_by(ti, **cursor.owner)

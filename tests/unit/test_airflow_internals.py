@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
@@ -125,6 +126,37 @@ class TestAirflowThatMovedItsInternals:
     def test_a_connection_is_not_written_to_the_database(self) -> None:
         with pytest.raises(MissingInternalError, match="the connection was not written"):
             airflow_internals.stored_connections().__enter__()
+
+
+@pytest.mark.skipif(not AIRFLOW_V_3_0_PLUS, reason="Airflow 2 reads its database")
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [({"r": {"t": "failed"}}, "failed"), ({"r": {"t": None}}, None), ({}, airflow_internals.DELETED)],
+)
+def test_a_task_that_was_deleted_is_told_apart_from_one_that_was_cleared(
+    monkeypatch: pytest.MonkeyPatch, answer: dict[str, dict[str, str | None]], state: str | None
+) -> None:
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", lambda **_: answer)
+    assert airflow_internals.state_of_task(**TASK) == state
+
+
+@pytest.mark.skipif(AIRFLOW_V_3_0_PLUS, reason="Airflow 3 is asked through its supervisor")
+@pytest.mark.parametrize(("stored", "state"), [(["failed"], "failed"), ([None], None), ([], airflow_internals.DELETED)])
+def test_on_airflow_2_likewise(monkeypatch: pytest.MonkeyPatch, stored: list[str | None], state: str | None) -> None:
+    from airflow.models import import_all_models
+    from airflow.models.taskinstance import TaskInstance
+    from sqlalchemy import create_engine, insert
+    from sqlalchemy.orm import Session
+
+    import_all_models()  # which its foreign keys name
+    with Session(create_engine("sqlite://")) as session:
+        TaskInstance.__table__.create(session.connection())
+        for each in stored:
+            session.execute(insert(TaskInstance.__table__).values(**TASK, state=each, pool="p", pool_slots=1))
+        monkeypatch.setattr("airflow.utils.session.create_session", lambda: nullcontext(session))
+        assert airflow_internals.state_of_task(**TASK) == state
 
 
 def test_assets_of_this_airflow_have_their_events() -> None:
