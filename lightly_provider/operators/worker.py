@@ -471,6 +471,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
                 interval=interval,
                 limits=limits,
                 cancel_on_kill=self.cancel_on_kill,
+                durable=self.durable,
             ),
             method_name="execute_complete",
             timeout=backstop(limits, interval),

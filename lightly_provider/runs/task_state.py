@@ -35,11 +35,30 @@ def state_of_task(task: TaskInstance) -> str | None:
     Ask Airflow for a task's state.
 
     :param task: The task; of a mapped one, one map index.
-    :return: The state; None if it has none, as after a clear.
+    :return: See :func:`lightly_provider.airflow_internals.state_of_task`.
     """
     return airflow_internals.state_of_task(
         dag_id=task.dag_id, run_id=task.run_id, task_id=task.task_id, map_index=task.map_index
     )
+
+
+def pushed_run(task: TaskInstance) -> str | None:
+    """
+    Ask Airflow, in a trigger, for the scheduled run that the task's present try has pushed to XCom.
+
+    :param task: The task; of a mapped one, one map index.
+    :return: The scheduled run's id; None if there is none.
+    """
+    from airflow.providers.common.compat.sdk import XCom
+
+    found = XCom.get_one(
+        key="scheduled_run_id",
+        dag_id=task.dag_id,
+        run_id=task.run_id,
+        task_id=task.task_id,
+        map_index=task.map_index,
+    )
+    return found if isinstance(found, str) else None
 
 
 def reason_for_next_try(task: Any) -> str:

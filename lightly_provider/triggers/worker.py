@@ -14,7 +14,7 @@ from lightly_provider.foreign_text import shown_error
 from lightly_provider.runs.follower import Ending, RunFollower
 from lightly_provider.runs.poller import poll_of
 from lightly_provider.runs.state import FAILED_POLLS_IN_A_ROW, Decision, Limits, Step, Watch
-from lightly_provider.runs.task_state import ALIVE, state_of_task
+from lightly_provider.runs.task_state import ALIVE, pushed_run, state_of_task
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -43,6 +43,8 @@ class LightlyRunTrigger(BaseTrigger):
     :param pickup_deadline: By when a worker must have taken the run, likewise; None: by ``deadline``.
     :param failed_polls_allowed: After this many failed polls in a row, the wait is given up.
     :param cancel_on_kill: Cancel the scheduled run when a user ends the task (Airflow 3.3 and newer).
+    :param durable: Whether the task's next try will look for this run. False: it is canceled also if the task was
+        cleared or runs again.
     :param log_cursor: Position in the run's log from which its lines are not in the task's log yet.
     :param status: The status that the task's log already shows.
     """
@@ -59,6 +61,7 @@ class LightlyRunTrigger(BaseTrigger):
         pickup_deadline: float | None = None,
         failed_polls_allowed: int = FAILED_POLLS_IN_A_ROW,
         cancel_on_kill: bool = True,
+        durable: bool = True,
         log_cursor: int = 0,
         status: str = "",
     ) -> None:
@@ -72,6 +75,7 @@ class LightlyRunTrigger(BaseTrigger):
         self.pickup_deadline = pickup_deadline
         self.failed_polls_allowed = failed_polls_allowed
         self.cancel_on_kill = cancel_on_kill
+        self.durable = durable
         self.log_cursor = log_cursor
         self.status = status
 
@@ -91,6 +95,8 @@ class LightlyRunTrigger(BaseTrigger):
                 "cancel_on_kill": self.cancel_on_kill,
                 "log_cursor": self.log_cursor,
                 "status": self.status,
+                # Not where it is the default, so that an earlier version of the provider can load the trigger.
+                **({} if self.durable else {"durable": False}),
             },
         )
 
@@ -120,8 +126,9 @@ class LightlyRunTrigger(BaseTrigger):
 
         Airflow 3.3.2 also calls it when the trigger moves to another triggerer, and after a clear, when the next try
         may have reattached to the run already (https://github.com/apache/airflow/pull/73454). So the task's own state
-        decides: the run is canceled only if that is final. ``cleanup`` is deliberately not used: Airflow calls it at
-        every end, also when a triggerer restarts.
+        decides: the run is canceled if that is final or the task was deleted. Without ``durable`` no further try will
+        reattach, so the run is canceled unless the trigger has only moved: then the task is deferred, and waits for
+        this run. ``cleanup`` is deliberately not used: Airflow calls it at every end, also when a triggerer restarts.
         """
         canceling, deadline = asyncio.ensure_future(self._cancel_if_unwanted()), time.monotonic() + _LONGEST_KILL_S
         while True:
@@ -140,21 +147,38 @@ class LightlyRunTrigger(BaseTrigger):
             self.log.info("Scheduled run %s continues, because cancel_on_kill is False.", self.scheduled_run_id)
             return
         state = await self._state_of_task()
-        if state is None or state in ALIVE:
+        if await self._is_needed(state):
             self.log.info("Scheduled run %s continues: the task is %s.", self.scheduled_run_id, state or "cleared")
             return
         from asgiref.sync import sync_to_async
 
         from lightly_provider.hooks.lightly import LightlyHook
 
-        self.log.info("The task is %s: canceling scheduled run %s.", state, self.scheduled_run_id)
+        self.log.info("The task is %s: canceling scheduled run %s.", state or "cleared", self.scheduled_run_id)
         # This is rare and short, so the synchronous client in a thread is sufficient; it never raises.
         await sync_to_async(self._follower().cancel)(LightlyHook(self.lightly_conn_id))
+
+    async def _is_needed(self, state: str | None) -> bool:
+        if self.durable:
+            return state is None or state in ALIVE
+        return state == "deferred" and await self._awaited_run() in (None, self.scheduled_run_id)
+
+    async def _awaited_run(self) -> str | None:
+        """Return the scheduled run that the present try of the task waits for; None if that cannot be read."""
+        from asgiref.sync import sync_to_async
+
+        try:
+            return None if self.task_instance is None else await sync_to_async(pushed_run)(self.task_instance)
+        except Exception as error:  # noqa: BLE001 - then nothing is canceled
+            self.log.warning("The id of the task's scheduled run could not be read: %s", type(error).__name__)
+            return None
 
     async def _state_of_task(self) -> str | None:
         from asgiref.sync import sync_to_async
 
-        return None if self.task_instance is None else await sync_to_async(state_of_task)(self.task_instance)
+        if self.task_instance is None:  # unknown, so nothing is canceled
+            return "deferred"
+        return await sync_to_async(state_of_task)(self.task_instance)
 
     def _follower(self) -> RunFollower:
         limits = Limits(deadline=self.deadline, pickup_deadline=self.pickup_deadline)
@@ -175,6 +199,7 @@ def trigger_for(
     interval: float,
     limits: Limits,
     cancel_on_kill: bool,
+    durable: bool = True,
 ) -> LightlyRunTrigger:
     """Return the trigger that continues where a follower stopped; see its arguments."""
     return LightlyRunTrigger(
@@ -186,6 +211,7 @@ def trigger_for(
         deadline=limits.deadline,
         pickup_deadline=limits.pickup_deadline,
         cancel_on_kill=cancel_on_kill,
+        durable=durable,
         log_cursor=follower.log_cursor,
         status=follower.watch.status,
     )

@@ -9,10 +9,13 @@ import time
 from contextlib import aclosing
 from contextvars import ContextVar
 from importlib.metadata import version
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lightly_provider import airflow_internals
+from lightly_provider.airflow_internals import DELETED
 from lightly_provider.api.models.run import Observation, Run
 from lightly_provider.exceptions import (
     LightlyAuthenticationError,
@@ -412,6 +415,16 @@ def test_the_arguments_are_json_without_secrets_and_make_the_same_trigger(platfo
     assert platform.token not in json.dumps(arguments)
 
 
+def test_only_a_run_that_no_next_try_finds_has_an_argument_that_earlier_versions_lack(
+    platform: WaitingPlatform,
+) -> None:
+    run = platform.add(1)
+    assert "durable" not in trigger(run).serialize()[1]
+    _, arguments = trigger(run, durable=False).serialize()
+    assert arguments["durable"] is False
+    assert LightlyRunTrigger(**arguments).serialize()[1] == arguments
+
+
 def test_a_trigger_that_starts_again_elsewhere_goes_on(platform: WaitingPlatform) -> None:
     run = platform.add(1)
 
@@ -451,21 +464,27 @@ def test_a_trigger_that_is_dropped_without_a_word_cancels_nothing(platform: Wait
 
 
 @pytest.mark.parametrize(
-    ("state", "cancel_on_kill", "cancels"),
+    ("state", "arguments", "cancels"),
     [
-        *((state, True, True) for state in ("failed", "success", "skipped", "removed", "upstream_failed")),
-        *((state, True, False) for state in (None, "deferred", "running", "queued", "scheduled", "up_for_retry")),
-        ("failed", False, False),
+        *((state, {}, True) for state in ("failed", "success", "skipped", "removed", "upstream_failed", DELETED)),
+        *((state, {}, False) for state in (None, "deferred", "running", "queued", "scheduled", "up_for_retry")),
+        *(
+            (state, {"durable": False}, True)
+            for state in (None, "running", "queued", "up_for_retry", "failed", DELETED)
+        ),
+        ("deferred", {"durable": False}, False),
+        ("failed", {"cancel_on_kill": False}, False),
+        (None, {"cancel_on_kill": False, "durable": False}, False),
     ],
 )
-def test_a_kill_cancels_only_where_the_task_itself_has_ended(
+def test_a_kill_cancels_only_where_neither_the_task_nor_its_next_try_needs_the_run(
     platform: WaitingPlatform,
     state: str | None,
-    cancel_on_kill: bool,
+    arguments: dict[str, Any],
     cancels: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    killed = trigger(platform.add(1, scheduled_state="CANCELED"), cancel_on_kill=cancel_on_kill)
+    killed = trigger(platform.add(1, scheduled_state="CANCELED"), **arguments)
 
     async def state_of_task() -> str | None:
         return state
@@ -474,6 +493,33 @@ def test_a_kill_cancels_only_where_the_task_itself_has_ended(
     monkeypatch.setattr(killed, "_state_of_task", state_of_task)
     play(killed.on_kill())
 
+    assert [r.method for r in platform.received if r.method != "GET"] == (["PUT"] if cancels else [])
+
+
+@pytest.mark.parametrize(
+    ("pushed", "cancels"), [("its own", False), (None, False), (KeyError("gone"), False), ("c" * 24, True)]
+)
+def test_a_run_that_no_next_try_finds_is_left_only_to_the_try_that_waits_for_it(
+    platform: WaitingPlatform, monkeypatch: pytest.MonkeyPatch, pushed: str | Exception | None, cancels: bool
+) -> None:
+    from airflow.providers.common.compat.sdk import XCom
+
+    run = platform.add(1, scheduled_state="CANCELED")
+    task = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1}
+
+    # Airflow's answers, which need a triggerer.
+    def get_one(**asked: Any) -> str | None:
+        assert asked == task | {"key": "scheduled_run_id"}
+        if isinstance(pushed, Exception):
+            raise pushed
+        return run.id if pushed == "its own" else pushed
+
+    monkeypatch.setattr(XCom, "get_one", get_one)
+    monkeypatch.setattr(airflow_internals, "state_of_task", lambda **_: "deferred")
+
+    killed: Any = trigger(run, durable=False)
+    killed.task_instance = SimpleNamespace(**task)
+    play(killed.on_kill())
     assert [r.method for r in platform.received if r.method != "GET"] == (["PUT"] if cancels else [])
 
 
