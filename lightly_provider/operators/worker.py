@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -10,7 +11,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, conf
 
-from lightly_provider.exceptions import LightlyDatasetInUseError, LightlyRunCanceledError, LightlyRunError
+from lightly_provider.exceptions import (
+    LightlyDatasetInUseError,
+    LightlyError,
+    LightlyRunCanceledError,
+    LightlyRunError,
+)
 from lightly_provider.links import LightlyDatasetLink, LightlyRunsLink, push_dataset_link, push_runs_link
 from lightly_provider.operators.arguments import (
     LONGEST_POLL_INTERVAL,
@@ -24,6 +30,7 @@ from lightly_provider.operators.arguments import (
     seconds_of,
 )
 from lightly_provider.operators.base import LightlyBaseOperator, failing_for_good, push_members
+from lightly_provider.operators.deadline import deadline_of, longest_wait
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,6 +49,9 @@ if TYPE_CHECKING:
 _CONFIGS = ("selection_config", "worker_config", "lightly_config")
 PRIORITIES = ("LOW", "MID", "HIGH", "CRITICAL")
 WORKER_PRESENCES = ("warn", "require", "ignore")
+# Airflow resumes a task with this method if the wait in the triggerer failed or took too long (airflow 3.3.2,
+# sdk/bases/operator.py, TRIGGER_FAIL_REPR; 2.11.2, jobs/scheduler_job_runner.py, check_trigger_timeouts).
+_FAILED_WAIT = "__fail__"
 
 
 class RunLightlyWorkerOperator(LightlyBaseOperator):
@@ -91,7 +101,9 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
     :param poll_interval: Seconds between two polls, at least 30 except for a platform on this machine, and varied by
         10 % so that many tasks do not poll at the same time. Default: 60. Templated.
     :param timeout: Longest wait of one try, in seconds or as a timedelta; None: no limit except the task's
-        ``execution_timeout``, which counts from the start of the wait while the task is deferred. Default: 24 hours.
+        ``execution_timeout``. While the task is deferred, that counts from the start of the wait on Airflow 3; on
+        Airflow 2 it counts from the start of the task, and the wait ends a minute earlier (half of a limit below two
+        minutes), so that the run can still be canceled. Default: 24 hours.
     :param pickup_timeout: Longest wait for a worker to take the run, in seconds or as a timedelta. Default: None, as
         long as ``timeout``.
     :param cancel_on_kill: Cancel the scheduled run when the task is killed and no further try will need it. Default:
@@ -220,12 +232,31 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
     def perform(self, context: Context) -> dict[str, Any]:
         """Find or schedule the run, and wait for it."""
         self._ti = context["ti"]
-        try:
-            return self._run(context)
-        except AirflowTaskTimeout:
-            # Airflow calls on_kill next.
-            self._time_is_up = True
-            raise
+        return self._run(context)
+
+    def pre_execute(self, context: Context) -> None:
+        """
+        Remember the run of a task that Airflow 2 resumes. If its ``execution_timeout`` is over by then, Airflow 2 calls
+        only :meth:`on_kill` (airflow 2.11.2, models/taskinstance.py, ``_execute_task``).
+        """
+        super().pre_execute(context)
+        if getattr(context["ti"], "next_method", None):
+            self._recall(context)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """
+        Continue after the wait in the triggerer. If Airflow ended the wait itself, then first cancel the run, unless
+        the next try will reattach to it.
+        """
+        if next_method == _FAILED_WAIT:
+            self._recall(context)
+            # "Trigger timeout", and "Trigger/execution timeout" on Airflow 2; else "Trigger failure".
+            self._time_is_up = "timeout" in str((next_kwargs or {}).get("error")).lower()
+            if self.scheduled_run_id and self._time_is_up:
+                self._follower(self.scheduled_run_id).cancel(self.hook)
+            elif self.scheduled_run_id:
+                self._after_kill(self.scheduled_run_id)
+        return super().resume_execution(next_method, next_kwargs, context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """
@@ -255,6 +286,8 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         Airflow 3 calls this from a signal handler, and then lets ``execute`` continue; so ``execute`` ends itself at
         its next step, also when the kill comes before the run's id is known.
         """
+        # After execution_timeout, Airflow calls this while it handles the exception.
+        self._time_is_up = isinstance(sys.exception(), AirflowTaskTimeout)
         if self.scheduled_run_id:
             self._kill_error = self._after_kill(self.scheduled_run_id)
         self._killed = True
@@ -323,14 +356,19 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
 
     def _prepare(self, relevant: RelevantFilenames | None) -> None:
         """Before a run is scheduled: write the relevant filenames, and reset the time of the last processed files."""
-        from lightly_provider.contract import Purpose, ScheduledRunState
+        from lightly_provider.contract import Purpose
 
+        self._stop_if_killed_early()
         if relevant is not None:
             uri = relevant.write(self._datasource(Purpose.LIGHTLY), aws_conn_id=self.aws_conn_id)
             self.log.info("Wrote the relevant filenames to %s", uri)
-        if self.reset_processed_until is None:
-            return
-        seconds = moment_of(self.reset_processed_until, argument="reset_processed_until")
+        if self.reset_processed_until is not None:
+            self._reset_processed_until(moment_of(self.reset_processed_until, argument="reset_processed_until"))
+        self._stop_if_killed_early()
+
+    def _reset_processed_until(self, seconds: int) -> None:
+        from lightly_provider.contract import ScheduledRunState
+
         # States of a scheduled run whose run has not ended yet.
         states = (ScheduledRunState.OPEN, ScheduledRunState.LOCKED)
         active = [run for run in self.hook.get_scheduled_runs(self.dataset_id) if run.state in states]
@@ -418,6 +456,18 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
             before_scheduling=partial(self._prepare, relevant),
         ).find_or_schedule()
 
+    def _recall(self, context: Context) -> None:
+        """After a deferral, before anything else: which run this is about."""
+        self._ti = context["ti"]
+        try:
+            found = self._ti.xcom_pull(
+                task_ids=self._ti.task_id, key="scheduled_run_id", map_indexes=self._ti.map_index
+            )
+        except Exception as error:  # noqa: BLE001 - this must not hide how the wait ended
+            self.log.warning("The id of the scheduled run could not be read: %s", type(error).__name__)
+        else:
+            self.scheduled_run_id = found if isinstance(found, str) else None
+
     def _remember_for_kill(self, scheduled_run_id: str) -> None:
         self.scheduled_run_id = scheduled_run_id
 
@@ -435,19 +485,16 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
     def _limits(self) -> Limits:
         from lightly_provider.runs.state import Limits
 
-        now, longest = time.time(), self._longest_wait()
+        now, timeout = time.time(), self._timeout()
+        if self.deferrable:
+            deadline = deadline_of(self, self._ti, timeout=timeout, now=now)
+        else:  # Airflow enforces the execution timeout
+            deadline = None if timeout is None else now + timeout
         pickup = None if self.pickup_timeout is None else seconds_of(self.pickup_timeout, argument="pickup_timeout")
-        return Limits(
-            deadline=None if longest is None else now + longest,
-            pickup_deadline=None if pickup is None else now + pickup,
-        )
+        return Limits(deadline=deadline, pickup_deadline=None if pickup is None else now + pickup)
 
-    def _longest_wait(self) -> float | None:
-        limits = [] if self.timeout is None else [seconds_of(self.timeout, argument="timeout")]
-        # Airflow enforces the execution timeout while the task runs, and not while it is deferred.
-        if self.deferrable and self.execution_timeout is not None:
-            limits.append(self.execution_timeout.total_seconds())
-        return min(limits, default=None)
+    def _timeout(self) -> float | None:
+        return None if self.timeout is None else seconds_of(self.timeout, argument="timeout")
 
     def _wait(self, follower: RunFollower) -> Ending | None:
         """Poll until the wait ends. A task that defers polls once; None: the trigger is to wait."""
@@ -484,7 +531,8 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         if ending.run is not None:
             # Also of a run that failed, whose log can be downloaded by this id.
             context["ti"].xcom_push(key="run_id", value=ending.run.id)
-        limit = self.pickup_timeout if ending.decision.step is Step.NOT_TAKEN else self._longest_wait()
+        longest = longest_wait(self, self._timeout()) if self.deferrable else self._timeout()
+        limit = self.pickup_timeout if ending.decision.step is Step.NOT_TAKEN else longest
         within = "" if limit is None else f"{seconds_of(limit, argument='timeout'):g} s"
         try:
             outcome = follower.conclude(self.hook, ending, within=within)
@@ -503,6 +551,10 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         while not self._killed and (left := until - time.monotonic()) > 0:
             # A signal does not end a sleep (PEP 475).
             time.sleep(min(left, 1.0))
+
+    def _stop_if_killed_early(self) -> None:
+        if self._killed:
+            raise LightlyError("The task was killed; nothing was scheduled.")
 
     def _stop_if_killed(self, scheduled_run_id: str) -> None:
         if self._killed:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import logging
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout, TaskDeferred
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    AirflowTaskTimeout,
+    TaskDeferred,
+)
 
 from lightly_provider.api.models.run import Observation, Run
 from lightly_provider.exceptions import (
     LightlyAuthenticationError,
     LightlyConnectionError,
+    LightlyError,
     LightlyForbiddenError,
     LightlyNotFoundError,
     LightlyRunAbortedError,
@@ -25,7 +31,7 @@ from lightly_provider.exceptions import (
     LightlyServerError,
 )
 from lightly_provider.hooks.verbs import runs
-from lightly_provider.operators import worker
+from lightly_provider.operators import deadline, worker
 from lightly_provider.operators.cancellation import CancelLightlyRunOperator
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
 from lightly_provider.runs import follower, task_state
@@ -683,18 +689,118 @@ def test_a_run_whose_time_is_up_is_canceled_though_the_task_has_tries_left(
         raise AirflowTaskTimeout
 
     monkeypatch.setattr(clock, "sleep", interrupted)
-    with pytest.raises(AirflowTaskTimeout):
-        made.execute(context)  # type: ignore[arg-type]
     # Whatever Airflow's own answer would be, it is not asked: a next try shall not wait for a run without end.
     monkeypatch.setattr(task_state, "reason_for_next_try", lambda _: pytest.fail("asked"))
-    made.on_kill()
+    as_airflow_ends_it(made, lambda: made.execute(context))  # type: ignore[arg-type]
     assert len(own.asked(*CANCEL)) == 1
+
+
+def as_airflow_ends_it(made: RunLightlyWorkerOperator, method: Callable[[], object]) -> None:
+    """As all versions of Airflow do at ``execution_timeout``."""
+    try:
+        method()
+    except AirflowTaskTimeout:
+        made.on_kill()
+    else:
+        pytest.fail("it did not end so")
+
+
+def test_a_task_that_airflow_2_resumes_too_late_cancels_its_run(
+    routed: Callable[..., RoutedPlatform], context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = routed({CANCEL: [Answer(200)], ("GET", SCHEDULE_PATH): [entry("CANCELED")]})
+    operator(wait_for_completion=False).execute(context)  # type: ignore[arg-type]
+    monkeypatch.setattr(task_state, "reason_for_next_try", lambda _: pytest.fail("asked"))
+
+    def fail_fast() -> None:
+        raise AirflowTaskTimeout
+
+    first = operator(deferrable=True)
+    first.pre_execute(context)  # type: ignore[arg-type]
+    as_airflow_ends_it(first, fail_fast)
+    assert not own.asked(*CANCEL), "a task that was not deferred has no run yet"
+
+    context["ti"].next_method = "execute_complete"
+    resumed = operator(deferrable=True)
+    resumed.pre_execute(context)  # type: ignore[arg-type]
+    as_airflow_ends_it(resumed, fail_fast)
+    assert len(own.asked(*CANCEL)) == 1
+
+
+def test_on_airflow_2_the_trigger_fires_before_airflow_ends_the_task(
+    routed: Callable[..., RoutedPlatform], context: dict[str, Any], clock: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    routed({("GET", RUN_PATH): [run("TRAINING")]})
+    monkeypatch.setattr(deadline, "AIRFLOW_V_3_0_PLUS", False)
+    context["ti"].start_date = datetime.fromtimestamp(clock.time() - 600, UTC)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator(deferrable=True, execution_timeout=timedelta(hours=1)).execute(context)  # type: ignore[arg-type]
+    assert deferred.value.trigger.serialize()[1]["deadline"] == clock.time() + 3600 - 600 - 60
+
+
+# As airflow 3.3.2 and 2.11.2 write them.
+TIMEOUTS = ("Trigger timeout", "Trigger/execution timeout")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "cancels"),
+    [
+        *((error, "it has tries left", True) for error in TIMEOUTS),
+        ("Trigger failure", "it has tries left", False),
+        ("Trigger failure", "", True),
+    ],
+)
+def test_a_wait_that_airflow_ends_itself_cancels_the_run_unless_the_next_try_needs_it(
+    routed: Callable[..., RoutedPlatform],
+    context: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    error: str,
+    reason: str,
+    cancels: bool,
+) -> None:
+    own = routed({CANCEL: [Answer(200)], ("GET", SCHEDULE_PATH): [entry("CANCELED")]})
+    operator(wait_for_completion=False).execute(context)  # type: ignore[arg-type]
+    monkeypatch.setattr(task_state, "reason_for_next_try", lambda _: reason)
+    with pytest.raises(AirflowException, match=error):
+        operator(deferrable=True).resume_execution("__fail__", {"error": error}, context)  # type: ignore[arg-type]
+    assert len(own.asked(*CANCEL)) == cancels
+
+
+def test_a_wait_that_airflow_ends_itself_ends_so_though_the_run_is_not_known(
+    routed: Callable[..., RoutedPlatform], context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = routed({})
+
+    def gone(**_: Any) -> None:
+        raise ConnectionError
+
+    monkeypatch.setattr(context["ti"], "xcom_pull", gone)
+    with pytest.raises(AirflowException, match="Trigger timeout"):
+        operator(deferrable=True).resume_execution("__fail__", {"error": "Trigger timeout"}, context)  # type: ignore[arg-type]
+    assert own.received == []
 
 
 def test_a_task_that_is_killed_before_it_scheduled_anything_asks_nothing(routed: Callable[..., RoutedPlatform]) -> None:
     own = routed({})
     operator().on_kill()
     assert own.received == []
+
+
+@pytest.mark.parametrize("when", ["before", "during"])
+def test_a_task_that_is_killed_before_it_scheduled_anything_schedules_nothing(
+    routed: Callable[..., RoutedPlatform], context: dict[str, Any], monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    own = routed({})
+    # Airflow 3 lets the task continue after on_kill.
+    made = operator(reset_processed_until="2026-01-01")
+    if when == "before":
+        made.on_kill()
+    reset = made.on_kill if when == "during" else lambda: pytest.fail("it was reset")
+    monkeypatch.setattr(made, "_reset_processed_until", lambda _: reset())
+    with pytest.raises(LightlyError, match=r"^The task was killed; nothing was scheduled\.$"):
+        made.execute(context)  # type: ignore[arg-type]
+    assert own.asked("GET", DATASET_PATH)
+    assert not own.asked("POST", SCHEDULE_PATH)
 
 
 @pytest.mark.parametrize("failure", [Answer(400), Answer(404), Answer(503), NoAnswer()])
