@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseSensorOperator, PokeReturnValue, conf
@@ -16,14 +15,14 @@ from lightly_provider.operators.arguments import (
     seconds_of,
 )
 from lightly_provider.operators.base import CheckedArguments, failing_for_good
+from lightly_provider.operators.deadline import deadline_of
+from lightly_provider.sensors.deferred import failing_softly, limit_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import timedelta
 
     from airflow.providers.common.compat.sdk import Context
-
-# Airflow's own timeout of the deferral is only for a trigger that no triggerer runs.
-_SPARE_S = 120.0
 
 
 class LightlyUploadSensor(CheckedArguments, BaseSensorOperator):
@@ -42,8 +41,8 @@ class LightlyUploadSensor(CheckedArguments, BaseSensorOperator):
     :param deferrable: Wait in the triggerer, without a slot of a worker. Default: Airflow's configuration
         ``[operators] default_deferrable``, which is False.
     :param kwargs: Those of every Airflow sensor, e.g. ``poke_interval`` (seconds between two looks; default: 60),
-        ``timeout`` (default: 7 days) and ``soft_fail``. ``mode="reschedule"`` is refused, because the quiet period
-        cannot be remembered between two looks.
+        ``timeout`` (default: 7 days), ``execution_timeout`` and ``soft_fail``. ``mode="reschedule"`` is refused,
+        because the quiet period cannot be remembered between two looks.
     :return: How many messages wait, approximately.
     :raises ValueError: An argument is invalid.
     :raises LightlyQueueError: There is no such queue. While deferred, an error is logged and does not end the wait.
@@ -96,15 +95,18 @@ class LightlyUploadSensor(CheckedArguments, BaseSensorOperator):
         with failing_for_good():
             self.check_arguments()
             if self.deferrable:
-                self._defer()
+                self._defer(context)
             return super().execute(context)
 
     def _seconds(self, argument: str) -> float:
         return seconds_of(getattr(self, argument), argument=argument, longest=LONGEST_POLL_INTERVAL)
 
-    def _defer(self) -> NoReturn:
+    def _defer(self, context: Context) -> NoReturn:
+        from lightly_provider.runs.state import Limits
         from lightly_provider.triggers.events import LightlyUploadTrigger
+        from lightly_provider.triggers.worker import backstop
 
+        limits = Limits(deadline=deadline_of(self, context["ti"], timeout=self.timeout, now=time.time()))
         self.defer(
             trigger=LightlyUploadTrigger(
                 queue_url=self.queue_url,
@@ -112,10 +114,10 @@ class LightlyUploadSensor(CheckedArguments, BaseSensorOperator):
                 quiet_period=self._seconds("quiet_period"),
                 longest_wait=self._seconds("longest_wait"),
                 poll_interval=self.poke_interval,
-                deadline=time.time() + self.timeout,
+                deadline=limits.deadline,
             ),
             method_name="execute_complete",
-            timeout=timedelta(seconds=self.timeout + 2 * self.poke_interval + _SPARE_S),
+            timeout=backstop(limits, self.poke_interval),
         )
 
     def poke(self, context: Context) -> PokeReturnValue:
@@ -128,9 +130,8 @@ class LightlyUploadSensor(CheckedArguments, BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> int:
         """Return the count that ended the wait in the triggerer."""
-        from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException
-
         if not event.get("timed_out"):
             return int(event["count"])
-        message = f"No uploads arrived within {self.timeout:g} s."
-        raise AirflowSkipException(message) if self.soft_fail else AirflowSensorTimeout(message)
+        argument, seconds, error = limit_of(self, deferred=True)
+        with failing_softly(self):
+            raise error(f"No uploads arrived within {seconds:g} s; allow more time with {argument}.")

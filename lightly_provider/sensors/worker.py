@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseSensorOperator, PokeReturnValue, conf
 
 from lightly_provider.airflow_internals import has_task_state_store
-from lightly_provider.exceptions import LightlyError, LightlyRunError, explained
+from lightly_provider.exceptions import LightlyRunError, explained
 from lightly_provider.links import LightlyDatasetLink, LightlyRunsLink, push_dataset_link, push_runs_link
 from lightly_provider.operators.arguments import check_arguments_of_sensor, check_id, interval_of, is_static, labels_of
 from lightly_provider.operators.base import CheckedArguments, DescribedLineage, failing_for_good, push_members
+from lightly_provider.operators.deadline import deadline_of
 from lightly_provider.operators.map_index import look_up_dataset_name
 from lightly_provider.runs.follower import RunFollower, result
 from lightly_provider.runs.state import Limits, Step
+from lightly_provider.sensors.deferred import failing_softly, limit_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -44,8 +45,10 @@ class LightlyRunSensor(CheckedArguments, DescribedLineage, BaseSensorOperator):
         ``[operators] default_deferrable``, which is False.
     :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
     :param kwargs: Those of every Airflow sensor, e.g. ``poke_interval`` (seconds between two polls, at least 30 except
-        for a platform on this machine; default: 60), ``timeout`` (default: 7 days), ``mode`` and ``soft_fail``.
-        ``mode="reschedule"`` needs Airflow 3.3, which remembers failed looks between two looks.
+        for a platform on this machine; default: 60), ``timeout`` (default: 7 days), ``execution_timeout``, ``mode``,
+        ``soft_fail`` (skip at the timeout; a run that failed still fails the sensor) and ``never_fail`` (skip at every
+        error), alike in all modes. ``mode="reschedule"`` needs Airflow 3.3, which remembers failed looks between two
+        looks.
     :return: As :class:`~lightly_provider.operators.worker.RunLightlyWorkerOperator`, in XComs of their own too.
     :raises LightlyRunFailedError: The run failed; likewise the other run errors.
     """
@@ -93,10 +96,10 @@ class LightlyRunSensor(CheckedArguments, DescribedLineage, BaseSensorOperator):
                 if not self.reschedule:
                     self._follower.watch.limits = Limits(deadline=time.time() + self.timeout)
                 return super().execute(context)
-            with self._failing_softly():
+            with failing_softly(self):
                 looked = self.poke(context)
             if not looked.is_done:
-                self._defer()
+                self._defer(context)
             return looked.xcom_value
 
     def poke(self, context: Context) -> PokeReturnValue:
@@ -115,12 +118,17 @@ class LightlyRunSensor(CheckedArguments, DescribedLineage, BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Return the result after the wait of a :class:`~lightly_provider.triggers.worker.LightlyRunTrigger`."""
-        with failing_for_good(), self._failing_softly():
-            look_up_dataset_name(context, self.hook, self.dataset_id)
-            ending = self._follower.resume(self.hook, event)
-            if ending is None or ending.decision.step is Step.TIMED_OUT:
-                raise self._timed_out(event["status"])
-            return self._conclude(context, ending)
+        look_up_dataset_name(context, self.hook, self.dataset_id)
+        ending = self._follower.resume(self.hook, event)
+        if ending is None or ending.decision.step is Step.TIMED_OUT:
+            raise self._timed_out(event["status"], deferred=True)
+        return self._conclude(context, ending)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Continue after the wait in the triggerer, and end like a sensor that waits itself."""
+        # In this order, as a sensor that waits itself has it: an error that no retry can cure is not a soft failure.
+        with failing_for_good(), failing_softly(self):
+            return super().resume_execution(next_method, next_kwargs, context)
 
     def moved(self, platform: Platform) -> Moved | None:
         """See :meth:`DescribedLineage.moved`."""
@@ -141,10 +149,10 @@ class LightlyRunSensor(CheckedArguments, DescribedLineage, BaseSensorOperator):
     def _follower(self) -> RunFollower:
         return RunFollower(dataset_id=self.dataset_id, scheduled_run_id=self.scheduled_run_id, log=self.log)
 
-    def _defer(self) -> NoReturn:
+    def _defer(self, context: Context) -> NoReturn:
         from lightly_provider.triggers.worker import backstop, trigger_for
 
-        limits = Limits(deadline=time.time() + self.timeout)
+        limits = Limits(deadline=deadline_of(self, context["ti"], timeout=self.timeout, now=time.time()))
         self.defer(
             trigger=trigger_for(
                 self._follower,
@@ -158,29 +166,15 @@ class LightlyRunSensor(CheckedArguments, DescribedLineage, BaseSensorOperator):
             timeout=backstop(limits, self.poke_interval),
         )
 
-    def _timed_out(self, status: str) -> Exception:
-        from airflow.providers.common.compat.sdk import AirflowSensorTimeout
-
-        return AirflowSensorTimeout(
+    def _timed_out(self, status: str, *, deferred: bool = False) -> BaseException:
+        argument, seconds, error = limit_of(self, deferred=deferred)
+        return error(
             explained(
-                f"The run did not end within {self.timeout:g} s (last status: {status or 'unknown'}); the run "
-                "continues.",
-                to_do=["Allow more time with timeout."],
+                f"The run did not end within {seconds:g} s (last status: {status or 'unknown'}); the run continues.",
+                to_do=[f"Allow more time with {argument}."],
                 ids=f"Ids: dataset {self.dataset_id}, scheduled run {self.scheduled_run_id}",
             )
         )
-
-    @contextmanager
-    def _failing_softly(self) -> Iterator[None]:
-        """Handle ``soft_fail`` in a deferred sensor, as Airflow handles it in a sensor that waits itself."""
-        from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException
-
-        try:
-            yield
-        except (LightlyError, AirflowSensorTimeout) as error:
-            if not self.soft_fail:
-                raise
-            raise AirflowSkipException(f"Skipped, as soft_fail is set: {error}") from error
 
     def check_arguments(self) -> None:
         """See :meth:`CheckedArguments.check_arguments`."""

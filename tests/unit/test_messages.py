@@ -236,7 +236,7 @@ def test_no_error_shows_the_traceback_of_another_one() -> None:
         str(path) for path, node in all_nodes() if isinstance(node, ast.Raise) and isinstance(node.cause, ast.Name)
     }
     # Airflow 2's AirflowFailException, whose cause a callback may look at; and a skip, of which Airflow logs one line.
-    assert chained == {"operators/base.py", "sensors/worker.py"}
+    assert chained == {"operators/base.py", "sensors/deferred.py"}
 
 
 def test_every_error_in_a_handler_hides_the_handled_one_or_passes_it_on() -> None:

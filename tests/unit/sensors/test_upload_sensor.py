@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException, TaskDeferred
+from airflow.providers.common.compat.sdk import (
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    TaskDeferred,
+)
 
 from lightly_provider.sensors.events import LightlyUploadSensor
 
+CONTEXT: Any = {"ti": SimpleNamespace()}
 QUEUE = "https://sqs.eu-central-1.amazonaws.com/123456789012/uploads"
 
 
@@ -38,7 +46,7 @@ def test_what_cannot_be_right_is_refused(arguments: dict[str, Any], why: str) ->
 
 def test_it_waits_in_the_triggerer_until_its_own_deadline() -> None:
     with pytest.raises(TaskDeferred) as deferred:
-        sensor(deferrable=True, timeout=3600, poke_interval=5, quiet_period=7).execute({})  # type: ignore[typeddict-item]
+        sensor(deferrable=True, timeout=3600, poke_interval=5, quiet_period=7).execute(CONTEXT)
     trigger, timeout = deferred.value.trigger, deferred.value.timeout
     _, arguments = trigger.serialize()
     assert (arguments["queue_url"], arguments["poll_interval"], arguments["quiet_period"]) == (QUEUE, 5, 7)
@@ -52,5 +60,15 @@ def test_the_end_of_the_wait() -> None:
     assert sensor().execute_complete({}, {"queue_url": QUEUE, "count": 3}) == 3  # type: ignore[typeddict-item]
     with pytest.raises(AirflowSensorTimeout, match="No uploads arrived within 60 s"):
         sensor(timeout=60).execute_complete({}, {"timed_out": True})  # type: ignore[typeddict-item]
-    with pytest.raises(AirflowSkipException):
-        sensor(timeout=60, soft_fail=True).execute_complete({}, {"timed_out": True})  # type: ignore[typeddict-item]
+    for flag in ("soft_fail", "never_fail"):
+        with pytest.raises(AirflowSkipException, match=f"Skipped, as {flag} is set: No uploads arrived within 60 s"):
+            sensor(timeout=60, **{flag: True}).execute_complete({}, {"timed_out": True})  # type: ignore[typeddict-item]
+
+
+def test_execution_timeout_holds_while_it_is_deferred() -> None:
+    limited = sensor(deferrable=True, timeout=3600, execution_timeout=timedelta(minutes=10))
+    with pytest.raises(TaskDeferred) as deferred:
+        limited.execute(CONTEXT)
+    assert 0 < deferred.value.trigger.serialize()[1]["deadline"] - time.time() <= 600
+    with pytest.raises(AirflowTaskTimeout, match="within 600 s; allow more time with execution_timeout"):
+        limited.execute_complete(CONTEXT, {"timed_out": True})
