@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.contract import RunState, ScheduledRunState
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 _LONGEST_LOOK_S = 10.0
+# How a template says that there may be no run.
+_OR_NOTHING = re.compile(r"""\bor\s*(?:''|"")""")
 
 
 class CancelLightlyRunOperator(LightlyBaseOperator):
@@ -28,10 +31,12 @@ class CancelLightlyRunOperator(LightlyBaseOperator):
     a clear changes nothing. If the platform cannot say what became of the run, the task fails, and its retries apply.
 
     :param dataset_id: Id of the dataset, e.g. ``create_dataset.output``. Templated.
-    :param scheduled_run_id: Id that scheduling returned, e.g. ``run_worker.output["scheduled_run_id"]``. Templated.
+    :param scheduled_run_id: Id that scheduling returned, e.g. ``run_worker.output["scheduled_run_id"]``. A template
+        that ends with ``or ''`` may render to an empty text: then nothing was scheduled, and the task succeeds. Without
+        it, an empty text is refused. Templated.
     :param if_taken: What to do if a worker has taken it and it continues: ``warn`` (default), or ``fail``.
     :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
-    :return: Whether it is canceled; False if a worker has taken it, or it has ended.
+    :return: Whether it is canceled; False if a worker has taken it, it has ended, or nothing was scheduled.
     :raises ValueError: An argument is not valid.
     :raises LightlyApiError: The platform did not answer, refused, or does not know the dataset.
     :raises LightlyRunError: The platform does not know the run; or a worker has taken it, and ``if_taken`` is ``fail``.
@@ -47,18 +52,29 @@ class CancelLightlyRunOperator(LightlyBaseOperator):
         self.dataset_id = dataset_id
         self.scheduled_run_id = scheduled_run_id
         self.if_taken = if_taken
+        # Before Airflow renders it.
+        self._may_be_nothing = isinstance(scheduled_run_id, str) and bool(_OR_NOTHING.search(scheduled_run_id))
         self.check_arguments()
 
     def check_arguments(self) -> None:
         """See :meth:`CheckedArguments.check_arguments`."""
         super().check_arguments()
+        check_choice(self.if_taken, ("warn", "fail"), argument="if_taken")
+        if self._is_nothing:
+            return
         for argument in ("dataset_id", "scheduled_run_id"):
             if is_static(value := getattr(self, argument)):
                 check_id(value, argument=argument)
-        check_choice(self.if_taken, ("warn", "fail"), argument="if_taken")
+
+    @property
+    def _is_nothing(self) -> bool:
+        return self._may_be_nothing and self.scheduled_run_id == ""
 
     def perform(self, context: Context) -> bool:
         """Cancel the run."""
+        if self._is_nothing:
+            self.log.info("Nothing was scheduled, so nothing is canceled.")
+            return False
         web_url = self.hook.connection.web_url
         push_dataset_link(context, web_url, self.dataset_id)
         push_runs_link(context, web_url)

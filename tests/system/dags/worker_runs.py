@@ -64,7 +64,7 @@ with DAG("deferred_with_teardown", schedule=None, catchup=False) as deferred_wit
         >> CancelLightlyRunOperator(
             task_id="cancel",
             dataset_id=DATASET,
-            scheduled_run_id="{{ ti.xcom_pull('run', key='scheduled_run_id') }}",
+            scheduled_run_id="{{ ti.xcom_pull('run', key='scheduled_run_id') or '' }}",
         ).as_teardown()
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import (
+    DAG,
     AirflowException,
     AirflowFailException,
     AirflowTaskTimeout,
@@ -850,6 +851,46 @@ def test_a_run_of_which_nothing_is_known_is_not_said_to_be_looked_at(
     routed({CANCEL: [answer], ("GET", SCHEDULE_PATH): [answer]})
     with pytest.raises(final(error)):
         cancel(if_taken).execute(context)
+
+
+def rendered_cancel(
+    template: str, run: str | None, *, native: bool = False, dataset_id: str = DATASET
+) -> CancelLightlyRunOperator:
+    with DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1), render_template_as_native_obj=native):
+        made = PlainlyLoggedCancel(task_id="cancel", dataset_id=dataset_id, scheduled_run_id=template)
+    made.render_template_fields({"params": {"run": run}})  # type: ignore[typeddict-item,arg-type,unused-ignore]
+    return made
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("nothing", [None, ""])
+@pytest.mark.parametrize("template", ["{{ params.run or '' }}", '{{ params.run or"" }}'])
+def test_a_teardown_succeeds_where_nothing_was_scheduled(
+    routed: Callable[..., RoutedPlatform],
+    context: Any,
+    caplog: pytest.LogCaptureFixture,
+    template: str,
+    nothing: str | None,
+    native: bool,
+) -> None:
+    own = routed({})
+    made = rendered_cancel(template, nothing, native=native, dataset_id="{{ params.run or '' }}")
+    with caplog.at_level(logging.INFO):
+        assert made.execute(context) is False
+    assert lines(caplog) == ["Nothing was scheduled, so nothing is canceled."]
+    assert own.received == []
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+@pytest.mark.parametrize("template", ["{{ params.run }}", "{{ params.run or None }}"])
+def test_a_run_that_is_missing_by_mistake_is_refused(context: Any, template: str, nothing: str | None) -> None:
+    with pytest.raises(ValueError, match=r"^scheduled_run_id is "):
+        rendered_cancel(template, nothing).execute(context)
+
+
+def test_an_empty_id_in_the_dag_file_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^scheduled_run_id is ''"):
+        CancelLightlyRunOperator(task_id="cancel", dataset_id=DATASET, scheduled_run_id="")
 
 
 @pytest.mark.parametrize("if_taken", ["warn", "fail"])
