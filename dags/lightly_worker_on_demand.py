@@ -23,6 +23,7 @@ from typing import Any
 from airflow.providers.amazon.aws.operators.ecs import EcsRunTaskOperator  # noqa: TID253 (there is no task without it)
 from airflow.providers.common.compat.sdk import DAG, Param, task
 
+from lightly_provider.operators.cancellation import CancelLightlyRunOperator
 from lightly_provider.operators.worker import RunLightlyWorkerOperator
 from lightly_provider.operators.worker_registration import DeleteLightlyWorkerOperator, RegisterLightlyWorkerOperator
 
@@ -130,6 +131,16 @@ with DAG(
             ecs.get_waiter("tasks_stopped").wait(cluster=cluster, tasks=stopped)
         return stopped
 
+    # Below Airflow 3.3, a run_worker that is marked failed while it is deferred cannot cancel its run, which would stay
+    # OPEN for ever: no other worker has its label.
+    cancel = CancelLightlyRunOperator(
+        task_id="cancel_run",
+        dataset_id="{{ params.dataset_id }}",
+        scheduled_run_id="{{ ti.xcom_pull('run_worker', key='scheduled_run_id') or '' }}",
+        retries=3,
+        retry_delay=timedelta(minutes=1),
+    )
+
     delete = DeleteLightlyWorkerOperator(
         task_id="delete_worker",
         worker_id=register.output["worker_id"],
@@ -140,4 +151,4 @@ with DAG(
     # Teardowns run whether the run succeeded or not. Do not set on_failure_fail_dagrun: the DAG run would have the
     # state of the teardown, so that a failed run_worker would count as a success.
     stop = stop_worker(register.output["worker_id"], start.task_id).as_teardown(setups=[register, start])
-    register >> start >> run >> stop >> delete.as_teardown(setups=register)
+    register >> start >> run >> stop >> cancel.as_teardown(setups=register) >> delete.as_teardown(setups=register)

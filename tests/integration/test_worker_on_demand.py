@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.integration.sandbox import Sandbox
 
 DAG_ID = "lightly_worker_on_demand"
-TEARDOWNS = ("stop_worker", "delete_worker")
+TEARDOWNS = ("stop_worker", "cancel_run", "delete_worker")
 
 
 @pytest.fixture
@@ -77,7 +77,8 @@ def test_whatever_happens_is_torn_down_by_the_dags_structure() -> None:
     upstream = {t.task_id: t.upstream_task_ids for t in dag.tasks}
     assert upstream["run_worker"] == {"register_worker", "start_worker"}
     assert upstream["stop_worker"] == {"register_worker", "start_worker", "run_worker"}
-    assert upstream["delete_worker"] == {"register_worker", "stop_worker"}
+    assert upstream["cancel_run"] == {"register_worker", "stop_worker"}
+    assert upstream["delete_worker"] == {"register_worker", "cancel_run"}
     assert dag.get_task("start_worker").wait_for_completion is False
     assert dag.get_task("start_worker").deferrable is False
 
@@ -123,6 +124,7 @@ def test_a_worker_is_there_for_its_run_and_gone_after_it(
         "useDatapool": True,
         "shutdownWhenJobFinished": True,
     }
+    assert done.xcoms["cancel_run", "return_value"] is False, "it has ended"
     assert done.xcoms["delete_worker", "return_value"] is True
     assert registered() == before
     assert lightly.token not in str(ecs.requests) + everything_stored(database)
@@ -149,7 +151,7 @@ def test_a_run_that_cannot_be_scheduled_leaves_no_container_and_no_worker(
 
     assert done.state == "failed"
     assert done.tasks["run_worker"] == "failed"
-    assert [done.tasks[teardown] for teardown in TEARDOWNS] == ["success", "success"]
+    assert {done.tasks[teardown] for teardown in TEARDOWNS} == {"success"}
     (started,) = ecs.tasks.values()
     assert done.xcoms["stop_worker", "return_value"] == [started.arn]
     assert ended(started)
@@ -174,7 +176,7 @@ def test_a_container_is_stopped_whose_start_never_told_of_it_and_no_other_is(
 
     assert done.state == "failed"
     assert (done.tasks["start_worker"], done.tasks["run_worker"]) == ("failed", "upstream_failed")
-    assert [done.tasks[teardown] for teardown in TEARDOWNS] == ["success", "success"]
+    assert {done.tasks[teardown] for teardown in TEARDOWNS} == {"success"}
     (mine,) = [started for started in ecs.tasks.values() if started is not neighbour]
     assert done.xcoms["stop_worker", "return_value"] == [mine.arn]
     assert neighbour.process.poll() is None
