@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lightly_provider.access.propagation import wait_until
-from lightly_provider.contract import Purpose, RunState, ScheduledRunState
+from lightly_provider.contract import Permission, Purpose, RunState, ScheduledRunState
 from lightly_provider.exceptions import LightlyAccessError
 
 if TYPE_CHECKING:
@@ -83,34 +83,39 @@ class DatasourceSecrets:
         """Return whether the datasources of a dataset are moved."""
         return self.dataset_ids is None or dataset_id in self.dataset_ids
 
-    def move(self, found: Mapping[str, Sequence[Datasource]], access: UserAccess | DelegatedAccess) -> list[str]:
+    def granted(self, dataset_id: str) -> frozenset[Permission]:
+        """Have the platform verify a dataset, and return the permissions that it has."""
+        return _green(self.hook.verify_datasource(dataset_id))
+
+    def move(
+        self,
+        found: Mapping[str, Sequence[Datasource]],
+        access: UserAccess | DelegatedAccess,
+        required: Mapping[str, Collection[Permission]],
+    ) -> list[str]:
         """
-        Set a new access on datasources, and have the platform verify it.
+        Set a new access on datasources, and have the platform verify every dataset.
 
-        Every permission that the platform had before must be granted again within the timeout.
-
-        :param found: The datasources, as :meth:`find` returns them; datasets that are not moved are skipped.
+        :param found: The datasources to set, by dataset; a dataset without any is only verified.
         :param access: The new access.
+        :param required: The permissions that must be granted within the timeout, by dataset.
         :return: Ids of the changed datasets.
         :raises LightlyAccessError: The platform cannot use the new access.
         """
-        moved = [dataset_id for dataset_id in found if self.is_moved(dataset_id)]
-        for dataset_id in moved:
-            before = self.hook.verify_datasource(dataset_id)
-            for datasource in found[dataset_id]:
+        for dataset_id, datasources in found.items():
+            for datasource in datasources:
                 self.hook.set_datasource(dataset_id, datasource.with_access(access))
                 log.info("Datasource %s of dataset %s now has %s.", datasource.purpose, dataset_id, access.describe())
-            self._verify(dataset_id, before)
-        return moved
+            self._verify(dataset_id, required[dataset_id])
+        return [dataset_id for dataset_id, datasources in found.items() if datasources]
 
-    def _verify(self, dataset_id: str, before: PermissionLights) -> None:
-        required = {name for name, green in _lights(before).items() if green} or {"list"}
+    def _verify(self, dataset_id: str, required: Collection[Permission]) -> None:
         seen: list[PermissionLights] = []
 
         def missing() -> str | None:
             seen.append(self.hook.verify_datasource(dataset_id))
-            red = [name for name, green in _lights(seen[-1]).items() if not green and name in required]
-            return ", ".join(red) or None
+            red = frozenset(required) - _green(seen[-1])
+            return ", ".join(name for name in Permission if name in red) or None
 
         denied, waited = wait_until(missing, timeout=self.timeout)
         if denied:
@@ -181,10 +186,5 @@ def _is_over(state: str) -> bool:
     return known is not None and known.is_terminal
 
 
-def _lights(answer: PermissionLights) -> dict[str, bool]:
-    return {
-        "list": answer.can_list,
-        "read": answer.can_read,
-        "write": answer.can_write,
-        "overwrite": answer.can_overwrite,
-    }
+def _green(lights: PermissionLights) -> frozenset[Permission]:
+    return frozenset(permission for permission in Permission if getattr(lights, f"can_{permission}"))

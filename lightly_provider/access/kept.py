@@ -27,6 +27,7 @@ class KeptAccess:
     :param external_id: External ID of the role; None for a user.
     :param replaces: The previous secret while it is still valid: an access key id, or an external ID; None if there is
         none.
+    :param denied: Names of the permissions that some dataset did not have before the rotation that is not finished.
     :param endpoint: The AWS endpoint settings of the connection's extra: ``region_name``, ``endpoint_url`` …
     """
 
@@ -36,6 +37,7 @@ class KeptAccess:
     role_arn: str | None = None
     external_id: str | None = field(default=None, repr=False)
     replaces: str | None = field(default=None, repr=False)
+    denied: tuple[str, ...] = ()
     endpoint: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -59,7 +61,8 @@ class KeptAccess:
         extra = dict(self.endpoint)
         if self.role_arn:
             extra |= {"role_arn": self.role_arn, "assume_role_kwargs": {"ExternalId": self.external_id}}
-        note = {MARK_KEY: MARK_VALUE, "principal": self.principal_arn, "replaces": self.replaces}
+        note: dict[str, Any] = {MARK_KEY: MARK_VALUE, "principal": self.principal_arn, "replaces": self.replaces}
+        note["denied"] = list(self.denied)
         return extra | {_NOTE: {name: value for name, value in note.items() if value}}
 
     def as_json(self) -> str:
@@ -90,6 +93,7 @@ class KeptAccess:
             role_arn=extra.get("role_arn"),
             external_id=extra.get("assume_role_kwargs", {}).get("ExternalId"),
             replaces=note.get("replaces"),
+            denied=tuple(map(str, note.get("denied") or ())),
             endpoint={n: v for n, v in extra.items() if n not in (_NOTE, "role_arn", "assume_role_kwargs")},
         )
 

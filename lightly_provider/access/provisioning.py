@@ -163,6 +163,7 @@ class AccessProvisioning:
             role_arn=role.arn,
             external_id=present,
             replaces=kept.replaces if kept and kept.replaces in plan.replaced else None,
+            denied=kept.denied if kept else (),
             endpoint=self.endpoint,
         )
         changed += self._keep(access, there, wanted)

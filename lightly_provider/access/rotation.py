@@ -2,7 +2,7 @@
 Rotate the secret of a role or user: store a new one, set it on the datasources, verify it, and delete the old one.
 
 Secrets in use stay valid at all times: a new secret is stored before anything uses it, and an old one is deleted only
-when no datasource and no active run uses it.
+when no datasource and no active run uses it, and every moved dataset was verified with the new one in the same try.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from lightly_provider.access.principals import IamPrincipals, PrincipalKind
 from lightly_provider.access.propagation import may_be_propagating, wait_until
 from lightly_provider.access.provisioning import new_key
 from lightly_provider.aws.credentials import DelegatedAccess, UserAccess
-from lightly_provider.aws.policies import EXTERNAL_ID_BYTES, trust_policy
+from lightly_provider.aws.policies import EXTERNAL_ID_BYTES, PURPOSE_PERMISSIONS, trust_policy
 from lightly_provider.aws.policy_documents import external_ids, same_meaning
+from lightly_provider.contract import Permission, Purpose
 from lightly_provider.exceptions import LightlyAccessError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from lightly_provider.access.datasource_secrets import DatasourceSecrets
     from lightly_provider.access.kept import KeptAccess
@@ -115,31 +116,39 @@ class AccessRotation:
         outcome = RotationOutcome(
             arn=role.arn, conn_id=self.store.conn_id, replaced=(_EXTERNAL_ID,) * bool(plan.replaced)
         )
-        access = replace(kept, role_arn=role.arn, external_id=present, replaces=(*plan.replaced, None)[0])
 
         def uses_old(datasource: Datasource) -> bool:
             return datasource.s3_arn == role.arn and datasource.s3_external_id != present
 
         # Read before any change, so that an unreadable dataset stops the rotation here.
-        of_role = self.datasources.find(lambda datasource: datasource.s3_arn == role.arn)
-        self.datasources.check_named(of_role)
-        old = {dataset_id: list(filter(uses_old, found)) for dataset_id, found in of_role.items()}
-        using = {dataset_id: found for dataset_id, found in old.items() if found}
+        using = self.datasources.find(lambda datasource: datasource.s3_arn == role.arn)
+        self.datasources.check_named(using)
+        # As long as an old secret is to be deleted, what an earlier try has moved is verified again.
+        to_move = self._to_move(using, uses_old, verify_all=bool(plan.replaced))
+        tried = kept if kept.external_id == present and kept.replaces in plan.replaced else None
+        required, denied = self._required(
+            {one: using[one] for one in to_move}, lambda one: one.s3_external_id in plan.replaced, tried
+        )
+        access = replace(
+            kept, role_arn=role.arn, external_id=present, replaces=(*plan.replaced, None)[0], denied=denied
+        )
         both = trust_policy([present, *plan.replaced])
         if not same_meaning(role.trust or {}, both):
             roles.set_trust(name, both)
         self.store.keep(access, seen=kept)
         self._wait_for_trust(roles, name, both)
-        moved = self.datasources.move(using, DelegatedAccess(role.arn, present))
+        moved = self.datasources.move(to_move, DelegatedAccess(role.arn, present), required)
         if not plan.replaced:
             return replace(outcome, moved=tuple(moved))
+        left = self.datasources.find(uses_old)
+        self._check_late(left, lambda datasource: datasource.s3_external_id in plan.replaced, "external ID")
         # If the platform hides the external ID, the old and the new one cannot be distinguished.
-        others = [one for one in self.datasources.find(uses_old) if not self.datasources.is_moved(one)]
+        others = [one for one in left if not self.datasources.is_moved(one)]
         if others:
             log.warning("The old external ID is still valid, as datasets %s may have it.", ", ".join(others))
             return replace(outcome, moved=tuple(moved), to_delete=(_EXTERNAL_ID,), used_by=tuple(others))
         roles.set_trust(name, trust_policy(present))
-        self.store.keep(replace(access, replaces=None), seen=access)
+        self.store.keep(replace(access, replaces=None, denied=()), seen=access)
         return replace(outcome, moved=tuple(moved))
 
     def rotate_user(self, name: str) -> RotationOutcome:
@@ -163,40 +172,82 @@ class AccessRotation:
             in_use={str(datasource.s3_access_key_id) for found in using.values() for datasource in found},
             rotate=True,
         )
+        present = None if plan.create else kept.access_key_id
+        to_move = self._to_move(using, lambda one: one.s3_access_key_id != present, verify_all=bool(plan.replaced))
+        tried = kept if not plan.create and kept.replaces in plan.replaced else None
+        required, denied = self._required(
+            {one: using[one] for one in to_move}, lambda one: one.s3_access_key_id in plan.replaced, tried
+        )
         for key_id in plan.delete_first:
             log.info("Deleting the access key %s, whose secret nobody has.", key_id)
             users.delete_key(name, key_id)
-        access = kept
+        access = replace(kept, denied=denied)
         if plan.create:
-            fresh = replace(kept, principal_arn=user.arn, replaces=(*plan.replaced, None)[0])
+            fresh = replace(access, principal_arn=user.arn, replaces=(*plan.replaced, None)[0])
             access = new_key(users, name, self.store, fresh, seen=kept)
+        else:
+            self.store.keep(access, seen=kept)
         self._wait_for_key(access)
-        old = {
-            dataset_id: [datasource for datasource in found if datasource.s3_access_key_id in plan.replaced]
-            for dataset_id, found in using.items()
-        }
         moved = self.datasources.move(
-            {dataset_id: found for dataset_id, found in old.items() if found},
-            UserAccess(access.access_key_id or "", access.secret_access_key or ""),
+            to_move, UserAccess(access.access_key_id or "", access.secret_access_key or ""), required
         )
         outcome = RotationOutcome(arn=user.arn, conn_id=self.store.conn_id, replaced=plan.replaced, moved=tuple(moved))
         if not plan.replaced:
             return outcome
         runs = self.datasources.wait_for_runs(list(using), self.grace)
         left = self.datasources.find(lambda datasource: datasource.s3_access_key_id in plan.replaced)
-        if late := sorted(filter(self.datasources.is_moved, left)):
-            raise LightlyAccessError(
-                f"The datasources of {', '.join(late)} still or again have the old access key, so it is kept; run the "
-                "task again when nothing else configures them."
-            )
+        self._check_late(left, lambda _: True, "access key")
         if runs or left:
             outcome = replace(outcome, used_by=tuple(left), active_runs=runs)
             return self._not_deleted(outcome, access, is_new=plan.create)
         for key_id in plan.replaced:
             log.info("Deleting the access key %s, which is replaced.", key_id)
             users.delete_key(name, key_id)
-        self.store.keep(replace(access, replaces=None), seen=access)
+        self.store.keep(replace(access, replaces=None, denied=()), seen=access)
         return outcome
+
+    def _to_move(
+        self, using: Mapping[str, Sequence[Datasource]], uses_old: Callable[[Datasource], bool], *, verify_all: bool
+    ) -> dict[str, list[Datasource]]:
+        """Return the datasources to set, by dataset; with ``verify_all`` also the datasets that need no setting."""
+        old = {one: list(filter(uses_old, found)) for one, found in using.items() if self.datasources.is_moved(one)}
+        return {one: found for one, found in old.items() if found or verify_all}
+
+    def _required(
+        self,
+        using: Mapping[str, Sequence[Datasource]],
+        has_old: Callable[[Datasource], bool],
+        tried: KeptAccess | None,
+    ) -> tuple[dict[str, frozenset[Permission]], tuple[str, ...]]:
+        """
+        Return what each dataset must be granted with the new secret, and what some of them were denied before.
+
+        :param using: The datasources that use the access, by dataset.
+        :param has_old: Returns whether a datasource has an old secret; False if the platform hides it.
+        :param tried: The stored access, if an earlier try may have set it on datasources; else None.
+        """
+        required: dict[str, frozenset[Permission]] = {}
+        denied = set(tried.denied if tried else ())
+        for dataset_id, found in using.items():
+            used = frozenset[Permission]().union(*(PURPOSE_PERMISSIONS[Purpose(one.purpose)] for one in found))
+            if tried and not all(map(has_old, found)):
+                # The platform's present answer may be what the new secret has broken.
+                granted = used - set(tried.denied)
+            else:
+                granted = self.datasources.granted(dataset_id)
+                denied |= used - granted
+            required[dataset_id] = granted or frozenset({Permission.LIST})
+        return required, tuple(str(one) for one in Permission if one in denied)
+
+    def _check_late(
+        self, left: Mapping[str, Sequence[Datasource]], has_old: Callable[[Datasource], bool], secret: str
+    ) -> None:
+        late = [one for one, found in left.items() if self.datasources.is_moved(one) and any(map(has_old, found))]
+        if late:
+            raise LightlyAccessError(
+                f"The datasources of {', '.join(sorted(late))} still or again have the old {secret}, so it is kept; "
+                "run the task again when nothing else configures them."
+            )
 
     def _not_deleted(self, outcome: RotationOutcome, access: KeptAccess, *, is_new: bool) -> RotationOutcome:
         old = " and ".join(outcome.replaced)

@@ -418,12 +418,12 @@ class RotateLightlyAccessOperator(LightlyBaseOperator, ExternalIdArgument):
 
     The new access key, or external ID, is kept under ``access_conn_id``, given to every datasource that has the old
     one, and verified by the platform: what was green before must be green again. Both secrets are valid until then. The
-    old one is deleted when no datasource of the token's datasets has it and, for an access key, when no run is active
-    that began with it, whose signed URLs would fail. Otherwise it is reported in ``to_delete``, and the next rotation
-    deletes it.
+    old one is deleted when every moved dataset was verified, no datasource of the token's datasets has it and, for an
+    access key, no run is active that began with it, whose signed URLs would fail. Otherwise it is reported in
+    ``to_delete``, and the next rotation deletes it.
 
-    A task that is killed leaves datasources that work, and the next run finishes the same rotation. Do not rotate one
-    access in two tasks at once: set ``max_active_runs=1``.
+    A task that is killed leaves datasources that work, and the next run verifies them again and finishes the same
+    rotation. Do not rotate one access in two tasks at once: set ``max_active_runs=1``.
 
     :param role_name: The role, which gets another external ID. Templated.
     :param user_name: The user, which gets another access key; either this or ``role_name``. Templated.

@@ -8,9 +8,10 @@ import pytest
 
 from lightly_provider.access.kept import KeptAccess
 from lightly_provider.access.principals import OvertakenError
-from lightly_provider.access.stores import AccessStore, ApiConnectionStore
+from lightly_provider.access.stores import ApiConnectionStore
 from lightly_provider.aws.credentials import DelegatedAccess, UserAccess, access_from_aws_connection
 from lightly_provider.exceptions import LightlyAccessError, LightlyConnectionConfigError
+from tests.unit.access.memory_store import MemoryStore
 
 USER_ARN, ROLE_ARN = "arn:aws:iam::123456789012:user/lightly", "arn:aws:iam::123456789012:role/a/lightly"
 ENDPOINT = {"region_name": "eu-central-1", "service_config": {"sts": {"endpoint_url": "http://127.0.0.1:1"}}}
@@ -25,28 +26,6 @@ USER = KeptAccess(
 ROLE = KeptAccess(
     principal_arn=ROLE_ARN, role_arn=ROLE_ARN, external_id="CANARY-external-id", replaces="CANARY-old-one"
 )
-
-
-class MemoryStore(AccessStore):
-    """A place in memory, to try what all places have in common."""
-
-    present: KeptAccess | None = None
-    writes = 0
-
-    def read(self) -> KeptAccess | None:
-        return self.present
-
-    def create(self, access: KeptAccess) -> bool:
-        if self.present is not None:
-            return False
-        self.write(access)
-        return True
-
-    def write(self, access: KeptAccess) -> None:
-        self.present, self.writes = access, self.writes + 1
-
-    def remove(self) -> None:
-        self.present = None
 
 
 @pytest.mark.parametrize("access", [USER, ROLE])
