@@ -91,7 +91,7 @@ def wait_for_user(access: KeptAccess, locations: Sequence[S3Location], *, timeou
             f"After {waited:.0f} s, {fault}; it may still be propagating: run the task again, or raise "
             "propagation_timeout. If it stays so, the bucket's own policy or a permissions boundary denies it."
         )
-    log.info("The keys have taken effect after %.0f s.", waited)
+    log.info("The keys can list every location (waited %.0f s).", waited)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,8 +215,8 @@ class AccessProvisioning:
         else:
             access = replace(kept, principal_arn=user.arn, endpoint=self.endpoint)
             changed += self._keep(access, there, wanted)
-        if changed:
-            wait_for_user(access, locations, timeout=self.timeout)
+        # Also if nothing changed: an earlier try may have ended before its change took effect.
+        wait_for_user(access, locations, timeout=self.timeout)
         if access.replaces and any(key.key_id == access.replaces for key in keys):
             log.warning(
                 "A rotation of the user's access key is not finished; run RotateLightlyAccessOperator to finish it."

@@ -184,7 +184,9 @@ class CreateAccessOperator(CheckedOperator):
         result = outcome.as_dict()
         for key in ("arn", "conn_id"):
             context["ti"].xcom_push(key=key, value=result[key])
-        return result | {"changed_at": began.isoformat(timespec="seconds") if outcome.changed else None}
+        # An earlier try may have ended after its change, which may still be propagating.
+        is_recent = bool(outcome.changed) or int(getattr(context["ti"], "try_number", 1) or 1) > 1
+        return result | {"changed_at": began.isoformat(timespec="seconds") if is_recent else None}
 
     @abstractmethod
     def _provision(self, context: Context, access: AccessProvisioning) -> AccessOutcome: ...
@@ -305,8 +307,9 @@ class CreateLightlyAccessRoleOperator(CreateAccessOperator, ExternalIdArgument):
         Default: 60.
     :param external_id: The external ID: at least 10 characters. None (default): the one that the role has, or a
         random one. It is a secret; see :class:`ConfigureS3DatasourceOperator` for how it is kept out of fields.
-    :return: ``{"arn", "conn_id", "changed", "changed_at"}``, the last as ISO 8601, None if nothing changed; ``arn`` and
-        ``conn_id`` are in XComs of their own, too, so that ``create.output["conn_id"]`` is what the next task takes.
+    :return: ``{"arn", "conn_id", "changed", "changed_at"}``, the last as ISO 8601, None if nothing changed in the first
+        try; ``arn`` and ``conn_id`` are in XComs of their own, too, so that the next task takes
+        ``create.output["conn_id"]``.
     :raises ValueError: An argument is invalid.
     :raises LookupError: S3 says that a bucket does not exist. Nothing was created.
     :raises LightlyAccessError: AWS denied a request, or the role or the stored access belongs to another owner.
@@ -349,7 +352,7 @@ class CreateLightlyAccessUserOperator(CreateAccessOperator):
 
     The secret key is kept where ``access_conn_id`` says, as an AWS connection, and nowhere else:
     ``ConfigureS3DatasourceOperator(datasource_aws_conn_id=…)`` takes the same text. A key whose secret is not kept
-    there any more is replaced by a new one. What is new is waited for: the keys must list every location.
+    there any more is replaced by a new one. The task succeeds only when the keys list every location.
 
     As a setup task, its teardown is :class:`DeleteLightlyAccessOperator`.
 
@@ -381,8 +384,9 @@ class CreateLightlyAccessUserOperator(CreateAccessOperator):
         ``access_conn_id``, may be taken over. Default: False.
     :param propagation_timeout: Seconds, or a timedelta, that a change may take until the keys can list. 0 looks once.
         Default: 60.
-    :return: ``{"arn", "conn_id", "changed", "changed_at"}``, the last as ISO 8601, None if nothing changed; ``arn`` and
-        ``conn_id`` are in XComs of their own, too, so that ``create.output["conn_id"]`` is what the next task takes.
+    :return: ``{"arn", "conn_id", "changed", "changed_at"}``, the last as ISO 8601, None if nothing changed in the first
+        try; ``arn`` and ``conn_id`` are in XComs of their own, too, so that the next task takes
+        ``create.output["conn_id"]``.
     :raises ValueError: An argument is invalid.
     :raises LookupError: S3 says that a bucket does not exist. Nothing was created.
     :raises LightlyAccessError: AWS denied a request, the keys did not take effect in time, or the user or the stored
