@@ -22,6 +22,7 @@ from lightly_provider.access.propagation import may_be_propagating, wait_until
 from lightly_provider.aws.policies import EXTERNAL_ID_BYTES, trust_policy
 from lightly_provider.aws.policy_documents import external_ids, same_meaning
 from lightly_provider.exceptions import LightlyAccessError
+from lightly_provider.foreign_text import shown_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -294,10 +295,25 @@ def new_key(
     try:
         store.keep(access, seen=seen, allow_unmanaged=allow_unmanaged)
     except BaseException:
-        # A timeout or kill of the task ends here, too. The secret is lost, and AWS allows only two keys.
-        users.delete_key(user_name, key_id)
+        # A timeout or kill of the task ends here, too. A key whose secret is lost takes one of AWS's two places.
+        if not _may_hold(store, key_id):
+            users.delete_key(user_name, key_id)
         raise
     return access
+
+
+def _may_hold(store: AccessStore, key_id: str) -> bool:
+    def held() -> str | None:
+        kept = store.read()
+        return "held" if kept and kept.access_key_id == key_id else None
+
+    try:
+        # For a moment, a read may return the previous value (AWS docs: SSM, "PutParameter").
+        fault, _ = wait_until(held, timeout=_PAUSE_S)
+    except Exception as error:  # noqa: BLE001 - then it is not known
+        log.warning("The access key %s stays, as %r cannot be read: %s", key_id, store.conn_id, shown_error(error))
+        return True
+    return fault is not None
 
 
 def _until_not_overtaken(create: Callable[[], AccessOutcome]) -> AccessOutcome:

@@ -160,7 +160,8 @@ class AccessRotation:
         users = IamPrincipals(self.iam, PrincipalKind.USER)
         user, kept = self._present(users, PrincipalKind.USER, name)
         keys = users.keys(name)
-        ids = {key.key_id for key in keys}
+        # A datasource may have a key that somebody has deleted in IAM.
+        ids = {*(key.key_id for key in keys), kept.access_key_id, kept.replaces} - {None}
         # Read before any change, so that an unreadable dataset stops the rotation here.
         using = self.datasources.find(lambda datasource: datasource.s3_access_key_id in ids)
         self.datasources.check_named(using)

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lightly_provider.access.principals import Wanted
-from lightly_provider.access.provisioning import AccessProvisioning
+from lightly_provider.access.kept import KeptAccess
+from lightly_provider.access.principals import IamPrincipals, PrincipalKind, Wanted
+from lightly_provider.access.provisioning import AccessProvisioning, new_key
 from lightly_provider.aws.location import S3Location
 from lightly_provider.aws.policies import policy_document
 from lightly_provider.contract import Purpose
 from lightly_provider.exceptions import LightlyAccessError
-from tests.unit.access.aws_account import Iam
+from tests.unit.access.aws_account import USER_ARN, Iam
 from tests.unit.access.memory_store import MemoryStore
 
 if TYPE_CHECKING:
@@ -66,3 +67,53 @@ def test_when_all_is_well_each_location_is_listed_twice(s3_answers: Callable[[bo
     asked = s3_answers(True)
     access.create_user(WANTED, [PHOTOS, PHOTOS])
     assert asked == ["ListObjectsV2"] * 4
+
+
+# --- a try that ends while it keeps a new key ---------------------------------------------------------------------
+
+
+class EndedError(BaseException):
+    """The task timed out, or its process was told to end."""
+
+
+class EndingStore(MemoryStore):
+    """A place where the try ends at the first read after a write, or at the write."""
+
+    ends_at = "read"
+    ended = False
+    is_readable = True
+
+    def read(self) -> KeptAccess | None:
+        if self.writes and self.ends_at == "read":
+            self._end()
+        if self.ended and not self.is_readable:
+            raise OSError("no route to the store")
+        return super().read()
+
+    def write(self, access: KeptAccess) -> None:
+        if self.ends_at == "write":
+            self._end()
+        super().write(access)
+
+    def _end(self) -> None:
+        if not self.ended:
+            self.ended = True
+            raise EndedError
+
+
+@pytest.mark.parametrize(
+    ("ends_at", "is_readable", "stays"),
+    [("read", True, True), ("read", False, True), ("write", True, False), ("write", False, True)],
+)
+def test_a_key_that_may_be_kept_is_not_deleted(ends_at: str, is_readable: bool, stays: bool) -> None:
+    iam, store = Iam.with_user(), EndingStore("kept")
+    store.ends_at, store.is_readable = ends_at, is_readable
+    users = IamPrincipals(iam, PrincipalKind.USER)
+
+    with pytest.raises(EndedError):
+        new_key(users, "lightly", store, KeptAccess(principal_arn=USER_ARN), seen=None)
+
+    assert len(iam.keys) == stays
+    if ends_at == "read":
+        assert store.present is not None
+        assert [store.present.access_key_id] == iam.keys

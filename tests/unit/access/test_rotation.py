@@ -224,3 +224,14 @@ def test_a_datasource_that_got_the_old_secret_again_keeps_it_valid(scene: Scene)
 
     assert scene.rotate()["moved"] == [DATASET]
     assert scene.old not in scene.valid
+
+
+def test_a_key_that_somebody_deleted_in_iam_is_replaced_where_datasources_have_it() -> None:
+    scene = Scene(USER, Platform({DATASET: [datasource(USER)]}))
+    scene.iam.keys = []
+    scene.platform.works = lambda key: ALL if key in scene.iam.keys else frozenset()
+
+    outcome = scene.rotate()
+
+    assert (outcome["moved"], outcome["replaced"]) == ([DATASET], [])
+    assert {secret_of(found) for found in scene.platform.stored[DATASET]} == scene.valid
