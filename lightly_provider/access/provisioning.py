@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _ATTEMPTS, _PAUSE_S = 6, 0.5
+_COLONS_IN_ARN = 5
 
 
 def wait_for_role(roles: IamPrincipals, wanted: Wanted, *, timeout: float) -> None:
@@ -123,12 +124,14 @@ class AccessProvisioning:
     :param store: Secret store.
     :param endpoint: AWS endpoint settings for the stored connection.
     :param timeout: Maximum time until a change takes effect, in seconds; 0 checks once.
+    :param account: Returns the id of the AWS account of ``iam``.
     """
 
     iam: Any
     store: AccessStore
     endpoint: Mapping[str, Any]
     timeout: float
+    account: Callable[[], str]
 
     # --- role ----------------------------------------------------------------------------------------------------
 
@@ -237,7 +240,20 @@ class AccessProvisioning:
         if there:
             whose = _whose(found, wanted, kind)
             self.store.check_ownership(there.mask(), whose, allow_unmanaged=wanted.allow_unmanaged)
+        if there and not found:
+            self._check_account(there, kind, wanted.name)
         return found, there
+
+    def _check_account(self, kept: KeptAccess, kind: PrincipalKind, name: str) -> None:
+        """Refuse a stored access of another AWS account, in which the role or user may exist."""
+        arn = kept.principal_arn or ""
+        theirs = arn.split(":")[4] if arn.count(":") >= _COLONS_IN_ARN else ""
+        if theirs and theirs != (mine := self.account()):
+            raise LightlyAccessError(
+                f"There is no {kind} {name!r} in the account {mine} of aws_conn_id, and {self.store.conn_id!r} holds "
+                f"the access of {arn}, which is another account's, so nothing was changed; correct aws_conn_id or "
+                "access_conn_id."
+            )
 
     def _keep(self, access: KeptAccess, seen: KeptAccess | None, wanted: Wanted) -> tuple[str, ...]:
         kept = self.store.keep(access, seen=seen, allow_unmanaged=wanted.allow_unmanaged)
@@ -261,6 +277,8 @@ class AccessProvisioning:
         if kept is not None:
             whose = found.arn if found else _named(kept.mask(), kind, name)
             self.store.check_ownership(kept, whose, allow_unmanaged=allow_unmanaged)
+            if not found:
+                self._check_account(kept, kind, name)
         if principals.delete(name, allow_unmanaged=allow_unmanaged):
             gone.append(str(kind))
         if kept is not None:

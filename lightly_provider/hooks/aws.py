@@ -193,6 +193,10 @@ class AwsConnection:
                     self._clients[key] = self._new_client(service, region, identity, config or {})
             return self._clients[key]
 
+    def account(self) -> str:
+        """Ask AWS for the id of the account of the connection's own identity, which needs no permission."""
+        return str(self.client("sts").get_caller_identity()["Account"])
+
     def _new_client(self, service: str, region: str | None, identity: Identity, config: Mapping[str, Any]) -> Any:
         _keep_secrets_from_the_log()
         with _quiet_credentials():

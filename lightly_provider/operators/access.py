@@ -208,6 +208,7 @@ class CreateAccessOperator(CheckedOperator):
             store=access_store(self.access_conn_id, connections, self.airflow_api_conn_id),
             endpoint=endpoint,
             timeout=timeout,
+            account=own.account,
         )
 
     def _wanted(self, partition: str) -> Wanted:
@@ -568,7 +569,8 @@ class DeleteLightlyAccessOperator(CheckedOperator):
         under ``access_conn_id``, may be deleted. Default: False.
     :return: What was deleted: some of ``role``, ``user`` and ``kept access``.
     :raises ValueError: An argument is invalid.
-    :raises LightlyAccessError: AWS denied a request, it belongs to another owner, or others attached something to it.
+    :raises LightlyAccessError: AWS denied a request, it belongs to another owner or another AWS account, or others
+        attached something to it.
     """
 
     template_fields: Sequence[str] = (
@@ -617,12 +619,14 @@ class DeleteLightlyAccessOperator(CheckedOperator):
         connections = AwsConnections()
         kind = PrincipalKind.ROLE if self.role_name else PrincipalKind.USER
         name = str(self.role_name or self.user_name)
-        with refusals_explained(connections[self.aws_conn_id]):
+        own = connections[self.aws_conn_id]
+        with refusals_explained(own):
             access = AccessProvisioning(
-                iam=connections[self.aws_conn_id].client("iam"),
+                iam=own.client("iam"),
                 store=access_store(self.access_conn_id, connections, self.airflow_api_conn_id),
                 endpoint={},
                 timeout=0,
+                account=own.account,
             )
             gone = access.delete(kind, name, allow_unmanaged=self.allow_unmanaged)
         self.log.info(

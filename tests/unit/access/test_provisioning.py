@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,7 @@ from lightly_provider.aws.location import S3Location
 from lightly_provider.aws.policies import policy_document
 from lightly_provider.contract import Purpose
 from lightly_provider.exceptions import LightlyAccessError
-from tests.unit.access.aws_account import USER_ARN, Iam
+from tests.unit.access.aws_account import ACCOUNT, ROLE_ARN, USER_ARN, Iam
 from tests.unit.access.memory_store import MemoryStore
 
 if TYPE_CHECKING:
@@ -45,8 +46,11 @@ def s3_answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], list[str]]:
     return answers
 
 
-def provisioning(iam: Iam, store: MemoryStore, timeout: float = 0) -> AccessProvisioning:
-    return AccessProvisioning(iam=iam, store=store, endpoint={"region_name": "eu-central-1"}, timeout=timeout)
+def provisioning(
+    iam: Iam, store: MemoryStore, timeout: float = 0, account: Callable[[], str] = lambda: ACCOUNT
+) -> AccessProvisioning:
+    endpoint = {"region_name": "eu-central-1"}
+    return AccessProvisioning(iam=iam, store=store, endpoint=endpoint, timeout=timeout, account=account)
 
 
 def test_no_try_succeeds_whose_keys_were_not_seen_to_list(s3_answers: Callable[[bool], list[str]]) -> None:
@@ -117,3 +121,53 @@ def test_a_key_that_may_be_kept_is_not_deleted(ends_at: str, is_readable: bool, 
     if ends_at == "read":
         assert store.present is not None
         assert [store.present.access_key_id] == iam.keys
+
+
+# --- another AWS account ------------------------------------------------------------------------------------------
+
+KEPT = {
+    PrincipalKind.ROLE: KeptAccess(principal_arn=ROLE_ARN, role_arn=ROLE_ARN, external_id="CANARY-external-id"),
+    PrincipalKind.USER: KeptAccess(principal_arn=USER_ARN, access_key_id="AKIA0", secret_access_key="CANARY"),
+}
+
+
+@pytest.mark.parametrize("kind", PrincipalKind)
+@pytest.mark.parametrize("allow_unmanaged", [False, True])
+def test_an_access_of_another_account_is_neither_removed_nor_replaced(
+    kind: PrincipalKind, allow_unmanaged: bool
+) -> None:
+    iam, store = Iam(), MemoryStore("kept")
+    store.present = KEPT[kind]
+    access = provisioning(iam, store, account=lambda: "210987654321")
+    wanted = replace(WANTED, allow_unmanaged=allow_unmanaged)
+    create = access.create_role if kind is PrincipalKind.ROLE else lambda wanted: access.create_user(wanted, [PHOTOS])
+
+    for act in (lambda: access.delete(kind, "lightly", allow_unmanaged=allow_unmanaged), lambda: create(wanted)):
+        with pytest.raises(
+            LightlyAccessError, match=f"in the account 210987654321 .* the access of .*:{ACCOUNT}:{kind}"
+        ):
+            act()
+
+    assert store.present == KEPT[kind]
+    assert (iam.role, iam.user) == (None, None)
+
+
+@pytest.mark.parametrize("kind", PrincipalKind)
+def test_an_access_is_not_removed_if_aws_does_not_tell_whose_account_it_is(kind: PrincipalKind) -> None:
+    store = MemoryStore("kept")
+    store.present = KEPT[kind]
+
+    def unknown() -> str:
+        raise OSError("no route to AWS")
+
+    with pytest.raises(OSError, match="no route"):
+        provisioning(Iam(), store, account=unknown).delete(kind, "lightly")
+    assert store.present == KEPT[kind]
+
+
+@pytest.mark.parametrize("kind", PrincipalKind)
+def test_what_is_kept_of_a_principal_that_is_gone_is_removed(kind: PrincipalKind) -> None:
+    store = MemoryStore("kept")
+    store.present = KEPT[kind]
+    assert provisioning(Iam(), store).delete(kind, "lightly") == ("kept access",)
+    assert store.present is None
