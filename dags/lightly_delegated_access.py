@@ -3,7 +3,8 @@
 
 Creates the IAM role that Lightly assumes, with no more rights than these two places take, waits until IAM shows it,
 then creates the dataset, connects it to your bucket, and verifies what Lightly may do there. Run it as often as you
-like: what is up to date is left alone. Run it with *Take the role away* to delete the role and what is kept of it.
+like: what is up to date is left alone. Each dataset has a role of its own: `Lightly-<dataset>`, with dots for spaces.
+Run it with *Take the role away* to delete the dataset's role and what is kept of it.
 
 Before the first run, make two connections (Admin > Connections, or environment variables):
 
@@ -11,7 +12,7 @@ Before the first run, make two connections (Admin > Connections, or environment 
 * `aws_default`, type *Amazon Web Services*: Airflow's own identity, which may manage roles and keep secrets; the
   guide's page on access lists its rights.
 
-The role's external ID is random, and kept in a secret of AWS Secrets Manager, `lightly/<role name>`. The constants
+The role's external ID is random, and kept in a secret of AWS Secrets Manager, `lightly/<role>`. The constants
 below say where, and by which identity: they are for whoever writes the DAG, and not in the form, as whoever may start
 the DAG must not choose what is handed over to Lightly.
 """
@@ -30,9 +31,11 @@ from lightly_provider.operators.verification import VerifyDatasourcePermissionsO
 
 # Airflow's own identity, which manages the role and its secret.
 AWS_CONN_ID = "aws_default"
+# Of two datasets with one role, the second would take away what the first may read. No dataset's name has a dot.
+ROLE_NAME = "Lightly-{{ params.dataset_name | replace(' ', '.') }}"
 # Or an SSM parameter (ssm://<aws_conn_id>/<name>), or an Airflow connection, for which Airflow 3 needs
 # airflow_api_conn_id besides.
-ACCESS_CONN_ID = f"secretsmanager://{AWS_CONN_ID}/lightly/{{{{ params.role_name }}}}"
+ACCESS_CONN_ID = f"secretsmanager://{AWS_CONN_ID}/lightly/{ROLE_NAME}"
 
 with DAG(
     dag_id="lightly_delegated_access",
@@ -45,13 +48,15 @@ with DAG(
     tags=["lightly"],
     doc_md=__doc__,
     params={
-        "dataset_name": Param("my-photos", type="string", title="Dataset"),
-        "dataset_type": Param("Images", enum=["Images", "Videos"], title="What is in the bucket"),
-        "input_path": Param("s3://my-bucket/photos/", type="string", title="Where the files are (only read)"),
-        "lightly_path": Param("s3://my-bucket/lightly/", type="string", title="Where Lightly may write"),
-        "role_name": Param(
-            "Lightly-S3-Integration", type="string", pattern=r"^[A-Za-z0-9_+=,.@-]{1,64}$", title="Role to create"
+        # With "Lightly-", a role's name has at most 64 characters.
+        "dataset_name": Param(
+            "my-photos", type="string", pattern="^[a-zA-Z0-9][a-zA-Z0-9 _-]+$", maxLength=56, title="Dataset"
         ),
+        "dataset_type": Param("Images", enum=["Images", "Videos"], title="What is in the bucket"),
+        "input_path": Param(
+            "s3://my-bucket/photos/", type="string", minLength=1, title="Where the files are (only read)"
+        ),
+        "lightly_path": Param("s3://my-bucket/lightly/", type="string", minLength=1, title="Where Lightly may write"),
         "tear_down": Param(False, type="boolean", title="Take the role away"),
     },
 ):
@@ -63,7 +68,7 @@ with DAG(
 
     role = CreateLightlyAccessRoleOperator(
         task_id="create_role",
-        role_name="{{ params.role_name }}",
+        role_name=ROLE_NAME,
         access_conn_id=ACCESS_CONN_ID,
         aws_conn_id=AWS_CONN_ID,
         resource_path="{{ params.input_path }}",
@@ -96,7 +101,7 @@ with DAG(
 
     delete = DeleteLightlyAccessOperator(
         task_id="delete_role",
-        role_name="{{ params.role_name }}",
+        role_name=ROLE_NAME,
         access_conn_id=ACCESS_CONN_ID,
         aws_conn_id=AWS_CONN_ID,
     )

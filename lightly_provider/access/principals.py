@@ -6,19 +6,22 @@ Uses a boto3 IAM client that the caller passes in. Only principals with this pro
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.aws.policies import ROLE_SESSION_SECONDS
-from lightly_provider.aws.policy_documents import PolicyKind, check_size, compact, same_meaning
+from lightly_provider.aws.policy_documents import PolicyKind, check_size, compact, dropped_resources, same_meaning
 from lightly_provider.exceptions import LightlyAccessError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lightly_provider.aws.policies import PolicyDocument
+
+log = logging.getLogger(__name__)
 
 # Tag of IAM principals and secrets, and member of a connection's extra.
 MARK_KEY, MARK_VALUE = "managed-by", "airflow-provider-lightly"
@@ -247,6 +250,16 @@ class IamPrincipals:
             changed.append("trust policy")
         policy = self.policy(wanted.name)
         if policy is None or not same_meaning(policy, wanted.policy):
+            if policy and (dropped := dropped_resources(policy, wanted.policy)):
+                log.warning(
+                    "The policy of the %s %r gives access to %s no longer; what uses the %s there stops working. Name "
+                    "all locations that it is for, or make another %s.",
+                    self._kind,
+                    wanted.name,
+                    ", ".join(dropped),
+                    self._kind,
+                    self._kind,
+                )
             document = compact(wanted.policy)
             self._call("put_{}_policy", wanted.name, PolicyName=POLICY_NAME, PolicyDocument=document)
             changed.append("policy")

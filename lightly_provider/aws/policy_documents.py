@@ -95,6 +95,17 @@ def external_ids(trust: PolicyDocument) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def dropped_resources(old: PolicyDocument, new: PolicyDocument) -> list[str]:
+    """Return the resources that a policy names in statements that allow, and another one does not cover, in order."""
+    left = _allowed_resources(new)
+    return [one for one in _allowed_resources(old) if not any(matches(pattern, one) for pattern in left)]
+
+
+def _allowed_resources(document: PolicyDocument) -> list[str]:
+    allowed = [one for one in _listed(document.get("Statement")) if one.get("Effect") == "Allow"]
+    return list(dict.fromkeys(str(resource) for one in allowed for resource in _listed(one.get("Resource"))))
+
+
 def covers(statement: Statement, action: str, resource: str) -> bool:
     """
     Return whether a statement covers an action on a resource, regardless of its conditions.

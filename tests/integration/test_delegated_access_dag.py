@@ -50,26 +50,31 @@ API_START_DEADLINE_S = 120
 
 
 @pytest.fixture
-def conf(bucket: str, name: str, dataset_name: str) -> dict[str, Any]:
+def conf(bucket: str, dataset_name: str) -> dict[str, Any]:
     """The DAG's parameters for one onboarding."""
     return {
         "dataset_name": dataset_name,
         "input_path": f"s3://{bucket}/raw/",
         "lightly_path": f"s3://{bucket}/lightly/",
-        "role_name": name,
     }
+
+
+@pytest.fixture
+def role_name(dataset_name: str) -> str:
+    """The name of the role that the DAG creates."""
+    return f"Lightly-{dataset_name.replace(' ', '.')}"
 
 
 @pytest.mark.exhaustive(sample="test_the_secret_key_shows_nowhere_but_where_it_is_kept")
 def test_a_role_is_created_works_at_once_and_is_taken_away(
-    lightly: Sandbox, conf: dict[str, Any], name: str, database: Path
+    lightly: Sandbox, conf: dict[str, Any], role_name: str, database: Path
 ) -> None:
     first = run_dag(DAG_ID, conf, database)
 
     assert first.state == "success", first.tasks
     role = first.xcoms["create_role", "return_value"]
-    assert role["conn_id"] == f"secretsmanager://aws_default/lightly/{name}"
-    assert role["arn"].endswith(f":role/{name}")
+    assert role["conn_id"] == f"secretsmanager://aws_default/lightly/{role_name}"
+    assert role["arn"].endswith(f":role/{role_name}")
     assert first.tasks["delete_role"] == "skipped"
     assert first.xcoms["configure", "return_value"]["changed"] == ["INPUT", "LIGHTLY"]
     assert first.xcoms["verify_permissions", "return_value"]["ok"]
@@ -85,25 +90,25 @@ def test_a_role_is_created_works_at_once_and_is_taken_away(
     assert last.state == "success", last.tasks
     assert last.xcoms["delete_role", "return_value"] == ["role", "kept access"]
     assert last.tasks["create_role"] == "skipped"
-    assert kept(lightly, "secretsmanager", name) is None
-    assert not [r for r in lightly.aws("iam").list_roles()["Roles"] if r["RoleName"] == name]
+    assert kept(lightly, "secretsmanager", role_name) is None
+    assert not [r for r in lightly.aws("iam").list_roles()["Roles"] if r["RoleName"] == role_name]
 
 
 @pytest.mark.exhaustive(sample="test_the_secret_key_shows_nowhere_but_where_it_is_kept")
 def test_the_external_id_shows_in_no_log_xcom_rendered_field_or_serialized_dag(
-    lightly: Sandbox, conf: dict[str, Any], name: str, dag_process: DagProcess, database: Path, airflow_home: Path
+    lightly: Sandbox, conf: dict[str, Any], role_name: str, dag_process: DagProcess, database: Path, airflow_home: Path
 ) -> None:
     printed = dag_process.run(DAG_ID, conf)
 
     assert "DAG run success" in printed, printed[-3000:]
     printed = without_requests_to_mask(printed)
-    connection = kept(lightly, "secretsmanager", name)
+    connection = kept(lightly, "secretsmanager", role_name)
     assert connection is not None
     external_id = connection["extra"]["assume_role_kwargs"]["ExternalId"]
     stored = everything_stored(database)
     written = "".join(path.read_text(errors="replace") for path in airflow_home.rglob("*.log"))
-    assert name in printed
-    assert name in stored
+    assert role_name in printed
+    assert role_name in stored
     assert lines_with(external_id, printed, stored, written) == []
 
 

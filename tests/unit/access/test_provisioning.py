@@ -171,3 +171,19 @@ def test_what_is_kept_of_a_principal_that_is_gone_is_removed(kind: PrincipalKind
     store.present = KEPT[kind]
     assert provisioning(Iam(), store).delete(kind, "lightly") == ("kept access",)
     assert store.present is None
+
+
+# --- what is changed ----------------------------------------------------------------------------------------------
+
+
+def test_what_a_replaced_policy_gives_access_to_no_longer_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    iam = Iam.with_user()
+    users = IamPrincipals(iam, PrincipalKind.USER)
+    users.ensure(WANTED, users.find("lightly"))
+    assert caplog.text == ""
+    videos = policy_document(S3Location.parse("s3://my-bucket/videos/", argument="videos"), Purpose.INPUT)
+
+    users.ensure(replace(WANTED, policy=videos), users.find("lightly"))
+
+    assert "user 'lightly' gives access to arn:aws:s3:::my-bucket/photos/* no longer" in caplog.text
+    assert iam.policies["lightly-access"] == videos

@@ -12,6 +12,7 @@ from lightly_provider.aws.policy_documents import (
     check_size,
     compact,
     covers,
+    dropped_resources,
     external_ids,
     may_cover,
     names_principal,
@@ -91,6 +92,25 @@ def test_the_external_ids_of_a_trust_policy_are_found(ids: list[str]) -> None:
 )
 def test_where_nobody_is_let_in_by_one_there_is_none(trust: dict[str, Any]) -> None:
     assert external_ids(trust) == []
+
+
+@pytest.mark.parametrize(
+    ("new", "dropped"),
+    [
+        (["arn:aws:s3:::b/one/*", "arn:aws:s3:::b/two/*"], []),
+        (["arn:aws:s3:::b/*"], []),
+        ("arn:aws:s3:::b/two/*", ["arn:aws:s3:::b/one/*"]),
+        ("arn:aws:s3:::b/one/a*", ["arn:aws:s3:::b/one/*", "arn:aws:s3:::b/two/*"]),
+        ([], ["arn:aws:s3:::b/one/*", "arn:aws:s3:::b/two/*"]),
+    ],
+)
+def test_the_resources_that_another_policy_does_not_cover_are_named(new: Any, dropped: list[str]) -> None:
+    def allowing(resources: Any) -> dict[str, Any]:
+        return {"Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": resources}]}
+
+    old = allowing(["arn:aws:s3:::b/one/*", "arn:aws:s3:::b/two/*"])
+    old["Statement"].append({"Effect": "Deny", "Action": "*", "Resource": "arn:aws:s3:::b/secret/*"})
+    assert dropped_resources(old, allowing(new)) == dropped
 
 
 def test_white_space_does_not_count() -> None:
