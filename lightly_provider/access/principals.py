@@ -52,7 +52,8 @@ class Wanted:
     :param name: Name, unique in the account.
     :param policy: Inline policy that this provider manages.
     :param path: IAM path, with a slash at both ends. Default: ``/``.
-    :param permissions_boundary: ARN of the managed policy that is its permissions boundary. None (default): none.
+    :param permissions_boundary: ARN of the managed policy that is its permissions boundary. None (default): none for a
+        new one, and that of an existing one is left as it is.
     :param tags: Tags in addition to this provider's own. Other existing tags stay unchanged. Default: none.
     :param allow_unmanaged: Whether to take over a principal without this provider's tag. Default: False.
     """
@@ -235,12 +236,17 @@ class IamPrincipals:
         if missing:
             self._call("tag_{}", wanted.name, Tags=_tag_list(missing))
             changed.append("tags")
-        if wanted.permissions_boundary != found.permissions_boundary:
-            if wanted.permissions_boundary:
-                boundary = {"PermissionsBoundary": wanted.permissions_boundary}
-                self._call("put_{}_permissions_boundary", wanted.name, **boundary)
-            else:
-                self._call("delete_{}_permissions_boundary", wanted.name)
+        if wanted.permissions_boundary is None:
+            if found.permissions_boundary:
+                log.warning(
+                    "The %s %r has the permissions boundary %s, which is left as it is.",
+                    self._kind,
+                    wanted.name,
+                    found.permissions_boundary,
+                )
+        elif wanted.permissions_boundary != found.permissions_boundary:
+            boundary = {"PermissionsBoundary": wanted.permissions_boundary}
+            self._call("put_{}_permissions_boundary", wanted.name, **boundary)
             changed.append("permissions boundary")
         if trust is not None and found.session_seconds != ROLE_SESSION_SECONDS:
             self._call("update_{}", wanted.name, MaxSessionDuration=ROLE_SESSION_SECONDS)

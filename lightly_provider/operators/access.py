@@ -36,6 +36,14 @@ _NAME = r"(?a)[\w+=,.@-]{1,64}"
 _PATH = r"/|/[\x21-\x7e]{1,510}/"
 _BOUNDARY = r"arn:aws[a-z-]*:iam::(?:[0-9]{12}|aws):policy/.+"
 _MAX_TAGS = 50
+# What an argument that comes out as nothing would lead to.
+_WIDER_IF_EMPTY = {
+    "source_ips": "the network would not be limited",
+    "source_vpcs": "the network would not be limited",
+    "output_resource_path": "Lightly could write to resource_path",
+    "purpose": "Lightly could write to resource_path",
+    "permissions_boundary": "nothing would limit the permissions",
+}
 _NAMES = {
     "inputs": "resource_path",
     "outputs": "output_resource_path",
@@ -101,6 +109,8 @@ class CreateAccessOperator(CheckedOperator):
         self.tags = tags
         self.allow_unmanaged = allow_unmanaged
         self.propagation_timeout = propagation_timeout
+        # A template or a task's output that comes out as nothing is not what the DAG's author left out.
+        self._given = frozenset(name for name in _WIDER_IF_EMPTY if getattr(self, name) is not None)
 
     @property
     @abstractmethod
@@ -134,14 +144,9 @@ class CreateAccessOperator(CheckedOperator):
         self._check_policy()
 
     def _check_limits(self) -> None:
-        # An upstream list that came out empty must not widen the access.
-        for argument, result in (
-            ("source_ips", "the network would not be limited"),
-            ("source_vpcs", "the network would not be limited"),
-            ("output_resource_path", "Lightly could write to resource_path"),
-        ):
+        for argument, result in _WIDER_IF_EMPTY.items():
             value = getattr(self, argument)
-            if value is not None and not isinstance(value, str) and is_static(value) and not value:
+            if argument in self._given and is_static(value) and not value:
                 raise ValueError(f"{argument} is {value!r}, so that {result}; name at least one, or leave it out.")
 
     def _check_policy(self) -> None:
@@ -163,7 +168,7 @@ class CreateAccessOperator(CheckedOperator):
         return grants_for(
             inputs=_listed(self.resource_path),
             outputs=_listed(self.output_resource_path),
-            purpose=self.purpose or None,
+            purpose=self.purpose,
             kms_key_arn=self.kms_key_arn or None,
             read_kms_key_arns=labels_of(self.read_kms_key_arns, argument="read_kms_key_arns"),
             names=_NAMES,
@@ -218,7 +223,7 @@ class CreateAccessOperator(CheckedOperator):
             name=self._name,
             policy=self._policy(partition),
             path=self.path,
-            permissions_boundary=self.permissions_boundary or None,
+            permissions_boundary=self.permissions_boundary,
             tags=dict(self.tags or {}),
             allow_unmanaged=self.allow_unmanaged,
         )
@@ -300,7 +305,8 @@ class CreateLightlyAccessRoleOperator(CreateAccessOperator, ExternalIdArgument):
         needed on Airflow 3 where ``access_conn_id`` is an Airflow connection, and not used otherwise. Default: none.
         Templated.
     :param path: The role's IAM path. Default: ``/``. Templated.
-    :param permissions_boundary: ARN of a managed policy that limits the role; None (default): no boundary. Templated.
+    :param permissions_boundary: ARN of a managed policy that limits the role. None (default): none for a new role, and
+        that of an existing one is left as it is; to remove it, use IAM. Templated.
     :param tags: Tags of the role, beside the provider's own. Default: none. Templated.
     :param allow_unmanaged: Whether a role without the provider's tag, and an access that somebody else keeps under
         ``access_conn_id``, may be taken over. Default: False.
@@ -379,7 +385,8 @@ class CreateLightlyAccessUserOperator(CreateAccessOperator):
         needed on Airflow 3 where ``access_conn_id`` is an Airflow connection, and not used otherwise. Default: none.
         Templated.
     :param path: The user's IAM path. Default: ``/``. Templated.
-    :param permissions_boundary: ARN of a managed policy that limits the user; None (default): no boundary. Templated.
+    :param permissions_boundary: ARN of a managed policy that limits the user. None (default): none for a new user, and
+        that of an existing one is left as it is; to remove it, use IAM. Templated.
     :param tags: Tags of the user, beside the provider's own. Default: none. Templated.
     :param allow_unmanaged: Whether a user without the provider's tag, and an access that somebody else keeps under
         ``access_conn_id``, may be taken over. Default: False.

@@ -81,7 +81,7 @@ def test_an_access_is_created_works_and_goes_without_a_trace(
 
 
 def test_a_role_is_as_lightly_needs_it_and_what_drifts_is_set_back(
-    lightly: Sandbox, bucket: str, name: str, context: dict[str, Any]
+    lightly: Sandbox, bucket: str, name: str, context: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     iam = lightly.aws("iam")
     document = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
@@ -130,7 +130,9 @@ def test_a_role_is_as_lightly_needs_it_and_what_drifts_is_set_back(
     assert create_role(name, context, **arguments)["changed"] == []
 
     without = create_role(name, context, **{**arguments, "permissions_boundary": None})
-    assert without["changed"] == ["permissions boundary"]
+    assert without["changed"] == []
+    assert f"has the permissions boundary {boundary}, which is left as it is" in caplog.text
+    assert iam.get_role(RoleName=name)["Role"]["PermissionsBoundary"]["PermissionsBoundaryArn"] == boundary
 
 
 def tags_of(reported: dict[str, Any]) -> dict[str, str]:

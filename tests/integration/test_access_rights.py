@@ -54,7 +54,7 @@ def test_the_documented_rights_suffice_and_none_of_them_is_too_many(
         **places(bucket),
     }
 
-    create(name, context, permissions_boundary=boundary, **arguments)
+    create(name, context, **arguments)
     if create is create_role:
         nobody = {"Version": "2012-10-17", "Statement": []}
         iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(nobody))

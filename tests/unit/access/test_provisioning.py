@@ -187,3 +187,16 @@ def test_what_a_replaced_policy_gives_access_to_no_longer_is_a_warning(caplog: p
 
     assert "user 'lightly' gives access to arn:aws:s3:::my-bucket/photos/* no longer" in caplog.text
     assert iam.policies["lightly-access"] == videos
+
+
+def test_a_boundary_that_somebody_set_is_left_as_it_is_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    boundary = f"arn:aws:iam::{ACCOUNT}:policy/security"
+    iam = Iam.with_user()
+    assert iam.user is not None
+    iam.user["PermissionsBoundary"] = {"PermissionsBoundaryArn": boundary}
+    users = IamPrincipals(iam, PrincipalKind.USER)
+
+    found, _ = users.ensure(WANTED, users.find("lightly"))
+
+    assert found.permissions_boundary == boundary
+    assert f"The user 'lightly' has the permissions boundary {boundary}, which is left as it is." in caplog.text

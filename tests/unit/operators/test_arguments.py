@@ -130,11 +130,27 @@ def test_what_is_no_id_is_refused(operator: type[LightlyBaseOperator], value: An
 def test_an_empty_list_does_not_widen_an_access(operator: Any, argument: str, result: str, empty: Any) -> None:
     text = refusal(operator, **{argument: empty})
     assert text == f"{argument} is {empty!r}, {result}; name at least one, or leave it out."
-    # Likewise if a template or another task comes out so.
+
+
+@pytest.mark.parametrize("operator", [CreateLightlyAccessRoleOperator, CreateLightlyAccessUserOperator])
+@pytest.mark.parametrize("empty", ["", None, []])
+@pytest.mark.parametrize(
+    "argument", ["source_ips", "source_vpcs", "output_resource_path", "purpose", "permissions_boundary"]
+)
+def test_a_template_that_comes_out_as_nothing_does_not_widen_an_access(
+    operator: Any, argument: str, empty: Any
+) -> None:
     task = operator(**needed(operator, **{argument: "{{ x }}"}))
     setattr(task, argument, empty)
-    with pytest.raises(ValueError, match=f"^{argument} is "):
+    with pytest.raises(ValueError, match=rf"^{argument} is "):
         task.check_arguments()
+
+
+@pytest.mark.parametrize("argument", ["output_resource_path", "purpose", "permissions_boundary"])
+def test_an_empty_text_is_not_what_is_left_out(argument: str) -> None:
+    text = refusal(CreateLightlyAccessRoleOperator, **{argument: ""})
+    assert text.startswith(f"{argument} is '', so that ")
+    assert text.endswith("; name at least one, or leave it out.")
 
 
 @pytest.mark.parametrize("address", ["1.2.3.0/255.255.255.0", "fe80::1%eth0", "1.2.3.4/8", "1", "localhost"])
