@@ -67,6 +67,14 @@ class AccessStore(ABC):
     def remove(self) -> None:
         """Remove the stored access, if there is one."""
 
+    def restore(self) -> bool:
+        """Make an access that is marked for deletion readable again; return whether one was. Default: none can be."""
+        return False
+
+    def mark_for_deletion(self) -> None:
+        """Undo :meth:`restore`."""
+        raise NotImplementedError
+
     def keep(self, access: KeptAccess, *, seen: KeptAccess | None, allow_unmanaged: bool = False) -> bool:
         """
         Store an access, unless it is already stored.
@@ -90,7 +98,8 @@ class AccessStore(ABC):
         elif not self.create(access):
             if self.read() is not None:
                 raise self._overtaken()
-            self.write(access)  # the name exists, as a secret without a value
+            self._restore_own(access, allow_unmanaged=allow_unmanaged)
+            self.write(access)  # the name exists, as a secret without a value, or with one that was restored
         # For a moment, a read may return the parameter's previous value (AWS docs: SSM, "PutParameter").
         fault, _ = wait_until(lambda: None if self.read() == access else "another", timeout=_READ_BACK_S)
         if fault:
@@ -99,6 +108,16 @@ class AccessStore(ABC):
                 "Airflow's secrets backends has it too (an environment variable, for one), so choose another name."
             )
         return True
+
+    def _restore_own(self, access: KeptAccess, *, allow_unmanaged: bool) -> None:
+        if not self.restore():
+            return
+        try:
+            if (there := self.read()) is not None:
+                self.check_ownership(there.mask(), access.principal_arn, allow_unmanaged=allow_unmanaged)
+        except BaseException:
+            self.mark_for_deletion()
+            raise
 
     def _overtaken(self) -> OvertakenError:
         return OvertakenError(f"Another task writes to {self.conn_id!r} at the same time; run the task again.")
@@ -151,19 +170,30 @@ class SecretsManagerStore(SecretStore):
         errors = self._client.exceptions
         try:
             self._client.create_secret(Name=self._name, SecretString=access.as_json(), Tags=tags)
-        except errors.ResourceExistsException:
+        except (errors.ResourceExistsException, errors.InvalidRequestException):
+            # InvalidRequestException: marked for deletion; the name stays taken until then.
             return False
-        except errors.InvalidRequestException:  # marked for deletion; the name stays taken until then
-            self.write(access)
         return True
 
     def write(self, access: KeptAccess) -> None:
         """See :meth:`AccessStore.write`."""
+        self._client.put_secret_value(SecretId=self._name, SecretString=access.as_json())
+
+    def restore(self) -> bool:
+        """See :meth:`AccessStore.restore`."""
+        errors = self._client.exceptions
         try:
-            self._client.put_secret_value(SecretId=self._name, SecretString=access.as_json())
-        except self._client.exceptions.InvalidRequestException:  # marked for deletion
+            self._client.get_secret_value(SecretId=self._name)
+        except errors.ResourceNotFoundException:
+            return False
+        except errors.InvalidRequestException:  # marked for deletion
             self._client.restore_secret(SecretId=self._name)
-            self._client.put_secret_value(SecretId=self._name, SecretString=access.as_json())
+            return True
+        return False
+
+    def mark_for_deletion(self) -> None:
+        """See :meth:`AccessStore.mark_for_deletion`. With AWS's default recovery window of 30 days."""
+        self._client.delete_secret(SecretId=self._name)
 
     def remove(self) -> None:
         """See :meth:`AccessStore.remove`. No recovery window, because the role or user is deleted as well."""

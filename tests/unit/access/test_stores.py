@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from lightly_provider.access.kept import KeptAccess
 from lightly_provider.access.principals import OvertakenError
-from lightly_provider.access.stores import ApiConnectionStore
+from lightly_provider.access.stores import ApiConnectionStore, SecretsManagerStore
 from lightly_provider.aws.credentials import DelegatedAccess, UserAccess, access_from_aws_connection
+from lightly_provider.aws.secret_address import SecretAddress
 from lightly_provider.exceptions import LightlyAccessError, LightlyConnectionConfigError
 from tests.unit.access.memory_store import MemoryStore
 
@@ -114,6 +117,93 @@ def test_of_two_that_keep_an_access_at_once_the_second_is_to_look_again(store: M
     with pytest.raises(OvertakenError, match="Another task writes to 'kept' at the same time"):
         store.keep(USER, seen=None, allow_unmanaged=True)
     assert store.present == ROLE
+
+
+# --- AWS Secrets Manager ------------------------------------------------------------------------------------------
+
+
+class NoSuchSecretError(Exception):
+    """As boto3's ``ResourceNotFoundException``."""
+
+
+class MarkedError(Exception):
+    """As boto3's ``InvalidRequestException``."""
+
+
+class ExistsError(Exception):
+    """As boto3's ``ResourceExistsException``."""
+
+
+class SecretsManager:
+    """A client of Secrets Manager that has one secret: with a value or without one, marked for deletion or not."""
+
+    exceptions = SimpleNamespace(
+        ResourceNotFoundException=NoSuchSecretError,
+        InvalidRequestException=MarkedError,
+        ResourceExistsException=ExistsError,
+    )
+
+    def __init__(self, value: str | None, *, marked: bool) -> None:
+        self.value, self.marked = value, marked
+
+    def get_secret_value(self, **_: Any) -> dict[str, Any]:
+        self._check()
+        if self.value is None:
+            raise NoSuchSecretError
+        return {"SecretString": self.value}
+
+    def create_secret(self, **_: Any) -> None:
+        self._check()
+        raise ExistsError
+
+    def put_secret_value(self, *, SecretId: str, SecretString: str) -> None:  # noqa: N803
+        self._check()
+        self.value = SecretString
+
+    def restore_secret(self, **_: Any) -> None:
+        self.marked = False
+
+    def delete_secret(self, *, SecretId: str) -> None:  # noqa: N803
+        self.marked = True
+
+    def _check(self) -> None:
+        if self.marked:
+            raise MarkedError
+
+
+def secrets_manager_store(client: SecretsManager) -> SecretsManagerStore:
+    address = SecretAddress(service="secretsmanager", aws_conn_id="aws_default", name="lightly/photos")
+    return SecretsManagerStore("kept", address, client)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (ROLE.as_json(), f"^'kept' holds the access of {ROLE_ARN}, which is left alone"),
+        (
+            json.dumps({"conn_type": "aws", "login": "AKIA9"}),
+            "^'kept' holds what somebody else put there, which is left",
+        ),
+        ("a password", "^'kept' holds something else than an Airflow connection"),
+    ],
+)
+def test_a_secret_of_somebody_else_that_is_marked_for_deletion_stays_so(value: str, expected: str) -> None:
+    client = SecretsManager(value, marked=True)
+    with pytest.raises(LightlyAccessError, match=expected):
+        secrets_manager_store(client).keep(USER, seen=None)
+    assert (client.value, client.marked) == (value, True)
+
+
+@pytest.mark.parametrize(
+    ("value", "marked", "allow_unmanaged"),
+    [(USER.as_json(), True, False), (None, True, False), (None, False, False), (ROLE.as_json(), True, True)],
+)
+def test_a_secret_of_one_s_own_that_is_marked_for_deletion_is_taken_up_again(
+    value: str | None, marked: bool, allow_unmanaged: bool
+) -> None:
+    client = SecretsManager(value, marked=marked)
+    assert secrets_manager_store(client).keep(USER, seen=None, allow_unmanaged=allow_unmanaged)
+    assert (client.value, client.marked) == (USER.as_json(), False)
 
 
 # --- Airflow's own API --------------------------------------------------------------------------------------------
