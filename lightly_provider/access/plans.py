@@ -124,7 +124,8 @@ def plan_external_id(
     :param replaces: The external ID that the stored one replaces; None if it replaces none.
     :param given: The external ID that the user chose; None: any.
     :param rotate: Whether to replace it. Default: False.
-    :raises LightlyAccessError: The role has an external ID other than the given one, and ``rotate`` is False.
+    :raises LightlyAccessError: The role has an external ID other than the given one, and ``rotate`` is False; or the
+        rotation that is to be finished began with another new one than the given one.
     """
     if not trusted:
         return ExternalIdPlan(present=given or kept)
@@ -139,6 +140,11 @@ def plan_external_id(
     if len(trusted) > 1:
         # The rotation has started: the new one is the stored one if it replaces a trusted one, else the one not stored.
         new = kept if kept in trusted and replaces in trusted else next((one for one in trusted if one != kept), None)
+        if given and given != new:
+            raise LightlyAccessError(
+                f"A rotation of the role {role_name!r} to another external ID than the given one is not finished; run "
+                "the task once without external_id, which finishes it, and then with it."
+            )
         return ExternalIdPlan(present=new, replaced=tuple(one for one in trusted if one != new))
     if given in trusted:
         return ExternalIdPlan(present=given)

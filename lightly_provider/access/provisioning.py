@@ -166,7 +166,7 @@ class AccessProvisioning:
             principal_arn=role.arn,
             role_arn=role.arn,
             external_id=present,
-            replaces=kept.replaces if kept and kept.replaces in plan.replaced else None,
+            replaces=_replaced(kept, present, plan.replaced),
             denied=kept.denied if kept else (),
             endpoint=self.endpoint,
         )
@@ -349,6 +349,13 @@ def _until_not_overtaken(create: Callable[[], AccessOutcome]) -> AccessOutcome:
         else:
             # The other task's changes must propagate, too.
             return replace(outcome, changed=(*outcome.changed, "adopted")) if attempt else outcome
+
+
+def _replaced(kept: KeptAccess | None, present: str, others: Sequence[str]) -> str | None:
+    """Return the external ID that the present one replaces, also if what was kept about a rotation was lost."""
+    if kept is None or kept.external_id not in (present, *others):
+        return (*others, None)[0]
+    return kept.replaces if kept.replaces in others else None
 
 
 def _whose(found: Found | None, wanted: Wanted, kind: PrincipalKind) -> str:

@@ -127,6 +127,19 @@ def test_a_crash_after_the_new_one_was_kept_goes_on_with_it() -> None:
     assert after == ExternalIdPlan(present="new", replaced=("old",))
 
 
+@pytest.mark.parametrize(("kept", "replaces"), [("old", None), ("CANARY-new", "old")])
+def test_an_unfinished_rotation_takes_no_other_one_than_it_began_with(kept: str, replaces: str | None) -> None:
+    trusted = ("CANARY-new", "old")
+    goes_on = ids(*trusted, kept=kept, replaces=replaces, given="CANARY-new", rotate=True)
+    assert goes_on == ExternalIdPlan(present="CANARY-new", replaced=("old",))
+    for given in ("CANARY-other", "old"):
+        with pytest.raises(
+            LightlyAccessError, match="is not finished; run the task once without external_id"
+        ) as refused:
+            ids(*trusted, kept=kept, replaces=replaces, given=given, rotate=True)
+        assert "CANARY" not in str(refused.value)
+
+
 def test_without_rotate_an_unfinished_rotation_stays_as_it_is() -> None:
     assert ids("new", "old", kept="new", replaces="old") == ExternalIdPlan(present="new", replaced=("old",))
     assert ids("new", "old", kept="old") == ExternalIdPlan(present="old", replaced=("new",))

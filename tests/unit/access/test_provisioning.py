@@ -200,3 +200,25 @@ def test_a_boundary_that_somebody_set_is_left_as_it_is_and_said(caplog: pytest.L
 
     assert found.permissions_boundary == boundary
     assert f"The user 'lightly' has the permissions boundary {boundary}, which is left as it is." in caplog.text
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_what_is_kept_anew_during_a_rotation_does_not_turn_it_around(lost: bool) -> None:
+    iam, store = Iam.with_role("the-new-external-id", "the-old-external-id"), MemoryStore("kept")
+    if not lost:
+        store.present = replace(KEPT[PrincipalKind.ROLE], external_id="no longer trusted")
+
+    provisioning(iam, store).create_role(WANTED)
+
+    assert store.present is not None
+    assert (store.present.external_id, store.present.replaces) == ("the-new-external-id", "the-old-external-id")
+
+
+def test_a_rotation_that_ended_before_its_new_external_id_was_kept_is_not_turned_around() -> None:
+    iam, store = Iam.with_role("the-new-external-id", "the-old-external-id"), MemoryStore("kept")
+    store.present = replace(KEPT[PrincipalKind.ROLE], external_id="the-old-external-id")
+
+    provisioning(iam, store).create_role(WANTED)
+
+    assert store.present is not None
+    assert (store.present.external_id, store.present.replaces) == ("the-old-external-id", None)
