@@ -35,7 +35,7 @@ class RunPlan:
         process_all: whether to process files that earlier runs have already processed.
         use_datapool: whether to add to the dataset's samples.
         corruption_threshold: the share of corrupt files above which the run fails.
-        input_expiration: what to do with files that expire soon; None for nothing.
+        input_expiration: what to do with new files that expire.
         upload_report: whether the report becomes an artifact.
         relevant_filenames: the file below ``.lightly/`` that names the files to consider; None for all.
         frame_format: the file name extension of selected frames.
@@ -48,7 +48,7 @@ class RunPlan:
     process_all: bool
     use_datapool: bool
     corruption_threshold: float
-    input_expiration: InputExpiration | None
+    input_expiration: InputExpiration
     upload_report: bool
     relevant_filenames: str | None
     frame_format: str
@@ -115,9 +115,9 @@ def _refuse_unsupported(docker: Mapping[str, Any]) -> None:
             )
 
 
-def _input_expiration(given: Mapping[str, Any] | None) -> InputExpiration | None:
+def _input_expiration(given: Mapping[str, Any] | None) -> InputExpiration:
     if not given:
-        return None
+        return InputExpiration()
     return InputExpiration(float(given["minDaysToExpiration"]), given["handlingStrategy"] == "ABORT")
 
 

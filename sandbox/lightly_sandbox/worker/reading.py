@@ -85,13 +85,14 @@ def read_images(
         files: what to read.
         folder: an empty or non-existing folder for the files' contents.
         tick: see ``spread``.
-        expiration: which files to skip because they expire soon; None for none.
+        expiration: what to do with files that expire; None to read them like others.
 
     Returns:
         Those that can be decoded, in the order of ``files``, and the others.
 
     Raises:
-        RunFailed: a file cannot be read for a reason that is unrelated to the file itself.
+        RunFailed: a file cannot be read for a reason that is unrelated to the file itself, or it expires and
+            the config does not handle this.
         RunAborted: a file expires soon, and the config ends the run in this case.
     """
     folder.mkdir(exist_ok=True)
@@ -125,7 +126,8 @@ def store(
     """Read a file to ``path`` and return its size in bytes, unless it no longer exists or expires soon.
 
     Raises:
-        RunFailed: the file cannot be read for a reason that is unrelated to the file itself.
+        RunFailed: the file cannot be read for a reason that is unrelated to the file itself, or it expires
+            and the config does not handle this.
         RunAborted: it expires soon, and the config ends the run in this case.
     """
     try:

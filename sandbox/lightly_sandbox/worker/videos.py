@@ -117,13 +117,14 @@ def read_videos(
         folder: an empty or non-existing folder for the files' contents.
         frame_format: the ending that frames get as image files.
         tick: called repeatedly during the work.
-        expiration: which files to skip because they expire soon; None for none.
+        expiration: what to do with files that expire; None to read them like others.
 
     Returns:
         Those that can be decoded, in the order of ``files``, and the others.
 
     Raises:
-        RunFailed: a file cannot be read for a reason that is unrelated to the file itself.
+        RunFailed: a file cannot be read for a reason that is unrelated to the file itself, or it expires and
+            the config does not handle this.
         RunAborted: a file expires soon, and the config ends the run in this case.
     """
     folder.mkdir(exist_ok=True)

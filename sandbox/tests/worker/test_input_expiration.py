@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tests.lab.worker import Lab, Place
 
 from lightly_sandbox.worker.input_expiration import expiry_date
+from lightly_sandbox.worker.outcome import RunFailed
+from lightly_sandbox.worker.plan import plan_run
 
 SOON, LATER = 2, 30
 
@@ -99,6 +101,24 @@ def test_a_run_whose_files_all_expire_soon_selects_nothing(lab: Lab, place: Plac
     assert run["state"] == "COMPLETED", run["message"]
     assert run["message"].startswith("selected 0 of 0 images")
     assert lab.samples(place.dataset_id) == []
+
+
+def test_without_the_setting_a_file_that_ever_expires_fails_the_run_and_names_it() -> None:
+    # Release notes of worker 2.11.0: a retention policy without this setting is an error.
+    strategy = {"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}}
+    for dataset_type in ("Images", "Videos"):
+        plan = plan_run(dataset_type, {"selection": {"nSamples": 1, "strategies": [strategy]}})
+        look = plan.input_expiration.look("a.jpg")
+        look({"content-type": "image/jpeg"})
+        with pytest.raises(RunFailed, match=r"a\.jpg expires on 2099-.*docker\.datasource\.inputExpiration"):
+            look({"x-amz-expiration": 'expiry-date="Thu, 01 Jan 2099 00:00:00 GMT", rule-id="r"'})
+
+
+@pytest.mark.exhaustive(sample="test_a_file_that_expires_soon_ends_the_run_if_that_is_asked_for")
+def test_without_the_setting_a_lifecycle_rule_fails_the_run(lab: Lab, half: Place) -> None:
+    run = lab.do(half.dataset_id, nSamples=41)
+    assert run["state"] == "FAILED"
+    assert "docker.datasource.inputExpiration" in run["message"]
 
 
 def test_an_answer_without_the_header_says_of_no_end() -> None:
