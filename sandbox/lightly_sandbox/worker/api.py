@@ -108,6 +108,10 @@ class Platform:
     def datasources(self, dataset_id: str) -> list[dict[str, Any]]:
         return self._list(f"/v1/datasets/{dataset_id}/datasource/all")
 
+    def verify(self, dataset_id: str) -> dict[str, Any]:
+        """Return the permission lights of the dataset's datasources, with AWS's errors for the red ones."""
+        return dict(self._send("GET", f"/v1/datasets/{dataset_id}/datasource/verify"))
+
     def files(
         self, dataset_id: str, since: int, until: int, relevant_filenames: str | None
     ) -> Iterator[tuple[str, str]]:

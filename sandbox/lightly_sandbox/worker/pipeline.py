@@ -74,13 +74,14 @@ class Pipeline:
                 " run does not use the datapool. Set use_datapool to add to the dataset, or use a new"
                 " dataset."
             )
+        input_path = _input_path(datasources)
+        if not plan.bypass_verify:
+            self._verify(plan, datasources)
 
         self._job.log.enter("LOADING_DATASET", "listing the files in the datasource")
         until = int(time.time())
         datapool = self._datapool(tags)
-        files = self._new_files(
-            plan, until, _input_path(datasources), frozenset(file.name for file in datapool)
-        )
+        files = self._new_files(plan, until, input_path, frozenset(file.name for file in datapool))
         if not files:
             # The real worker's behavior here is not documented. An unchanged bucket is normal for a scheduled
             # pipeline and no failure, so this is a success without a tag.
@@ -157,6 +158,31 @@ class Pipeline:
         # Do this last: if a run ends before this, the next one reads its files again.
         self._job.platform.set_processed_until(self._job.dataset_id, until)
         return summary + (f"; {len(corrupt)} files were corrupt" if corrupt else "")
+
+    def _verify(self, plan: RunPlan, datasources: Sequence[dict[str, Any]]) -> None:
+        """Fail the run early if the platform lacks a permission that the run needs.
+
+        That the real worker does this follows from its setting bypass_verify; which permissions it demands is
+        a guess.
+        """
+        needed = {"List": "s3:ListBucket", "Read": "s3:GetObject"}
+        purposes = {datasource["purpose"] for datasource in datasources}
+        writes = plan.is_video or output_among(datasources).thumb_suffix is not None
+        if "LIGHTLY" in purposes or ("INPUT_OUTPUT" in purposes and writes):
+            needed["Write"] = "s3:PutObject"
+        lights = self._job.platform.verify(self._job.dataset_id)
+        errors = lights.get("errors") or {}
+        missing = [
+            f"{light.lower()} ({action}; {errors.get(f'can{light}', 'without a reason')})"
+            for light, action in needed.items()
+            if not lights[f"can{light}"]
+        ]
+        if missing:
+            raise RunFailed(
+                f"The verification of the datasources failed: the platform may not {'; '.join(missing)}."
+                " Grant these permissions, or set docker.datasource.bypassVerify if only the worker has them,"
+                " inside a closed network."
+            )
 
     def _datapool(self, tags: Sequence[dict[str, Any]]) -> list[RemoteFile]:
         """Find what earlier runs selected. The real worker stores embeddings; this one reads files again."""

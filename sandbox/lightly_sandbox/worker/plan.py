@@ -35,6 +35,7 @@ class RunPlan:
         process_all: whether to process files that earlier runs have already processed.
         use_datapool: whether to add to the dataset's samples.
         corruption_threshold: the share of corrupt files above which the run fails.
+        bypass_verify: whether to start without verifying the platform's permissions first.
         input_expiration: what to do with new files that expire.
         upload_report: whether the report becomes an artifact.
         relevant_filenames: the file below ``.lightly/`` that names the files to consider; None for all.
@@ -48,6 +49,7 @@ class RunPlan:
     process_all: bool
     use_datapool: bool
     corruption_threshold: float
+    bypass_verify: bool
     input_expiration: InputExpiration
     upload_report: bool
     relevant_filenames: str | None
@@ -84,6 +86,7 @@ def plan_run(dataset_type: str, config: Mapping[str, Any]) -> RunPlan:
         corruption_threshold=_given(
             (docker.get("corruptnessCheck") or {}).get("corruptionThreshold"), DEFAULT_CORRUPTION_THRESHOLD
         ),
+        bypass_verify=bool(datasource.get("bypassVerify")),
         input_expiration=_input_expiration(datasource.get("inputExpiration")),
         upload_report=bool(_given(docker.get("uploadReport"), True)),
         relevant_filenames=_relevant_filenames(docker),

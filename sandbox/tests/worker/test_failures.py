@@ -12,10 +12,46 @@ from pypdf import PdfReader
 
 from lightly_sandbox.seeding import photos
 from tests.lab.sandbox import LIST, READ, WRITE, allow, with_role
+from tests.lab.thinning import thinned
 from tests.lab.worker import DIVERSITY, THUMBNAILS
 
 if TYPE_CHECKING:
     from tests.lab.worker import Lab, Place
+
+UNVERIFIED = {"datasource": {"bypassVerify": True}}
+
+
+@pytest.mark.parametrize(
+    ("purpose", "folder", "rights", "missing"),
+    thinned(
+        [
+            ("LIGHTLY", "lightly", (LIST, READ), "write (s3:PutObject; "),
+            ("INPUT", "photos", (LIST,), "read (s3:GetObject; "),
+            ("INPUT", "photos", (READ,), "list (s3:ListBucket; "),
+        ],
+        keep=1,
+    ),
+)
+def test_a_missing_permission_fails_the_run_before_it_reads_anything(
+    lab: Lab, place: Place, purpose: str, folder: str, rights: tuple[str, ...], missing: str
+) -> None:
+    keys = lab.customer.user(*allow(place.bucket, *rights))
+    lab.datasource(place.dataset_id, purpose, f"s3://{place.bucket}/{folder}/", keys)
+    run = lab.do(place.dataset_id, nSamples=6)
+    assert run["state"] == "FAILED"
+    assert f"the platform may not {missing}AccessDenied: " in run["message"]
+    assert "docker.datasource.bypassVerify" in run["message"]
+    assert {line["state"] for line in lab.logs(run)} == {"INITIALIZING"}
+
+
+@pytest.mark.exhaustive(sample="test_a_missing_permission_fails_the_run_before_it_reads_anything")
+def test_a_common_datasource_without_thumbnails_needs_no_right_to_write(lab: Lab) -> None:
+    bucket = lab.photos(3)
+    keys = lab.customer.user(*allow(bucket, LIST, READ))
+    dataset_id = lab.api.new_dataset()
+    lab.datasource(dataset_id, "INPUT_OUTPUT", f"s3://{bucket}/photos/", keys)
+    run = lab.do(dataset_id, nSamples=1)
+    assert run["state"] == "COMPLETED", run["message"]
 
 
 def test_an_empty_prefix_fails_and_is_named(lab: Lab, place: Place) -> None:
@@ -83,7 +119,7 @@ def test_a_refused_write_fails_naming_the_key_and_leaves_nothing_in_the_way(lab:
     keys = lab.customer.user(*allow(place.bucket, LIST, READ))
     lightly = f"s3://{place.bucket}/lightly/"
     lab.datasource(place.dataset_id, "LIGHTLY", lightly, keys, **THUMBNAILS)
-    run = lab.do(place.dataset_id, nSamples=6)
+    run = lab.do(place.dataset_id, nSamples=6, docker=UNVERIFIED)
     assert run["state"] == "FAILED"
     assert f"{place.bucket}/lightly/.lightly/thumbnails/" in run["message"]
     assert "s3:PutObject" in run["message"]
@@ -106,7 +142,7 @@ def test_a_refused_write_fails_naming_the_key_and_leaves_nothing_in_the_way(lab:
 def test_a_refused_read_fails_naming_the_key(lab: Lab, place: Place) -> None:
     keys = lab.customer.user(*allow(place.bucket, LIST))
     lab.datasource(place.dataset_id, "INPUT", f"s3://{place.bucket}/photos/", keys)
-    run = lab.do(place.dataset_id, nSamples=6)
+    run = lab.do(place.dataset_id, nSamples=6, docker=UNVERIFIED)
     assert run["state"] == "FAILED"
     assert f"{place.bucket}/photos/" in run["message"]
     assert "s3:GetObject" in run["message"]
@@ -117,7 +153,7 @@ def test_a_refused_read_fails_naming_the_key(lab: Lab, place: Place) -> None:
 def test_a_refused_listing_fails_with_the_words_of_aws(lab: Lab, place: Place) -> None:
     keys = lab.customer.user(*allow(place.bucket, READ))
     lab.datasource(place.dataset_id, "INPUT", f"s3://{place.bucket}/photos/", keys)
-    run = lab.do(place.dataset_id, nSamples=6)
+    run = lab.do(place.dataset_id, nSamples=6, docker=UNVERIFIED)
     assert run["state"] == "FAILED"
     assert "AccessDenied" in run["message"]
 
