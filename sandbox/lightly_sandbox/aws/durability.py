@@ -28,6 +28,8 @@ _READING = {
     "sts": re.compile(rb"GetCallerIdentity|GetAccessKeyInfo|Decode"),
     "kms": re.compile(rb"Get|List|Describe|Generate|Encrypt|Decrypt|ReEncrypt|Sign|Verify"),
     "sqs": re.compile(rb"Get|List"),
+    "secretsmanager": re.compile(rb"Get|BatchGet|List|Describe|Validate"),
+    "ssm": re.compile(rb"Get|List|Describe"),
 }
 
 SIDECAR = ".meta.json"
@@ -36,9 +38,10 @@ SIDECAR = ".meta.json"
 class Durable:
     """ASGI middleware around ministack that writes each change to disk before the response is sent."""
 
-    def __init__(self, app: ASGIApp, uploads: Uploads) -> None:
+    def __init__(self, app: ASGIApp, uploads: Uploads, notifications: Notifications) -> None:
         self._app = app
         self._uploads = uploads
+        self._notifications = notifications
         self._changed: set[str] = set()
         self._saving: asyncio.Task[None] | None = None
 
@@ -53,6 +56,7 @@ class Durable:
         # ministack names its states like AWS's services. A form for S3 names none; it is an object.
         service = found[1].decode() if found else ""
         action = headers.get(b"x-amz-target", b"").rpartition(b".")[2]
+        n_before = self._notifications.n_delivered
 
         async def heard() -> Message:
             nonlocal action
@@ -67,6 +71,9 @@ class Durable:
                     await self._s3(scope, query)
                 elif service in _READING and not _READING[service].match(action):
                     await self._saved(service)
+                # Another request's notification may be counted here, too: then this waits for nothing new.
+                if self._notifications.n_delivered != n_before:
+                    await self._saved("sqs")
             await send(message)
 
         await self._app(scope, heard if service in _READING else receive, answered)
@@ -122,6 +129,37 @@ def keep_sessions() -> None:
         sts._sessions.update(state.get("sessions", {}))
 
     sts.get_state, sts.load_persisted_state = get_state, load_persisted_state
+
+
+class Notifications:
+    """S3's notifications in queues.
+
+    ministack delivers them in a thread, after the response to the upload: a kill in between would lose them.
+    Here they are delivered before the response, so that it can wait until the queue is written.
+
+    Attributes:
+        n_delivered: how many messages S3 has put into queues so far.
+    """
+
+    def __init__(self) -> None:
+        self.n_delivered = 0
+
+    def install(self) -> None:
+        """Deliver at once, and count."""
+        from ministack.services import s3
+
+        deliver = s3._deliver_event_to_sqs
+
+        def counted(*arguments: Any, **more: Any) -> None:
+            deliver(*arguments, **more)
+            self.n_delivered += 1
+
+        def fire(bucket: str, key: str, event: str, *arguments: Any, **more: Any) -> None:
+            if bucket in s3._bucket_notifications:
+                more["sequencer"] = s3._next_event_sequencer(event)
+                s3._fire_s3_event(bucket, key, event, *arguments, **more)
+
+        s3._deliver_event_to_sqs, s3._fire_s3_event_async = counted, fire
 
 
 class Uploads:

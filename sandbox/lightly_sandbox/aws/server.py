@@ -11,7 +11,7 @@ from pathlib import Path
 from lightly_sandbox.aws import decisions, lifecycle, not_principal, root, s3, simulation, wording
 from lightly_sandbox.aws.accounts import CUSTOMER_ACCOUNT_ID, REGION
 from lightly_sandbox.aws.control import Control
-from lightly_sandbox.aws.durability import Durable, Uploads, keep_sessions, mend_objects
+from lightly_sandbox.aws.durability import Durable, Notifications, Uploads, keep_sessions, mend_objects
 from lightly_sandbox.aws.guard import Guard, error_body
 from lightly_sandbox.aws.propagation import Propagation
 from lightly_sandbox.aws.root import Root
@@ -77,7 +77,9 @@ def main() -> None:
     uploads = Uploads(state.aws / "uploads")
     uploads.restore()
     keep_sessions()
-    durable = Durable(ministack, uploads)
+    notifications = Notifications()
+    notifications.install()
+    durable = Durable(ministack, uploads, notifications)
     propagation = Propagation(Guard(durable, max_session_seconds))
     root.install()
     not_principal.install()

@@ -15,12 +15,12 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lightly_sandbox.aws.client import S3_CONFIG
-from tests.lab.sandbox import Customer, Process, wait_until
+from tests.lab.sandbox import ACCOUNT, Customer, Process, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FEWEST, MOST = 20, 70
+FEWEST, MOST = 24, 80
 
 
 @dataclass
@@ -80,10 +80,45 @@ class Acknowledged:
         key_id = kms.create_key()["KeyMetadata"]["KeyId"]
         sealed = kms.encrypt(KeyId=key_id, Plaintext=b"secret")["CiphertextBlob"]
         self._add("key", (key_id, sealed))
+        self._secrets(number)
+        self._notified()
+
+    def _secrets(self, number: int) -> None:
+        secrets, parameters = self.customer.client("secretsmanager"), self.customer.client("ssm")
+        name = f"{id(self)}-{number}"
+        secrets.create_secret(Name=name, SecretString="first")
+        self._add("secret", (name, "first"))
+        secrets.put_secret_value(SecretId=name, SecretString="second")
+        self._add("secret", (name, "second"))
+        parameters.put_parameter(Name=name, Value="first", Type="SecureString")
+        self._add("parameter", (name, "first"))
+        parameters.delete_parameter(Name=name)
+        self._add("parameter", (name, None))
+
+    def _notified(self) -> None:
+        sqs, bucket = self.customer.client("sqs"), self.customer.bucket()
+        queue = sqs.create_queue(QueueName=bucket)["QueueUrl"]
+        arn = f"arn:aws:sqs:eu-central-1:{ACCOUNT}:{bucket}"
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": "s3.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": arn,
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
+        wanted = {"QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]}
+        self.customer.s3.put_bucket_notification_configuration(
+            Bucket=bucket, NotificationConfiguration=wanted
+        )
+        for key in ("one.jpg", "two.jpg"):
+            self.customer.s3.put_object(Bucket=bucket, Key=key, Body=b"new")
+            self._add("notification", (queue, key))
 
     def check(self, customer: Customer, aws_url: str) -> None:
         """Everything that was acknowledged is there."""
         overwritten: dict[tuple[str, str], bytes] = {}
+        stored: dict[tuple[str, str], str | None] = {}
         for kind, what in self.done:
             match kind:
                 case "bucket":
@@ -119,9 +154,33 @@ class Acknowledged:
                 case "key":
                     kms = customer.client("kms")
                     assert kms.decrypt(KeyId=what[0], CiphertextBlob=what[1])["Plaintext"] == b"secret"
+                case "secret" | "parameter":
+                    stored[kind, what[0]] = what[1]
+                case "notification":
+                    # Without a visibility timeout the messages stay for the next look.
+                    found = customer.client("sqs").receive_message(
+                        QueueUrl=what[0], MaxNumberOfMessages=10, VisibilityTimeout=0
+                    )
+                    assert any(what[1] in message["Body"] for message in found.get("Messages", []))
         for where, content in overwritten.items():
-            found = _content(customer, *where)
-            assert found in (content, self.in_flight)
+            assert _content(customer, *where) in (content, self.in_flight)
+        for (kind, name), value in stored.items():
+            # The request that was in flight may have done its work.
+            later = [{"secret": "second", "parameter": None}[kind]] if value == "first" else []
+            assert _value(customer, kind, name) in [value, *later]
+
+
+def _value(customer: Customer, kind: str, name: str) -> str | None:
+    """The value of a secret or a parameter; None if it is not there."""
+    if kind == "secret":
+        secret: str = customer.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"]
+        return secret
+    try:
+        parameter = customer.client("ssm").get_parameter(Name=name, WithDecryption=True)["Parameter"]
+    except ClientError:
+        return None
+    value: str = parameter["Value"]
+    return value
 
 
 def _content(customer: Customer, bucket: str, key: str) -> bytes:
