@@ -1,4 +1,4 @@
-"""Checks at scheduling that the bucket has the data that a selection needs."""
+"""Checks at scheduling that the bucket has the files that a worker config refers to."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from lightly_sandbox.contract.enums import DatasourcePurpose
 from lightly_sandbox.contract.error_codes import ApiErrorCode
 from lightly_sandbox.platform import lookups
 from lightly_sandbox.platform.errors import ApiError
+from lightly_sandbox.platform.relevant_filenames import RelevantFilenames
 from lightly_sandbox.platform.s3_access import aws_text, place_of
 from lightly_sandbox.platform.tables import Tag
 from lightly_sandbox.selection.reading import (
@@ -60,7 +61,7 @@ _PRETAGGING = "lightly_pretagging"
 def check_selection(
     session: Session, access: S3Access, settings: Settings, dataset: Dataset, config: Mapping[str, Any]
 ) -> None:
-    """Reject a worker config whose selection is not possible on the dataset.
+    """Reject a worker config that refers to missing files, or whose selection is not possible on the dataset.
 
     A contradictory selection is a 400, and missing data in the bucket a 422, according to the client's
     documentation of scheduling (lightly 1.5.26, api/api_workflow_compute_worker.py). The codes are a guess.
@@ -73,11 +74,13 @@ def check_selection(
         config: the ``config`` member of the worker config, as it was sent.
 
     Raises:
-        ApiError: the selection is not possible.
+        ApiError: the config is not possible.
     """
-    embeddings = (config.get("docker") or {}).get("embeddings")
-    if embeddings:
-        _check_embeddings(dataset, access, embeddings)
+    docker = config.get("docker") or {}
+    if docker.get("relevantFilenamesFile"):
+        _check_relevant_filenames(dataset, access, docker["relevantFilenamesFile"])
+    if docker.get("embeddings"):
+        _check_embeddings(dataset, access, docker["embeddings"])
     if config.get("selection") is None:
         # The contract allows this; the real worker's behavior is not documented.
         return
@@ -148,6 +151,16 @@ class _OwnFiles:
             ) from refused
         except BotoCoreError as failed:
             raise _invalid_file(f"{why}, but {self.uri(name)} cannot be read: {aws_text(failed)}") from failed
+
+
+def _check_relevant_filenames(dataset: Dataset, access: S3Access, file_name: str) -> None:
+    own = _OwnFiles.of(dataset, access)
+    why = f"The worker config's docker.relevantFilenamesFile is {file_name!r}"
+    content = own.content(file_name, why)
+    try:
+        RelevantFilenames.parse(content.decode("utf-8"))
+    except ValueError as wrong:
+        raise _invalid_file(f"{why}, but {own.uri(file_name)} is no use: {wrong}.") from wrong
 
 
 def _check_embeddings(dataset: Dataset, access: S3Access, file_name: str) -> None:

@@ -252,6 +252,34 @@ def test_custom_embeddings_are_looked_for(scheduling: Scheduling, name: str, cod
     assert said.replace("{}", own) in error
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            ".lightly/none.txt",
+            "docker.relevantFilenamesFile is '.lightly/none.txt', but there is no file {}none",
+        ),
+        (".lightly/wrong.txt", "{}wrong.txt is no use: the line '../a.jpg' is not relative"),
+        (".lightly/good.txt", None),
+        ("", None),
+    ],
+)
+def test_the_file_of_relevant_filenames_is_looked_for(
+    scheduling: Scheduling, name: str, said: str | None
+) -> None:
+    dataset_id, own = scheduling.dataset({"wrong.txt": b"../a.jpg\n", "good.txt": b"a.jpg\n"})
+    config = {"version": "V4", "config": {"workerType": "FULL", "docker": {"relevantFilenamesFile": name}}}
+    config_id = scheduling.api.ok("POST", "/v1/docker/worker/config/vX", config)["id"]
+    path = f"/v1/datasets/{dataset_id}/docker/worker/schedule"
+    request = "POST", path, {"configId": config_id, "priority": "MID", "runsOn": [NOBODY]}
+    if said is None:
+        assert scheduling.api.ok(*request)["id"]
+        return
+    status, code, error = scheduling.api.refused(*request)
+    assert (status, code) == (422, INVALID_FILES)
+    assert said.replace("{}", own) in error
+
+
 def test_the_check_can_be_switched_off(scheduling: Scheduling) -> None:
     dataset_id, _ = scheduling.dataset({})
     request = scheduling.request(dataset_id, COUNT, WEIGHTS)

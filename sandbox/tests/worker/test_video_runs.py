@@ -326,7 +326,8 @@ def test_only_relevant_files_are_considered(lab: Lab, two_videos: str) -> None:
 
 
 def test_a_file_of_relevant_filenames_that_is_missing_fails_the_run(lab: Lab, place: Place) -> None:
-    run = lab.do(place.dataset_id, nSamples=3, docker={"relevantFilenamesFile": ".lightly/none.txt"})
+    missing = {"relevantFilenamesFile": ".lightly/none.txt"}
+    run = lab.do(place.dataset_id, nSamples=3, docker=missing, checked=False)
     assert run["state"] == "FAILED"
     assert "lightly/.lightly/none.txt is no use" in run["message"]
 
