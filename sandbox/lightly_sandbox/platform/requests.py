@@ -80,11 +80,18 @@ async def authenticate(request: Request) -> None:
 def json_body(kind: Any, elsewhere: frozenset[str] = frozenset()) -> Callable[..., Any]:
     """Return a dependency that parses the body strictly as ``kind``, without wrong types or unknown members.
 
+    A body that is not declared as JSON is refused, too; the contract has no status of its own for this.
+
     ``elsewhere``: discriminator values of the contract that the sandbox does not implement; they get a 501.
     """
     adapter: TypeAdapter[Any] = TypeAdapter(kind)
 
     async def read(request: Request) -> Any:
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type != "application/json":
+            raise malformed(
+                "body", f"its Content-Type is {media_type or 'missing'!r}, not 'application/json'"
+            )
         try:
             return read_wire(adapter, await request.body())
         except ValidationError as refused:

@@ -64,7 +64,8 @@ def _connect(api: Api, method: str, path: str, body: Any = None) -> socket.socke
     content = b"" if body is None else json.dumps(body).encode()
     connection = socket.create_connection((address.hostname, address.port), timeout=10)
     head = f"{method} {path}?token={api.token} HTTP/1.1\r\nHost: {address.netloc}\r\n"
-    connection.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+    about = f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+    connection.sendall(f"{head}{about}".encode() + content)
     return connection
 
 

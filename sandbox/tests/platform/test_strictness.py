@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import secrets
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -62,6 +64,28 @@ def test_a_dataset_outside_the_contract_is_refused_with_the_members_name(
     status, code, error = api.refused("POST", "/v1/datasets", body)
     assert (status, code) == (400, "MALFORMED_REQUEST")
     assert member in error
+
+
+@pytest.mark.parametrize(
+    ("content_type", "is_taken"),
+    [
+        ("application/json", True),
+        ("Application/JSON; charset=utf-8", True),
+        ("text/plain", False),
+        ("application/x-www-form-urlencoded", False),
+        (None, False),
+    ],
+)
+def test_a_body_has_to_be_declared_as_json(api: Api, content_type: str | None, is_taken: bool) -> None:
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    body = json.dumps({"name": f"test {secrets.token_hex(6)}"}).encode()
+    url, token = f"{api.url}/v1/datasets", {"token": api.token}
+    answer = requests.post(url, body, params=token, headers=headers, timeout=30)
+    if is_taken:
+        assert answer.status_code == 201, answer.text
+    else:
+        assert (answer.status_code, answer.json()["code"]) == (400, "MALFORMED_REQUEST")
+        assert "Content-Type" in answer.json()["error"]
 
 
 @pytest.mark.parametrize(
@@ -231,7 +255,8 @@ def test_an_unknown_id_is_404_with_its_own_code(api: Api, path: str, code: str) 
 )
 def test_a_body_that_is_no_json_is_refused(api: Api, raw: bytes) -> None:
     url = f"{api.url}/v1/datasets/{api.new_dataset()}/datasource/processedUntilTimestamp"
-    answer = requests.put(url, params={"token": api.token}, data=raw, timeout=30)
+    headers = {"Content-Type": "application/json"}
+    answer = requests.put(url, params={"token": api.token}, data=raw, headers=headers, timeout=30)
     assert (answer.status_code, answer.json()["code"]) == (400, "MALFORMED_REQUEST")
 
 
