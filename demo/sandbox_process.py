@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import time
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from demo.environment import DemoError, Sandbox, sandbox_executable, shown_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _START_DEADLINE_S = 120.0
 
@@ -28,7 +27,7 @@ def running_sandbox(folder: Path) -> Iterator[tuple[Sandbox, Path]]:
     """
     state, log = folder / "sandbox", folder / "sandbox.log"
     ready_file = state / "ready.json"
-    _stop_left_over(ready_file)
+    _stop_left_over(state, ready_file)
     command = [sandbox_executable(), "up", "--state-dir", str(state), "--port", "0", "--aws-port", "0"]
     command += ["--workers", "1", "--ready-file", str(ready_file), "--hide-secrets"]
     with log.open("wb") as output:
@@ -47,21 +46,17 @@ def running_sandbox(folder: Path) -> Iterator[tuple[Sandbox, Path]]:
                 process.wait()
 
 
-def _stop_left_over(ready_file: Path) -> None:
-    """Stop the sandbox of a demo that was killed; it removes its ready file when it ends."""
+def _stop_left_over(state: Path, ready_file: Path) -> None:
+    """
+    Stop the sandbox of a demo that was killed; it removes its ready file when it ends.
+
+    :raises DemoError: It does not end.
+    """
     if not ready_file.exists():
         return
-    pid = Sandbox.read(ready_file).pid
-    if _is_sandbox(pid):
-        os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + _START_DEADLINE_S
-    while _is_sandbox(pid) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    # The sandbox knows by its lock whether it still runs; a process id may be another process's by now.
+    command = [sandbox_executable(), "stop", "--state-dir", str(state)]
+    stopped = subprocess.run(command, capture_output=True, text=True, timeout=_START_DEADLINE_S, check=False)
+    if stopped.returncode:
+        raise DemoError(f"the sandbox of an earlier demo could not be stopped: {stopped.stderr.strip()}")
     ready_file.unlink(missing_ok=True)
-
-
-def _is_sandbox(pid: int) -> bool:
-    try:
-        return "lightly-sandbox" in Path(f"/proc/{pid}/cmdline").read_text()
-    except OSError:
-        return False

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 STOP_SECONDS = 60.0
 
 
+class HolderUnknown(SandboxError):
+    """Something holds the folder's lock that does not say what it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Running:
     """An ``up`` that runs, and the file that it writes when all servers answer."""
@@ -34,7 +38,8 @@ def running(state: StateDir) -> Running | None:
     """Return the ``up`` that holds the folder's lock; None if there is none.
 
     Raises:
-        SandboxError: something holds the lock that does not say what it is.
+        HolderUnknown: something holds the lock that does not say what it is.
+        SandboxError: the folder cannot be read.
     """
     try:
         with state.lock.open() as lock:
@@ -54,7 +59,7 @@ def _said_in(content: str, state: StateDir) -> Running:
         said = json.loads(content)
         return Running(int(said["pid"]), Path(said["ready_file"]))
     except (ValueError, LookupError, TypeError) as unknown:
-        raise SandboxError(
+        raise HolderUnknown(
             f"A process that is just starting or ending, or an older lightly-sandbox, uses {state.root}; try "
             "again, or stop it with Ctrl-C where it runs."
         ) from unknown
@@ -78,7 +83,7 @@ def stop(state: StateDir) -> bool:
             f"The sandbox on {state.root} (process {found.pid}) is another user's; its user can stop it."
         ) from refused
     deadline = time.monotonic() + STOP_SECONDS
-    while running(state) == found:
+    while _still(state, found):
         if time.monotonic() > deadline:
             raise SandboxError(
                 f"The sandbox on {state.root} (process {found.pid}) has not ended in {STOP_SECONDS:.0f} s; "
@@ -86,6 +91,13 @@ def stop(state: StateDir) -> bool:
             )
         time.sleep(0.05)
     return True
+
+
+def _still(state: StateDir, found: Running) -> bool:
+    try:
+        return running(state) == found
+    except HolderUnknown:
+        return False  # Another one has the folder now, and has not said yet what it is.
 
 
 def check_removable(state: StateDir) -> None:

@@ -95,7 +95,6 @@ class StateDir:
                     f"{NEEDED_FREE_BYTES // 2**20} MiB; make room, or give another --state-dir."
                 )
             holder = {"pid": os.getpid(), "ready_file": str(ready_file or self.ready_file)}
-            lock.truncate(0)
             lock.write(json.dumps(holder))
             lock.flush()
             yield writers.fileno()
@@ -119,6 +118,8 @@ class StateDir:
                     f"The state folder {self.root} is in use by another lightly-sandbox; stop that one, "
                     "or give another --state-dir."
                 )
+            # It may still name an earlier holder, whose process id may be another process's by now.
+            lock.truncate(0)
             with self.writers_lock.open("a+") as writers:
                 if not _lock(writers, WRITERS_END_SECONDS):
                     raise SandboxError(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lightly_sandbox.errors import SandboxError
-from lightly_sandbox.process.running import check_removable, remove, running
+from lightly_sandbox.process.running import check_removable, remove, running, stop
 from lightly_sandbox.process.state_dir import StateDir
 from tests.lab.sandbox import Process
 
@@ -84,6 +84,13 @@ def test_a_folder_that_a_process_holds_is_in_use(state: StateDir) -> None:
         with pytest.raises(SandboxError, match="stop it first"):
             remove(state)
     assert running(state) is None
+
+
+def test_what_an_earlier_sandbox_left_in_the_lock_names_nobody(state: StateDir) -> None:
+    # A killed one leaves its process id, which by now may be another process's: here, that of this test.
+    state.lock.write_text(json.dumps({"pid": os.getpid(), "ready_file": str(state.ready_file)}))
+    with state.held(), pytest.raises(SandboxError, match="just starting or ending"):
+        stop(state)
 
 
 @pytest.mark.parametrize("other", ["photo.jpg", "notes/a.txt", ".git/config", "platform.sqlite.bak"])
