@@ -156,7 +156,8 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Comple
     named.write_text(f'#!/bin/sh\nprintf "%s " "$@" >> {folder / "reported"}\nexec {COMMAND} "$@"\n')
     named.chmod(0o700)
     (folder / "pytest.ini").write_text("[pytest]\nlightly_sandbox_options = --verify-scope worst\n")
-    return _pytest(folder, ISOLATED + WORKING, "-rA", LIGHTLY_SANDBOX=str(named)), folder
+    variables = {"LIGHTLY_SANDBOX": str(named), "LIGHTLY_WORKER_ID": "0" * 24}
+    return _pytest(folder, ISOLATED + WORKING, "-rA", **variables), folder
 
 
 @pytest.mark.exhaustive(sample="test_lightly_reaches_a_bucket_of_a_new_account")

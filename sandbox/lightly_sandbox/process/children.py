@@ -21,6 +21,15 @@ HOPELESS_SECONDS = 5.0
 """A worker that ends sooner than this after its start would end again."""
 
 
+def environment_with(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return this process's environment with ``variables``, for a process of the sandbox.
+
+    LIGHTLY_WORKER_ID is left out: the user's shell may name a worker there, which is not the sandbox's.
+    """
+    own = {name: value for name, value in os.environ.items() if name != "LIGHTLY_WORKER_ID"}
+    return {**own, **variables}
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
     """What to run: a module of the sandbox, its arguments (no secrets: other users can see them).
@@ -93,7 +102,7 @@ class Children:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 pass_fds=(self._lifeline, *program.inherits),
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **program.environment},
+                env=environment_with({"PYTHONUNBUFFERED": "1", **program.environment}),
                 # Only the supervisor gets a Ctrl-C in the terminal; it then stops the others in order.
                 start_new_session=True,
             )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lightly_sandbox.process.airflow_connections import airflow_connections
+from lightly_sandbox.process.children import environment_with
 from lightly_sandbox.testing.http import send
 from lightly_sandbox.testing.server import STOP_SECONDS
 
@@ -156,7 +157,7 @@ class SandboxAccount:
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603 (the command that the user installed)
                 [self._command, *arguments],
-                env={**os.environ, "LIGHTLY_TOKEN": self.token},
+                env=environment_with({"LIGHTLY_TOKEN": self.token}),
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
