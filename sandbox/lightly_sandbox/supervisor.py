@@ -75,6 +75,8 @@ def up(options: Options, say: Callable[[str], None]) -> None:
         schema.check(state.database)
         web = stack.enter_context(bind(options.port, "--port"))
         aws = stack.enter_context(bind(options.aws_port, "--aws-port"))
+        # A killed sandbox left it; nobody may take it for this one's, which is not ready yet.
+        ready_file.unlink(missing_ok=True)
         children = Children(state.logs, say)
         stack.callback(children.stop)
         try:

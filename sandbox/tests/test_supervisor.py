@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
+from lightly_sandbox import supervisor
 from tests.lab.sandbox import LIST, READ, Api, Customer, Process, allow, wait_until, with_keys, with_role
 from tests.lab.thinning import thinned
 
@@ -110,7 +111,28 @@ def test_what_a_killed_sandbox_had_is_still_there(started: list[Process], tmp_pa
     assert not any(map(_alive, children))
 
 
-def test_the_worker_takes_a_run_and_the_seed_is_real(started: list[Process], tmp_path: Path) -> None:
+def test_a_ready_file_that_a_killed_sandbox_left_is_gone_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready_file = tmp_path / "ready.json"
+    ready_file.write_text("{}")
+    seen = []
+
+    def run(*_: object) -> None:
+        seen.append(ready_file.exists())
+        raise supervisor.Stopped
+
+    monkeypatch.setattr(supervisor._Start, "run", run)
+    monkeypatch.setattr(os, "umask", lambda _mask: 0)
+    supervisor.up(supervisor.Options(tmp_path / "state", ready_file=ready_file), print)
+    assert seen == [False]
+
+
+def test_the_worker_takes_a_run_and_the_seed_is_real(
+    started: list[Process], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A user's shell may name a worker of theirs; it is not the sandbox's.
+    monkeypatch.setenv("LIGHTLY_WORKER_ID", "0" * 24)
     process, api, customer, _ = _up(started, tmp_path / "state", "--workers", "1")
     seed = [sys.executable, "-m", "lightly_sandbox", "seed", "s3://photos/raw", "--photos", "12"]
     subprocess.run([*seed, "--ready-file", str(process.ready_file)], check=True, timeout=60)
