@@ -96,6 +96,12 @@ class _Worker:
         self._stop = stop
         self._state = "IDLE"
         self._settled = settled
+        self._inherits = not settled
+        # The scheduled runs that this process has locked, or may have because the response was lost; and
+        # those of them whose run it has created, or may have. What else is locked under this id belongs to
+        # another process that uses it, too.
+        self._taken: set[str] = set()
+        self._begun: set[str] = set()
         self._last_heartbeat = 0.0
 
     def serve(self, poll_interval: float) -> None:
@@ -128,16 +134,30 @@ class _Worker:
             return False
 
     def _settle(self) -> None:
-        """Settle runs that this worker took but does not process, because a request or response was lost."""
-        for scheduled in self._locked():
+        """Settle runs that this worker took but does not process, because a request or response was lost.
+
+        At the start, also those of a predecessor with the same id.
+        """
+        locked = self._locked()
+        if self._inherits:
+            inherited = {scheduled["id"] for scheduled in locked}
+            self._taken |= inherited
+            self._begun |= inherited
+            self._inherits = False
+        for scheduled in locked:
+            if scheduled["id"] not in self._taken:
+                continue
             found = self._platform.run_of(scheduled["id"])
             if found is None:
                 self._do(scheduled)
                 continue
-            if found["state"] not in _TERMINAL:
-                message = f"The worker lost the platform while the run was at {found['state']}."
-                self._platform.set_run_state(found["id"], "CRASHED", message)
-            self._set_schedule_state(scheduled, "DONE")
+            if scheduled["id"] in self._begun:
+                if found["state"] not in _TERMINAL:
+                    message = f"The worker lost the platform while the run was at {found['state']}."
+                    self._platform.set_run_state(found["id"], "CRASHED", message)
+                self._set_schedule_state(scheduled, "DONE")
+        self._taken.clear()
+        self._begun.clear()
         self._settled = True
 
     def _take_one(self) -> bool:
@@ -149,15 +169,24 @@ class _Worker:
         return False
 
     def _lock(self, scheduled: dict[str, Any]) -> bool:
+        self._taken.add(scheduled["id"])
         try:
             self._set_schedule_state(scheduled, "LOCKED")
         except ApiError as error:
             if error.status is None or error.status >= 500:
                 raise
             # Another worker was faster or the run was canceled; or the platform refused a retry of our own
-            # request, whose response was lost.
-            return scheduled["id"] in {entry["id"] for entry in self._locked()}
+            # request, whose response was lost. In the latter case there is no run yet.
+            is_locked = scheduled["id"] in {entry["id"] for entry in self._locked()}
+            if is_locked and self._platform.run_of(scheduled["id"]) is None:
+                return True
+            self._forget(scheduled)
+            return False
         return True
+
+    def _forget(self, scheduled: dict[str, Any]) -> None:
+        self._taken.discard(scheduled["id"])
+        self._begun.discard(scheduled["id"])
 
     def _do(self, scheduled: dict[str, Any]) -> None:
         self._enter("BUSY")
@@ -182,6 +211,7 @@ class _Worker:
             execute(job)
         finally:
             self._set_schedule_state(scheduled, "DONE")
+        self._forget(scheduled)
         if self._is_last(scheduled["configId"]):
             logger.info("run %s was the last one: its config says shutdown_when_job_finished", run_id)
             self._stop.set()
@@ -192,9 +222,14 @@ class _Worker:
         return bool((config.get("docker") or {}).get("shutdownWhenJobFinished"))
 
     def _create_run(self, scheduled: dict[str, Any]) -> str:
+        self._begun.add(scheduled["id"])
         try:
             return self._platform.create_run(scheduled, VERSION)
-        except ApiError:
+        except ApiError as error:
+            if error.status is not None and error.status < 500:
+                # Another worker with the same id has begun the run, or it is not taken any more.
+                self._forget(scheduled)
+                raise
             # The run may exist although the response was lost.
             found = self._platform.run_of(scheduled["id"])
             if found is None:
