@@ -29,7 +29,7 @@ _WORDS = {
     "thumbSuffix": "thumbnails",
     "s3ServerSideEncryptionKMSKey": "KMS key",
 }
-# What a secret looks like. What the platform returns instead of one, e.g. ***, does not.
+# What a secret looks like. What the platform returns instead of one does not: ***, or one character repeated.
 _SECRETS = {"s3SecretAccessKey": r"[A-Za-z0-9/+=]{40,128}", "s3ExternalId": EXTERNAL_ID_PATTERN}
 
 
@@ -61,7 +61,9 @@ def difference(present: Datasource | None, wanted: S3Datasource) -> str:
 
 
 def _is_secret(value: object, form: str) -> bool:
-    return isinstance(value, str) and len(value) >= SHORTEST_EXTERNAL_ID and re.fullmatch(form, value) is not None
+    if not isinstance(value, str) or len(value) < SHORTEST_EXTERNAL_ID or len(set(value)) == 1:
+        return False
+    return re.fullmatch(form, value) is not None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from lightly_provider.fleet.report import report_of
 from lightly_provider.fleet.schedule import latest_before
 
 NOW = datetime(2026, 11, 28, 10, 30, 20, tzinfo=UTC)
-SECRET = "s" * 40
+SECRET = "sk" * 20
 KEYS = S3UserAccessDatasource(
     purpose=Purpose.INPUT,
     full_path="s3://bkt/a/",
@@ -49,7 +49,8 @@ def stored(wanted: Any, **changes: Any) -> Datasource:
         (KEYS, {"s3SecretAccessKey": "***"}, ""),
         (KEYS, {"s3SecretAccessKey": None}, ""),
         (ROLE, {"s3ExternalId": "***"}, ""),
-        (KEYS, {"s3SecretAccessKey": "t" * 40}, "datasource INPUT has another secret key"),
+        (ROLE, {"s3ExternalId": "x" * 10}, ""),
+        (KEYS, {"s3SecretAccessKey": "ty" * 20}, "datasource INPUT has another secret key"),
         (ROLE, {"s3ExternalId": "external-id-2"}, "datasource LIGHTLY has another external ID"),
         (KEYS, {"fullPath": "s3://bkt/c/", "s3Region": "us-east-1"}, "datasource INPUT has another location, region"),
         (KEYS, {"s3AccessKeyId": "AKIA" + "B" * 16}, "datasource INPUT has another access key"),
