@@ -405,7 +405,7 @@ def _explaining(act: Callable[[], Result], limits: Limits, cut_off: _CutOff) -> 
 
         if not isinstance(error, (OSError, ValueError, requests.RequestException, urllib3.exceptions.HTTPError)):
             raise
-        failure = _explained(error, limits, is_late=cut_off.is_over)
+        failure = _explained(error, limits, cut_off)
     # Raised outside the except block, so that the library's exception, which contains the URL, is not its context.
     raise failure from None
 
@@ -473,12 +473,12 @@ def _too_late(limits: Limits) -> NoAnswerError:
     return NoAnswerError(f"no whole answer within {limits.total:g} s")
 
 
-def _explained(error: Exception, limits: Limits, *, is_late: bool) -> NoAnswerError:
+def _explained(error: Exception, limits: Limits, cut_off: _CutOff) -> NoAnswerError:
     """Explain a library's exception, whose own text may contain secrets."""
     from requests import exceptions
     from urllib3.exceptions import LocationValueError, NewConnectionError, ReadTimeoutError, SSLError
 
-    if is_late:
+    if cut_off.is_over:
         return _too_late(limits)
     if isinstance(error, exceptions.InvalidProxyURL):
         return UnusableSettingError("a proxy's address is not valid; check the proxies, and HTTPS_PROXY")
@@ -493,15 +493,19 @@ def _explained(error: Exception, limits: Limits, *, is_late: bool) -> NoAnswerEr
         )
     reason = error.args[0] if error.args else None
     cause = getattr(reason, "reason", reason)
-    # Without a connection, nothing was sent.
-    never_sent = isinstance(error, (exceptions.ConnectTimeout, exceptions.ProxyError)) or isinstance(
+    # Without a connection, nothing was sent. But urllib3 2.8 also raises ProxyError if a connection through a proxy
+    # broke after the request, because its close() forgets that the proxy was reached.
+    without_connection = isinstance(error, (exceptions.ConnectTimeout, exceptions.ProxyError)) or isinstance(
         cause, NewConnectionError
     )
+    never_sent = without_connection and not cut_off.has_sent
     if isinstance(error, (exceptions.SSLError, SSLError)):
         # TLS can fail in the handshake, but also after the request was sent.
         what = "TLS failed; check the host, and the CA bundle (ca_bundle in the connection's extra)"
-    elif isinstance(error, exceptions.ProxyError):
+    elif isinstance(error, exceptions.ProxyError) and never_sent:
         what = "the proxy refused or failed; check the proxies, and HTTPS_PROXY"
+    elif isinstance(error, exceptions.ProxyError):
+        what = "the connection through the proxy broke before the answer was complete"
     elif isinstance(error, exceptions.ConnectTimeout):
         what = f"no connection within {min(limits.connect_timeout, limits.total):g} s; check the host and the network"
     elif isinstance(error, (exceptions.Timeout, ReadTimeoutError)):
@@ -527,6 +531,8 @@ class _CutOff:
 
     def __init__(self, seconds: float) -> None:
         self.is_over = False
+        # Whether a part of the request may have been sent, in a tunnel or not; the request for a tunnel does not count.
+        self.has_sent = False
         self._start = time.monotonic()
         self._end = self._start + seconds
         self._done = threading.Event()
@@ -588,6 +594,8 @@ def _adapter_class() -> type[HTTPAdapter]:
 
     class Watched:
         _lifeline: socket.socket | None = None
+        _is_requesting = False
+        sock: Any
 
         def _new_conn(self) -> socket.socket:
             connected: socket.socket = super()._new_conn()  # type: ignore[misc]
@@ -597,7 +605,19 @@ def _adapter_class() -> type[HTTPAdapter]:
 
         def request(self, *args: Any, **kwargs: Any) -> None:
             self._watch()
-            super().request(*args, **kwargs)  # type: ignore[misc]
+            self._is_requesting = True
+            try:
+                super().request(*args, **kwargs)  # type: ignore[misc]
+            finally:
+                self._is_requesting = False
+
+        def send(self, data: Any) -> None:
+            if self.sock is None:
+                self.connect()  # type: ignore[attr-defined]
+            cut_off = getattr(_of_thread, "cut_off", None)
+            if self._is_requesting and cut_off is not None:
+                cut_off.has_sent = True
+            super().send(data)  # type: ignore[misc]
 
         def close(self) -> None:
             super().close()  # type: ignore[misc]

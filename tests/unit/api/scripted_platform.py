@@ -53,7 +53,14 @@ class Late(Answer):
     """An answer that comes only when the platform is closed."""
 
 
-Step = Answer | NoAnswer | NoiseInTls
+@dataclass(frozen=True)
+class Tunnel:
+    """The answer of a proxy to ``CONNECT``; what is sent through the tunnel comes to the platform itself, by TLS."""
+
+    tls: ssl.SSLContext
+
+
+Step = Answer | NoAnswer | NoiseInTls | Tunnel
 
 
 def read_timeout_for(step: Step) -> float:
@@ -156,6 +163,12 @@ class ScriptedPlatform:
             raw.sendall(b"no TLS at all" * 10)
             raw.close()
             handler.close_connection = True
+        elif isinstance(step, Tunnel):
+            handler.send_response(200)
+            handler.end_headers()
+            through = step.tls.wrap_socket(handler.connection, server_side=True)
+            handler.connection, handler.close_connection = through, False
+            handler.rfile, handler.wfile = through.makefile("rb"), through.makefile("wb", 0)
         elif isinstance(step, NoAnswer):
             if step.reset:
                 # Lingering for no time makes closing send a reset.

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -28,9 +28,13 @@ from tests.unit.api.scripted_platform import (
     NoAnswer,
     ScriptedPlatform,
     Step,
+    Tunnel,
     read_timeout_for,
     refusing_address,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 StartPlatform = Callable[..., ScriptedPlatform]
 ATTEMPTS = 3
@@ -145,6 +149,45 @@ def test_a_lost_answer_leaves_open_whether_the_request_was_applied(
         send(failing.address, example, max_attempts=1, read_timeout=read_timeout_for(step))
     assert lost.value.maybe_applied
     assert (lost.value.operation, lost.value.status) == (EXAMPLES[example].operation, None)
+
+
+@pytest.mark.parametrize("lost", ["closed without an answer", "reset"])
+@pytest.mark.parametrize("way", ["plain proxy", "tunnel"])
+@pytest.mark.parametrize("example", sorted(EVERYTHING))
+def test_an_answer_that_is_lost_behind_a_proxy_leaves_it_open_too(
+    platform: StartPlatform, send: Callable[..., Any], tls: Any, certificate: Path, example: str, way: str, lost: str
+) -> None:
+    step, _ = FAILURES[lost]
+    attempts = ATTEMPTS if example in REPEATABLE else 1
+    proxy = platform(*([Tunnel(tls), step] * attempts if way == "tunnel" else [step]))
+    host = "https://127.0.0.1:9" if way == "tunnel" else "http://api.test"
+    proxies = {"http": proxy.address, "https": proxy.address}
+    with pytest.raises(LightlyConnectionError) as broken:
+        send(host, example, proxies=proxies, ca_bundle=str(certificate))
+    assert broken.value.maybe_applied
+    assert "refused" not in str(broken.value)
+    assert len([r for r in proxy.received if r.method != "CONNECT"]) == attempts
+
+
+def test_a_tunnel_that_is_refused_was_never_a_request_so_everything_may_follow(
+    platform: StartPlatform, send: Callable[..., Any]
+) -> None:
+    proxy = platform(Answer(502))
+    with pytest.raises(LightlyConnectionError, match="the proxy refused or failed") as refused:
+        send("https://api.test", SCHEDULE, proxies={"https": proxy.address})
+    assert not refused.value.maybe_applied
+    assert [r.method for r in proxy.received] == ["CONNECT"] * ATTEMPTS
+
+
+@pytest.mark.parametrize("host", ["http://api.test", "https://api.test"])
+def test_without_the_proxy_nothing_was_a_request_so_everything_may_follow(
+    send: Callable[..., Any], pauses: list[float], host: str
+) -> None:
+    proxy = refusing_address()
+    with pytest.raises(LightlyConnectionError, match="the proxy refused or failed") as refused:
+        send(host, SCHEDULE, proxies={"http": proxy, "https": proxy})
+    assert not refused.value.maybe_applied
+    assert len(pauses) == ATTEMPTS - 1
 
 
 @pytest.mark.parametrize("body", [b"<html>login</html>", b"", b"[]", b"{", b'"text"', b'{"ID": "x"}', b"\xff\xfe"])
