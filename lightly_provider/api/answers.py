@@ -16,9 +16,11 @@ import logging
 import re
 import time
 from datetime import UTC
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lightly_provider.api.calls import Form
+from lightly_provider.api.models.datasource import EXTERNAL_ID_MEMBER
 from lightly_provider.contract import ErrorCode
 from lightly_provider.exceptions import (
     LightlyApiError,
@@ -36,6 +38,8 @@ from lightly_provider.exceptions import (
 from lightly_provider.foreign_text import shown, storable, without_secret_parameters
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from lightly_provider.api.calls import Call
     from lightly_provider.network import RawAnswer
 
@@ -56,59 +60,70 @@ class Secrets:
     Each is searched as it is, and with any of its characters percent-encoded (once or several times, in upper or lower
     case) or escaped as in JSON.
 
+    Somebody chose the external IDs, perhaps with the name of a bucket: they are redacted only in texts for people. In
+    an identifier (a name, a path, an ARN), the provider would compare or send back another one.
+
     :param values: Initial secrets; empty ones are ignored.
     """
 
     def __init__(self, *values: str) -> None:
-        self._values: frozenset[str] = frozenset()
-        self._encoded: tuple[frozenset[str], list[re.Pattern[str]]] | None = None
-        self._signs = _SIGNS_OF_ENCODING
+        self._everywhere = self._in_texts = _Values(frozenset())
         self.add(*values)
 
     def add(self, *values: str) -> None:
         """Add secrets to redact."""
-        new = frozenset(filter(None, values))
-        if not new <= self._values:
-            # Create new objects, because another thread may be reading the old ones.
-            self._values |= new
-            # "+" is a space in a form, and frequent in names of files.
-            if any(" " in value for value in new):
-                self._signs = f"{_SIGNS_OF_ENCODING}+"
+        self._everywhere = self._everywhere.extended_by(values)
+        self.add_external_ids(*values)
 
-    def _longest_first(self) -> list[str]:
-        return sorted(self._values, key=len, reverse=True)
+    def add_external_ids(self, *values: str) -> None:
+        """Add secrets to redact only in texts for people."""
+        self._in_texts = self._in_texts.extended_by(values)
 
     def occur_in(self, text: str) -> bool:
-        """Return whether the text contains one of the secrets."""
-        return self.redacted(text) != text
+        """Return whether an identifier contains one of the secrets."""
+        return self._everywhere.redacted(text) != text
 
     def occur_in_bytes(self, text: bytes) -> bool:
-        """Return whether UTF-8 text contains one of the secrets; decodes it only if it may have an encoded one."""
-        if any(value.encode("utf-8", errors="surrogatepass") in text for value in self._values):
+        """Return whether identifiers, in UTF-8, contain a secret; decodes them only if they may have an encoded one."""
+        if any(value.encode("utf-8", errors="surrogatepass") in text for value in self._everywhere.longest_first):
             return True
-        may_be_encoded = any(sign.encode() in text for sign in self._signs)
+        may_be_encoded = any(sign.encode() in text for sign in self._everywhere.signs)
         return may_be_encoded and self.occur_in(text.decode("utf-8", errors="replace"))
 
-    def redacted(self, text: str) -> str:
+    def redacted(self, text: str, *, is_identifier: bool = False) -> str:
         """Return the text with each secret replaced by ``***``."""
-        for value in self._longest_first():
-            text = text.replace(value, "***")
-        if any(sign in text for sign in self._signs):
-            for encoded in self._patterns():
-                text = encoded.sub("***", text)
-        return text
-
-    def _patterns(self) -> list[re.Pattern[str]]:
-        """Return the patterns of the secrets in any encoding; compiled on first use, as each takes 10 ms."""
-        values, kept = self._values, self._encoded
-        if kept is None or kept[0] is not values:
-            longest_first = sorted(values, key=len, reverse=True)
-            self._encoded = kept = values, [re.compile(_in_any_encoding(value)) for value in longest_first]
-        return kept[1]
+        return (self._everywhere if is_identifier else self._in_texts).redacted(text)
 
     def redacted_address(self, text: str) -> str:
         """Return the text with secrets and secret URL parameters replaced by ``***``."""
         return without_secret_parameters(self.redacted(text))
+
+
+class _Values:
+    """Values to redact; unchangeable, because several threads read them."""
+
+    def __init__(self, values: frozenset[str]) -> None:
+        self._values = values
+        self.longest_first = sorted(values, key=len, reverse=True)
+        # "+" is a space in a form, and frequent in names of files.
+        self.signs = _SIGNS_OF_ENCODING + ("+" if any(" " in value for value in values) else "")
+
+    def extended_by(self, values: Iterable[str]) -> _Values:
+        new = frozenset(filter(None, values))
+        return self if new <= self._values else _Values(self._values | new)
+
+    def redacted(self, text: str) -> str:
+        for value in self.longest_first:
+            text = text.replace(value, "***")
+        if any(sign in text for sign in self.signs):
+            for encoded in self._patterns:
+                text = encoded.sub("***", text)
+        return text
+
+    @cached_property
+    def _patterns(self) -> list[re.Pattern[str]]:
+        """The patterns of the values in any encoding; compiled on first use, as each takes 10 ms."""
+        return [re.compile(_in_any_encoding(value)) for value in self.longest_first]
 
 
 # A text without these has no encoded secret, unless that has a space.
@@ -425,28 +440,32 @@ def _whole(text: str) -> int:
     return value
 
 
-def _cleaned(value: Any, secrets: Secrets, secret_members: frozenset[str], *, in_addresses: bool = False) -> Any:
+# Members whose text, or the texts in them, somebody is to read; all other texts are identifiers.
+_TEXT_MEMBERS = frozenset({"error", "errors", "message", "msg"})
+
+
+def _cleaned(value: Any, secrets: Secrets, secret_members: frozenset[str], *, is_explanation: bool = False) -> Any:
     """Return a copy with storable texts and redacted secrets. Members that hold secrets keep their value."""
     _learn(value, secrets, secret_members)
 
-    redacted = secrets.redacted_address if in_addresses else secrets.redacted
+    def text(found: str, *, for_people: bool) -> str:
+        if is_explanation:
+            return storable(secrets.redacted_address(found))
+        return storable(secrets.redacted(found, is_identifier=not for_people))
 
-    def text(found: str) -> str:
-        return storable(redacted(found))
-
-    def copied(found: Any, depth: int) -> Any:
+    def copied(found: Any, depth: int, *, for_people: bool = False) -> Any:
         if isinstance(found, str):
-            return text(found)
+            return text(found, for_people=for_people)
         if not isinstance(found, (dict, list)):
             return found
         if depth == DEEPEST:
             raise ValueError(f"it is nested more than {DEEPEST} deep")
         if isinstance(found, list):
-            return [copied(item, depth + 1) for item in found]
+            return [copied(item, depth + 1, for_people=for_people) for item in found]
         return {
-            text(name): storable(member)
+            text(name, for_people=for_people): storable(member)
             if name in secret_members and isinstance(member, str)
-            else copied(member, depth + 1)
+            else copied(member, depth + 1, for_people=for_people or name in _TEXT_MEMBERS)
             for name, member in found.items()
         }
 
@@ -457,16 +476,18 @@ def _learn(value: Any, secrets: Secrets, secret_members: frozenset[str]) -> None
     if not secret_members:
         return
     items = value if isinstance(value, list) else [value]
-    held = (item.get(name) for item in items if isinstance(item, dict) for name in secret_members)
-    # A platform that hides a secret may send a placeholder, which is not a secret.
-    secrets.add(*(secret for secret in held if isinstance(secret, str) and len(secret) >= 10))
+    for item in items:
+        for name in secret_members & set(item if isinstance(item, dict) else ()):
+            # A platform that hides a secret may send a placeholder, which is not a secret.
+            if isinstance(secret := item[name], str) and len(secret) >= 10:
+                (secrets.add_external_ids if name == EXTERNAL_ID_MEMBER else secrets.add)(secret)
 
 
 def _explanation(content: bytes, secrets: Secrets) -> Any:
     """Return the body of an error response: JSON, or else text of any form."""
     start = content[:100_000]
     try:
-        return _cleaned(_parsed(start), secrets, frozenset(), in_addresses=True)
+        return _cleaned(_parsed(start), secrets, frozenset(), is_explanation=True)
     except ValueError:
         return secrets.redacted_address(start.decode("utf-8", errors="replace"))
 

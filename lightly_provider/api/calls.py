@@ -29,6 +29,7 @@ from lightly_provider.api.models.datasource import (
     ProcessedUntil,
     ProcessedUntilRequest,
     S3Datasource,
+    S3DelegatedAccessDatasource,
 )
 from lightly_provider.api.models.run import LogPage, Run, ScheduledRun, ScheduleRequest, Worker, WorkerRegistration
 from lightly_provider.api.models.sample import LabelStudioTask, NamePage, Sample
@@ -78,6 +79,7 @@ class Call(Generic[Result]):
     :param repeatable: Whether the request is idempotent. Only then is it retried after a failure that leaves open
         whether it was applied.
     :param secrets: Secret values in the body, to redact in the response. Default: none.
+    :param external_ids: External IDs in the body, to redact in the response's texts for people. Default: none.
     :param form: Form of the response. Default: JSON.
     :param secret_members: Members of the response that contain secrets, by wire name. Default: none.
     :param parse: Converts the response to the result; raises ``ValueError`` if the response violates the contract.
@@ -90,6 +92,7 @@ class Call(Generic[Result]):
     body: Any = field(default=None, repr=False)
     repeatable: bool
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    external_ids: tuple[str, ...] = field(default=(), repr=False)
     form: Form = Form.JSON
     secret_members: frozenset[str] = frozenset()
     parse: Callable[[Any], Result] = field(repr=False)
@@ -404,13 +407,15 @@ def get_datasources(dataset_id: str) -> Call[list[Datasource]]:
 
 def set_datasource(dataset_id: str, request: S3Datasource) -> Call[None]:
     """Set the dataset's datasource for the request's purpose, replacing an existing one."""
+    is_role = isinstance(request, S3DelegatedAccessDatasource)
     return Call(
         operation="update_datasource_by_dataset_id",
         method="PUT",
         path=f"/v1/datasets/{_segment(dataset_id)}/datasource",
         body=request.to_wire(),
         repeatable=True,
-        secrets=request.secrets(),
+        secrets=() if is_role else request.secrets(),
+        external_ids=request.secrets() if is_role else (),
         form=Form.NOTHING,
         parse=_nothing,
     )

@@ -157,6 +157,7 @@ class LightlyClient:
         """
         settings = self._settings
         self._secrets.add(*call.secrets)
+        self._secrets.add_external_ids(*call.external_ids)
         total = settings.read_timeout if until is None else min(settings.read_timeout, until - time.monotonic())
         failure: LightlyError
         try:

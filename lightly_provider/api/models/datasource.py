@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from pydantic import Field, StrictBool, StringConstraints
+from pydantic import AfterValidator, Field, StrictBool, StringConstraints
 
 from lightly_provider.api.models.wire import Answer, Count, EntityId, Message, Name, Request, Word, drop_none
 from lightly_provider.contract import (
@@ -23,12 +23,18 @@ ExternalId = Annotated[str, StringConstraints(min_length=SHORTEST_EXTERNAL_ID, p
 NonEmpty = Annotated[str, StringConstraints(min_length=1)]
 
 
+def _not_redacted(text: str) -> str:
+    if "***" in text:
+        raise ValueError("it has *** in it, as where a secret was replaced, and would be stored so")
+    return text
+
+
 class _S3Datasource(Request):
     purpose: Annotated[Purpose, Field(strict=False)]
-    full_path: NonEmpty
+    full_path: Annotated[NonEmpty, AfterValidator(_not_redacted)]
     # The contract has an enum of 30 regions, but AWS has opened more since, so the platform validates the region.
     s3_region: NonEmpty
-    thumb_suffix: str | None = None
+    thumb_suffix: Annotated[str, AfterValidator(_not_redacted)] | None = None
     kms_key_arn: KmsKeyArn | None = Field(default=None, alias="s3ServerSideEncryptionKMSKey")
 
     SECRET_MEMBERS: ClassVar[tuple[str, ...]]
@@ -64,7 +70,8 @@ S3Datasource = S3UserAccessDatasource | S3DelegatedAccessDatasource
 
 
 # Members of a datasource response that contain secrets, by wire name.
-SECRET_MEMBERS = frozenset({"s3SecretAccessKey", "s3ExternalId"})
+EXTERNAL_ID_MEMBER = "s3ExternalId"
+SECRET_MEMBERS = frozenset({"s3SecretAccessKey", EXTERNAL_ID_MEMBER})
 
 
 class Keys(Protocol):
@@ -116,6 +123,7 @@ class Datasource(Answer):
         Return the request that changes only the access of this datasource.
 
         :param access: Keys or role.
+        :raises ValueError: The platform's answer had a secret in the path, which was replaced by ``***``.
         """
         # Copy every member of a request, because an omitted member would be cleared.
         same = {member: getattr(self, member) for member in _S3Datasource.model_fields}

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from lightly_provider import exceptions as x
-from lightly_provider.api.answers import class_for, error_from_answer
+from lightly_provider.api import calls
+from lightly_provider.api.answers import Secrets, class_for, error_from_answer, read_answer
+from lightly_provider.api.models.datasource import S3DelegatedAccessDatasource
+from lightly_provider.aws.credentials import DelegatedAccess, UserAccess
+from lightly_provider.network import RawAnswer
+from tests.contract.example_calls import DATASET
 
 
 @pytest.mark.parametrize(
@@ -109,3 +115,53 @@ def test_the_error_says_what_to_do(status: int, remedy: str) -> None:
 
 def test_a_long_explanation_is_cut() -> None:
     assert len(str(error_from_answer("an_operation", 400, {"error": "x" * 10_000}))) < 600
+
+
+# --- secrets in identifiers ------------------------------------------------------------------------------------------
+
+# An external ID that somebody chose like the bucket; datasources with it exist.
+CHOSEN = "acme-corp-photos"
+ROLE = f"arn:aws:iam::123456789012:role/{CHOSEN}-lightly"
+
+
+def read(call: calls.Call[Any], body: Any, secrets: Secrets) -> Any:
+    return read_answer(call, RawAnswer(status=200, content=json.dumps(body).encode()), secrets)
+
+
+def test_an_external_id_that_is_also_in_the_path_and_the_role_changes_neither() -> None:
+    wanted = S3DelegatedAccessDatasource(
+        purpose="INPUT", full_path=f"s3://{CHOSEN}/raw/", s3_region="eu-central-1", s3_arn=ROLE, s3_external_id=CHOSEN
+    )
+    secrets = Secrets("token")
+    secrets.add(*calls.set_datasource(DATASET, wanted).secrets)
+    secrets.add_external_ids(*calls.set_datasource(DATASET, wanted).external_ids)
+    for _ in range(2):  # the first answer teaches the external ID
+        (stored,) = read(calls.get_datasources(DATASET), [wanted.to_wire()], secrets)
+        assert stored.same_as(wanted)
+        rotated = stored.with_access(DelegatedAccess(ROLE, "another-external-id"))
+        assert rotated.full_path == wanted.full_path
+    assert read(calls.get_sample_names(DATASET, page_offset=0), [f"{CHOSEN}.jpg"], secrets) == [f"{CHOSEN}.jpg"]
+
+
+def test_an_external_id_is_in_no_text_for_people() -> None:
+    secrets = Secrets("token")
+    secrets.add_external_ids(CHOSEN)
+    red = {"canList": False, "canRead": False, "canWrite": False, "canOverwrite": False}
+    said = f"{CHOSEN} and {CHOSEN.replace('-', '%2D')}"
+    lights = read(calls.verify_datasource(DATASET), {**red, "errors": {"canList": said}}, secrets)
+    assert lights.errors.can_list == "*** and ***"
+    with pytest.raises(x.LightlyForbiddenError, match=r"\*\*\* and \*\*\*"):
+        read_answer(
+            calls.get_datasources(DATASET), RawAnswer(status=403, content=json.dumps({"error": said}).encode()), secrets
+        )
+
+
+def test_what_is_redacted_is_never_stored() -> None:
+    secrets = Secrets("token")
+    stored = {"purpose": "INPUT", "type": "S3", "s3Region": "eu-central-1", "s3AccessKeyId": "AKIAIOSFODNN7EXAMPLE"}
+    secret = "CANARY-secret-of-40-characters-xxxxxxxxx"
+    answer = [{**stored, "fullPath": f"s3://a/{secret}/", "s3SecretAccessKey": secret}]
+    (datasource,) = read(calls.get_datasources(DATASET), answer, secrets)
+    assert datasource.full_path == "s3://a/***/"
+    with pytest.raises(ValueError, match=r"where a secret was replaced"):
+        datasource.with_access(UserAccess("AKIAIOSFODNN7EXAMPLE", "x" * 40))
