@@ -146,21 +146,33 @@ def _character_in_any_encoding(character: str) -> str:
 
 
 class _NoSecretsInUrls(logging.Filter):
-    """Redacts urllib3's log, which contains each request's path with its query, and so the token."""
+    """Redacts urllib3's log, which contains requests' paths with their queries, and so the token or a signature."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         text = record.getMessage()
+        if text.startswith(_UNREADABLE_HEADERS):
+            # What follows, here and in the traceback, are header lines of the server's, which may repeat anything.
+            record.exc_info = record.exc_text = None
+            record.msg, record.args = text.partition(_UNPARSED)[0], ()
+            text = record.msg
         if (redacted := without_secret_parameters(text)) != text:
             record.msg, record.args = redacted, ()
         return True
 
 
+# urllib3 2.8, connection.py and exceptions.py.
+_UNREADABLE_HEADERS, _UNPARSED = "Failed to parse headers", ", unparsed data:"
 _filter = _NoSecretsInUrls()
+# A logger's filter does not apply to the loggers below it.
+_LOGGERS_OF_URLLIB3 = (
+    *("urllib3", "urllib3.connection", "urllib3.connectionpool", "urllib3.poolmanager", "urllib3.response"),
+    *("urllib3.util.retry", "urllib3.util.ssl_match_hostname", "urllib3.http2.connection"),
+)
 
 
 def keep_secrets_out_of_urllib3_logs() -> None:
     """Redact secrets in the URLs that urllib3 logs. Calling this again has no effect."""
-    for name in ("urllib3.connectionpool", "urllib3.util.retry"):
+    for name in _LOGGERS_OF_URLLIB3:
         logging.getLogger(name).addFilter(_filter)  # adding the same filter again has no effect
 
 

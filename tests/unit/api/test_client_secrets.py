@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
@@ -97,7 +99,8 @@ def everything_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
         caplog.set_level(logging.DEBUG, logger=name)
     with caplog.at_level(logging.DEBUG):
         yield
-    lines = [logging.Formatter().format(record) + repr(record.args) for record in caplog.records]
+    # The fixture ends in another phase than the test, and caplog.records are those of the phase.
+    lines = [logging.Formatter().format(record) + repr(record.args) for record in caplog.get_records("call")]
     assert not [line for line in lines if CANARY in line]
 
 
@@ -273,6 +276,36 @@ def test_what_is_no_address_is_not_shown(address: str) -> None:
     with pytest.raises(LightlyConnectionError) as failed:
         client.download("an_operation", address)
     assert_tells_nothing(failed.value)
+
+
+# --- header lines -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def without_a_colon() -> Iterator[str]:
+    """The address of a server that answers with a header line without a colon, and what it was asked in it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with connection, connection.makefile("rb") as request:
+                        asked = request.readline().strip()
+                        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n%s %s" % (asked, TOKEN.encode()))
+                        connection.sendall(b"\r\nContent-Type: application/json\r\n\r\n[]")
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_header_line_without_a_colon_tells_no_secret(without_a_colon: str, caplog: pytest.LogCaptureFixture) -> None:
+    client = LightlyClient(settings(without_a_colon, max_attempts=1))
+    client.send(GET)
+    client.download("an_operation", f"{without_a_colon}/report.json?X-Amz-Signature={SIGNATURE}")
+    client.close()
+    assert len([r for r in caplog.records if "Failed to parse headers" in r.getMessage()]) == 2
 
 
 # --- values -------------------------------------------------------------------------------------------------------
