@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.aws.bucket import S3Lister, expected_kind
 from lightly_provider.aws.credentials import DelegatedAccess, InvalidAccessError, UserAccess
-from lightly_provider.contract import Permission, Purpose
+from lightly_provider.contract import EXTERNAL_ID_PATTERN, SHORTEST_EXTERNAL_ID, Permission, Purpose
 from lightly_provider.diagnosis.content import check_content
 from lightly_provider.diagnosis.findings import Finding, Status
 from lightly_provider.diagnosis.remedies import Remedy
 from lightly_provider.diagnosis.up_front import judge_up_front
-from lightly_provider.exceptions import LightlyConnectionConfigError
 from lightly_provider.hooks.aws import AwsConnection, Identity
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Vantage:
     :param own: Airflow's own AWS connection, to inspect a role and the bucket; None: use the keys stored with the role
         in ``connection``, if there are any.
     :param platform_is_local: Whether the platform runs on this machine, so that an S3 other than AWS's is allowed.
-    :param require_files: Whether a location without a file of the dataset's type fails.
+    :param require_files: Whether a location without a file of the dataset's type fails, also if nothing can look.
     """
 
     connection: AwsConnection | None
@@ -50,6 +50,7 @@ def diagnose(
     vantage: Vantage,
     *,
     access_key_id: str | None = None,
+    external_id: str | None = None,
     reported: Collection[Failure] = (),
 ) -> tuple[list[Finding], Target]:
     """
@@ -63,21 +64,38 @@ def diagnose(
     :param dataset_type: The dataset's type on the platform.
     :param vantage: The AWS connections to check with.
     :param access_key_id: The key that the platform has, for user access; None if it is not known.
+    :param external_id: The external ID that the platform has, for delegated access, also if it is masked; None if it is
+        not known. It is compared and never shown.
     :param reported: The AWS errors that the platform reported.
     :return: The findings, and ``target`` with the ARN of the IAM user and the denying policies, as far as they are
-        now known. No findings if there is no connection to check with.
+        now known. No findings if there is no connection to check with, and no files are required.
+    :raises InvalidAccessError: Lightly cannot use the access that a connection holds.
+    :raises LightlyConnectionConfigError: A connection does not exist, or is not usable.
     """
+    held = external_id if target.role_arn else access_key_id
+    findings, target = _seen(target, required, dataset_type, vantage, held, reported)
+    looked = any(finding.subject == "content" for finding in findings)
+    if vantage.require_files and target.purpose is not Purpose.LIGHTLY and not looked:
+        findings = [*findings, _files(target, dataset_type, vantage, findings)]
+    return findings, target
+
+
+def _seen(
+    target: Target,
+    required: Collection[Permission],
+    dataset_type: str,
+    vantage: Vantage,
+    held: str | None,
+    reported: Collection[Failure],
+) -> tuple[list[Finding], Target]:
     connection = vantage.connection
     if connection is None:
         if target.role_arn and vantage.own:
             seen, target = _inspect(target, required, dataset_type, vantage, reported, external_id=None)
             return [*_up_front(target, vantage, vantage.own, Identity.OWN), *seen], target
         return [], target
-    try:
-        access = connection.access
-    except (InvalidAccessError, LightlyConnectionConfigError) as refused:
-        return [Finding("credentials", Status.FAIL, str(refused))], target
-    if other := _is_another(access, target, access_key_id, connection):
+    access = connection.access
+    if other := _is_another(access, target, held, connection):
         seen = []
         if target.role_arn and vantage.own:
             seen, target = _inspect(target, required, dataset_type, vantage, reported, external_id=None)
@@ -95,6 +113,29 @@ def diagnose(
     ):
         target = _with_surroundings([*failures, *reported], target, own, access_key_id=access.access_key_id)
     return [*findings, *probed], target
+
+
+def _files(target: Target, dataset_type: str, vantage: Vantage, findings: Collection[Finding]) -> Finding:
+    """Look for the required files with Airflow's own identity, as nothing else did; without one, say why."""
+    if vantage.own:
+        s3 = vantage.own.client("s3", region=target.region, config=_CONFIG)
+        return _content_for_airflow(s3, target, dataset_type, vantage)
+    why = next((one for one in findings if one.subject in _NOT_LOOKED), None)
+    said = why.message if why else "there is no AWS connection to look with"
+    # What makes the other check pass later does so here, too.
+    return Finding(
+        "content", Status.FAIL, f"the files were not looked for: {said}", why.failure if why else None, Remedy()
+    )
+
+
+# The findings that end a check before it looks for files.
+_NOT_LOOKED = ("connection", "keys", "role", "bucket")
+
+
+def _content_for_airflow(s3: Any, target: Target, dataset_type: str, vantage: Vantage) -> Finding:
+    lister = S3Lister(s3, target.location.bucket)
+    content = check_content(lister, target.location, dataset_type, required=vantage.require_files)
+    return replace(content, message=f"{content.message} (as Airflow's own identity sees it)")
 
 
 def count_files(target: Target, vantage: Vantage) -> Finding:
@@ -138,21 +179,31 @@ def lister_of(target: Target, vantage: Vantage) -> S3Lister:
 
 
 def _is_another(
-    access: UserAccess | DelegatedAccess, target: Target, access_key_id: str | None, connection: AwsConnection
+    access: UserAccess | DelegatedAccess, target: Target, held: str | None, connection: AwsConnection
 ) -> Finding | None:
     """Return a finding if this access is not Lightly's: then its results prove nothing about Lightly's."""
     if isinstance(access, DelegatedAccess):
-        same = access.role_arn == target.role_arn
-    else:
-        same = target.role_arn is None and access_key_id in (None, access.access_key_id)
-    if same:
+        same_role = access.role_arn == target.role_arn
+        if same_role and (not _is_external_id(held) or held == access.external_id):
+            return None
+        uses = "another external ID for it" if same_role else target.access
+    elif target.role_arn is None and held in (None, access.access_key_id):
         return None
+    else:
+        uses = target.access
     return Finding(
         "connection",
         Status.WARN,
-        f"{connection.name} holds {access.describe()}, and the datasource uses {target.access}, so nothing was tried",
+        f"{connection.name} holds {access.describe()}, and the datasource uses {uses}, so nothing was tried",
         remedy=Remedy(("Run ConfigureS3DatasourceOperator again if the connection is the newer one.",)),
     )
+
+
+def _is_external_id(held: str | None) -> bool:
+    """Whether this is an external ID, and not what a platform sends in its place to hide it."""
+    if held is None or len(held) < SHORTEST_EXTERNAL_ID or len(set(held)) == 1:
+        return False
+    return re.fullmatch(EXTERNAL_ID_PATTERN, held) is not None
 
 
 def _probe(
@@ -197,9 +248,7 @@ def _inspect(
     target = _with_surroundings([*failures, *reported], target, own, key_arns=list(keys.values()))
     findings += inspect_surroundings(own["iam"], target, keys, required)
     if target.purpose is not Purpose.LIGHTLY:
-        lister = S3Lister(own["s3"], target.location.bucket)
-        content = check_content(lister, target.location, dataset_type, required=vantage.require_files)
-        findings.append(replace(content, message=f"{content.message} (as Airflow's own identity sees it)"))
+        findings.append(_content_for_airflow(own["s3"], target, dataset_type, vantage))
     return findings, target
 
 

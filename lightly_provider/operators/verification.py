@@ -65,8 +65,9 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
     :param relevant_filenames: Whether runs are restricted to a file of filenames. Default: False.
     :param bypass_verify: Whether the Lightly Worker runs inside a closed network with ``datasource.bypass_verify``, so
         that Lightly itself needs to list only. Default: False.
-    :param require_files: Whether the task fails if no file of the dataset's type can be read under the input. Needs
-        ``datasource_aws_conn_id`` or ``aws_conn_id``. Default: False, a warning in the log.
+    :param require_files: Whether the task fails if no file of the dataset's type can be read under the input, or if
+        nothing could look for one. Needs ``datasource_aws_conn_id`` or ``aws_conn_id``. Default: False, a warning in
+        the log.
     :param propagation_timeout: How long a denial is tried again, in seconds or as a timedelta, because access that was
         just granted takes effect within about a minute. None (default): 60 s if a task before this one created, changed
         or rotated access in the same DAG run, else one try. 0: one try. An explicit deny is never tried again.
@@ -78,7 +79,7 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
     :return: The verdict: ``{"dataset_id", "ok", "status", "checks": [...], "from_this_worker": [...], "dataset_name",
         "changes": [...]}``. It is also pushed as XCom ``verdict``, even if the task fails; ``changes`` lists what
         differs from the previous run.
-    :raises ValueError: An argument is invalid, or the dataset has no datasource in S3.
+    :raises ValueError: An argument or an AWS connection is invalid, or the dataset has no datasource in S3.
     :raises LightlyPermissionsError: Something required is missing, and ``on_failure`` is ``fail``.
     """
 
@@ -358,5 +359,6 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
             use.dataset_type,
             vantage,
             access_key_id=datasource.s3_access_key_id,
+            external_id=datasource.s3_external_id,
             reported=reported,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,11 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
-from lightly_provider.exceptions import LightlyNotFoundError, LightlyPermissionsError
+from lightly_provider.exceptions import (
+    LightlyConnectionMissingError,
+    LightlyNotFoundError,
+    LightlyPermissionsError,
+)
 from lightly_provider.operators.verification import VerifyDatasourcePermissionsOperator
 from lightly_provider.triggers.verification import PropagationPauseTrigger
 from tests.contract.example_calls import DELEGATED_ACCESS, USER_ACCESS
@@ -279,6 +284,33 @@ def test_files_are_required_only_where_they_can_be_looked_for() -> None:
     VerifyDatasourcePermissionsOperator(
         task_id="a_task", dataset_id=DATASET, require_files=True, datasource_aws_conn_id="bucket"
     )
+
+
+@pytest.mark.parametrize("argument", ["datasource_aws_conn_id", "aws_conn_id"])
+def test_an_aws_connection_that_does_not_exist_fails_the_task_in_spite_of_green_lights(
+    platform: Callable[..., ScriptedPlatform], context: dict[str, Any], argument: str
+) -> None:
+    platform(dataset(), datasources(DELEGATED_ACCESS), lights(ALL_GREEN))
+    with pytest.raises((LightlyConnectionMissingError, AirflowFailException), match="no Airflow connection 'tpyo'"):
+        verify(context, **{argument: "tpyo"})
+
+
+def test_the_datasources_external_id_is_compared_with_the_connections_and_never_shown(
+    platform: Callable[..., ScriptedPlatform],
+    context: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    newer = "another-external-id"
+    extra = {"role_arn": DELEGATED_ACCESS.s3_arn, "assume_role_kwargs": {"ExternalId": newer}}
+    monkeypatch.setenv("AIRFLOW_CONN_BUCKET", json.dumps({"conn_type": "aws", "extra": extra}))
+    platform(dataset(), datasources(DELEGATED_ACCESS), lights(ALL_GREEN))
+    result = verify(context, datasource_aws_conn_id="bucket")
+    (seen,) = result["from_this_worker"]
+    assert (seen["permission"], seen["status"]) == ("connection", "WARN")
+    assert "another external ID for it, so nothing was tried" in seen["message"]
+    for secret in (newer, DELEGATED_ACCESS.s3_external_id):
+        assert secret not in caplog.text + str(context["ti"].xcoms)
 
 
 def test_a_failure_on_awss_side_is_tried_again_and_a_problem_of_the_account_is_not(
