@@ -177,10 +177,10 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         granted: float | None,
         pause: float = _FIRST_PAUSE_S,
     ) -> dict[str, Any]:
-        dataset, datasources = self._read()
+        dataset, datasources, n_left_out = self._read()
         self._dataset_name = dataset.name
         while True:
-            verdict = self._look(dataset, datasources)
+            verdict = self._look(dataset, datasources, n_left_out)
             left = started + patience - time.time()
             # The time of the grant may come from another machine's clock.
             age = time.time() - (started if granted is None else min(started, granted))
@@ -223,6 +223,9 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
                 self.log.warning(
                     "%s of dataset %r: %s", check.datasource.purpose, shown(self._dataset_name), shown(check.message)
                 )
+        for check in verdict.checks:
+            if check.is_explained:
+                self.log.warning("%s in %s: %s", check.subject, check.datasource.purpose, shown(check.message))
         self._measure(verdict)
         result = verdict.as_dict()
         result["dataset_name"] = storable(self._dataset_name)
@@ -285,7 +288,8 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         pulled = ti.xcom_pull(task_ids=task.task_id)
         return [pulled] if isinstance(pulled, dict) else list(pulled or [])
 
-    def _read(self) -> tuple[Dataset, list[Datasource]]:
+    def _read(self) -> tuple[Dataset, list[Datasource], int]:
+        """Return the dataset, the datasources to verify, and the number of those that cannot be verified."""
         from lightly_provider.contract import Purpose
 
         dataset = self.hook.get_dataset(self.dataset_id)
@@ -303,9 +307,9 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
             )
         if left_out:
             self.log.warning("Only datasources in S3 are verified, so these are not: %s", ", ".join(left_out))
-        return dataset, datasources
+        return dataset, datasources, len(left_out)
 
-    def _look(self, dataset: Dataset, datasources: Sequence[Datasource]) -> Verdict:
+    def _look(self, dataset: Dataset, datasources: Sequence[Datasource], n_left_out: int) -> Verdict:
         from lightly_provider.contract import Purpose
         from lightly_provider.verification.judging import judge
         from lightly_provider.verification.requirements import DatasetUse, required_of
@@ -327,7 +331,7 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
             seen, target = self._diagnose(datasource, target, required, use, lights)
             targets.append(target)
             findings[target.purpose] = seen
-        return judge(self.dataset_id, use, targets, lights, self.require, findings)
+        return judge(self.dataset_id, use, targets, lights, self.require, findings, n_others=n_left_out)
 
     def _diagnose(
         self,

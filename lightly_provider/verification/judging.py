@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lightly_provider.contract import Permission
+from lightly_provider.aws.location import S3Location
+from lightly_provider.contract import Permission, Purpose
 from lightly_provider.diagnosis.causes import Cause
 from lightly_provider.diagnosis.failures import Failure, read_text, remedy_for
 from lightly_provider.diagnosis.findings import DELETE, Finding, Status
 from lightly_provider.diagnosis.remedies import Remedy
+from lightly_provider.diagnosis.target import Target
 from lightly_provider.verification.inference import infer
 from lightly_provider.verification.requirements import AUTO, DatasetUse, required_of, why_not
 from lightly_provider.verification.verdict import Check, Source, Verdict
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lightly_provider.api.models.datasource import PermissionLights
-    from lightly_provider.contract import Purpose
-    from lightly_provider.diagnosis.target import Target
     from lightly_provider.verification.inference import Inferred
 
 _ERROR_CHARACTERS = 500
@@ -40,6 +40,7 @@ def judge(
     lights: PermissionLights | None,
     require: str | Sequence[str] = AUTO,
     findings: Mapping[Purpose, Sequence[Finding]] | None = None,
+    n_others: int = 0,
 ) -> Verdict:
     """
     Decide what each datasource grants, and which of it is required.
@@ -50,11 +51,12 @@ def judge(
 
     :param dataset_id: The dataset; for a location without one, its URI.
     :param use: How the dataset is used.
-    :param datasources: All its datasources.
+    :param datasources: All its datasources that can be judged.
     :param lights: The result of the platform's check; None: the platform was not asked, and this worker's findings
         decide.
     :param require: ``"auto"``, or the names of permissions.
     :param findings: This worker's findings, by purpose.
+    :param n_others: Number of its further datasources, e.g. in another cloud, which a light may be about. Default: 0.
     :raises ValueError: The dataset has no datasource, or ``require`` contains an unknown permission.
     """
     if not datasources:
@@ -66,13 +68,19 @@ def judge(
     checks: list[Check] = []
     if lights is not None:
         green, failures = green_lights(lights), failures_reported(lights)
-        inferred = infer(green, failures, datasources, _facts(datasources, seen), _reachable(seen))
-        for index, datasource in enumerate(datasources):
-            reader = _Reader(index, datasource, len(datasources), lights, failures, inferred, seen[index])
+        # To the lights, several others are like one.
+        all_of_them = [*datasources, *([_OTHER] if n_others else [])]
+        inferred = infer(green, failures, all_of_them, _facts(datasources, seen), _reachable(seen))
+        for index in range(len(datasources)):
+            reader = _Reader(index, datasources, n_others, required, lights, failures, inferred, seen[index])
             checks += [
                 reader.check(permission, permission in required[index], because[index]) for permission in Permission
             ]
     return Verdict(dataset_id, tuple(checks), tuple(_seen_here(datasources, seen, required, checks)))
+
+
+# Stands for the datasources that cannot be judged. No text that names a bucket, a role or a user is about it.
+_OTHER = Target(S3Location("another", ""), "another access", purpose=Purpose.INPUT_OUTPUT, principal_arn="another")
 
 
 def green_lights(lights: PermissionLights) -> frozenset[Permission]:
@@ -129,16 +137,19 @@ class _Reader:
     def __init__(
         self,
         index: int,
-        datasource: Target,
-        n_datasources: int,
+        datasources: Sequence[Target],
+        n_others: int,
+        required: Sequence[frozenset[Permission]],
         lights: PermissionLights,
         failures: Mapping[Permission, Failure],
         inferred: Inferred,
         findings: Sequence[Finding],
     ) -> None:
         self._index = index
-        self._datasource = datasource
-        self._n_datasources = n_datasources
+        self._datasource = datasources[index]
+        self._datasources = datasources
+        self._n_datasources = len(datasources) + n_others
+        self._required = required
         self._lights = lights
         self._green = green_lights(lights)
         self._failures = failures
@@ -156,16 +167,13 @@ class _Reader:
             return replace(check, status=Status.PASS, message="granted" if light else self._why_granted(permission))
         if granted is None and light:
             return replace(check, status=Status.UNKNOWN, message=self._which_was_tested("green"))
-        if granted is None and self._is_explained(permission):
-            return replace(
-                check,
-                status=Status.UNKNOWN,
-                message=(
-                    "Lightly's red light is about another datasource; this one cannot be checked until that one is "
-                    "fixed"
-                ),
-                is_explained=True,
+        if granted is None and (explaining := self._explaining(permission)):
+            message = (
+                "Lightly's red light is about another datasource; this one cannot be checked until that one is fixed"
+                if any(permission in self._required[other] for other in explaining)
+                else self._tested_where_not_needed(permission, explaining)
             )
+            return replace(check, status=Status.UNKNOWN, message=message, is_explained=True)
         failure = self._failure(permission, light)
         error = None if light else _cut(_error(self._lights, permission))
         says_nothing = failure is not None and failure.cause.row.says_nothing
@@ -191,10 +199,25 @@ class _Reader:
                 return may_delete
         return self._findings.get(permission)
 
-    def _is_explained(self, permission: Permission) -> bool:
+    def _explaining(self, permission: Permission) -> list[int]:
+        """Return the other datasources that are the reason for the red light; empty if it may be about this one."""
+        others = [other for other in range(len(self._datasources)) if other != self._index]
+        denying = [other for other in others if self._inferred.granted.get((other, permission)) is False]
         suspects = self._inferred.suspects.get(permission, {self._index})
-        return self._index not in suspects or any(
-            self._inferred.granted.get((other, permission)) is False for other in range(self._n_datasources)
+        return denying or ([] if self._index in suspects else [other for other in others if other in suspects])
+
+    def _tested_where_not_needed(self, permission: Permission, explaining: Sequence[int]) -> str:
+        purposes = " and ".join(str(self._datasources[other].purpose) for other in explaining)
+        error = _cut(_error(self._lights, permission))
+        how = (
+            "a role can be tried by Lightly only, so a run shows it"
+            if self._datasource.role_arn
+            else "give the AWS connection with its keys, and this worker tries it"
+        )
+        return (
+            f"The platform tested {purposes}, where {permission} is neither needed nor granted; leave that so. Whether "
+            f"it is granted here is not known: {how}. "
+            + (f"The platform reports: {error}." if error else "The platform gives no reason.")
         )
 
     def _failure(self, permission: Permission, light: bool) -> Failure | None:

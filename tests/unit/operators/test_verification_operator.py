@@ -102,7 +102,8 @@ def test_green_lights_beside_another_cloud_say_what_was_not_verified(
     platform: Callable[..., ScriptedPlatform], context: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     platform(dataset(), datasources(USER_ACCESS, GCS), lights(ALL_GREEN))
-    assert verify(context)["ok"]
+    result = verify(context)
+    assert (result["ok"], result["status"]) == (True, "UNKNOWN"), "the lights may be about the other one"
     assert "Only datasources in S3 are verified, so these are not: LIGHTLY of type GCS" in caplog.text
 
 

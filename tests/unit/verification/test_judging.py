@@ -196,6 +196,60 @@ def test_two_datasources_say_that_the_light_may_concern_the_other() -> None:
     assert sentence not in failure_message(judge(DATASET, IMAGES, [OUTPUT], lights(WRITE)))
 
 
+READ_ONLY_INPUT = replace(INPUT, access="delegated access", role_arn="arn:aws:iam::123456789012:role/Reader")
+OF_THE_INPUT = (
+    "AccessDenied: User: arn:aws:sts::123456789012:assumed-role/Reader/x is not authorized to perform: {} on resource: "
+    '"arn:aws:s3:::acme-photos/2024/x" because no identity-based policy allows the {} action'
+)
+
+
+def test_a_red_light_about_an_input_that_needs_no_writing_has_nobody_grant_it_there() -> None:
+    said = OF_THE_INPUT.format("s3:PutObject", "s3:PutObject")
+    verdict = judge(
+        DATASET, IMAGES, [READ_ONLY_INPUT, OUTPUT], lights(WRITE, OVERWRITE, write=said, overwrite=said), findings={}
+    )
+    assert verdict.ok
+    (write, overwrite) = [one for one in verdict.checks if one.datasource == OUTPUT and one.is_explained]
+    assert (write.status, overwrite.status) == (Status.UNKNOWN, Status.UNKNOWN)
+    assert write.message.startswith(
+        "The platform tested INPUT, where write is neither needed nor granted; leave that so. Whether it is granted "
+        "here is not known: a role can be tried by Lightly only, so a run shows it. The platform reports: AccessDenied"
+    )
+    assert "until that one is fixed" not in table(verdict)
+    assert not write.fix
+
+
+def test_a_red_light_about_an_input_that_needs_it_is_to_be_fixed_there() -> None:
+    said = OF_THE_INPUT.format("s3:GetObject", "s3:GetObject")
+    verdict = judge(DATASET, IMAGES, [READ_ONLY_INPUT, OUTPUT], lights(READ, read=said))
+    assert [(one.subject, one.datasource, one.status) for one in verdict.failed] == [
+        (READ, READ_ONLY_INPUT, Status.FAIL)
+    ]
+    (explained,) = [one for one in verdict.checks if one.is_explained]
+    assert (explained.subject, explained.datasource) == (READ, OUTPUT)
+    assert "cannot be checked until that one is fixed" in explained.message
+
+
+def test_a_green_light_beside_a_datasource_that_cannot_be_judged_is_no_proof() -> None:
+    verdict = judge(DATASET, IMAGES, [OUTPUT], lights(), n_others=30)
+    assert verdict.ok
+    assert verdict.status is Status.UNKNOWN
+    assert {check.message for check in verdict.checks} == {
+        "Lightly's light is green, and the platform's check does not say which of the 31 datasources it tested"
+    }
+
+
+def test_a_red_light_beside_a_datasource_that_cannot_be_judged_is_one_if_its_text_names_this_one() -> None:
+    of_this = (
+        "AccessDenied: User: arn:aws:sts::123456789012:assumed-role/Lightly/x is not authorized to perform: "
+        's3:PutObject on resource: "arn:aws:s3:::acme-lightly/x" because no identity-based policy allows it'
+    )
+    of_nobody = judge(DATASET, IMAGES, [OUTPUT], lights(WRITE, write="AccessDenied: no"), n_others=1)
+    assert [(one.subject, one.status) for one in of_nobody.failed] == [(WRITE, Status.UNKNOWN)]
+    red = lights(WRITE, OVERWRITE, write=of_this, overwrite=of_this)
+    assert {one.status for one in judge(DATASET, IMAGES, [OUTPUT], red, n_others=1).failed} == {Status.FAIL}
+
+
 def test_a_wrong_key_gets_its_own_advice_and_no_word_about_missing_rights() -> None:
     refused = dict.fromkeys(("list", "read", "write", "overwrite"), "InvalidAccessKeyId: no such key")
     verdict = judge(DATASET, IMAGES, [INPUT, OUTPUT], lights(*ALL, **refused))
