@@ -13,7 +13,7 @@ from lightly_provider.exceptions import LightlyPermissionsError
 from lightly_provider.foreign_text import shown, storable
 from lightly_provider.links import LightlyDatasetLink, push_dataset_link
 from lightly_provider.operators.arguments import check_choice, check_id, is_static, seconds_of
-from lightly_provider.operators.base import LightlyBaseOperator
+from lightly_provider.operators.base import LightlyBaseOperator, failing_for_good
 from lightly_provider.operators.earlier_xcom import pushed_before
 
 if TYPE_CHECKING:
@@ -166,8 +166,9 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         :param granted: When access was granted in this DAG run, in seconds since 1970; None: not in this one.
         """
         self.log.debug("Continuing after the pause: %s", event)
-        self.name_map_index(context)
-        return self._verify_until(context, started, patience, granted, _LONGEST_PAUSE_S)
+        with failing_for_good():
+            self.name_map_index(context)
+            return self._verify_until(context, started, patience, granted, _LONGEST_PAUSE_S)
 
     def _verify_until(
         self,

@@ -270,6 +270,17 @@ def test_a_long_wait_gives_the_workers_slot_back_and_goes_on_where_it_was(
     assert resumed(context, arguments["moment"], **deferred.value.kwargs)["ok"]
 
 
+def test_a_dataset_that_was_deleted_during_the_wait_fails_the_task_without_a_retry(
+    platform: Callable[..., ScriptedPlatform], context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As on Airflow before 3.3.
+    monkeypatch.setattr("lightly_provider.operators.base.has_retry_policies", lambda: False)
+    platform(Answer(404, {"code": "DATASET_UNKNOWN", "error": "no such dataset"}))
+    operator = PlainlyLogged(task_id="a_task", dataset_id=DATASET, deferrable=True)
+    with pytest.raises(AirflowFailException, match="no such dataset"):
+        operator.resume(context, None, started=0.0, patience=300.0)  # type: ignore[arg-type]
+
+
 def test_a_trigger_that_an_earlier_version_stored_still_waits_until_its_moment() -> None:
     async def fired(until: datetime) -> int:
         return len([event async for event in PropagationPauseTrigger(until=until.isoformat()).run()])
