@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,6 @@ from tests.shared_botocore import share
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-IS_AIRFLOW_2 = version("apache-airflow").startswith("2.")
 REPOSITORY = Path(__file__).resolve().parents[1]
 _HOME = tempfile.TemporaryDirectory(prefix="airflow-provider-lightly-")
 
@@ -43,6 +41,12 @@ for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", 
 
 share()
 
+# Airflow 2 has the first, Airflow 3.3 the others.
+_MASKERS = (
+    "airflow.utils.log.secrets_masker",
+    "airflow._shared.secrets_masker.secrets_masker",
+    "airflow.sdk._shared.secrets_masker.secrets_masker",
+)
 COLLECTED = pytest.StashKey[list[pytest.Item]]()
 
 
@@ -60,11 +64,11 @@ def collected(pytestconfig: pytest.Config) -> list[pytest.Item]:
 
 @pytest.fixture(autouse=True)
 def masks_of_this_test_alone() -> None:
-    """Airflow 2 masks whatever an earlier test of the process gave as a secret, even one letter, everywhere."""
-    masker = sys.modules.get("airflow.utils.log.secrets_masker")
-    if IS_AIRFLOW_2 and masker is not None:
-        masker._secrets_masker().patterns = set()
-        masker._secrets_masker().replacer = None
+    """Airflow masks everywhere what an earlier test of the process gave as a secret, in Airflow 2 even one letter."""
+    for name in _MASKERS:
+        if (module := sys.modules.get(name)) is not None:
+            masker = module._secrets_masker()
+            masker.patterns, masker.replacer = set(), None
 
 
 @pytest.fixture(autouse=True)

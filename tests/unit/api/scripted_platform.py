@@ -63,9 +63,9 @@ class Tunnel:
 Step = Answer | NoAnswer | NoiseInTls | Tunnel
 
 
-def read_timeout_for(step: Step) -> float:
+def read_timeout_for(step: Step, late: float = 0.1) -> float:
     """Seconds to wait for what follows: few where no answer comes, else many, as a busy machine is slow to answer."""
-    return 0.1 if isinstance(step, Late) else 30.0
+    return late if isinstance(step, Late) else 30.0
 
 
 @dataclass(frozen=True)
@@ -145,10 +145,10 @@ class ScriptedPlatform:
         self._server.server_close()
         self._thread.join(timeout=10)
 
-    def requests(self, at_least: int) -> list[Received]:
+    def requests(self, at_least: int, within: float = 30) -> list[Received]:
         """What came, once it is so many; a client that gives up on an answer may be ahead of this platform."""
         with self._came:
-            assert self._came.wait_for(lambda: len(self.received) >= at_least, timeout=30), self.received
+            self._came.wait_for(lambda: len(self.received) >= at_least, timeout=within)
             return list(self.received)
 
     def _next(self, received: Received) -> Step:

@@ -99,11 +99,15 @@ def test_a_call_is_sent_again_only_where_that_is_safe(
     platform: StartPlatform, send: Callable[..., Any], example: str, failure: str
 ) -> None:
     step, sent_again = FAILURES[failure]
-    failing = platform(step)
-    with pytest.raises(LightlyApiError):
-        send(failing.address, example, read_timeout=read_timeout_for(step))
     attempts = ATTEMPTS if example in sent_again else 1
-    received = failing.requests(at_least=attempts)
+    # On a busy machine, a short wait may be over before the request is written: then once more, with a longer one.
+    for read_timeout in (read_timeout_for(step), 5.0):
+        failing = platform(step)
+        with pytest.raises(LightlyApiError):
+            send(failing.address, example, read_timeout=read_timeout)
+        received = failing.requests(at_least=attempts, within=3)
+        if len(received) >= attempts:
+            break
     assert len(received) == attempts
     assert {r.path for r in received} == {EXAMPLES[example].path}, "a redirect was followed"
 

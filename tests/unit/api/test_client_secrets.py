@@ -124,7 +124,7 @@ def ended(client_settings: ClientSettings, call: calls.Call[Any]) -> LightlyErro
 @pytest.mark.parametrize("call", CALLS)
 def test_no_failure_tells_a_secret(platform: StartPlatform, ending: str, call: str) -> None:
     failing = platform(with_what_was_sent(ENDINGS[ending], SECRETS[call]))
-    error = ended(settings(failing.address, read_timeout=read_timeout_for(ENDINGS[ending])), CALLS[call])
+    error = ended(settings(failing.address, read_timeout=read_timeout_for(ENDINGS[ending], late=0.5)), CALLS[call])
     assert TOKEN in dict(failing.requests(at_least=1)[0].query).values(), "the canary was not even sent"
     if error is None:
         assert CALLS[call].method == "PUT", "a PUT is content with any success"
@@ -260,7 +260,7 @@ def test_a_signed_address_that_cannot_be_read_is_not_shown(
     platform: StartPlatform, ending: Step, expected: type[LightlyError]
 ) -> None:
     failing = platform(ending)
-    client = LightlyClient(settings(failing.address, read_timeout=read_timeout_for(ending)))
+    client = LightlyClient(settings(failing.address, read_timeout=read_timeout_for(ending, late=0.5)))
     query = f"X-Amz-Credential=x&X-Amz-Security-Token={SIGNATURE}&X-Amz-Signature={SIGNATURE}&sig={SIGNATURE}"
     with pytest.raises(expected) as failed:
         client.download("get_docker_run_artifact_read_url_by_id", f"{failing.address}/report.json?{query}")
