@@ -216,7 +216,7 @@ class LightlyDatasetConflictError(LightlyError):
 
 
 class LightlyDatasetInUseError(LightlyError):
-    """The dataset has a scheduled or running run, so it must not be deleted, nor reset."""
+    """The dataset has a scheduled or running run, so it must not be deleted, reset, or given another input."""
 
 
 class LightlyDatasetNotEmptyError(LightlyError):

@@ -78,6 +78,8 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
     :return: ``{"dataset_id", "changed": [purposes], "datasources": {purpose: what is set, secrets left out}}``.
     :raises ValueError: An argument or a connection is invalid. Nothing was sent to Lightly.
     :raises LookupError: S3 says that the bucket does not exist. Nothing was sent to Lightly.
+    :raises LightlyDatasetInUseError: The input would change, and a worker has taken a run on the dataset. Nothing was
+        set.
     """
 
     template_fields: Sequence[str] = (

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from lightly_provider.contract import Purpose
-from lightly_provider.exceptions import LightlyResponseError
+from lightly_provider.contract import Purpose, ScheduledRunState
+from lightly_provider.exceptions import LightlyDatasetInUseError, LightlyResponseError
+from lightly_provider.foreign_text import shown
 from lightly_provider.hooks.connection import LightlyBaseHook
 from lightly_provider.hooks.lineage import dataset_asset, report_lineage
 from lightly_provider.processed_until import OLDEST_FILE, all_files_new
@@ -65,6 +66,8 @@ class DatasourceVerbs(LightlyBaseHook):
         :param present: The dataset's datasources, if they were just read. None (default): read them first.
         :return: Whether it was set; False: it was up to date. If the platform hides the secret in its response, the
             datasource is set again, because the secrets cannot be compared.
+        :raises LightlyDatasetInUseError: Files would be read from elsewhere, and a worker has taken a run on the
+            dataset, whose end would undo that. Nothing was set.
         """
         from lightly_provider.api import calls
         from lightly_provider.api.models.datasource import ProcessedUntilRequest
@@ -74,6 +77,7 @@ class DatasourceVerbs(LightlyBaseHook):
         is_other = current is None or not current.same_as(wanted)
         if is_other:
             if moves_input(datasources, wanted):
+                self._check_no_run_is_taken(dataset_id)
                 # Before the datasource: if this is interrupted, the datasource still differs.
                 request = ProcessedUntilRequest(processed_until_timestamp=all_files_new(time.time()))
                 self.client.send(calls.set_processed_until(dataset_id, request))
@@ -81,6 +85,20 @@ class DatasourceVerbs(LightlyBaseHook):
         read = [] if wanted.purpose == Purpose.LIGHTLY else [wanted.full_path]
         report_lineage(self, read=read, wrote=dataset_asset(self, dataset_id))
         return is_other
+
+    def _check_no_run_is_taken(self, dataset_id: str) -> None:
+        from lightly_provider.api import calls
+
+        # An OPEN run will read the new input. An unknown state counts as taken.
+        not_taken = (ScheduledRunState.OPEN, ScheduledRunState.DONE, ScheduledRunState.CANCELED)
+        for entry in self.client.send(calls.get_scheduled_runs(dataset_id)):
+            if entry.state not in not_taken:
+                raise LightlyDatasetInUseError(
+                    f"A worker has taken scheduled run {entry.id} on dataset {dataset_id} "
+                    f"({shown(entry.state, longest=100)}), and its end would mark the files of another input as "
+                    "processed, so that no run would read them; the input was not changed. Wait for the run, e.g. with "
+                    "LightlyRunSensor, and run this task again."
+                )
 
     def verify_datasource(self, dataset_id: str) -> PermissionLights:
         """

@@ -19,6 +19,7 @@ from lightly_provider.exceptions import (
     LightlyConnectionConfigError,
     LightlyConnectionError,
     LightlyDatasetConflictError,
+    LightlyDatasetInUseError,
     LightlyForbiddenError,
     LightlyNotFoundError,
     LightlyResponseError,
@@ -39,6 +40,7 @@ from tests.contract.example_calls import (
 )
 from tests.contract.samples import documented_answer
 from tests.unit.api.scripted_platform import Answer, NoAnswer, ScriptedPlatform, Step
+from tests.unit.hooks.dataset_care_answers import schedule as schedule_of
 from tests.unit.hooks.scripted_answers import HookOn, asked, datasets, found, refusal
 
 if TYPE_CHECKING:
@@ -176,14 +178,25 @@ def test_a_datasource_that_differs_or_hides_its_secret_is_set(hook_on: HookOn, s
     ],
 )
 def test_before_another_input_is_set_all_files_count_as_new(hook_on: HookOn, stored: list[dict[str, Any]]) -> None:
-    hook, platform = hook_on(datasources(*stored), Answer(204), Answer(200))
+    # An OPEN run would read the new input.
+    hook, platform = hook_on(datasources(*stored), schedule_of("CANCELED", "DONE", "OPEN"), Answer(204), Answer(200))
     before = time.time()
     assert hook.set_datasource(DATASET, USER_ACCESS) is True
-    assert asked(platform)[1:] == [("PUT", PROCESSED_UNTIL), ("PUT", f"/v1/datasets/{DATASET}/datasource")]
-    written = platform.received[1].json["processedUntilTimestamp"]
+    assert asked(platform)[2:] == [("PUT", PROCESSED_UNTIL), ("PUT", f"/v1/datasets/{DATASET}/datasource")]
+    written = platform.received[2].json["processedUntilTimestamp"]
     # Before the first file of S3, as seconds and as milliseconds.
     assert 0 < written < 1_141_171_200
     assert int(before) <= (changed_at(written, time.time()) or 0) <= time.time()
+
+
+@pytest.mark.parametrize("state", ["LOCKED", "SINCE_INVENTED"])
+def test_while_a_worker_has_a_run_the_input_stays(hook_on: HookOn, state: str) -> None:
+    moved = as_stored(USER_ACCESS, fullPath="s3://bucket/other/")
+    hook, platform = hook_on(datasources(moved), schedule_of("OPEN", state))
+    said = rf"run {SCHEDULED_RUN} on dataset {DATASET} \({state}\).*; the input was not changed\. Wait for the run"
+    with pytest.raises(LightlyDatasetInUseError, match=said):
+        hook.set_datasource(DATASET, USER_ACCESS)
+    assert {method for method, _ in asked(platform)} == {"GET"}
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,8 @@ def test_a_datasource_that_counts_before_the_one_that_is_set_is_warned_of(
     configure(context)
     warning = f"Dataset {DATASET} still has a datasource INPUT, s3://old-bucket/a/, which counts before INPUT_OUTPUT"
     assert warning in logged()
-    platform(Answer(200, [present]), SET, SET)
+    no_runs = Answer(200, [])
+    platform(Answer(200, [present]), no_runs, SET, SET)
     configure(context, purpose="INPUT")
     assert "counts before" not in logged()
 
