@@ -15,7 +15,7 @@ from lightly_provider.foreign_text import shown
 from lightly_provider.processed_until import all_files_new, changed_at
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from lightly_provider.api.models.dataset import Dataset
     from lightly_provider.api.models.datasource import Datasource, PermissionLights, S3Datasource
@@ -53,16 +53,15 @@ class _FoundOut:
     need: Need = field(default_factory=lambda: Need(is_needed=False))
 
 
-def _check_specific(present: Mapping[str, Datasource], wanted: Sequence[S3Datasource]) -> None:
+def _check_specific(present: Iterable[Datasource], wanted: Sequence[S3Datasource]) -> None:
     """Refuse a dataset with an INPUT or LIGHTLY that the file does not mean: the platform cannot remove it."""
-    purposes = {request.purpose for request in wanted}
-    for purpose in (Purpose.INPUT, Purpose.LIGHTLY):
-        if purpose in present and purpose not in purposes:
-            location = shown(present[purpose].full_path, longest=300)
-            raise _BrokenError(
-                f"the dataset still has a datasource {purpose} {location}, which counts before INPUT_OUTPUT and cannot "
-                "be removed; write output, or choose another name"
-            )
+    from lightly_provider.hooks.verbs.datasources import elsewhere
+
+    for each in elsewhere(present, wanted):
+        raise _BrokenError(
+            f"the dataset still has a datasource {each.purpose} {shown(each.full_path, longest=300)}, which counts "
+            "before INPUT_OUTPUT and cannot be removed; write output, or choose another name"
+        )
 
 
 class Looking:
@@ -156,7 +155,7 @@ class Looking:
             return _FoundOut(Action.CREATE, ["there is no dataset of this name yet"], target)
         dataset_id = existing[0].id
         present = {each.purpose: each for each in self._hook.get_datasources(dataset_id)}
-        _check_specific(present, wanted)
+        _check_specific(present.values(), wanted)
         reasons = [
             different for request in wanted if (different := difference(present.get(request.purpose.value), request))
         ]

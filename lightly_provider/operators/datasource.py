@@ -228,19 +228,16 @@ class ConfigureS3DatasourceOperator(LightlyBaseOperator, ExternalIdArgument):
         }
 
     def _warn_of_specific(self, present: Sequence[Datasource], wanted: Sequence[S3Datasource]) -> None:
-        from lightly_provider.contract import Purpose
+        from lightly_provider.hooks.verbs.datasources import elsewhere
 
-        if all(request.purpose is not Purpose.INPUT_OUTPUT for request in wanted):
-            return
-        for each in present:
-            if each.purpose in (Purpose.INPUT, Purpose.LIGHTLY):
-                self.log.warning(
-                    "Dataset %s still has a datasource %s, %s, which counts before INPUT_OUTPUT and cannot be removed; "
-                    "give output_resource_path, or use another dataset.",
-                    self.dataset_id,
-                    each.purpose,
-                    shown(each.full_path, longest=300),
-                )
+        for each in elsewhere(present, wanted):
+            self.log.warning(
+                "Dataset %s still has a datasource %s, %s, which counts before INPUT_OUTPUT and cannot be removed; "
+                "give output_resource_path, or use another dataset.",
+                self.dataset_id,
+                each.purpose,
+                shown(each.full_path, longest=300),
+            )
 
     def wanted(self, connections: AwsConnections, external_id: str | None = None) -> list[S3Datasource]:
         """

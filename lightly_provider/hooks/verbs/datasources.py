@@ -13,7 +13,7 @@ from lightly_provider.hooks.lineage import dataset_asset, report_lineage
 from lightly_provider.processed_until import OLDEST_FILE, all_files_new
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from lightly_provider.api.models.datasource import Datasource, PermissionLights, S3Datasource
 
@@ -32,6 +32,23 @@ def moves_input(present: Sequence[Datasource], wanted: S3Datasource) -> bool:
     before = _input(locations)
     after = _input({**locations, wanted.purpose.value: wanted.full_path})
     return before is not None and after is not None and before.rstrip("/") != after.rstrip("/")
+
+
+def elsewhere(present: Iterable[Datasource], wanted: Iterable[S3Datasource]) -> list[Datasource]:
+    """
+    Return the datasources INPUT and LIGHTLY that count before a wanted INPUT_OUTPUT and have another location.
+
+    :param present: The dataset's datasources.
+    :param wanted: The datasources that are to be set.
+    """
+    location = next((each.full_path for each in wanted if each.purpose is Purpose.INPUT_OUTPUT), None)
+    if location is None:
+        return []
+    return [
+        each
+        for each in present
+        if each.purpose in (Purpose.INPUT, Purpose.LIGHTLY) and each.full_path.rstrip("/") != location.rstrip("/")
+    ]
 
 
 def _input(locations: Mapping[str, str]) -> str | None:

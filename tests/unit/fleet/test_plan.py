@@ -115,6 +115,16 @@ def test_without_output_what_counts_before_the_input_cannot_work(planned: Planne
     )
 
 
+@pytest.mark.parametrize("purposes", [["INPUT"], ["INPUT", "LIGHTLY"]])
+def test_without_output_what_counts_before_the_input_may_be_at_the_input(planned: Planned, purposes: list[str]) -> None:
+    present = [datasource(purpose, "s3://my-bucket/birds") for purpose in purposes]
+    _, plan = planned({}, Answer(200, present))
+    assert [(each.action, each.reason) for each in plan.datasets] == [("update", "no datasource INPUT_OUTPUT yet")]
+    present.append(datasource("INPUT_OUTPUT", "s3://my-bucket/birds/"))
+    _, plan = planned({}, Answer(200, present), GREEN)
+    assert [(each.action, each.reason) for each in plan.datasets] == [("unchanged", "")]
+
+
 def test_with_an_output_what_counts_after_the_input_may_stay(planned: Planned) -> None:
     present = [
         datasource("INPUT_OUTPUT", "s3://old/a/"),

@@ -172,6 +172,9 @@ def test_a_datasource_that_counts_before_the_one_that_is_set_is_warned_of(
     platform(Answer(200, [present]), no_runs, SET, SET)
     configure(context, purpose="INPUT")
     assert "counts before" not in logged()
+    platform(Answer(200, [{**present, "fullPath": "s3://my-bucket/photos"}]), SET)
+    configure(context)
+    assert "counts before" not in logged()
 
 
 def test_the_region_is_what_s3_tells(
