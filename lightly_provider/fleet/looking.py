@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from lightly_provider.contract import Permission, Purpose, ScheduledRunState
+from lightly_provider.contract import Permission, Purpose, RunState, ScheduledRunState
 from lightly_provider.exceptions import LightlyError, LightlyNotFoundError, on_one_line
 from lightly_provider.fleet.needs import Need, RunsSeen, difference, need_of_run
 from lightly_provider.fleet.planned import Action, Estimate, PlannedDataset
@@ -164,16 +164,22 @@ class Looking:
         else:
             self._check_lights(dataset, dataset_id, meant)
         update = Action.UPDATE if reasons else Action.UNCHANGED
+        if dataset.selection is None and not any(moves_input([*present.values()], request) for request in wanted):
+            return _FoundOut(update, reasons, target)
+        seen = self._runs(dataset, dataset_id)
+        need = need_of_run(seen, dataset.schedule, self._now)
+        if need.is_taken:
+            # Its end would mark the files of a new input as read, and those that a new selection needs.
+            waits = [
+                *reasons,
+                *(["a run with this selection and these options of the worker"] if seen.is_other else []),
+            ]
+            held = f"{need.reason}; until it has ended, this waits: " if waits else need.reason
+            return _FoundOut(Action.UNCHANGED, [held + "; ".join(waits)], target, need)
         if dataset.selection is None:
             return _FoundOut(update, reasons, target)
-        need = need_of_run(self._runs(dataset, dataset_id), dataset.schedule, self._now)
-        if need.in_progress and any(moves_input([*present.values()], request) for request in wanted):
-            # The end of that run would mark the files of the new input as read.
-            return _FoundOut(Action.UNCHANGED, [need.reason, *reasons], target, need)
         if need.is_needed:
             update = Action.UPDATE
-        if update is Action.UPDATE:
-            need = replace(need, in_progress=False)
         return _FoundOut(update, [*reasons, *([need.reason] if need.reason else [])], target, need)
 
     # --- what the file says --------------------------------------------------------------------------------------
@@ -295,23 +301,38 @@ class Looking:
     # --- runs and files ------------------------------------------------------------------------------------------
 
     def _runs(self, dataset: FleetDataset, dataset_id: str) -> RunsSeen:
+        # The schedule first: an entry that becomes a run in between is then seen twice instead of missed.
         scheduled = self._hook.get_scheduled_runs(dataset_id)
-        waiting = next((each.id for each in scheduled if each.state == ScheduledRunState.OPEN), None)
-        if waiting is not None:
-            return RunsSeen(waiting=waiting)
         runs = sorted(self._hook.get_runs(dataset_id), key=lambda run: (run.created_at, run.id), reverse=True)
+        taken = next((entry for entry in scheduled if entry.is_taken), None)
+        seen = RunsSeen(taken=taken.id if taken else None, newest=runs[0] if runs else None)
+        if dataset.selection is None:
+            return seen
+        if seen.in_progress:
+            config_id = taken.config_id if taken else runs[0].config_id
+            return replace(seen, is_other=not self._is_of(dataset, config_id))
+        waiting = [entry for entry in scheduled if entry.state == ScheduledRunState.OPEN]
+        if waiting:
+            labels = sorted(dataset.runs_on)
+            same = (
+                entry
+                for entry in waiting[:_CONFIGS_READ]
+                if sorted(entry.runs_on) == labels and self._is_of(dataset, entry.config_id)
+            )
+            found = next(same, None)
+            return replace(seen, waiting=(found or waiting[0]).id, is_other=found is None)
         newest_equal = self._newest_equal(dataset, runs)
         processed_until = self._hook.get_processed_until(dataset_id) if newest_equal else 0
-        return RunsSeen(
-            newest=runs[0] if runs else None,
-            newest_equal=newest_equal,
-            changed_at=changed_at(processed_until, self._now.timestamp()),
-        )
+        return replace(seen, newest_equal=newest_equal, changed_at=changed_at(processed_until, self._now.timestamp()))
 
     def _newest_equal(self, dataset: FleetDataset, runs: Sequence[Run]) -> Run | None:
+        completed = (run for run in runs if run.state == RunState.COMPLETED and run.config_id)
+        return next((run for run in islice(completed, _CONFIGS_READ) if self._is_of(dataset, run.config_id)), None)
+
+    def _is_of(self, dataset: FleetDataset, config_id: str | None) -> bool:
+        """Whether a stored configuration is that of the file."""
         from lightly_provider.api import calls
         from lightly_provider.api.models.worker_config import LightlyOptions, WorkerConfig, WorkerOptions
-        from lightly_provider.contract import RunState
 
         # As RunLightlyWorkerOperator stores it.
         wanted = WorkerConfig(
@@ -319,15 +340,10 @@ class Looking:
             docker=WorkerOptions.model_validate(dataset.worker_options),
             lightly=LightlyOptions(),
         )
-        completed = (run for run in runs if run.state == RunState.COMPLETED and run.config_id)
-        for run in islice(completed, _CONFIGS_READ):
-            try:
-                stored = self._hook.client.send(calls.get_worker_config(str(run.config_id)))
-            except LightlyNotFoundError:
-                continue
-            if stored.is_of(wanted):
-                return run
-        return None
+        try:
+            return config_id is not None and self._hook.client.send(calls.get_worker_config(config_id)).is_of(wanted)
+        except LightlyNotFoundError:
+            return False
 
     def _inventory(self, dataset: FleetDataset, target: Target) -> Inventory | None:
         """Count the files of the input; None where nothing can list it from here."""

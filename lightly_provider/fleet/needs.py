@@ -72,6 +72,8 @@ class RunsSeen:
     A dataset's runs, as far as they matter.
 
     :param waiting: Id of a scheduled run that no worker has taken. None (default): there is none.
+    :param taken: Id of a scheduled run that a worker has taken. None (default): there is none.
+    :param is_other: Whether the run that waits or is in progress is not one that the file means. Default: False.
     :param newest: The newest run. None (default): there is none.
     :param newest_equal: The newest completed run with the configuration of the file. None (default): none was found.
     :param changed_at: When the input was changed, in seconds since the epoch. None (default): a run has read it since,
@@ -79,9 +81,20 @@ class RunsSeen:
     """
 
     waiting: str | None = None
+    taken: str | None = None
+    is_other: bool = False
     newest: Run | None = None
     newest_equal: Run | None = None
     changed_at: int | None = None
+
+    @property
+    def in_progress(self) -> str:
+        """The run that a worker has taken and that has not ended, in words; empty: there is none."""
+        if self.newest is not None:
+            state = RunState.parse(self.newest.state)
+            if state is None or not state.is_terminal:
+                return f"run {self.newest.id} is {shown(self.newest.state, longest=50)}"
+        return "" if self.taken is None else f"a worker has taken scheduled run {self.taken}"
 
 
 @dataclass(frozen=True)
@@ -92,12 +105,14 @@ class Need:
     :param is_needed: Whether a run is needed.
     :param reason: Why, or why not.
     :param in_progress: Whether none is needed only because one has not ended yet. Default: False.
+    :param is_taken: Whether a worker has taken that one, so that nothing of the dataset may be changed. Default: False.
     :param reads_all: Whether the run must read all files, not only new ones. Default: False.
     """
 
     is_needed: bool
     reason: str = ""
     in_progress: bool = False
+    is_taken: bool = False
     reads_all: bool = False
 
 
@@ -109,19 +124,22 @@ def need_of_run(seen: RunsSeen, schedule: str | None, now: datetime) -> Need:
     :param schedule: Its schedule. None: one run, until something changes.
     :param now: The time, with a time zone.
     """
-    newest = seen.newest
+    if seen.in_progress:
+        return Need(False, seen.in_progress, in_progress=True, is_taken=True)
     if seen.waiting is not None:
-        return Need(False, f"scheduled run {seen.waiting} waits for a worker", in_progress=True)
+        other = " with another selection, other options of the worker or other labels" if seen.is_other else ""
+        cancel = "cancel it, by CancelLightlyRunOperator or in the web app"
+        way_out = f"for one as the file says, {cancel}" if seen.is_other else f"if none takes it, {cancel}"
+        return Need(False, f"scheduled run {seen.waiting}{other} waits for a worker; {way_out}", in_progress=True)
+    newest = seen.newest
     if newest is None:
         return Need(True, "no run yet")
-    state = RunState.parse(newest.state)
-    if state is None or not state.is_terminal:
-        return Need(False, f"run {newest.id} is {shown(newest.state, longest=50)}", in_progress=True)
     # What a run with another selection, or of another input, has read is not new, and would not be selected.
     equal, changed_at = seen.newest_equal, seen.changed_at
     is_older = equal is not None and changed_at is not None and equal.created_at < changed_at * 1000
     reads_all = equal is None or is_older
-    if not state.is_success:
+    state = RunState.parse(newest.state)
+    if state is not RunState.COMPLETED:
         because = f": {shown(newest.message, longest=200)}" if newest.message else ""
         return Need(True, f"the last run is {state}{because}", reads_all=reads_all)
     if equal is None:

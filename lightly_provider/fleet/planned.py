@@ -44,7 +44,8 @@ class PlannedDataset:
     :param is_complete: Whether all files were counted. Default: False, there may be more.
     :param owner: Who is responsible for it. None (default): nobody is named.
     :param dataset_id: Its id on the platform. None (default): it does not exist yet, or was not looked up.
-    :param in_progress: Whether it is unchanged because a run has not ended yet. Default: False.
+    :param in_progress: Whether no run is to be started because one has not ended yet: ``unchanged`` waits for its end,
+        and of ``update`` only the datasources are set. Default: False.
     :param reset_processed_until: The argument of this name of ``RunLightlyWorkerOperator``, so that the run reads all
         files. None (default): it reads the new ones.
     :param fix: What to do if it cannot work, on several lines, e.g. the statement to add to a policy. Default: nothing

@@ -179,11 +179,13 @@ def in_parts(fleet: Fleet, plan: FleetPlan, *, n_parts: int, most: int) -> dict[
     :raises ValueError: There is more to do than the groups can take.
     """
     plans = {dataset.name: dataset for dataset in plan.datasets}
-    to_do = [
-        dataset.onboard_arguments() | {"reset_processed_until": plans[dataset.name].reset_processed_until}
-        for dataset in fleet.datasets
-        if plans[dataset.name].action in STARTED
-    ]
+    to_do = []
+    for dataset in fleet.datasets:
+        of_plan = plans[dataset.name]
+        if of_plan.action in STARTED:
+            # Without a selection, the task that would start a run is skipped.
+            started = dataset.model_copy(update={"selection": None}) if of_plan.in_progress else dataset
+            to_do.append(started.onboard_arguments() | {"reset_processed_until": of_plan.reset_processed_until})
     if len(to_do) > n_parts * most:
         raise ValueError(
             f"{len(to_do)} datasets need something, and {n_parts} task groups of at most {most} instances each ([core] "
@@ -300,7 +302,9 @@ def report_of(
             task_ids, map_index = places[dataset["name"]]
             of_dataset = {task_id: states.get((task_id, map_index)) for task_id in task_ids}
             what = _ending_of(of_dataset, map_index, reasons)
-            if what["ending"] is Ending.ONBOARDED and dataset["name"] in selected_nothing:
+            if what["ending"] is Ending.ONBOARDED and dataset.get("in_progress"):
+                what = {"ending": Ending.IN_PROGRESS, "reason": f"Updated: {dataset['reason']}"}
+            elif what["ending"] is Ending.ONBOARDED and dataset["name"] in selected_nothing:
                 what["reason"] = "The run selected nothing: no file was new, or none fitted the selection."
             endings.append(DatasetEnding(**common, **what))
         elif dataset["action"] == Ending.UNCHANGED:

@@ -197,7 +197,9 @@ def test_a_run_is_needed_once_and_then_only_after_a_change(
     )
     (planned,) = plan_fleet(fleet).datasets
     assert (planned.action, planned.in_progress) == ("unchanged", True)
-    assert planned.reason.endswith("waits for a worker")
+    assert "waits for a worker; if none takes it, cancel it" in planned.reason
+    (planned,) = plan_fleet(fleet_of({**dataset, "input": f"s3://{photos}/raw/astronaut/"})).datasets
+    assert (planned.action, planned.in_progress) == ("update", True)
 
     RunLightlyWorkerOperator(
         task_id="run", dataset_id=dataset_id, poll_interval=0.2, **{**arguments, "runs_on": []}

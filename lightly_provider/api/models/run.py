@@ -8,7 +8,14 @@ from typing import Annotated, Literal
 from pydantic import StringConstraints
 
 from lightly_provider.api.models.wire import Answer, Count, EntityId, Message, Name, Request, Word
-from lightly_provider.contract import SHORTEST_NAME, WORKER_NAME_PATTERN, Creator, RunPriority, WorkerType
+from lightly_provider.contract import (
+    SHORTEST_NAME,
+    WORKER_NAME_PATTERN,
+    Creator,
+    RunPriority,
+    ScheduledRunState,
+    WorkerType,
+)
 
 WorkerName = Annotated[str, StringConstraints(min_length=SHORTEST_NAME, pattern=WORKER_NAME_PATTERN)]
 
@@ -31,6 +38,11 @@ class ScheduledRun(Answer):
     state: Word
     runs_on: list[Name] = []
     created_at: int = 0
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether a worker has taken it and its run has not ended; an unknown state counts as that."""
+        return self.state not in (ScheduledRunState.OPEN, ScheduledRunState.DONE, ScheduledRunState.CANCELED)
 
 
 class Artifact(Answer):

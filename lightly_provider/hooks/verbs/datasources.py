@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from lightly_provider.contract import Purpose, ScheduledRunState
+from lightly_provider.contract import Purpose
 from lightly_provider.exceptions import LightlyDatasetInUseError, LightlyResponseError
 from lightly_provider.foreign_text import shown
 from lightly_provider.hooks.connection import LightlyBaseHook
@@ -106,10 +106,9 @@ class DatasourceVerbs(LightlyBaseHook):
     def _check_no_run_is_taken(self, dataset_id: str) -> None:
         from lightly_provider.api import calls
 
-        # An OPEN run will read the new input. An unknown state counts as taken.
-        not_taken = (ScheduledRunState.OPEN, ScheduledRunState.DONE, ScheduledRunState.CANCELED)
+        # An OPEN run will read the new input.
         for entry in self.client.send(calls.get_scheduled_runs(dataset_id)):
-            if entry.state not in not_taken:
+            if entry.is_taken:
                 raise LightlyDatasetInUseError(
                     f"A worker has taken scheduled run {entry.id} on dataset {dataset_id} "
                     f"({shown(entry.state, longest=100)}), and its end would mark the files of another input as "

@@ -78,7 +78,22 @@ DONE = run("COMPLETED")
     ("seen", "schedule", "is_needed", "reason"),
     [
         (RunsSeen(), None, True, "no run yet"),
-        (RunsSeen(waiting="c" * 24), None, False, f"scheduled run {'c' * 24} waits for a worker"),
+        (
+            RunsSeen(waiting="c" * 24, newest=run("COMPLETED")),
+            None,
+            False,
+            f"scheduled run {'c' * 24} waits for a worker; if none takes it, cancel it, by CancelLightlyRunOperator or "
+            "in the web app",
+        ),
+        (
+            RunsSeen(waiting="c" * 24, is_other=True),
+            None,
+            False,
+            f"scheduled run {'c' * 24} with another selection, other options of the worker or other labels waits for a "
+            "worker; for one as the file says, cancel it, by CancelLightlyRunOperator or in the web app",
+        ),
+        (RunsSeen(taken="c" * 24, waiting="d" * 24), None, False, f"a worker has taken scheduled run {'c' * 24}"),
+        (RunsSeen(newest=run("EMBEDDING"), taken="c" * 24), None, False, f"run {'b' * 24} is EMBEDDING"),
         (RunsSeen(newest=run("EMBEDDING")), "@hourly", False, f"run {'b' * 24} is EMBEDDING"),
         (RunsSeen(newest=run("A_NEW_STATE")), None, False, f"run {'b' * 24} is A_NEW_STATE"),
         (

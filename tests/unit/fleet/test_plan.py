@@ -145,21 +145,29 @@ def test_an_access_of_the_output_counts_only_with_an_output(planned: Planned) ->
     assert "There is no Airflow connection 'nowhere'" in plan.datasets[0].reason
 
 
-def runs_with(n_samples: int, processed_until: int, state: str = "COMPLETED") -> list[Answer]:
-    """Answers about the runs: one, created at second 1,790,000,000."""
-    run = {"id": RUN, "state": state, "configId": CONFIG, "createdAt": 1_790_000_000_000}
+def stored_config(n_samples: int) -> Answer:
+    """A stored configuration of the worker."""
     config = {
         "workerType": "FULL",
         "docker": {"useDatapool": True},
         "lightly": {},
         "selection": {**SELECTION_ON_THE_WIRE, "nSamples": n_samples},
     }
-    stored = {"id": CONFIG, "version": "V4", "config": config}
-    answers = [Answer(200, []), Answer(200, [run])]
-    if state == "COMPLETED":
-        answers.append(Answer(200, stored))
-        if n_samples == SELECTION["n_samples"]:
-            answers.append(Answer(200, {"processedUntilTimestamp": processed_until}))
+    return Answer(200, {"id": CONFIG, "version": "V4", "config": config})
+
+
+def schedule_of(*states: str, runs_on: tuple[str, ...] = ()) -> Answer:
+    """The schedule of the dataset, with an entry in each state."""
+    common = {"datasetId": DATASET, "configId": CONFIG, "runsOn": runs_on}
+    return Answer(200, [{"id": f"{number:024x}", "state": state, **common} for number, state in enumerate(states)])
+
+
+def runs_with(n_samples: int, processed_until: int, state: str = "COMPLETED") -> list[Answer]:
+    """Answers about the runs: one, created at second 1,790,000,000."""
+    run = {"id": RUN, "state": state, "configId": CONFIG, "createdAt": 1_790_000_000_000}
+    answers = [schedule_of(), Answer(200, [run]), stored_config(n_samples)]
+    if state == "COMPLETED" and n_samples == SELECTION["n_samples"]:
+        answers.append(Answer(200, {"processedUntilTimestamp": processed_until}))
     return [*answers, Answer(200, [])]
 
 
@@ -194,10 +202,78 @@ def test_what_no_run_has_read_or_selected_from_is_read_as_a_whole(
         assert read == all_files_new(At2026.now().timestamp())
 
 
-def test_while_a_run_is_in_progress_its_input_is_not_changed(planned: Planned) -> None:
-    present = [datasource("INPUT_OUTPUT", "s3://my-bucket/other/")]
-    answers = runs_with(3, 0, state="EMBEDDING")
-    _, plan = planned({"selection": SELECTION}, Answer(200, present), *answers)
+ANOTHER_RUN = "a run with this selection and these options of the worker"
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "changes", "waits"),
+    [
+        (3, {}, []),
+        (2, {}, [ANOTHER_RUN]),
+        (3, {"fullPath": "s3://my-bucket/other/"}, ["datasource INPUT_OUTPUT has another location"]),
+        (2, {"thumbSuffix": "x"}, ["datasource INPUT_OUTPUT has another thumbnails", ANOTHER_RUN]),
+    ],
+)
+def test_while_a_worker_has_a_run_nothing_of_the_dataset_is_changed(
+    planned: Planned, n_samples: int, changes: dict[str, str], waits: list[str]
+) -> None:
+    present = datasource("INPUT_OUTPUT", "s3://my-bucket/birds/") | changes
+    light = [] if changes else [GREEN]
+    waiting = f"; until it has ended, this waits: {'; '.join(waits)}" if waits else ""
+    taken = [schedule_of("OPEN", "LOCKED"), Answer(200, []), stored_config(n_samples)]
+    for answers, run in (
+        (runs_with(n_samples, 0, state="EMBEDDING"), f"run {RUN} is EMBEDDING"),
+        # Its run does not exist yet.
+        (taken, f"a worker has taken scheduled run {1:024x}"),
+    ):
+        fleet, plan = planned({"selection": SELECTION}, Answer(200, [present]), *light, *answers)
+        (birds,) = plan.datasets
+        assert (birds.action, birds.in_progress, birds.reason) == ("unchanged", True, f"{run}{waiting}")
+        assert in_parts(fleet, plan, n_parts=1, most=10)["parts"] == [[]]
+
+
+@pytest.mark.parametrize(
+    ("location", "answers", "action"),
+    [
+        ("s3://my-bucket/other/", [schedule_of("LOCKED"), Answer(200, [])], "unchanged"),
+        ("s3://my-bucket/other/", [schedule_of("OPEN"), Answer(200, [])], "update"),
+        # The schedule is not read.
+        ("s3://my-bucket/birds/", [], "update"),
+    ],
+)
+def test_the_input_of_a_dataset_without_a_selection_waits_for_a_run_of_somebody_else(
+    planned: Planned, location: str, answers: list[Answer], action: str
+) -> None:
+    present = datasource("INPUT_OUTPUT", location) | {"thumbSuffix": "x"}
+    _, plan = planned({}, Answer(200, [present]), *answers)
     (birds,) = plan.datasets
-    assert (birds.action, birds.in_progress) == ("unchanged", True)
-    assert birds.reason == f"run {RUN} is EMBEDDING; datasource INPUT_OUTPUT has another location"
+    assert (birds.action, birds.in_progress) == (action, action == "unchanged")
+
+
+OTHER_RUN = " with another selection, other options of the worker or other labels"
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "labels", "runs_on", "other"),
+    [(3, (), [], ""), (3, ("b", "a"), ["a", "b"], ""), (3, ("a",), [], OTHER_RUN), (2, (), [], OTHER_RUN)],
+)
+@pytest.mark.parametrize("location", ["s3://my-bucket/birds/", "s3://my-bucket/other/"])
+def test_while_a_run_waits_for_a_worker_the_datasources_are_corrected_and_no_other_run_is_started(
+    planned: Planned, location: str, n_samples: int, labels: tuple[str, ...], runs_on: list[str], other: str
+) -> None:
+    moved = location != "s3://my-bucket/birds/"
+    answers = [Answer(200, [datasource("INPUT_OUTPUT", location)]), *([] if moved else [GREEN])]
+    answers += [schedule_of("OPEN", runs_on=labels), Answer(200, [])]
+    if sorted(labels) == sorted(runs_on):
+        answers.append(stored_config(n_samples))
+    said = {"selection": SELECTION, "runs_on": runs_on}
+    fleet, plan = planned(said, *answers, *([Answer(200, [])] if moved else []))
+    (birds,) = plan.datasets
+    assert (birds.action, birds.in_progress) == ("update" if moved else "unchanged", True)
+    assert f"scheduled run {0:024x}{other} waits for a worker; " in birds.reason
+    assert birds.reason.endswith("cancel it, by CancelLightlyRunOperator or in the web app")
+    assert birds.reason.startswith("datasource INPUT_OUTPUT has another location; ") is moved
+    (part,) = in_parts(fleet, plan, n_parts=1, most=10)["parts"]
+    without_run = {"resource_path": "s3://my-bucket/birds/", "selection_config": None, "worker_config": None}
+    assert [{name: arguments[name] for name in without_run} for arguments in part] == ([without_run] if moved else [])
+    assert all(arguments["reset_processed_until"] is None for arguments in part)

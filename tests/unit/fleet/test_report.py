@@ -102,6 +102,17 @@ def test_a_run_in_progress_is_neither_onboarded_nor_a_failure() -> None:
     report_of(plan, GROUPS, states("success success success"), {}).raise_if_incomplete()
 
 
+def test_a_dataset_that_was_updated_while_a_run_waits_is_in_progress_unless_it_failed() -> None:
+    plan = planned("a", "b")
+    for dataset in plan["datasets"]:
+        dataset |= {"action": "update", "in_progress": True, "reason": "scheduled run 5f waits"}
+    found = states("success success skipped", "success failed upstream_failed")
+    report = report_of(plan, GROUPS, found, {("onboard.verify_permissions", 1): DENIED})
+    a, b = report.datasets
+    assert (str(a.ending), a.reason) == ("in progress", "Updated: scheduled run 5f waits")
+    assert (str(b.ending), b.reason) == ("failed", DENIED)
+
+
 def test_a_run_that_selected_nothing_is_onboarded_and_said() -> None:
     found = states("success success success", "success success success")
     report = report_of(planned("a", "b"), GROUPS, found, {}, {"b"})
