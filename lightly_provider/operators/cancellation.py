@@ -32,11 +32,11 @@ class CancelLightlyRunOperator(LightlyBaseOperator):
 
     :param dataset_id: Id of the dataset, e.g. ``create_dataset.output``. Templated.
     :param scheduled_run_id: Id that scheduling returned, e.g. ``run_worker.output["scheduled_run_id"]``. A template
-        that ends with ``or ''`` may render to an empty text: then nothing was scheduled, and the task succeeds. Without
-        it, an empty text is refused. Templated.
+        that ends with ``or ''`` may render to an empty text: then no run is known, and the task succeeds with a
+        warning. Without it, an empty text is refused. Templated.
     :param if_taken: What to do if a worker has taken it and it continues: ``warn`` (default), or ``fail``.
     :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
-    :return: Whether it is canceled; False if a worker has taken it, it has ended, or nothing was scheduled.
+    :return: Whether it is canceled; False if a worker has taken it, it has ended, or none is known.
     :raises ValueError: An argument is not valid.
     :raises LightlyApiError: The platform did not answer, refused, or does not know the dataset.
     :raises LightlyRunError: The platform does not know the run; or a worker has taken it, and ``if_taken`` is ``fail``.
@@ -73,7 +73,7 @@ class CancelLightlyRunOperator(LightlyBaseOperator):
     def perform(self, context: Context) -> bool:
         """Cancel the run."""
         if self._is_nothing:
-            self.log.info("Nothing was scheduled, so nothing is canceled.")
+            self.log.warning("No scheduled run is known; an earlier try may have scheduled one.")
             return False
         web_url = self.hook.connection.web_url
         push_dataset_link(context, web_url, self.dataset_id)

@@ -118,7 +118,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         ``n_selected`` the number of its samples; None and 0 if it created none. ``report`` holds the run's counts
         (``nInput``, ``nCorrupt``, ``nSelected`` …), or None. The paths are those of the datasources. Without waiting,
         ``run_id``, ``tag_name``, ``n_selected`` and ``report`` are None. ``scheduled_run_id`` is pushed as soon as it
-        is known, and ``run_id`` also if the run fails.
+        is known; on Airflow 3.3 and newer that of an earlier try, too. ``run_id`` is pushed also if the run fails.
     :raises ValueError: An argument is not valid.
     :raises LightlyDatasetNotEmptyError: The worker would abort the run. Likewise LightlyDatasourceError, and
         LightlyNoWorkerError. Nothing was scheduled.
@@ -396,6 +396,7 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
     # --- one private method per step -----------------------------------------------------------------------------
 
     def _run(self, context: Context) -> dict[str, Any]:
+        self._push_earlier_run(context)
         web_url = self.hook.connection.web_url
         push_dataset_link(context, web_url, self.dataset_id)
         runs_url = push_runs_link(context, web_url)
@@ -412,6 +413,17 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
         if ending is None:
             self._defer(follower, limits)
         return self._conclude(context, follower, ending)
+
+    def _push_earlier_run(self, context: Context) -> None:
+        """
+        Airflow clears a task's XComs before each try. Push the run of an earlier try again before anything can fail, so
+        that a teardown finds it.
+        """
+        from lightly_provider.runs.once import run_of_earlier_try
+
+        if self.durable and (earlier := run_of_earlier_try(context)) is not None:
+            # Not scheduled_run_id: a kill is about the run that this try finds or schedules.
+            context["ti"].xcom_push(key="scheduled_run_id", value=earlier)
 
     def _config(self, relevant_filenames_file: str | None = None) -> WorkerConfig:
         from lightly_provider.api.models.validation import parse_argument

@@ -76,6 +76,19 @@ class RunRequest:
         return fingerprint(self.dataset_id, self.config.to_wire(), priority=self.priority, runs_on=self.runs_on)
 
 
+def run_of_earlier_try(context: Context) -> str | None:
+    """
+    Return the id of the scheduled run that an earlier try of this task stored, without a request to the platform.
+
+    :param context: The task's context.
+    :return: None if there is none, or if Airflow is older than 3.3.
+    :raises LightlyStoredFormError: A newer version of the provider stored it.
+    """
+    store: Any = context.get("task_state_store")
+    stored = None if store is None else StoredRun.parse(store.get(STATE_KEY))
+    return None if stored is None else stored.scheduled_run_id
+
+
 class RunOnce:
     """
     One run for all tries of a task.
