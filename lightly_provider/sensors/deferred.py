@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
@@ -12,12 +13,31 @@ from airflow.providers.common.compat.sdk import (
     AirflowTaskTimeout,
 )
 
-from lightly_provider.operators.deadline import longest_wait
+from lightly_provider.operators.deadline import SPARE_S, deadline_of, spare_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow.providers.common.compat.sdk import BaseSensorOperator
+
+
+# A sensor has no run to cancel. If it is resumed later, Airflow 2 fails it with AirflowTaskTimeout itself.
+_SPARE_S = 5.0
+
+
+def deadline_of_sensor(sensor: BaseSensorOperator, ti: Any) -> float | None:
+    """
+    Return when a sensor that defers now must stop waiting, in seconds since the epoch.
+
+    :param sensor: The sensor.
+    :param ti: Its task instance.
+    """
+    return deadline_of(sensor, ti, timeout=sensor.timeout, now=time.time(), spare=_spare_of(sensor))
+
+
+def _spare_of(sensor: BaseSensorOperator) -> float:
+    # Airflow 2 knows nothing of these two if it fails the task itself.
+    return SPARE_S if sensor.soft_fail or sensor.never_fail else _SPARE_S
 
 
 def limit_of(sensor: BaseSensorOperator, *, deferred: bool) -> tuple[str, float, type[BaseException]]:
@@ -27,9 +47,10 @@ def limit_of(sensor: BaseSensorOperator, *, deferred: bool) -> tuple[str, float,
     :param sensor: The sensor.
     :param deferred: Whether it waits in the triggerer, where Airflow does not raise at ``execution_timeout``.
     """
-    longest = longest_wait(sensor, sensor.timeout)
-    if deferred and longest is not None and longest < sensor.timeout:
-        return "execution_timeout", longest, AirflowTaskTimeout
+    if deferred and sensor.execution_timeout is not None:
+        limit = sensor.execution_timeout.total_seconds()
+        if limit - spare_of(limit, _spare_of(sensor)) < sensor.timeout:
+            return "execution_timeout", limit, AirflowTaskTimeout
     return "timeout", sensor.timeout, AirflowSensorTimeout
 
 

@@ -15,8 +15,7 @@ from lightly_provider.operators.arguments import (
     seconds_of,
 )
 from lightly_provider.operators.base import CheckedArguments, failing_for_good
-from lightly_provider.operators.deadline import deadline_of
-from lightly_provider.sensors.deferred import failing_softly, limit_of
+from lightly_provider.sensors.deferred import deadline_of_sensor, failing_softly, limit_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,7 +105,7 @@ class LightlyUploadSensor(CheckedArguments, BaseSensorOperator):
         from lightly_provider.triggers.events import LightlyUploadTrigger
         from lightly_provider.triggers.worker import backstop
 
-        limits = Limits(deadline=deadline_of(self, context["ti"], timeout=self.timeout, now=time.time()))
+        limits = Limits(deadline=deadline_of_sensor(self, context["ti"]))
         self.defer(
             trigger=LightlyUploadTrigger(
                 queue_url=self.queue_url,

@@ -13,11 +13,10 @@ from lightly_provider.exceptions import LightlyRunError, explained
 from lightly_provider.links import LightlyDatasetLink, LightlyRunsLink, push_dataset_link, push_runs_link
 from lightly_provider.operators.arguments import check_arguments_of_sensor, check_id, interval_of, is_static, labels_of
 from lightly_provider.operators.base import CheckedArguments, DescribedLineage, failing_for_good, push_members
-from lightly_provider.operators.deadline import deadline_of
 from lightly_provider.operators.map_index import look_up_dataset_name
 from lightly_provider.runs.follower import RunFollower, result
 from lightly_provider.runs.state import Limits, Step
-from lightly_provider.sensors.deferred import failing_softly, limit_of
+from lightly_provider.sensors.deferred import deadline_of_sensor, failing_softly, limit_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -152,7 +151,7 @@ class LightlyRunSensor(CheckedArguments, DescribedLineage, BaseSensorOperator):
     def _defer(self, context: Context) -> NoReturn:
         from lightly_provider.triggers.worker import backstop, trigger_for
 
-        limits = Limits(deadline=deadline_of(self, context["ti"], timeout=self.timeout, now=time.time()))
+        limits = Limits(deadline=deadline_of_sensor(self, context["ti"]))
         self.defer(
             trigger=trigger_for(
                 self._follower,

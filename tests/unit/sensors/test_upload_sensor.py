@@ -15,6 +15,7 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
+from lightly_provider.operators import deadline
 from lightly_provider.sensors.events import LightlyUploadSensor
 
 CONTEXT: Any = {"ti": SimpleNamespace()}
@@ -71,4 +72,30 @@ def test_execution_timeout_holds_while_it_is_deferred() -> None:
         limited.execute(CONTEXT)
     assert 0 < deferred.value.trigger.serialize()[1]["deadline"] - time.time() <= 600
     with pytest.raises(AirflowTaskTimeout, match="within 600 s; allow more time with execution_timeout"):
+        limited.execute_complete(CONTEXT, {"timed_out": True})
+
+
+@pytest.mark.parametrize(
+    ("limit", "flag", "expected", "named"),
+    [
+        (3600, None, 3595, "execution_timeout"),
+        (3700, None, 3600, "timeout"),
+        (3610, "soft_fail", 3550, "execution_timeout"),
+        (3610, "never_fail", 3550, "execution_timeout"),
+        (6, None, 3, "execution_timeout"),
+    ],
+)
+def test_on_airflow_2_a_deferred_sensor_ends_just_before_airflow_ends_it_and_names_the_limit(
+    monkeypatch: pytest.MonkeyPatch, limit: float, flag: str | None, expected: float, named: str
+) -> None:
+    monkeypatch.setattr(deadline, "AIRFLOW_V_3_0_PLUS", False)
+    flags: dict[str, Any] = {flag: True} if flag else {}
+    limited = sensor(deferrable=True, timeout=3600, execution_timeout=timedelta(seconds=limit), **flags)
+    with pytest.raises(TaskDeferred) as deferred:
+        limited.execute(CONTEXT)
+    assert deferred.value.trigger.serialize()[1]["deadline"] == pytest.approx(time.time() + expected, abs=2)
+    error = (
+        AirflowSkipException if flag else AirflowTaskTimeout if named == "execution_timeout" else AirflowSensorTimeout
+    )
+    with pytest.raises(error, match=f"allow more time with {named}"):
         limited.execute_complete(CONTEXT, {"timed_out": True})
