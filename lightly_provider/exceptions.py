@@ -1,7 +1,7 @@
 """The provider's exceptions, all derived from :class:`LightlyError`.
 
 Invalid arguments raise ``ValueError`` before anything is sent; every other error is one of these. No message contains
-the API token, an AWS secret key or an external ID.
+the API token, an AWS secret key or an external ID, unless the external ID is also a part of a path, an ARN or a name.
 
 A short message is one sentence. A long one has several lines, because Airflow's overview page shows only the error
 lines of a log and cuts them at the edge of a small box: first the cause, then what to do, then where, then the ids

@@ -62,11 +62,11 @@ class RunLightlyWorkerOperator(LightlyBaseOperator):
     the workers are checked, before anything is scheduled. While the task waits, its log shows each change of state and
     the run's own log lines. A failed poll does not mean that the run failed: 10 failed polls in a row end the task.
 
-    There is one run for a chain of tries, whatever is lost or killed in between. A retry reattaches to the run of the
-    earlier tries while it is active, and returns its result if it has completed; after any other end it schedules a new
-    one. A clear starts over, unless the run is still active: then it reattaches. On Airflow 3.3 and newer the task
-    state store holds the run's id. Below, a run with an equal configuration on the same dataset, scheduled since the
-    DAG run's start, is taken for the run of the earlier tries.
+    With ``durable``, the default, there is one run for a chain of tries, whatever is lost or killed in between. A retry
+    reattaches to the run of the earlier tries while it is active, and returns its result if it has completed; after any
+    other end it schedules a new one. A clear starts over, unless the run is still active: then it reattaches. On
+    Airflow 3.3 and newer the task state store holds the run's id. Below, a run with an equal configuration on the same
+    dataset, scheduled since the DAG run's start, is taken for the run of the earlier tries.
 
     On kill and on timeout, a run that no worker has taken yet is canceled. A run that a worker has taken continues, as
     the platform documents no way to stop it; the log and the exception say so. While the task is deferred, Airflow

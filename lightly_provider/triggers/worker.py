@@ -219,10 +219,8 @@ def trigger_for(
 
 def backstop(limits: Limits, interval: float) -> timedelta | None:
     """
-    Return after what time Airflow itself must end a deferred task: well after the trigger's own deadline.
-
-    Airflow's timeout fails the task without running its code, so the run would not be canceled. It is needed only if
-    no triggerer runs the trigger any more.
+    Return after what time Airflow itself must end a deferred task: well after the trigger's own deadline, as only the
+    trigger says how the run is doing. It is needed only if no triggerer runs the trigger any more.
     """
     if limits.deadline is None:
         return None
