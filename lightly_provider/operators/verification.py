@@ -72,7 +72,7 @@ class VerifyDatasourcePermissionsOperator(LightlyBaseOperator):
         just granted takes effect within about a minute. None (default): 60 s if a task before this one created, changed
         or rotated access in the same DAG run, else one try. 0: one try. An explicit deny is never tried again.
     :param on_failure: ``fail`` the task (default), ``skip`` it and what follows, or ``warn`` in the log and go on.
-        Templated.
+        An AWS connection that is missing or not usable fails the task in any case. Templated.
     :param deferrable: Whether a wait of more than 60 s gives the worker's slot back. Default: Airflow's
         ``operators.default_deferrable``.
     :param lightly_conn_id: Airflow connection of type ``lightly``. Default: ``lightly_default``. Templated.
