@@ -163,12 +163,11 @@ class Pipeline:
         """Fail the run early if the platform lacks a permission that the run needs.
 
         That the real worker does this follows from its setting bypass_verify; which permissions it demands is
-        a guess.
+        a guess. With two datasources, the light for write may be about INPUT, which needs no such right.
         """
         needed = {"List": "s3:ListBucket", "Read": "s3:GetObject"}
-        purposes = {datasource["purpose"] for datasource in datasources}
-        writes = plan.is_video or output_among(datasources).thumb_suffix is not None
-        if "LIGHTLY" in purposes or ("INPUT_OUTPUT" in purposes and writes):
+        is_common = [datasource["purpose"] for datasource in datasources] == ["INPUT_OUTPUT"]
+        if is_common and (plan.is_video or output_among(datasources).thumb_suffix is not None):
             needed["Write"] = "s3:PutObject"
         lights = self._job.platform.verify(self._job.dataset_id)
         errors = lights.get("errors") or {}

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from lightly_sandbox.cli.commands import app
 from tests.lab.sandbox import DELETE, LIST, READ, WRITE, Api, Customer, Process, allow, with_keys, with_role
+from tests.lab.worker import THUMBNAILS, Lab, own_worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,6 +113,20 @@ def test_the_lights_are_about_the_datasource_of_the_scope(
     assert green == expected[scope]
     assert all("AccessDenied" in error for error in errors.values())
     assert (customer.keys(raw), customer.keys(lightly)) == (["a.jpg"], ["b.jpg"])
+
+
+@pytest.mark.exhaustive(sample="test_the_lights_are_about_the_datasource_of_the_scope")
+def test_a_run_needs_no_more_than_lightly_asks_for(scoped: tuple[str, Api, Customer], tmp_path: Path) -> None:
+    scope, api, customer = scoped
+    with own_worker(api, scope, tmp_path / "log"):
+        lab = Lab(api, customer, customer.user(), scope)
+        bucket, dataset_id = lab.photos(3), api.new_dataset()
+        reads = customer.user(*allow(bucket, LIST, READ))
+        lab.datasource(dataset_id, "INPUT", f"s3://{bucket}/photos/", reads)
+        writes = customer.user(*allow(bucket, *EVERYTHING))
+        lab.datasource(dataset_id, "LIGHTLY", f"s3://{bucket}/lightly/", writes, **THUMBNAILS)
+        run = lab.do(dataset_id, nSamples=1)
+    assert run["state"] == "COMPLETED", run["message"]
 
 
 def test_an_error_is_that_of_the_datasource_that_was_tried(scoped: tuple[str, Api, Customer]) -> None:

@@ -25,7 +25,6 @@ UNVERIFIED = {"datasource": {"bypassVerify": True}}
     ("purpose", "folder", "rights", "missing"),
     thinned(
         [
-            ("LIGHTLY", "lightly", (LIST, READ), "write (s3:PutObject; "),
             ("INPUT", "photos", (LIST,), "read (s3:GetObject; "),
             ("INPUT", "photos", (READ,), "list (s3:ListBucket; "),
         ],
