@@ -168,11 +168,7 @@ class _Reader:
         if granted is None and light:
             return replace(check, status=Status.UNKNOWN, message=self._which_was_tested("green"))
         if granted is None and (explaining := self._explaining(permission)):
-            message = (
-                "Lightly's red light is about another datasource; this one cannot be checked until that one is fixed"
-                if any(permission in self._required[other] for other in explaining)
-                else self._tested_where_not_needed(permission, explaining)
-            )
+            message = self._why_explained(permission, explaining)
             return replace(check, status=Status.UNKNOWN, message=message, is_explained=True)
         failure = self._failure(permission, light)
         error = None if light else _cut(_error(self._lights, permission))
@@ -181,7 +177,7 @@ class _Reader:
         return replace(
             check,
             status=status,
-            message=self._why_denied(permission, failure, error, status),
+            message=self._why_denied(permission, failure, status),
             failure=failure,
             error=error,
             remedy=remedy_for(failure, [permission], self._datasource),
@@ -200,15 +196,26 @@ class _Reader:
         return self._findings.get(permission)
 
     def _explaining(self, permission: Permission) -> list[int]:
-        """Return the other datasources that are the reason for the red light; empty if it may be about this one."""
-        others = [other for other in range(len(self._datasources)) if other != self._index]
+        """
+        Return the other datasources that are the reason for the red light; empty if it may be about this one.
+
+        The index after the last one stands for those that cannot be judged.
+        """
+        others = [other for other in range(len(self._datasources) + 1) if other != self._index]
         denying = [other for other in others if self._inferred.granted.get((other, permission)) is False]
         suspects = self._inferred.suspects.get(permission, {self._index})
         return denying or ([] if self._index in suspects else [other for other in others if other in suspects])
 
+    def _why_explained(self, permission: Permission, explaining: Sequence[int]) -> str:
+        in_s3 = [other for other in explaining if other < len(self._datasources)]
+        if in_s3 == explaining and not any(permission in self._required[other] for other in in_s3):
+            return self._tested_where_not_needed(permission, in_s3)
+        another = "another datasource" if in_s3 else "a datasource that is not in S3 or of an unknown purpose"
+        error = "" if in_s3 else f". {self._said(permission)}"
+        return f"Lightly's red light is about {another}; this one cannot be checked until that one is fixed{error}"
+
     def _tested_where_not_needed(self, permission: Permission, explaining: Sequence[int]) -> str:
         purposes = " and ".join(str(self._datasources[other].purpose) for other in explaining)
-        error = _cut(_error(self._lights, permission))
         how = (
             "a role can be tried by Lightly only, so a run shows it"
             if self._datasource.role_arn
@@ -216,9 +223,12 @@ class _Reader:
         )
         return (
             f"The platform tested {purposes}, where {permission} is neither needed nor granted; leave that so. Whether "
-            f"it is granted here is not known: {how}. "
-            + (f"The platform reports: {error}." if error else "The platform gives no reason.")
+            f"it is granted here is not known: {how}. {self._said(permission)}"
         )
+
+    def _said(self, permission: Permission) -> str:
+        error = _cut(_error(self._lights, permission))
+        return f"The platform reports: {error}." if error else "The platform gives no reason."
 
     def _failure(self, permission: Permission, light: bool) -> Failure | None:
         reported = None if light else self._failures.get(permission)
@@ -238,12 +248,14 @@ class _Reader:
             "datasource"
         )
 
-    def _why_denied(self, permission: Permission, failure: Failure | None, error: str | None, status: Status) -> str:
+    def _why_denied(self, permission: Permission, failure: Failure | None, status: Status) -> str:
         cause = f"{failure.cause}: " if failure else ""
         place = describe_place(self._datasource)
-        said = f"The platform reports: {error}." if error else "The platform gives no reason."
-        if permission in self._green:
-            said = "Lightly's green light is about another datasource."
+        said = (
+            "Lightly's green light is about another datasource."
+            if permission in self._green
+            else self._said(permission)
+        )
         if status is Status.FAIL:
             return f"{cause}{permission} is not granted in {place}. {said}"
         is_hidden = permission is Permission.READ and not self._lights.can_list and self._n_datasources == 1

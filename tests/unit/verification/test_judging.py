@@ -250,6 +250,31 @@ def test_a_red_light_beside_a_datasource_that_cannot_be_judged_is_one_if_its_tex
     assert {one.status for one in judge(DATASET, IMAGES, [OUTPUT], red, n_others=1).failed} == {Status.FAIL}
 
 
+def test_a_red_light_that_can_only_be_about_a_datasource_that_cannot_be_judged_fails_no_other() -> None:
+    refused = dict.fromkeys(("list", "read", "write", "overwrite"), "InvalidAccessKeyId: no such key")
+    verdict = judge(DATASET, IMAGES, [READ_ONLY_INPUT], lights(*ALL, **refused), n_others=1)
+    assert verdict.ok
+    assert verdict.status is Status.UNKNOWN
+    of_list, of_read = [one for one in verdict.checks if one.required]
+    assert of_list.is_explained
+    assert of_list.message == of_read.message
+    assert of_list.message == (
+        "Lightly's red light is about a datasource that is not in S3 or of an unknown purpose; this one cannot be "
+        "checked until that one is fixed. The platform reports: InvalidAccessKeyId: no such key."
+    )
+    assert not of_list.remedy
+
+
+def test_a_red_light_about_this_input_or_one_that_cannot_be_judged_does_not_say_that_it_is_not_needed() -> None:
+    refused = dict.fromkeys(("write", "overwrite"), "InvalidAccessKeyId: no such key")
+    verdict = judge(DATASET, IMAGES, [INPUT, OUTPUT], lights(WRITE, OVERWRITE, **refused), n_others=1)
+    write = next(one for one in verdict.checks if (one.datasource, one.subject) == (OUTPUT, WRITE))
+    assert write.is_explained
+    assert write.message == (
+        "Lightly's red light is about another datasource; this one cannot be checked until that one is fixed"
+    )
+
+
 def test_a_wrong_key_gets_its_own_advice_and_no_word_about_missing_rights() -> None:
     refused = dict.fromkeys(("list", "read", "write", "overwrite"), "InvalidAccessKeyId: no such key")
     verdict = judge(DATASET, IMAGES, [INPUT, OUTPUT], lights(*ALL, **refused))
