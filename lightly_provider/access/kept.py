@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from lightly_provider.access.principals import MARK_KEY, MARK_VALUE
+from lightly_provider.contract import Permission
 from lightly_provider.masking import mask_secret
 from lightly_provider.stored_forms import check_version
 
 # Member of the connection's extra that names the owner, and the secret that the stored one replaces.
 _NOTE = "lightly_access"
+
+# Stands for all datasets that a note of what was granted does not name. It cannot be an id.
+OTHERS = "*"
+# A standard parameter of SSM has 4 KB; an id takes 25 bytes.
+_MOST_NOTED = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +34,8 @@ class KeptAccess:
     :param external_id: External ID of the role; None for a user.
     :param replaces: The previous secret while it is still valid: an access key id, or an external ID; None if there is
         none.
-    :param denied: Names of the permissions that some dataset did not have before the rotation that is not finished.
+    :param granted_before: The permissions that datasets had before the rotation that is not finished moved them, by
+        dataset id; with the key :data:`OTHERS`, those of all the others that it moved.
     :param endpoint: The AWS endpoint settings of the connection's extra: ``region_name``, ``endpoint_url`` …
     """
 
@@ -37,7 +45,7 @@ class KeptAccess:
     role_arn: str | None = None
     external_id: str | None = field(default=None, repr=False)
     replaces: str | None = field(default=None, repr=False)
-    denied: tuple[str, ...] = ()
+    granted_before: Mapping[str, frozenset[Permission]] = field(default_factory=dict)
     endpoint: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -62,7 +70,7 @@ class KeptAccess:
         if self.role_arn:
             extra |= {"role_arn": self.role_arn, "assume_role_kwargs": {"ExternalId": self.external_id}}
         note: dict[str, Any] = {MARK_KEY: MARK_VALUE, "principal": self.principal_arn, "replaces": self.replaces}
-        note["denied"] = list(self.denied)
+        note["granted_before"] = _grouped(self.granted_before)
         return extra | {_NOTE: {name: value for name, value in note.items() if value}}
 
     def as_json(self) -> str:
@@ -93,9 +101,40 @@ class KeptAccess:
             role_arn=extra.get("role_arn"),
             external_id=extra.get("assume_role_kwargs", {}).get("ExternalId"),
             replaces=note.get("replaces"),
-            denied=tuple(map(str, note.get("denied") or ())),
+            granted_before=_ungrouped(note.get("granted_before")),
             endpoint={n: v for n, v in extra.items() if n not in (_NOTE, "role_arn", "assume_role_kwargs")},
         )
+
+
+def note_of(granted: Mapping[str, frozenset[Permission]]) -> dict[str, frozenset[Permission]]:
+    """
+    Return a note of what datasets are granted that fits into every store.
+
+    Of many datasets it names only those that are not granted what most are; the rest is noted as :data:`OTHERS`.
+
+    :param granted: The permissions by dataset id; it may have :data:`OTHERS` already.
+    """
+    if len(granted) <= _MOST_NOTED:
+        return dict(granted)
+    most = granted[OTHERS] if OTHERS in granted else Counter(granted.values()).most_common(1)[0][0]
+    return {one: permissions for one, permissions in granted.items() if permissions != most} | {OTHERS: most}
+
+
+def _grouped(granted: Mapping[str, frozenset[Permission]]) -> dict[str, str]:
+    """Return the datasets' ids by permissions, e.g. ``{"list read": "<id> <id>"}``."""
+    ids: dict[str, list[str]] = {}
+    for one in sorted(granted):
+        ids.setdefault(" ".join(name for name in Permission if name in granted[one]), []).append(one)
+    return {names: " ".join(ones) for names, ones in ids.items()}
+
+
+def _ungrouped(note: Any) -> dict[str, frozenset[Permission]]:
+    groups: Mapping[str, Any] = note if isinstance(note, Mapping) else {}
+    return {
+        one: frozenset(name for name in Permission if name in names.split())
+        for names, ids in groups.items()
+        for one in str(ids).split()
+    }
 
 
 def mask(secret: str) -> None:

@@ -167,7 +167,7 @@ class AccessProvisioning:
             role_arn=role.arn,
             external_id=present,
             replaces=_replaced(kept, present, plan.replaced),
-            denied=kept.denied if kept else (),
+            granted_before=kept.granted_before if kept else {},
             endpoint=self.endpoint,
         )
         changed += self._keep(access, there, wanted)

@@ -11,10 +11,11 @@ import json
 import logging
 import secrets
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from lightly_provider.access.datasource_secrets import runs_in_words
-from lightly_provider.access.kept import mask
+from lightly_provider.access.kept import OTHERS, mask, note_of
 from lightly_provider.access.plans import plan_external_id, plan_keys
 from lightly_provider.access.principals import IamPrincipals, PrincipalKind
 from lightly_provider.access.propagation import may_be_propagating, wait_until
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 
 # Placeholder for a replaced external ID, which is a secret.
 _EXTERNAL_ID = "external ID"
+# What a datasource is always required to be granted, whatever is known of it.
+_LEAST = frozenset({Permission.LIST})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,12 +129,9 @@ class AccessRotation:
         # As long as an old secret is to be deleted, what an earlier try has moved is verified again.
         to_move = self._to_move(using, uses_old, verify_all=bool(plan.replaced))
         tried = kept if kept.external_id == present and kept.replaces in plan.replaced else None
-        required, denied = self._required(
-            {one: using[one] for one in to_move}, lambda one: one.s3_external_id in plan.replaced, tried
-        )
-        access = replace(
-            kept, role_arn=role.arn, external_id=present, replaces=(*plan.replaced, None)[0], denied=denied
-        )
+        required, before = self._required(using, to_move, lambda one: one.s3_external_id in plan.replaced, tried)
+        replaces = (*plan.replaced, None)[0]
+        access = replace(kept, role_arn=role.arn, external_id=present, replaces=replaces, granted_before=before)
         both = trust_policy([present, *plan.replaced])
         if not same_meaning(role.trust or {}, both):
             roles.set_trust(name, both)
@@ -148,7 +148,7 @@ class AccessRotation:
             log.warning("The old external ID is still valid, as datasets %s may have it.", ", ".join(others))
             return replace(outcome, moved=tuple(moved), to_delete=(_EXTERNAL_ID,), used_by=tuple(others))
         roles.set_trust(name, trust_policy(present))
-        self.store.keep(replace(access, replaces=None, denied=()), seen=access)
+        self.store.keep(replace(access, replaces=None, granted_before={}), seen=access)
         return replace(outcome, moved=tuple(moved))
 
     def rotate_user(self, name: str) -> RotationOutcome:
@@ -176,16 +176,13 @@ class AccessRotation:
         present = None if plan.create else kept.access_key_id
         to_move = self._to_move(using, lambda one: one.s3_access_key_id != present, verify_all=bool(plan.replaced))
         tried = kept if not plan.create and kept.replaces in plan.replaced else None
-        required, denied = self._required(
-            {one: using[one] for one in to_move}, lambda one: one.s3_access_key_id in plan.replaced, tried
-        )
+        required, before = self._required(using, to_move, lambda one: one.s3_access_key_id in plan.replaced, tried)
         for key_id in plan.delete_first:
             log.info("Deleting the access key %s, whose secret nobody has.", key_id)
             users.delete_key(name, key_id)
-        access = replace(kept, denied=denied)
+        access = replace(kept, principal_arn=user.arn, replaces=(*plan.replaced, None)[0], granted_before=before)
         if plan.create:
-            fresh = replace(access, principal_arn=user.arn, replaces=(*plan.replaced, None)[0])
-            access = new_key(users, name, self.store, fresh, seen=kept)
+            access = new_key(users, name, self.store, access, seen=kept)
         else:
             self.store.keep(access, seen=kept)
         self._wait_for_key(access)
@@ -204,7 +201,7 @@ class AccessRotation:
         for key_id in plan.replaced:
             log.info("Deleting the access key %s, which is replaced.", key_id)
             users.delete_key(name, key_id)
-        self.store.keep(replace(access, replaces=None, denied=()), seen=access)
+        self.store.keep(replace(access, replaces=None, granted_before={}), seen=access)
         return outcome
 
     def _to_move(
@@ -217,28 +214,36 @@ class AccessRotation:
     def _required(
         self,
         using: Mapping[str, Sequence[Datasource]],
+        to_move: Mapping[str, Sequence[Datasource]],
         has_old: Callable[[Datasource], bool],
         tried: KeptAccess | None,
-    ) -> tuple[dict[str, frozenset[Permission]], tuple[str, ...]]:
+    ) -> tuple[dict[str, frozenset[Permission]], dict[str, frozenset[Permission]]]:
         """
-        Return what each dataset must be granted with the new secret, and what some of them were denied before.
+        Return what each dataset must be granted with the new secret, and what to note of what they had before.
 
         :param using: The datasources that use the access, by dataset.
+        :param to_move: The datasources to set, by dataset; a dataset without any is only verified.
         :param has_old: Returns whether a datasource has an old secret; False if the platform hides it.
         :param tried: The stored access, if an earlier try may have set it on datasources; else None.
         """
         required: dict[str, frozenset[Permission]] = {}
-        denied = set(tried.denied if tried else ())
-        for dataset_id, found in using.items():
-            used = frozenset[Permission]().union(*(PURPOSE_PERMISSIONS[Purpose(one.purpose)] for one in found))
-            if tried and not all(map(has_old, found)):
-                # The platform's present answer may be what the new secret has broken.
-                granted = used - set(tried.denied)
-            else:
+        before = dict(tried.granted_before if tried else {})
+        for dataset_id, to_set in to_move.items():
+            found, noted = using[dataset_id], before.get(dataset_id, before.get(OTHERS))
+            is_unchanged = tried is None or all(map(has_old, found))
+            if noted is None or is_unchanged:
                 granted = self.datasources.granted(dataset_id)
-                denied |= used - granted
-            required[dataset_id] = granted or frozenset({Permission.LIST})
-        return required, tuple(str(one) for one in Permission if one in denied)
+                if to_set:
+                    before[dataset_id] = granted
+                if not is_unchanged:
+                    # Another task gave it the new secret, or an earlier version of the provider did, which noted
+                    # nothing: only a new secret that cannot even list is seen to be broken.
+                    granted |= _LEAST
+            else:
+                # The platform's present answer may be what the new secret has broken.
+                granted = noted.intersection(chain(*(PURPOSE_PERMISSIONS[Purpose(one.purpose)] for one in found)))
+            required[dataset_id] = granted or _LEAST
+        return required, note_of(before)
 
     def _check_late(
         self, left: Mapping[str, Sequence[Datasource]], has_old: Callable[[Datasource], bool], secret: str

@@ -49,7 +49,7 @@ class Adopted:
         self.kind = name.partition("_")[0]
         old = recorded["arguments"][f"{self.kind}_name"]
         self.name, self._sandbox, self._iam = f"upgrade-{uuid.uuid4().hex[:8]}", sandbox, sandbox.aws("iam")
-        bucket = sandbox.bucket()
+        self._bucket = bucket = sandbox.bucket()
         sandbox.aws("s3").put_object(Bucket=bucket, Key="raw/a.jpg", Body=b"content")
         instead = {f"s3://{old}": f"s3://{bucket}", f":s3:::{old}": f":s3:::{bucket}", old: self.name}
         instead |= {f"kept_{self.kind}": f"kept_{uuid.uuid4().hex[:8]}", "http://127.0.0.1:2": sandbox.aws_url}
@@ -133,6 +133,20 @@ class Adopted:
         ).execute({"ti": TaskInstance()})
         return dataset_id
 
+    def deny_writing(self, *, denied: bool = True) -> None:
+        """Deny writing to the bucket, or no longer."""
+        s3 = self._sandbox.aws("s3")
+        deny = {
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:PutObject",
+            "Resource": f"arn:aws:s3:::{self._bucket}/*",
+        }
+        if denied:
+            s3.put_bucket_policy(Bucket=self._bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [deny]}))
+        else:
+            s3.delete_bucket_policy(Bucket=self._bucket)
+
 
 def verified(dataset_id: str) -> bool:
     """Whether Lightly can do with the datasources what it must."""
@@ -200,19 +214,22 @@ def test_an_access_of_a_newer_version_is_left_alone(
         assert access.keys() == [key_id for key_id, _ in access.secrets.values()]
 
 
+@pytest.mark.parametrize("had", ["the old secret", "the new secret"])
 @pytest.mark.parametrize(
     ("recording", "name"), thinned(scenes("accesses", ending="_rotation_begun", once=True), keep=1)
 )
 def test_a_rotation_that_was_cut_off_is_finished(
-    recording: Recording, name: str, lightly: Sandbox, monkeypatch: pytest.MonkeyPatch
+    recording: Recording, name: str, had: str, lightly: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     access = Adopted(lightly, recording, name)
     new, old = access.scene["kept"], access.of_present(access.scene["before"])
-    # The datasource has the old secret, as it had when the rotation was cut off.
-    access.scene.content["kept"] = new | {"value": json.dumps(old)}
+    value = json.dumps(access.of_present(json.loads(new["value"])))
+    # What the datasource had when the rotation was cut off.
+    access.scene.content["kept"] = new | {"value": json.dumps(old) if had == "the old secret" else value}
     access.keep(monkeypatch)
     dataset_id = access.onboard()
-    value = json.dumps(access.of_present(json.loads(new["value"])))
+    # What was denied before is not known, and may stay so.
+    access.deny_writing()
     lightly.aws("secretsmanager").put_secret_value(SecretId=access.conn_id.rpartition("/")[2], SecretString=value)
     named: dict[str, Any] = {f"{access.kind}_name": access.name}
 
@@ -228,4 +245,5 @@ def test_a_rotation_that_was_cut_off_is_finished(
     else:
         external_id = json.loads(value)["extra"]["assume_role_kwargs"]["ExternalId"]
         assert (access.trusted(), kept["extra"]["assume_role_kwargs"]["ExternalId"]) == (external_id, external_id)
+    access.deny_writing(denied=False)
     assert verified(dataset_id)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lightly_provider.access.datasource_secrets import DatasourceSecrets
-from lightly_provider.access.kept import KeptAccess
+from lightly_provider.access.kept import OTHERS, KeptAccess
 from lightly_provider.access.rotation import AccessRotation
 from lightly_provider.api.models.datasource import Datasource, PermissionLights
 from lightly_provider.contract import Permission
@@ -47,6 +47,7 @@ class Platform:
 
     :param stored: The datasources, by dataset.
     :param works: Which permissions a secret gives.
+    :param limits: The most that is granted in some datasets, whatever the secret is.
     :param after: Called after each change, with its number; may end the try.
     """
 
@@ -54,6 +55,7 @@ class Platform:
     works: Callable[[str], frozenset[Permission]] = lambda _: ALL
     after: Callable[[int], None] = lambda _: None
     masks: bool = False
+    limits: dict[str, frozenset[Permission]] = field(default_factory=dict)
     verified: list[str] = field(default_factory=list)
     n_set: int = 0
     connection = SimpleNamespace(is_local=True)
@@ -75,7 +77,8 @@ class Platform:
 
     def verify_datasource(self, dataset_id: str) -> PermissionLights:
         self.verified.append(dataset_id)
-        granted = ALL.intersection(*(self.works(secret_of(found)) for found in self.stored[dataset_id]))
+        most = self.limits.get(dataset_id, ALL)
+        granted = most.intersection(*(self.works(secret_of(found)) for found in self.stored[dataset_id]))
         return PermissionLights.model_validate({f"can{name.capitalize()}": name in granted for name in Permission})
 
 
@@ -122,6 +125,16 @@ class Scene:
         self.platform.works = lambda given: ALL if given == secret else otherwise
 
 
+def ended_after_the_first_change(scene: Scene) -> KeptAccess:
+    """End a try after the first datasource that it sets; what is kept then."""
+    scene.platform.after = lambda _: (_ for _ in ()).throw(Ended())
+    with pytest.raises(Ended):
+        scene.rotate()
+    scene.platform.after = lambda _: None
+    assert scene.store.present is not None
+    return scene.store.present
+
+
 @pytest.fixture(params=[ROLE, USER], ids=["role", "user"])
 def scene(request: pytest.FixtureRequest) -> Scene:
     return Scene(request.param, Platform({DATASET: [datasource(request.param)], OTHER: [datasource(request.param)]}))
@@ -135,7 +148,7 @@ def test_each_dataset_is_verified_once_before_and_once_after_and_the_old_secret_
     assert len(scene.valid) == 1
     assert scene.old not in scene.valid
     assert scene.store.present is not None
-    assert (scene.store.present.replaces, scene.store.present.denied) == (None, ())
+    assert (scene.store.present.replaces, scene.store.present.granted_before) == (None, {})
 
 
 @pytest.mark.parametrize("otherwise", [frozenset(), READ_ONLY], ids=["nothing", "no write"])
@@ -181,15 +194,88 @@ def test_ended_before_a_verification_the_next_try_verifies(purposes: Sequence[st
 def test_a_retry_requires_no_more_than_there_was_before(scene: Scene) -> None:
     """A common datasource that is only read, or a worker inside a closed network, to which reading is denied, too."""
     scene.platform.works = lambda _: frozenset({Permission.LIST})
-    scene.platform.after = lambda n_set: (_ for _ in ()).throw(Ended()) if n_set == 1 else None
-    with pytest.raises(Ended):
-        scene.rotate()
+    ended_after_the_first_change(scene)
     assert scene.old in scene.valid
 
     assert scene.rotate()["to_delete"] == []
     assert scene.old not in scene.valid
     assert scene.store.present is not None
-    assert scene.store.present.denied == ()
+    assert scene.store.present.granted_before == {}
+
+
+def test_a_dataset_that_got_the_new_secret_meanwhile_is_required_no_more_than_it_has(scene: Scene) -> None:
+    kept = ended_after_the_first_change(scene)
+    scene.platform.stored = {"c" * 24: [datasource(kept)], **scene.platform.stored}
+    ended_after_the_first_change(scene)
+    scene.platform.limits["c" * 24] = READ_ONLY
+
+    assert scene.rotate()["to_delete"] == []
+    assert scene.old not in scene.valid
+
+
+def test_what_one_dataset_was_denied_before_is_still_required_of_the_others(scene: Scene) -> None:
+    scene.platform.limits[OTHER] = READ_ONLY
+    ended_after_the_first_change(scene)
+    scene.works_only(scene.old, READ_ONLY)
+
+    with pytest.raises(LightlyAccessError, match=f"^Dataset {DATASET} has the new .* cannot write, overwrite with it"):
+        scene.rotate()
+    assert scene.old in scene.valid
+
+
+def test_of_many_datasets_the_common_measure_is_noted_once(scene: Scene) -> None:
+    """What is kept must fit into a parameter of SSM."""
+    several = [f"{number:024x}" for number in range(1000)]
+    scene.platform.stored = {dataset_id: [datasource(scene.kept)] for dataset_id in several}
+    scene.platform.limits[several[1]] = READ_ONLY
+    kept = ended_after_the_first_change(scene)
+
+    assert kept.granted_before == {several[1]: READ_ONLY, OTHERS: ALL}
+    works = scene.platform.works
+    scene.works_only(scene.old, READ_ONLY)
+    with pytest.raises(LightlyAccessError, match=f"^Dataset {several[0]} has the new .* cannot write, overwrite"):
+        scene.rotate()
+    scene.platform.works = works
+    assert scene.rotate()["to_delete"] == []
+
+
+@pytest.mark.parametrize("granted", [READ_ONLY, frozenset({Permission.LIST})], ids=["no write", "only list"])
+def test_a_rotation_that_an_earlier_version_began_is_finished(granted: frozenset[Permission], scene: Scene) -> None:
+    """It noted nothing of what the datasets had before."""
+    kept = ended_after_the_first_change(scene)
+    scene.store.present = replace(kept, granted_before={})
+    scene.platform.stored = {dataset_id: [datasource(kept)] for dataset_id in (DATASET, OTHER)}
+    scene.platform.works = lambda _: granted
+
+    assert scene.rotate()["to_delete"] == []
+    assert scene.old not in scene.valid
+
+
+@pytest.mark.parametrize("granted", [frozenset(), frozenset({Permission.READ})], ids=["nothing", "no list"])
+def test_a_rotation_that_an_earlier_version_began_is_not_finished_with_a_secret_that_cannot_list(
+    granted: frozenset[Permission], scene: Scene
+) -> None:
+    kept = ended_after_the_first_change(scene)
+    scene.store.present = replace(kept, granted_before={})
+    scene.platform.stored = {dataset_id: [datasource(kept)] for dataset_id in (DATASET, OTHER)}
+    scene.platform.works = lambda _: granted
+
+    for _ in range(2):
+        with pytest.raises(LightlyAccessError, match="the platform cannot list"):
+            scene.rotate()
+        assert scene.old in scene.valid
+
+
+def test_a_retry_knows_the_key_to_replace_also_if_the_note_of_it_was_lost() -> None:
+    scene = Scene(USER, Platform({DATASET: [datasource(USER)]}))
+    scene.store.present = replace(ended_after_the_first_change(scene), replaces=None, granted_before={})
+    scene.platform.stored = {DATASET: [datasource(USER)]}
+    scene.works_only(OLD_KEY, READ_ONLY)
+
+    for _ in range(2):
+        with pytest.raises(LightlyAccessError, match="the platform cannot write, overwrite with it"):
+            scene.rotate()
+        assert OLD_KEY in scene.valid
 
 
 def test_where_the_platform_hides_the_external_id_a_retry_takes_no_broken_state_as_its_measure() -> None:

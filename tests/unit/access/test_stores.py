@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from lightly_provider.access.kept import KeptAccess
+from lightly_provider.access.kept import OTHERS, KeptAccess, note_of
 from lightly_provider.access.principals import OvertakenError
 from lightly_provider.access.stores import ApiConnectionStore, SecretsManagerStore
 from lightly_provider.aws.credentials import DelegatedAccess, UserAccess, access_from_aws_connection
 from lightly_provider.aws.secret_address import SecretAddress
+from lightly_provider.contract import Permission
 from lightly_provider.exceptions import LightlyAccessError, LightlyConnectionConfigError
 from tests.unit.access.memory_store import MemoryStore
 
@@ -24,6 +26,7 @@ USER = KeptAccess(
     access_key_id="AKIAIOSFODNN7EXAMPLE",
     secret_access_key=SECRET,
     replaces="AKIA0",
+    granted_before={"a" * 24: frozenset(Permission), "b" * 24: frozenset(), OTHERS: frozenset({Permission.LIST})},
     endpoint=ENDPOINT,
 )
 ROLE = KeptAccess(
@@ -37,6 +40,15 @@ def test_what_is_kept_is_read_back_as_it_was(access: KeptAccess) -> None:
     assert kept["conn_type"] == "aws"
     assert KeptAccess.of_connection("kept", kept) == access
     assert KeptAccess.of_connection("kept", kept | {"extra": json.dumps(kept["extra"])}) == access
+
+
+@pytest.mark.parametrize("access", [USER, ROLE])
+@pytest.mark.parametrize("several", [100, 101, 5000])
+def test_what_is_noted_of_many_datasets_fits_into_a_parameter_of_ssm(access: KeptAccess, several: int) -> None:
+    granted = {f"{number:024x}": frozenset(Permission) for number in range(several)}
+    noted = note_of(granted)
+    assert noted == (granted if several == 100 else {OTHERS: frozenset(Permission)})
+    assert len(replace(access, granted_before=noted).as_json()) < 3500, "of 4096"
 
 
 @pytest.mark.parametrize("access", [USER, ROLE])
