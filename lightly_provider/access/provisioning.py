@@ -81,7 +81,7 @@ def wait_for_user(access: KeptAccess, locations: Sequence[S3Location], *, timeou
                 code, text = str(answer.get("Code")), str(answer.get("Message"))
                 if not may_be_propagating(code, text):
                     raise LightlyAccessError(
-                        f"The new user cannot list {location}: {code}: {text}. Waiting does not help; check the "
+                        f"The user's keys cannot list {location}: {code}: {text}. Waiting does not help; check the "
                         "bucket's name and its bucket policy, and run the task again."
                     ) from None
                 return f"list in {location} is denied ({code}: {text})"

@@ -338,7 +338,8 @@ def test_an_explicit_deny_is_not_waited_for(lightly: Sandbox, bucket: str, name:
     lightly.aws("s3").put_bucket_policy(Bucket=bucket, Policy=policy)
     started = time.monotonic()
 
-    with pytest.raises(LightlyAccessError, match=r"(?s)cannot\s+list\s+.*explicit\s+deny.*Waiting\s+does\s+not\s+help"):
+    reason = r"(?s)The\s+user's\s+keys\s+cannot\s+list\s+.*explicit\s+deny.*Waiting\s+does\s+not\s+help"
+    with pytest.raises(LightlyAccessError, match=reason):
         create_user(name, context, access_conn_id=f"ssm://aws_default/lightly/{name}", **places(bucket))
 
     assert time.monotonic() - started < 30, "of 60"
