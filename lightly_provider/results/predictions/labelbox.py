@@ -31,7 +31,7 @@ _SIDES = ("left", "top", "width", "height")
 
 class LabelboxReader:
     """
-    Reads an export of Labelbox. A row that nobody has labeled is left out.
+    Reads an export of Labelbox. A row that nobody has labeled, classifications and relationships are left out.
 
     :param source: The file.
     :param categories: Names of the categories, whose ids are their places from 0.

@@ -743,7 +743,8 @@ BOX |= {"bounding_box": {"left": 1, "top": 2, "width": 30, "height": 40}}
 
 def data_row(key: str, *objects: Any, **changes: Any) -> dict[str, Any]:
     """A row of an export of Labelbox, with one label."""
-    labels = [{"annotations": {"objects": list(objects), "classifications": [{"name": "x"}]}}]
+    left_out = {"classifications": [{"name": "x"}], "relationships": [{"name": "y"}]}
+    labels = [{"annotations": {"objects": list(objects), **left_out}}]
     return {
         "data_row": {"id": "ck1", "global_key": key, **changes.pop("of_row", {})},
         "media_attributes": {"width": 100, "height": 50},
