@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from tests.shared_botocore import share
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+IS_AIRFLOW_2 = version("apache-airflow").startswith("2.")
 REPOSITORY = Path(__file__).resolve().parents[1]
 _HOME = tempfile.TemporaryDirectory(prefix="airflow-provider-lightly-")
 
