@@ -140,7 +140,7 @@ def send(app: FastAPI, method: str, target: str, body: Any = None) -> int:
         "path": path,
         "raw_path": path.encode(),
         "query_string": f"token={TOKEN.replace(' ', '+')}&{query}".encode(),
-        "headers": [],
+        "headers": [(b"content-type", b"application/json")],
         "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 2),
     }
