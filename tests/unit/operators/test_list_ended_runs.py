@@ -22,13 +22,23 @@ class Store(dict[str, Any]):
     set = dict.__setitem__
 
 
+class Stores:
+    """The asset state stores by asset: here, one for all. An asset of Airflow 3.0 cannot be a dict's key."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getitem__(self, asset: Any) -> Store:
+        return self._store
+
+
 def test_each_instance_of_a_mapped_task_has_a_cursor_of_its_own() -> None:
     task = ListEndedRunsOperator(task_id="list", inlets=[RUNS])
     store = Store()
 
     def memory(map_index: int) -> _Memory:
         ti = SimpleNamespace(dag_id="a_dag", map_index=map_index)
-        context: Any = {"ti": ti, "asset_state_store": {RUNS: store}}
+        context: Any = {"ti": ti, "asset_state_store": Stores(store)}
         return _Memory(task, context)
 
     for index in (-1, 0, 1):
