@@ -7,6 +7,7 @@ import os
 import sqlite3
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def store(dag: Any) -> None:
     except ImportError:  # Airflow 2
         from airflow.models.serialized_dag import SerializedDagModel
 
+        define_users_table()
         dag.sync_to_db()
         SerializedDagModel.write_dag(dag)
         return
@@ -56,6 +58,11 @@ def store(dag: Any) -> None:
     bag = DagBag(os.devnull, bundle_name="dags-folder")
     bag.bag_dag(dag)
     sync_bag_to_db(bag, "dags-folder", None)
+
+
+def define_users_table() -> None:
+    """Airflow 2 defines its users' table in a provider, and its own tables refer to it."""
+    import_module("airflow.providers.fab.auth_manager.models")
 
 
 def mark_success(database: Path, dag_id: str, task_id: str) -> None:

@@ -13,12 +13,11 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import datetime
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tests.integration.airflow_run import DagOutcome, outcome_of, run_own_dag
+from tests.integration.airflow_run import DagOutcome, define_users_table, outcome_of, run_own_dag
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 AIRFLOW_3 = int(version("apache-airflow").split(".")[0]) >= 3
@@ -232,9 +231,8 @@ def main() -> None:
     """Run the DAG."""
     dag = build(json.loads(sys.argv[1]))
     if not AIRFLOW_3:
-        # dag.test of Airflow 2 does not store the aliases, without which an alias's event cannot be stored. Its tables
-        # refer to that of the users, which a provider defines.
-        import_module("airflow.providers.fab.auth_manager.models")
+        # dag.test of Airflow 2 does not store the aliases, without which an alias's event cannot be stored.
+        define_users_table()
         dag.sync_to_db()
     run_own_dag(dag, Path(os.environ["AIRFLOW_HOME"]) / "airflow.db")
 

@@ -21,6 +21,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from tests.integration.airflow_run import define_users_table
 from tests.integration.forking_process import ForkingProcess
 
 DAGS = Path(__file__).with_name("dags")
@@ -110,8 +111,7 @@ class Tries:
             from airflow.models import DagBag
             from airflow.models.serialized_dag import SerializedDagModel
 
-            # Airflow 2 defines its users' table in a provider, and its own tables refer to it.
-            import_module("airflow.providers.fab.auth_manager.models")
+            define_users_table()
             bag = DagBag(DAGS, include_examples=False)
             for dag in bag.dags.values():
                 dag.sync_to_db()

@@ -14,6 +14,7 @@ from lightly_provider.aws.policies import PURPOSE_PERMISSIONS, statements_for
 from lightly_provider.cli.commands import main
 from lightly_provider.contract import Permission, Purpose
 from lightly_provider.diagnosis.causes import Cause
+from lightly_provider.diagnosis.findings import Status
 from lightly_provider.diagnosis.probes import probe_location
 from lightly_provider.diagnosis.target import Target
 from tests.integration.access_situations import PHOTO, Access, kms_key
@@ -289,3 +290,24 @@ def test_what_a_killed_verification_left_is_removed_by_the_next_and_nothing_else
     monkeypatch.setattr("lightly_provider.diagnosis.probes._KEPT_FOR", timedelta(0))
     probe_location(lightly.aws("s3"), target, frozenset(Permission))
     assert set(before) - set(lightly.keys_under(access.bucket)) == {f"{access.prefix}{names['left behind']}"}
+
+
+def test_a_file_deleted_after_it_was_listed_turns_no_light_red(lightly: Sandbox) -> None:
+    access = Access(lightly, "user", IN)
+    access.put("gone.jpg")
+    target = Target(S3Location.from_stored(access.uri), "the administrator", IN, region=lightly.region)
+    s3 = lightly.aws("s3")
+
+    def delete(**_: Any) -> None:
+        for key in lightly.keys_under(access.bucket):
+            lightly.aws("s3").delete_object(Bucket=access.bucket, Key=key)
+
+    s3.meta.events.register("before-call.s3.GetObject", delete)
+    findings = probe_location(s3, target, {Permission.LIST, Permission.READ})
+
+    assert not lightly.keys_under(access.bucket)
+    (read,) = [finding for finding in findings if finding.subject == Permission.READ]
+    assert (read.status, read.message) == (
+        Status.PASS,
+        "S3 answers that an object is missing, which only readers learn",
+    )

@@ -137,10 +137,12 @@ def _list(place: Place) -> tuple[Light, str | None]:
 def _read(place: Place, key: str | None) -> Light:
     bucket = place.location.bucket
     if key is not None:
-        # Read its first byte; if the range does not exist, the object is empty and can be read.
+        # Read its first byte. If the range does not exist, the object is empty and can be read; if the object
+        # was deleted since it was listed (it may be another verification's probe), only readers learn that.
         return _try(
             lambda: place.client.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")["Body"].read(),
             "InvalidRange",
+            "NoSuchKey",
         )
     probe = place.location.key(PROBE)
     light = _try(lambda: place.client.get_object(Bucket=bucket, Key=probe)["Body"].read(), "NoSuchKey")

@@ -1,9 +1,15 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock, create_autospec
 
 import pytest
 
+from lightly_sandbox.aws.location import S3Location
+from lightly_sandbox.platform.models.datasources import DatasourceConfigS3
+from lightly_sandbox.platform.s3_access import Place
+from lightly_sandbox.platform.settings import VerifyScope
+from lightly_sandbox.platform.verify import verify
 from tests.lab.sandbox import DELETE, LIST, READ, WRITE, allow, with_keys, with_role
 
 if TYPE_CHECKING:
@@ -147,6 +153,21 @@ def test_a_light_turns_green_as_soon_as_the_policy_allows_it(api: Api, customer:
         PolicyDocument=str({"Version": "2012-10-17", "Statement": allow(bucket, READ)}).replace("'", '"'),
     )
     assert _verify(api, source)[0] == ["canList", "canRead"]
+
+
+def test_a_file_deleted_after_it_was_listed_turns_no_light_red(customer: Customer) -> None:
+    bucket = customer.bucket("a.jpg")
+    s3 = customer.client("s3")
+
+    def delete(**_: Any) -> None:
+        customer.s3.delete_object(Bucket=bucket, Key="a.jpg")
+
+    s3.meta.events.register("before-call.s3.GetObject", delete)
+    place = Place(s3, S3Location.parse(f"s3://{bucket}"))
+    config = create_autospec(DatasourceConfigS3)
+    lights = verify(Mock(fresh_place=lambda _: place), config, config, VerifyScope.COMBINED)
+    assert customer.keys(bucket) == []
+    assert (lights.can_list, lights.can_read, lights.errors) == (True, True, None)
 
 
 def test_a_bucket_that_is_not_there_is_named(api: Api, customer: Customer) -> None:
