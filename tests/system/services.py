@@ -150,6 +150,14 @@ class Services:
         self.processes[name].terminate()
         self.processes[name].wait(within)
 
+    def start_anew(self, name: str) -> None:
+        """What whoever watches a service does when it is silent: ask it to end, end it if it does not, and start it."""
+        try:
+            self.stop(name, within=20)
+        except psutil.TimeoutExpired:
+            self.kill(name)
+        self.start(name)
+
     def log_of(self, name: str) -> str:
         """What a service printed."""
         return (self.home / f"{name}.log").read_text(errors="replace")
@@ -188,6 +196,9 @@ class Services:
             "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
             "SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "3",
             "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
+            # Longer than a busy machine takes to start a task.
+            "SCHEDULER__TASK_QUEUED_TIMEOUT": "60",
+            "SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "5",
             "TRIGGERER__JOB_HEARTBEAT_SEC": "2",
             "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
             # A triggerer's first question to Airflow's API loads all of it, which takes its time on a busy machine.

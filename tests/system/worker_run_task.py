@@ -147,6 +147,10 @@ class WorkerRunTask:
     def ends_well(self, run_id: str) -> None:
         """Finish the run, and see that the task returns its result and that nothing else was ever scheduled."""
         self.finish(run_id)
+        self.ended_well(run_id)
+
+    def ended_well(self, run_id: str) -> None:
+        """See that the task returns the result of its finished run, and that nothing else was ever scheduled."""
         assert self.wait_until("success", "failed") == "success"
         assert self.result()["run_id"] == run_id  # type: ignore[index]
         assert self.states_of_scheduled_runs() == ["DONE"]
