@@ -68,7 +68,8 @@ def test_three_workers_share_the_runs_of_six_datasets(lab: Lab, tmp_path: Path) 
             workers.enter_context(own_worker(lab.api, label, tmp_path / name, name))
         for dataset_id, entries in scheduled.items():
             for scheduled_id in entries:
-                assert lab.wait(dataset_id, scheduled_id)["state"] == "COMPLETED"
+                run = lab.wait(dataset_id, scheduled_id)
+                assert run["state"] == "COMPLETED", run["message"]
     owners = set()
     for dataset_id, entries in scheduled.items():
         runs = lab.api.ok("GET", f"/v1/docker/runs/query/datasetId/{dataset_id}")
