@@ -165,7 +165,7 @@ def _read(s3: Any, location: S3Location, listed: Finding, sample: str | None, in
     )
     if failure is None:
         return Finding(Permission.READ, Status.PASS, f"one byte of s3://{location.bucket}/{key}")
-    # An object may be deleted after it was listed: it may be the probe of another verification.
+    # A listed object may be missing by now: another verification deletes its probe, for one.
     if failure.cause is Cause.NO_SUCH_KEY or (sample is None and _proves_the_right(failure)):
         return Finding(Permission.READ, Status.PASS, _READERS_ONLY)
     if failure.cause is Cause.HIDDEN:

@@ -82,7 +82,7 @@ class LabelboxReader:
             return key
         if len(key) < LONGEST_GLOBAL_KEY or not re.search("-[0-9a-f]{32}$", key):
             return key.removeprefix(own)
-        # The digest in a shortened key tells which end of the object's path is the name.
+        # The digest in a shortened key shows which end of the object's path is the name.
         parts = unquote(urlsplit(address).path).lstrip("/").split("/") if isinstance(address, str) else []
         names = ("/".join(parts[number:]) for number in range(len(parts)))
         found = next((name for name in names if global_key(self._dataset_id, name) == key), None)
